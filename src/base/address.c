@@ -1,0 +1,143 @@
+#include "base/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#define MAPPED_BITS 96
+
+static bool is_name(struct str host)
+{
+    char last = '.';
+    for (size_t i = 0; i < host.n; i++) {
+        char c = host.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        if (!letter && !(c == '-' && last != '.') && !(c == '.' && last != '.' && last != '-'))
+            return false;
+        last = c;
+    }
+    return host.n > 0 && last != '-';
+}
+
+/* A name whose last label is all digits would be taken for an IPv4 address by others: refused. */
+static bool looks_numeric(struct str host)
+{
+    size_t label = host.n;
+    while (label > 0 && host.p[label - 1] != '.')
+        label--;
+    uint64_t ignored;
+    return str_to_u64((struct str){host.p + label, host.n - label}, &ignored);
+}
+
+static bool classify(struct str host, bool bracketed, struct address *address)
+{
+    uint8_t bytes[16];
+    if (host.n == 0 || host.n >= ADDRESS_HOST_MAX)
+        return false;
+    memcpy(address->host, host.p, host.n);
+    address->host[host.n] = '\0';
+    if (memchr(host.p, '\0', host.n) != NULL)
+        return false;
+    if (bracketed) {
+        address->kind = ADDRESS_IPV6;
+        return inet_pton(AF_INET6, address->host, bytes) == 1;
+    }
+    if (inet_pton(AF_INET, address->host, bytes) == 1) {
+        address->kind = ADDRESS_IPV4;
+        return true;
+    }
+    address->kind = ADDRESS_NAME;
+    return is_name(host) && !looks_numeric(host);
+}
+
+bool address_parse(struct str text, bool any_port, struct address *address, struct err *err)
+{
+    struct address found;
+    struct str host = text, port = {NULL, 0};
+    for (size_t i = text.n; i > 0 && port.p == NULL; i--) {
+        if (text.p[i - 1] == ':') {
+            host.n = i - 1;
+            port = (struct str){text.p + i, text.n - i};
+        }
+    }
+    bool bracketed = host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']';
+    if (bracketed)
+        host = (struct str){host.p + 1, host.n - 2};
+    uint64_t number;
+    if (port.p == NULL || !str_to_u64(port, &number) || number > 65535 || (number == 0 && !any_port))
+        return err_set(err, "\"%.*s\" is not an address: write HOST:PORT with a port from 1 to 65535",
+                       STR_ARG(text));
+    if (!classify(host, bracketed, &found))
+        return err_set(err,
+                       "\"%.*s\" is not an address: the host must be an IPv4 address, an IPv6 address in "
+                       "brackets, or a name",
+                       STR_ARG(text));
+    found.port = (uint16_t)number;
+    *address = found;
+    return true;
+}
+
+char *address_text(const struct address *address, char out[ADDRESS_TEXT_MAX])
+{
+    bool brackets = address->kind == ADDRESS_IPV6;
+    snprintf(out, ADDRESS_TEXT_MAX, "%s%s%s:%u", brackets ? "[" : "", address->host, brackets ? "]" : "",
+             address->port);
+    return out;
+}
+
+/* Reads either family into the mapped form; *base is how many bits stand before the address's own. */
+static bool parse_ip(struct str text, uint8_t bytes[16], unsigned *base)
+{
+    char copy[INET6_ADDRSTRLEN];
+    if (text.n >= sizeof copy)
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    *base = 0;
+    if (inet_pton(AF_INET6, copy, bytes) == 1)
+        return true;
+    memcpy(bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+    *base = MAPPED_BITS;
+    return inet_pton(AF_INET, copy, bytes + 12) == 1;
+}
+
+static bool host_bits_are_zero(const uint8_t bytes[16], unsigned bits)
+{
+    for (unsigned i = bits; i < 128; i++) {
+        if (bytes[i / 8] & (0x80 >> (i % 8)))
+            return false;
+    }
+    return true;
+}
+
+bool address_prefix_parse(struct str text, struct address_prefix *prefix, struct err *err)
+{
+    struct address_prefix found;
+    struct str rest = text, ip;
+    unsigned base;
+    uint64_t bits;
+    if (!str_split(&rest, '/', &ip) || !parse_ip(ip, found.bytes, &base))
+        return err_set(err, "\"%.*s\" is not a network: write an IP address, or ADDRESS/BITS", STR_ARG(text));
+    if (rest.p == NULL)
+        bits = 128 - base;
+    else if (!str_to_u64(rest, &bits) || bits > 128 - base)
+        return err_set(err, "\"%.*s\" is not a network: the bits after / go from 0 to %u", STR_ARG(text),
+                       128 - base);
+    found.bits = (uint8_t)(bits + base);
+    if (!host_bits_are_zero(found.bytes, found.bits))
+        return err_set(err,
+                       "\"%.*s\" is not a network: bits behind the prefix are set; write its first address",
+                       STR_ARG(text));
+    *prefix = found;
+    return true;
+}
+
+bool address_prefix_covers(const struct address_prefix *prefix, const uint8_t address[16])
+{
+    unsigned whole = prefix->bits / 8, rest = prefix->bits % 8;
+    if (memcmp(prefix->bytes, address, whole) != 0)
+        return false;
+    if (rest == 0)
+        return true;
+    uint8_t mask = (uint8_t)(0xff << (8 - rest));
+    return (prefix->bytes[whole] & mask) == (address[whole] & mask);
+}

@@ -1,0 +1,18 @@
+/* log: sentences for people, one line each on stderr, as text or JSON. Never called on the request path. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+/* `role` ("keeper", "control", "proxy") is in every line and must stay valid. Before this: text, info, no
+ * role. */
+void log_open(const char *role);
+void log_configure(enum log_level level, enum log_format format);
+
+void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_warn(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
+void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);

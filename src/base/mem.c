@@ -1,0 +1,48 @@
+#include "base/mem.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *checked(void *memory, size_t size)
+{
+    if (memory == NULL && size > 0) {
+        fprintf(stderr, "upswap: no memory for %zu bytes; give the machine more or lower the limits\n", size);
+        abort();
+    }
+    return memory;
+}
+
+void *mem_alloc(size_t size)
+{
+    return checked(malloc(size > 0 ? size : 1), size);
+}
+
+void *mem_zero(size_t count, size_t size)
+{
+    return checked(calloc(count > 0 ? count : 1, size), 1);
+}
+
+void *mem_resize(void *old, size_t count, size_t size)
+{
+    size_t total;
+    if (__builtin_mul_overflow(count, size, &total))
+        total = SIZE_MAX;
+    return checked(realloc(old, total > 0 ? total : 1), 1);
+}
+
+char *mem_dup(const char *text)
+{
+    return text == NULL ? NULL : checked(strdup(text), 1);
+}
+
+char *mem_printf(const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    return checked(n < 0 ? NULL : text, 1);
+}

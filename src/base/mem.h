@@ -1,0 +1,25 @@
+/* mem: allocation that never fails to its caller: without memory the process says so and ends, and the keeper
+ * starts it again. The data path, which must live with a full machine, allocates with malloc and checks. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* `size` bytes, not cleared. Free with free(), as all below. */
+void *mem_alloc(size_t size);
+
+/* `count` zeroed elements of `size` bytes. */
+void *mem_zero(size_t count, size_t size);
+
+/* Grows or shrinks to `count` elements of `size` bytes; new bytes are not cleared. */
+void *mem_resize(void *old, size_t count, size_t size);
+
+/* A copy of a NUL-terminated text; NULL stays NULL. */
+char *mem_dup(const char *text);
+
+/* A text as by printf. */
+char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* The struct that has `member` at `pointer`. */
+#define mem_container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))

@@ -1,0 +1,136 @@
+/* config: the configuration file as a plain struct, every default filled in, every value checked.
+ *
+ * Reading changes nothing and opens no socket. Each section's keys are rows of one table, which also gives
+ * the messages and the man page their names. */
+#pragma once
+
+#include "base/address.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* A list of texts; items may be NULL when count is 0. */
+struct config_list {
+    char **items;
+    size_t count;
+};
+
+struct config_listener {
+    char *text; /* as written */
+    struct address address;
+    unsigned line;
+};
+
+enum config_log_format { CONFIG_ACCESS_LOG_NONE, CONFIG_ACCESS_LOG_JSON, CONFIG_ACCESS_LOG_COMBINED };
+enum config_balance { CONFIG_ROUND_ROBIN, CONFIG_LEAST_REQUESTS, CONFIG_RANDOM };
+
+struct config_admin {
+    char *socket; /* path */
+    uint32_t mode;
+    char *group;  /* NULL: the process's */
+    char *listen; /* NULL: none; else an IP address and port */
+    struct address listen_address;
+    char *token_file; /* NULL: none */
+    unsigned listen_line;
+};
+
+struct config_limits {
+    uint64_t connections; /* 0: derived from the descriptor limit */
+    uint64_t head;        /* bytes */
+    uint64_t fields;
+    uint64_t body; /* bytes; 0: none */
+    uint64_t connections_per_address;
+};
+
+/* All in ms. */
+struct config_timeouts {
+    uint64_t head, idle; /* taken from defaults only */
+    uint64_t connect, first_byte, stall, upstream_idle;
+};
+
+struct config_uptests {
+    char *directory; /* NULL: none configured; may hold %{release} */
+    uint64_t timeout_ms, total_timeout_ms;
+    uint64_t parallel;
+    bool required;
+    char *user;                     /* NULL: as the daemon */
+    char *chdir;                    /* NULL: the directory */
+    char *env_file;                 /* NULL: none */
+    struct config_list environment; /* KEY=VALUE */
+    struct config_list runner;
+    unsigned line; /* of the section, for messages */
+};
+
+struct config_drain {
+    uint64_t requests_ms, streams_ms, websockets_ms, spread_ms;
+};
+
+struct config_teardown {
+    struct config_list command; /* empty: none */
+    int signal;                 /* number; 0: none */
+    uint64_t timeout_ms;
+    uint64_t attempts;
+};
+
+struct config_service {
+    char *name;
+    struct config_list hosts; /* empty: any */
+    struct config_list paths; /* at least one: "/" by default */
+    bool strip_path;
+    struct config_list instances; /* HOST:PORT */
+    enum config_balance balance;
+    struct config_timeouts timeouts;
+    uint64_t ready_timeout_ms;
+    uint64_t hold_timeout_ms;
+    struct config_uptests uptests;
+    struct config_drain drain;
+    struct config_teardown teardown;
+    unsigned line;
+};
+
+struct config {
+    char *path;       /* of the file, for messages */
+    uint64_t workers; /* as written; 0: one a CPU */
+    char *user;       /* NULL: absent */
+    char *state_directory;
+    enum log_level log_level;
+    enum log_format log_format;
+    enum config_log_format access_log_format;
+    char *access_log_path; /* NULL: none */
+    struct config_admin admin;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_limits limits;
+    struct address_prefix *trusted_proxies;
+    size_t trusted_count;
+    struct config_timeouts default_timeouts; /* head and idle act from here */
+    struct config_service *services;
+    size_t service_count;
+};
+
+/* Reads a config from `file`, naming `path` in messages ("PATH:LINE: sentence"). NULL on the first fault.
+ * Free with config_free. */
+struct config *config_read(FILE *file, const char *path, struct err *err) MUST_CHECK;
+/* Opens and reads path. */
+struct config *config_load(const char *path, struct err *err) MUST_CHECK;
+void config_free(struct config *config);
+
+/* What only the machine can tell, for -t, the start and reload: users, groups, runner programs, token file
+ * exist; admin.listen has its token_file and is a loopback address. The fault as "PATH:LINE: sentence". */
+bool config_check(const struct config *config, struct err *err) MUST_CHECK;
+
+/* The service of that name, or NULL. */
+const struct config_service *config_service(const struct config *config, struct str name);
+
+/* A release's name: [A-Za-z0-9._-]+, not "." or "..", at most 128 bytes. */
+bool config_release_is_valid(struct str release);
+/* A service's name: [a-z0-9-]{1,63}. */
+bool config_service_name_is_valid(struct str name);
+
+/* The text with each %{release} replaced; to be freed. A text that needs a release when there is none (""):
+ * NULL and a sentence. */
+char *config_expand(const char *text, struct str release, struct err *err) MUST_CHECK;

@@ -1,0 +1,73 @@
+/* conductor: carries deployments out: the only caller of deploy/. It asks the table, writes the journal, and
+ * when the record is on disk, acts: probes, gates, publishes, drains, tears down.
+ *
+ * Commands answer through a callback, at once when refused and otherwise when what they did is durable. */
+#pragma once
+
+#include "base/err.h"
+#include "config/config.h"
+#include "control/event_log.h"
+#include "io/loop.h"
+#include "link/channel.h"
+#include "link/counters.h"
+
+#include <jansson.h>
+
+struct conductor;
+
+/* Who asked, as the kernel or the token tells. */
+struct asker {
+    int64_t uid; /* -1: by token */
+    int64_t pid;
+    char user[64];
+};
+
+/* What a command ends with. `status` is the HTTP status. Below 400: `body` is the answer; else `detail` is
+ * the sentence. */
+struct outcome {
+    unsigned status;
+    json_t *body;       /* borrowed during the callback */
+    const char *detail; /* valid during the callback */
+};
+typedef void (*outcome_fn)(void *arg, const struct outcome *outcome);
+
+struct stage_request {
+    const char *const *instances; /* HOST:PORT */
+    const int64_t *pids;          /* as many; 0: none */
+    size_t instance_count;
+    const char *release; /* "" where none is given */
+    bool hold;
+    bool allow_untested;
+};
+
+/* `done` may be called before these return. Unknown services are a 404 that names the nearest. */
+void conductor_stage(struct conductor *conductor, const char *service, const struct stage_request *request,
+                     const struct asker *asker, outcome_fn done, void *arg);
+void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
+                       outcome_fn done, void *arg);
+void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+                     const struct asker *asker, outcome_fn done, void *arg);
+/* Takes a live instance out of rotation (drain true) or back in. The last one in rotation is refused with
+ * 409. */
+void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
+                      const struct asker *asker, outcome_fn done, void *arg);
+void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg);
+
+/* JSON shapes of CONTRACT.md; new references. NULL: no such service or deployment. */
+json_t *conductor_status(struct conductor *conductor);
+json_t *conductor_service(struct conductor *conductor, const char *service);
+json_t *conductor_history(struct conductor *conductor, const char *service, size_t limit);
+json_t *conductor_deployment(struct conductor *conductor, const char *deployment);
+
+/* For errors and completion: "no service \"wbe\"; did you mean \"web\"?" */
+void conductor_no_service(struct conductor *conductor, const char *service, struct err *err);
+void conductor_no_deployment(struct conductor *conductor, const char *deployment, struct err *err);
+
+/* What the uptest command and the metrics need. */
+const struct config *conductor_config(struct conductor *conductor);
+struct counters *conductor_counters(struct conductor *conductor);
+uint64_t conductor_snapshot_version(struct conductor *conductor);
+/* Live instances of a service as HOST:PORT (array to be freed, texts not) and its live release; false: no
+ * such service. */
+bool conductor_live_instances(struct conductor *conductor, const char *service, const char ***instances,
+                              size_t *count, const char **release);

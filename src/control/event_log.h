@@ -1,0 +1,42 @@
+/* event_log: the numbered events that users follow. Kept in memory (the last EVENT_LOG_KEPT) and in a file of
+ * the state directory, so that numbers only grow across restarts. Not the journal: nothing is decided by it.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "io/loop.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+#define EVENT_LOG_KEPT 10000
+
+struct event_log;
+
+/* Opens (or makes) DIRECTORY/events.jsonl and reads its end. The file is rotated once (to events.jsonl.1) at
+ * 32 MiB. */
+struct event_log *event_log_open(const char *directory, struct err *err) MUST_CHECK;
+void event_log_close(struct event_log *log);
+
+/* Adds an event of one of CONTRACT's types; service and deployment may be NULL; `more` (may be NULL) is an
+ * object whose members are added, and is released. Returns its sequence number. An unknown type stops the
+ * process. */
+uint64_t event_log_add(struct event_log *log, const char *type, const char *service, const char *deployment,
+                       json_t *more);
+
+/* Calls `each` with every kept event above `since` (of `service`, unless NULL), oldest first; line is one
+ * JSON object without line end. */
+void event_log_read(struct event_log *log, uint64_t since, const char *service,
+                    void (*each)(void *arg, uint64_t seq, struct str line), void *arg);
+
+/* Tells of each event as it is added. Embedded in its owner. */
+struct event_subscription {
+    void (*added)(struct event_subscription *subscription, uint64_t seq, const char *service,
+                  struct str line);
+    struct event_subscription *next, **link; /* the log's own */
+};
+void event_log_subscribe(struct event_log *log, struct event_subscription *subscription);
+void event_log_unsubscribe(struct event_subscription *subscription);
+
+uint64_t event_log_last(const struct event_log *log);

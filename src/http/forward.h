@@ -1,0 +1,51 @@
+/* forward: the heads that upswap sends on: hop-by-hop fields removed, its own fields added (RFC 9110
+ * section 7.6).
+ *
+ * Host is passed as it came (of an absolute form: its authority, RFC 9112 section 3.2.2). Upswap's fields are
+ * written after the client's, and a client cannot remove them through Connection. */
+#pragma once
+
+#include "http/http.h"
+#include "http/request.h"
+#include "http/response.h"
+
+/* What upswap knows of the client and adds for the app. */
+struct http_forward {
+    struct str client;     /* the peer's address, for X-Forwarded-For */
+    struct str proto;      /* "http" or "https" */
+    struct str port;       /* the listener's port as text */
+    struct str request_id; /* a new one, used unless a trusted peer sent one */
+    bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
+    uint32_t strip; /* bytes of the path to take off (a matched prefix); what is left begins with '/' */
+    enum http_framing framing; /* how the body goes out: as it came */
+    bool keep_alive;           /* ask the upstream to keep the connection */
+};
+
+/* Writes the request head for an instance (always HTTP/1.1) into `room` bytes at out. Returns its length, or
+ * 0 if it does not fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + the lengths of the strings in
+ * `how`, twice the authority for X-Forwarded-Host). Expect: 100-continue and Upgrade (with Connection:
+ * upgrade) are passed on; TE only as "trailers". Via gets "1.1 upswap" (or 1.0) appended. */
+size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
+                            size_t room);
+
+/* What the client side needs of a response. */
+struct http_return {
+    uint8_t client_minor;      /* HTTP/1.minor of the request */
+    bool keep_alive;           /* the connection stays open after this response */
+    enum http_framing framing; /* how the body goes out: LENGTH, CHUNKED, CLOSE or NONE */
+    struct str date; /* an HTTP date (RFC 9110 section 5.6.7), added when the upstream sent no Date; final
+                        answers only */
+    struct str request_id; /* X-Request-Id for the client; empty: none */
+};
+
+/* Writes the response head for the client into `room` bytes at out. Returns its length, or 0 if it does not
+ * fit (at most the parsed head's length + HTTP_FORWARD_EXTRA). 101 keeps Upgrade and gets Connection:
+ * upgrade. An upstream's X-Upswap is dropped: only upswap speaks there. */
+size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
+                             size_t room);
+
+/* Writes the fields that may pass on as field lines (for a trailer section; without the empty line). 0: no
+ * room or none. */
+size_t http_forward_trailers(const struct http_fields *fields, char *out, size_t room);
+
+#define HTTP_FORWARD_EXTRA 512 /* bytes a head may grow by, besides the strings of struct http_forward */

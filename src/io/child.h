@@ -1,0 +1,68 @@
+/* child: runs a program in a process group of its own and reports once, when it has been reaped and its
+ * output has been read. Never blocks the loop. Between fork and exec only async-signal-safe calls are made.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "io/loop.h"
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+/* Whom the program runs as. Made once with child_user_find. */
+struct child_user {
+    uid_t uid;
+    gid_t gid;
+    int group_count;
+    gid_t groups[64];
+};
+
+/* Looks a user up, with its groups. */
+bool child_user_find(const char *name, struct child_user *user, struct err *err) MUST_CHECK;
+
+struct child_spec {
+    const char *const *argv; /* NULL-terminated; argv[0] is the file: absolute, or found along PATH of envp */
+    const char *const *envp; /* the whole environment; NULL-terminated */
+    const char *directory;   /* working directory; NULL: "/" */
+    const struct child_user *user; /* NULL: as this process */
+    uint64_t timeout_ms;           /* then the group gets TERM; 0: none */
+    uint64_t kill_after_ms;        /* from TERM to KILL */
+    uint64_t linger_ms;    /* what is left of the group after the file has exited gets this long, then KILL */
+    size_t output_max;     /* bytes of output kept: the last ones */
+    uint64_t output_limit; /* bytes of output after which the group is killed; 0: none (output is read and
+                              dropped) */
+    uint64_t memory_max;   /* RLIMIT_AS, bytes; 0: as is */
+    uint64_t processes_max; /* RLIMIT_NPROC, applied only with a user other than root; 0: as is */
+    uint64_t file_max;      /* RLIMIT_FSIZE, bytes; 0: as is */
+};
+
+struct child_result {
+    bool started;    /* false: could not be executed; output says why in a sentence */
+    int exit_status; /* -1: did not exit by itself */
+    int signal;      /* that ended it; 0: none */
+    bool timed_out;
+    bool stopped;      /* child_stop was called before it had ended */
+    uint64_t ns;       /* from start to exit */
+    struct str output; /* stdout and stderr together, the last output_max bytes; valid during the callback */
+    bool truncated;    /* there was more output than is kept */
+    struct rusage usage; /* of the file itself and what it waited for */
+};
+
+struct child;
+
+/* Starts it. stdin is /dev/null; no descriptor of the daemon is inherited; signals are as by default. The
+ * child dies with this process. `done` is called exactly once, never from inside this call, and the child is
+ * freed after it. NULL with err: no process or pipe could be had (an exec that fails is a result, not an
+ * error). */
+struct child *child_start(struct loop *loop, const struct child_spec *spec,
+                          void (*done)(void *arg, const struct child_result *result), void *arg,
+                          struct err *err);
+
+/* TERM to the group now, KILL after kill_after_ms. `done` still comes. */
+void child_stop(struct child *child);
+
+/* Calls `output` with each piece of output as it comes; set right after child_start. */
+void child_on_output(struct child *child, void (*output)(void *arg, struct str bytes));
+
+pid_t child_pid(const struct child *child);

@@ -1,0 +1,58 @@
+/* loop: one event loop of one thread: libevent's, with a coarse clock, cheap deadlines and a place where what
+ * is done with is freed after the event turn. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct event_base;
+struct loop;
+
+/* A new loop; never NULL. */
+struct loop *loop_new(void);
+/* Frees a loop that does not run; runs what was deferred first. */
+void loop_free(struct loop *loop);
+/* Turns until loop_stop. */
+void loop_run(struct loop *loop);
+/* Ends loop_run after the present turn; from the loop's own thread. */
+void loop_stop(struct loop *loop);
+/* libevent's base, for struct event on the data path and for bufferevents in control. */
+struct event_base *loop_base(struct loop *loop);
+
+/* Monotonic ms (clock_mono_ms) of the present turn: read once a turn, at its first use. */
+uint64_t loop_ms(struct loop *loop);
+/* How many turns have ended. */
+uint64_t loop_turns(const struct loop *loop);
+
+/* Something to be run after the event turn, when no callback stands on it any more. Embedded in its owner. */
+struct loop_deferred {
+    void (*run)(struct loop_deferred *deferred);
+    struct loop_deferred *next; /* the loop's own */
+};
+
+/* Runs deferred->run once, after this turn, in the order of the calls. Must not be deferred twice at once. */
+void loop_defer(struct loop *loop, struct loop_deferred *deferred);
+
+/* Run at the end of every turn, before what was deferred; at most one a loop. For batching. */
+void loop_on_turn(struct loop *loop, void (*run)(void *arg), void *arg);
+
+/* A deadline: embedded in its owner, set and cleared without a system call or allocation. Moving one later
+ * costs a store: it is looked at again only when its old time comes. Fires up to 20 ms late, never early. */
+struct deadline {
+    uint64_t at_ms; /* monotonic; 0: not set. Readable by all, written by deadline_* only */
+    uint64_t slot_ms;
+    struct loop *loop;
+    struct deadline *next, **link; /* the wheel's own */
+    void (*fire)(struct deadline *deadline);
+};
+
+/* Must come before any other use; fire gets the deadline, which is cleared then. */
+void deadline_init(struct deadline *deadline, struct loop *loop, void (*fire)(struct deadline *deadline));
+/* (Re)sets it to `ms` from loop_ms. 0 ms fires in the next turns. */
+void deadline_set(struct deadline *deadline, uint64_t ms);
+/* Forgets it; allowed at any time after init. Required before the owner is freed. */
+void deadline_clear(struct deadline *deadline);
+static inline bool deadline_is_set(const struct deadline *deadline)
+{
+    return deadline->at_ms != 0;
+}

@@ -1,0 +1,62 @@
+/* stream: a connected byte stream on the data path. One raw event a connection, registered once,
+ * edge-triggered for both directions; the flags remember what the kernel last said, so no call is made that
+ * would say EAGAIN. */
+#pragma once
+
+#include "io/loop.h"
+
+#include <event2/event_struct.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Results of stream_recv and stream_send besides a count of bytes. */
+enum {
+    STREAM_AGAIN = -1, /* nothing now; `ready` will be called */
+    STREAM_FAILED = -2 /* the connection is broken; stream->error has errno */
+};
+
+struct stream;
+
+/* What differs between plain TCP and TLS. */
+struct stream_ops {
+    ssize_t (*recv)(struct stream *stream, void *bytes, size_t room);
+    ssize_t (*send)(struct stream *stream, const struct iovec *parts, int count);
+};
+
+struct stream {
+    const struct stream_ops *ops;
+    int fd;        /* owned; -1: closed */
+    int error;     /* errno of the first failure */
+    bool readable; /* recv may give something: data, end or error */
+    bool writable; /* send may take something */
+    bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
+    void (*ready)(struct stream *stream);
+    struct event event;
+};
+
+/* Takes over a connected (or connecting) non-blocking descriptor. `ready` is called when readable or writable
+ * has become true since; never from inside a stream_* call. Returns false (fd closed) if the loop cannot
+ * watch it. */
+bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream));
+
+/* Up to `room` bytes: > 0 a count, 0 the peer's end, STREAM_AGAIN, STREAM_FAILED. A count below `room` clears
+ * `readable` unless the peer has hung up (then the next call gives the end), so no second call is needed to
+ * learn of EAGAIN. */
+ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
+
+/* Sends the parts, as much as the kernel takes: > 0 a count, STREAM_AGAIN, STREAM_FAILED. Less than all
+ * clears `writable`. Never raises SIGPIPE. */
+ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count);
+
+/* Sends an end to the peer (SHUT_WR). */
+void stream_shut(struct stream *stream);
+
+/* Closes. `reset`: with RST (SO_LINGER 0), for a message that must not look complete. Safe to call twice. */
+void stream_close(struct stream *stream, bool reset);
+
+/* Starts a TCP connection to an IP address: a non-blocking, close-on-exec, TCP_NODELAY descriptor, or -1 with
+ * errno. Writable means that it ended; stream_connected tells how. */
+int stream_connect(const struct sockaddr *address, socklen_t length);
+/* 0 when connected, else errno (SO_ERROR). */
+int stream_connected(const struct stream *stream);

@@ -1,0 +1,109 @@
+/* counters: numbers in shared memory, written by one worker each and read by control, without messages or
+ * locks.
+ *
+ * A block a worker, cache-line aligned. Inside: the worker's own cells, a record a pool slot, a record an
+ * instance slot. Control hands out the slots and clears them before they are used again. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define COUNTERS_WORKERS_MAX 256
+#define COUNTERS_POOLS 32768     /* slots */
+#define COUNTERS_INSTANCES 65536 /* slots */
+#define COUNTERS_LISTENERS 64    /* by listener id */
+#define COUNTERS_CODE_MIN 100
+#define COUNTERS_CODES 500 /* 100 to 599 */
+
+/* Request durations: bucket b holds those below counters_bucket_us(b) and not below that of b - 1; the last
+ * one all the rest. Four buckets an octave from 128 us, so a quantile read from them is off by at most a
+ * fifth. */
+#define COUNTERS_BUCKETS 84
+
+enum counters_error {
+    COUNTERS_CONNECT_REFUSED,
+    COUNTERS_CONNECT_TIMEOUT,
+    COUNTERS_CONNECT_OTHER,
+    COUNTERS_CLOSED_EARLY, /* the connection ended before or inside a response */
+    COUNTERS_BAD_RESPONSE,
+    COUNTERS_FIRST_BYTE_TIMEOUT,
+    COUNTERS_STALL,
+    COUNTERS_ERRORS
+};
+
+/* The kinds' names as metrics label them. */
+extern const char *const counters_error_names[COUNTERS_ERRORS];
+
+struct counters_pool {
+    uint64_t in_flight;   /* exchanges that hold this pool */
+    uint64_t requests;    /* ended */
+    uint64_t duration_us; /* sum */
+    uint64_t retries;
+    uint64_t errors[COUNTERS_ERRORS];
+    uint64_t buckets[COUNTERS_BUCKETS];
+    uint64_t codes[COUNTERS_CODES];
+} __attribute__((aligned(64)));
+
+struct counters_instance {
+    uint64_t in_flight;
+    uint64_t requests;
+    uint64_t errors;
+    uint64_t connections; /* to it, idle ones included */
+    uint64_t unused[4];
+} __attribute__((aligned(64)));
+
+struct counters_worker {
+    uint64_t version; /* of the snapshot at its last turn: no request that began later is of an older one */
+    uint64_t turns;
+    uint64_t refused[8]; /* own answers without a pool: by status, see counters_refused */
+    uint64_t connections[COUNTERS_LISTENERS]; /* open client connections */
+    uint64_t accepted[COUNTERS_LISTENERS];
+} __attribute__((aligned(64)));
+
+struct counters; /* a mapping */
+
+/* Makes the shared memory for so many workers: a memfd, or -1. Pages are taken only as they are used. */
+int counters_create(unsigned workers, struct err *err) MUST_CHECK;
+/* Maps what counters_create made (checks layout and version; fd stays the caller's). */
+struct counters *counters_map(int fd, struct err *err) MUST_CHECK;
+void counters_unmap(struct counters *counters);
+
+unsigned counters_workers(const struct counters *counters);
+struct counters_worker *counters_worker(struct counters *counters, unsigned worker);
+struct counters_pool *counters_pool(struct counters *counters, unsigned worker, uint32_t slot);
+struct counters_instance *counters_instance(struct counters *counters, unsigned worker, uint32_t slot);
+
+/* The writer's add: plain, visible to readers as a whole word. */
+static inline void counters_add(uint64_t *cell, uint64_t more)
+{
+    __atomic_store_n(cell, *cell + more, __ATOMIC_RELAXED);
+}
+static inline void counters_sub(uint64_t *cell, uint64_t less)
+{
+    __atomic_store_n(cell, *cell - less, __ATOMIC_RELAXED);
+}
+static inline uint64_t counters_read(const uint64_t *cell)
+{
+    return __atomic_load_n(cell, __ATOMIC_RELAXED);
+}
+
+/* Which bucket a duration belongs to, and a bucket's upper bound in us (UINT64_MAX for the last). */
+unsigned counters_bucket(uint64_t us);
+uint64_t counters_bucket_us(unsigned bucket);
+
+/* For the reader: sums over all workers. */
+void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum);
+void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
+uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
+uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
+/* The oldest snapshot version that any worker may still begin a request with. */
+uint64_t counters_version(struct counters *counters);
+
+/* Before a slot is used again. */
+void counters_clear_pool(struct counters *counters, uint32_t slot);
+void counters_clear_instance(struct counters *counters, uint32_t slot);
+/* A new proxy: what is in flight died with the old one. Sets every in_flight and connections cell to 0, and
+ * every version to 0; totals stay. */
+void counters_reset_gauges(struct counters *counters);

@@ -1,0 +1,108 @@
+/* message: what the three roles say to each other: one flat struct a type, no pointers. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MESSAGE_PROTOCOL 1
+#define MESSAGE_NAME_MAX 320
+
+enum message_type {
+    MESSAGE_VERSION = 1, /* either way: "I speak protocol N", struct message_version */
+
+    /* keeper -> control */
+    MESSAGE_START,         /* the first one: struct message_start; then as many MESSAGE_STORED as it says */
+    MESSAGE_STORED,        /* a descriptor that an earlier control stored: struct message_name, fd */
+    MESSAGE_RELOAD,        /* SIGHUP: re-read the config */
+    MESSAGE_REOPEN,        /* SIGUSR1: open the access log again */
+    MESSAGE_PROXY_STARTED, /* struct message_proxy: also after each restart */
+    MESSAGE_STOP, /* keeper -> control and keeper -> proxy: SIGTERM: finish what is in flight and exit 0 */
+
+    /* control -> keeper */
+    MESSAGE_STORE,   /* keep this descriptor under this name (replacing) across my death: struct message_name,
+                        fd */
+    MESSAGE_DROP,    /* forget and close it: struct message_name */
+    MESSAGE_READY,   /* configured, journal read, sockets stored: the proxy may start: struct message_ready */
+    MESSAGE_SERVING, /* the first snapshot is published: the service manager may know */
+
+    /* control -> proxy */
+    MESSAGE_COUNTERS,   /* the counters' memory, fd; before anything else */
+    MESSAGE_LISTENER,   /* a listening socket for one worker: struct message_listener, fd */
+    MESSAGE_ACCESS_LOG, /* where access log lines go from now on: fd */
+    MESSAGE_WORLD,      /* the world now: struct message_world, fd: sealed memfd with the image */
+
+    /* proxy -> control */
+    MESSAGE_HELLO, /* a proxy has come up and knows nothing, or answers MESSAGE_WHO: struct message_hello */
+    MESSAGE_PUBLISHED, /* struct message_published */
+    MESSAGE_REFUSED,   /* the world could not be used, the old one stays: struct message_refused */
+
+    /* control -> proxy */
+    MESSAGE_WHO, /* a control has come up: say hello */
+
+    MESSAGE_TYPES
+};
+
+struct message_version {
+    uint32_t protocol;
+};
+
+struct message_start {
+    uint32_t stored;   /* MESSAGE_STORED that follow */
+    uint32_t restarts; /* how often control has been started again; 0: the daemon starts */
+    int32_t proxy_pid; /* 0: none runs */
+};
+
+/* Names of stored descriptors: "config", "counters", "listener N ADDRESS/WORKER", "admin", "admin-tcp". */
+struct message_name {
+    char name[MESSAGE_NAME_MAX]; /* NUL-terminated */
+};
+
+struct message_ready {
+    uint32_t workers;
+    uint32_t change_user; /* bool: start the proxy as uid, gid */
+    uint32_t uid, gid;
+};
+
+struct message_proxy {
+    int32_t pid;
+    uint32_t restarts; /* 0: the first one */
+    int32_t status;    /* how the one before ended, as of waitpid */
+};
+
+struct message_listener {
+    uint32_t id;     /* as in the snapshot */
+    uint32_t worker; /* 0 to workers - 1 */
+};
+
+struct message_world {
+    uint64_t version;
+    uint64_t decided_ns; /* monotonic: when control decided on it */
+    uint64_t size;       /* bytes of the image */
+};
+
+struct message_hello {
+    int32_t pid;
+    uint32_t workers;
+    uint64_t version; /* published; 0: none */
+};
+
+struct message_published {
+    uint64_t version;
+    uint64_t published_ns; /* monotonic: when the store was done */
+};
+
+struct message_refused {
+    uint64_t version;
+    char sentence[sizeof(struct err)];
+};
+
+/* A message as it is received. */
+struct message {
+    enum message_type type;
+    const void *payload;
+    size_t size; /* bytes of payload: for the types above, exactly the size of their struct */
+    int fd;      /* -1: none came with it */
+};

@@ -1,0 +1,13 @@
+/* plane: the proxy role. N worker threads, one loop each; the main thread holds the channels and publishes.
+ * Opens no file, starts no program, and needs no privilege. */
+#pragma once
+
+struct plane_options {
+    int keeper_fd;  /* channel to the keeper: says when to stop */
+    int control_fd; /* channel to control, whichever process that is */
+    unsigned workers;
+};
+
+/* Runs until the keeper says stop (then finishes what is in flight within the drain times) or goes away (then
+ * ends at once). Returns the process's exit status. */
+int plane_main(const struct plane_options *options);

@@ -1,0 +1,166 @@
+/* snapshot: the immutable routing view of the data plane, as one image of bytes without pointers.
+ *
+ * Control describes the world in a struct snapshot_spec and freezes it; the image travels as a sealed memfd;
+ * the proxy opens (validates) it in place and routes by it. Matching allocates nothing and locks nothing. */
+#pragma once
+
+#include "base/address.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SNAPSHOT_NONE UINT32_MAX
+#define SNAPSHOT_LISTENERS_MAX 64
+
+enum snapshot_balance { SNAPSHOT_ROUND_ROBIN, SNAPSHOT_LEAST_REQUESTS, SNAPSHOT_RANDOM };
+enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };
+
+/* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
+ * no limit. */
+struct snapshot_settings {
+    uint64_t body_max;        /* of a request */
+    uint32_t head_max;        /* of a head */
+    uint32_t fields_max;      /* field lines of a head */
+    uint32_t connections_max; /* client connections of the whole proxy */
+    uint32_t connections_per_address;
+    uint32_t head_ms;    /* from the first byte (or the accept) to the end of a head */
+    uint32_t idle_ms;    /* a client connection between requests */
+    uint32_t access_log; /* enum snapshot_access_log */
+};
+
+/* Flat part of a service. */
+struct snapshot_rules {
+    uint32_t connect_ms;
+    uint32_t first_byte_ms;
+    uint32_t stall_ms;
+    uint32_t upstream_idle_ms;
+    uint32_t drain_requests_ms; /* how long what is in flight may last when the whole proxy stops */
+    uint32_t drain_streams_ms;
+    uint32_t drain_websockets_ms;
+    uint32_t drain_spread_ms;
+    uint8_t balance; /* enum snapshot_balance */
+    uint8_t strip_path;
+    uint8_t unused[6];
+};
+
+/* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. Websockets
+ * end spread over the spread_ms before their deadline. */
+struct snapshot_drain {
+    uint64_t requests_until_ms;
+    uint64_t streams_until_ms;
+    uint64_t websockets_until_ms;
+    uint64_t spread_ms;
+};
+
+/* ---- what control fills in ---- */
+
+struct snapshot_instance_spec {
+    const char *name; /* HOST:PORT as staged */
+    const struct sockaddr *address;
+    socklen_t address_length;
+    uint64_t id;   /* never used again for another instance */
+    uint32_t slot; /* of the counters; used again after retirement */
+    bool drained;  /* out of rotation */
+};
+
+struct snapshot_pool_spec {
+    const char *deployment; /* "web-17" */
+    const char *release;    /* or "" */
+    uint32_t slot;          /* of the counters */
+    struct snapshot_drain drain;
+    const struct snapshot_instance_spec *instances;
+    size_t instance_count;
+};
+
+struct snapshot_service_spec {
+    const char *name;
+    const char *const *hosts; /* exact, or "*.suffix"; none: any host */
+    size_t host_count;
+    const char *const *paths; /* prefixes, each beginning with '/' */
+    size_t path_count;
+    struct snapshot_rules rules;
+    uint32_t live; /* index into pools, or SNAPSHOT_NONE: answers 503 */
+};
+
+struct snapshot_listener_spec {
+    uint32_t id;         /* names the descriptors sent for it */
+    const char *address; /* bound address */
+};
+
+struct snapshot_spec {
+    uint64_t version;
+    struct snapshot_settings settings;
+    const struct address_prefix *trusted;
+    size_t trusted_count;
+    const struct snapshot_listener_spec *listeners;
+    size_t listener_count;
+    const struct snapshot_service_spec *services;
+    size_t service_count;
+    const struct snapshot_pool_spec *pools; /* live and draining ones */
+    size_t pool_count;
+};
+
+/* Freezes the world into one image (to be freed with free()). NULL with a sentence: two services on one host
+ * and path, a live index that is no pool, a name that is too long, more than the image can hold. */
+void *snapshot_freeze(const struct snapshot_spec *spec, size_t *size, struct err *err) MUST_CHECK;
+
+/* ---- what the proxy reads ---- */
+
+struct snapshot;
+
+struct snapshot_instance {
+    struct str name;
+    const struct sockaddr *address;
+    socklen_t address_length;
+    uint64_t id;
+    uint32_t slot;
+    bool drained;
+};
+
+/* A record inside the image; read it with the functions below. */
+struct snapshot_pool;
+struct snapshot_service;
+
+/* Checks every offset, length and index of an image and gives it back as a snapshot (no copy; the image,
+ * 8-byte aligned, must outlive it). A hostile image is refused, never followed. */
+const struct snapshot *snapshot_open(const void *image, size_t size, struct err *err) MUST_CHECK;
+
+uint64_t snapshot_version(const struct snapshot *snapshot);
+const struct snapshot_settings *snapshot_settings(const struct snapshot *snapshot);
+/* Is this 16-byte (IPv4-mapped) address a trusted proxy? */
+bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16]);
+
+size_t snapshot_listener_count(const struct snapshot *snapshot);
+uint32_t snapshot_listener_id(const struct snapshot *snapshot, size_t index);
+
+size_t snapshot_pool_count(const struct snapshot *snapshot);
+const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, size_t index);
+uint32_t snapshot_pool_slot(const struct snapshot_pool *pool);
+struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struct snapshot_pool *pool);
+struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool);
+const struct snapshot_drain *snapshot_pool_drain(const struct snapshot_pool *pool);
+size_t snapshot_pool_size(const struct snapshot_pool *pool);
+struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
+                                                const struct snapshot_pool *pool, size_t index);
+
+size_t snapshot_service_count(const struct snapshot *snapshot);
+const struct snapshot_service *snapshot_service_at(const struct snapshot *snapshot, size_t index);
+struct str snapshot_service_name(const struct snapshot *snapshot, const struct snapshot_service *service);
+/* The service's place among the services, 0 to count - 1. */
+uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service);
+const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service);
+/* NULL where no pool is live. */
+const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,
+                                                  const struct snapshot_service *service);
+
+/* Which service takes this host (no port; ASCII letters of either case; a trailing dot is ignored; "" matches
+ * any-host services only) and path (without query). An exact host beats a wildcard, a longer wildcard a
+ * shorter one, a wildcard any; where the more specific host has no prefix for the path, the next is asked.
+ * The longest prefix wins, at segment boundaries: /api takes /api and /api/x, not /apix. *prefix gets the
+ * matched prefix's length in bytes (0 for "/"). NULL: none. */
+const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, struct str host,
+                                              struct str path, uint32_t *prefix);

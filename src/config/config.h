@@ -113,8 +113,8 @@ struct config {
 };
 
 /* Reads a config from `file`, naming `path` in messages ("PATH:LINE: sentence"). NULL on the first fault.
- * Free with config_free. */
-struct config *config_read(FILE *file, const char *path, struct err *err) MUST_CHECK;
+ * Free with config_free. (Not config_read: that is a function of libconfig.) */
+struct config *config_parse(FILE *file, const char *path, struct err *err) MUST_CHECK;
 /* Opens and reads path. */
 struct config *config_load(const char *path, struct err *err) MUST_CHECK;
 void config_free(struct config *config);

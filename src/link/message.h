@@ -64,6 +64,8 @@ struct message_ready {
     uint32_t workers;
     uint32_t change_user; /* bool: start the proxy as uid, gid */
     uint32_t uid, gid;
+    uint32_t log_level;  /* enum log_level, for keeper and proxy */
+    uint32_t log_format; /* enum log_format */
 };
 
 struct message_proxy {

@@ -1,0 +1,413 @@
+/* The keeper's own work: two processes, the channels to them, and the signals of the service manager.
+ * Invariant: unless it is stopping, whichever of the two has died is started again, on descriptors that never
+ * left the keeper. */
+#include "keeper/keeper.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "keeper/notify.h"
+#include "keeper/role.h"
+#include "keeper/store.h"
+#include "link/channel.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RESTART_PAUSE_MIN_MS 100
+#define RESTART_PAUSE_MAX_MS 5000
+#define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
+
+enum { CONTROL, PROXY, ROLES };
+enum { SIGNALS = 6 };
+
+struct keeper;
+
+/* One of the two processes. */
+struct role {
+    struct keeper *keeper;
+    const char *name;
+    pid_t pid; /* 0: not running */
+    struct channel *channel;
+    uint32_t starts;
+    int32_t status; /* of its last end, as by waitpid */
+    uint64_t started_ms;
+    uint64_t pause_ms; /* before the next start */
+    struct deadline restart;
+    bool (*start)(struct keeper *keeper);
+};
+
+struct keeper {
+    const char *config_path;
+    int program;
+    struct loop *loop;
+    struct event *signals[SIGNALS];
+    struct role roles[ROLES];
+    int control_end, proxy_end; /* the channel between the two: kept, so that a death closes nothing */
+    struct store *store;
+    struct message_ready ready;
+    bool is_ready; /* control has been ready once: from now on its death is an accident */
+    bool stopping;
+    int exit_status;
+};
+
+static void stop(struct keeper *keeper, int exit_status)
+{
+    keeper->exit_status = exit_status;
+    loop_stop(keeper->loop);
+}
+
+/* ---- what control says ---- */
+
+static void on_ready(struct keeper *keeper, const struct message_ready *ready)
+{
+    keeper->ready = *ready;
+    keeper->is_ready = true;
+    log_configure(ready->log_level, ready->log_format);
+    struct role *proxy = &keeper->roles[PROXY];
+    if (proxy->pid == 0 && !keeper->stopping && !deadline_is_set(&proxy->restart))
+        proxy->start(keeper);
+}
+
+static void control_received(void *arg, const struct message *message)
+{
+    struct keeper *keeper = arg;
+    const struct message_name *name = message->payload;
+    switch (message->type) {
+    case MESSAGE_STORE:
+        store_put(keeper->store, name->name, message->fd);
+        return;
+    case MESSAGE_DROP:
+        store_drop(keeper->store, name->name);
+        break;
+    case MESSAGE_READY:
+        on_ready(keeper, message->payload);
+        break;
+    case MESSAGE_SERVING:
+        notify_ready();
+        break;
+    default:
+        log_error("control sent message %d, which the keeper does not know; it is ignored", message->type);
+    }
+    if (message->fd >= 0)
+        close(message->fd);
+}
+
+static void proxy_received(void *arg, const struct message *message)
+{
+    (void)arg;
+    log_error("the proxy sent message %d, but it has nothing to say to the keeper; it is ignored",
+              message->type);
+    if (message->fd >= 0)
+        close(message->fd);
+}
+
+static void role_closed(struct role *role, const char *why)
+{
+    /* A channel closes when its process ends, which the wait for it reports; one that closes before is
+     * broken. */
+    log_debug("the channel to %s is closed: %s", role->name, why);
+    channel_close(role->channel);
+    role->channel = NULL;
+    if (role->pid > 0)
+        kill(role->pid, SIGKILL);
+}
+
+static void control_closed(void *arg, const char *why)
+{
+    struct keeper *keeper = arg;
+    role_closed(&keeper->roles[CONTROL], why);
+}
+
+static void proxy_closed(void *arg, const char *why)
+{
+    struct keeper *keeper = arg;
+    role_closed(&keeper->roles[PROXY], why);
+}
+
+/* ---- starting ---- */
+
+static void tell_stored(void *arg, const char *name, int fd)
+{
+    struct message_name message = {0};
+    snprintf(message.name, sizeof message.name, "%s", name);
+    channel_send(arg, MESSAGE_STORED, &message, sizeof message, fd);
+}
+
+static bool role_run(struct keeper *keeper, struct role *role, struct role_spec *spec,
+                     const struct channel_callbacks *callbacks)
+{
+    struct err err;
+    int ends[2];
+    if (!channel_pair(ends, &err)) {
+        log_error("%s", err.text);
+        return false;
+    }
+    spec->program = keeper->program;
+    spec->keeper_fd = ends[1];
+    role->pid = role_start(spec, &err);
+    close(ends[1]);
+    if (role->pid < 0) {
+        log_error("%s", err.text);
+        role->pid = 0;
+        close(ends[0]);
+        return false;
+    }
+    role->starts++;
+    role->started_ms = clock_mono_ms();
+    role->channel = channel_open(keeper->loop, ends[0], callbacks, keeper);
+    return true;
+}
+
+static bool start_control(struct keeper *keeper)
+{
+    static const struct channel_callbacks callbacks = {control_received, control_closed};
+    const char *argv[] = {"upswapd: control", "--role=control", keeper->config_path, NULL};
+    struct role_spec spec = {.argv = argv, .peer_fd = keeper->control_end};
+    struct role *role = &keeper->roles[CONTROL];
+    if (!role_run(keeper, role, &spec, &callbacks))
+        return false;
+    struct message_start start = {
+        .stored = (uint32_t)store_count(keeper->store),
+        .restarts = role->starts - 1,
+        .proxy_pid = keeper->roles[PROXY].pid,
+    };
+    channel_send(role->channel, MESSAGE_START, &start, sizeof start, -1);
+    store_each(keeper->store, tell_stored, role->channel);
+    return true;
+}
+
+static bool start_proxy(struct keeper *keeper)
+{
+    static const struct channel_callbacks callbacks = {proxy_received, proxy_closed};
+    const struct message_ready *ready = &keeper->ready;
+    char workers[16], level[16], format[16];
+    snprintf(workers, sizeof workers, "%u", ready->workers);
+    snprintf(level, sizeof level, "%u", ready->log_level);
+    snprintf(format, sizeof format, "%u", ready->log_format);
+    const char *argv[] = {"upswapd: proxy", "--role=proxy", workers, level, format, NULL};
+    struct role_spec spec = {.argv = argv,
+                             .peer_fd = keeper->proxy_end,
+                             .change_user = ready->change_user,
+                             .uid = ready->uid,
+                             .gid = ready->gid,
+                             .confined = true};
+    struct role *role = &keeper->roles[PROXY];
+    if (!role_run(keeper, role, &spec, &callbacks))
+        return false;
+    struct message_proxy started = {role->pid, role->starts - 1, role->status};
+    if (keeper->roles[CONTROL].channel != NULL)
+        channel_send(keeper->roles[CONTROL].channel, MESSAGE_PROXY_STARTED, &started, sizeof started, -1);
+    return true;
+}
+
+/* ---- ends ---- */
+
+static void describe(int status, char out[64])
+{
+    if (WIFSIGNALED(status))
+        snprintf(out, 64, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(out, 64, "ended with status %d", WEXITSTATUS(status));
+}
+
+static void start_again(struct role *role)
+{
+    uint64_t lived = clock_mono_ms() - role->started_ms;
+    if (lived >= LIVED_LONG_MS)
+        role->pause_ms = 0;
+    deadline_set(&role->restart, role->pause_ms);
+    uint64_t next = role->pause_ms * 2;
+    if (next < RESTART_PAUSE_MIN_MS)
+        next = RESTART_PAUSE_MIN_MS;
+    role->pause_ms = next < RESTART_PAUSE_MAX_MS ? next : RESTART_PAUSE_MAX_MS;
+}
+
+static void on_restart(struct deadline *deadline)
+{
+    struct role *role = mem_container(deadline, struct role, restart);
+    if (!role->start(role->keeper))
+        start_again(role);
+}
+
+/* The last step of a stop: with the proxy gone, control has nothing left to watch and ends when its channel
+ * closes. */
+static void proxy_stopped(struct keeper *keeper)
+{
+    struct role *control = &keeper->roles[CONTROL];
+    channel_close(control->channel);
+    control->channel = NULL;
+    if (control->pid == 0)
+        stop(keeper, 0);
+}
+
+static void control_stopped(struct keeper *keeper)
+{
+    if (keeper->roles[PROXY].pid == 0)
+        stop(keeper, 0);
+}
+
+static void role_ended(struct role *role, int status)
+{
+    struct keeper *keeper = role->keeper;
+    bool is_control = role == &keeper->roles[CONTROL];
+    char how[64];
+    describe(status, how);
+    role->pid = 0;
+    role->status = status;
+    channel_close(role->channel);
+    role->channel = NULL;
+    if (keeper->stopping) {
+        log_info("%s %s", role->name, how);
+        is_control ? control_stopped(keeper) : proxy_stopped(keeper);
+    } else if (is_control && !keeper->is_ready) {
+        stop(keeper, 1);
+    } else {
+        log_error("%s %s; it is started again", role->name, how);
+        start_again(role);
+    }
+}
+
+static void reap(struct keeper *keeper)
+{
+    for (int i = 0; i < ROLES; i++) {
+        struct role *role = &keeper->roles[i];
+        int status;
+        if (role->pid > 0 && waitpid(role->pid, &status, WNOHANG) == role->pid)
+            role_ended(role, status);
+    }
+}
+
+/* ---- signals ---- */
+
+static void tell(struct keeper *keeper, int role, enum message_type type)
+{
+    if (keeper->roles[role].channel != NULL)
+        channel_send(keeper->roles[role].channel, type, NULL, 0, -1);
+}
+
+static void kill_roles(struct keeper *keeper)
+{
+    for (int i = 0; i < ROLES; i++) {
+        if (keeper->roles[i].pid > 0)
+            kill(keeper->roles[i].pid, SIGKILL);
+    }
+}
+
+static void begin_stop(struct keeper *keeper)
+{
+    keeper->stopping = true;
+    notify_stopping();
+    log_info("stopping: no new connections, what is in flight finishes within the drain times; "
+             "a second signal ends it at once");
+    for (int i = 0; i < ROLES; i++)
+        deadline_clear(&keeper->roles[i].restart);
+    tell(keeper, CONTROL, MESSAGE_STOP);
+    tell(keeper, PROXY, MESSAGE_STOP);
+    if (keeper->roles[PROXY].pid == 0)
+        proxy_stopped(keeper);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+    (void)what;
+    struct keeper *keeper = arg;
+    switch (number) {
+    case SIGCHLD:
+        reap(keeper);
+        break;
+    case SIGHUP:
+        tell(keeper, CONTROL, MESSAGE_RELOAD);
+        break;
+    case SIGUSR1:
+        tell(keeper, CONTROL, MESSAGE_REOPEN);
+        break;
+    case SIGUSR2:
+        log_warn("SIGUSR2 asks for a hot upgrade, which this version does not have; nothing was changed");
+        break;
+    default:
+        if (!keeper->stopping) {
+            begin_stop(keeper);
+            break;
+        }
+        log_warn("a second signal: ending at once");
+        kill_roles(keeper);
+        stop(keeper, 1);
+    }
+}
+
+static void watch_signals(struct keeper *keeper)
+{
+    static const int numbers[SIGNALS] = {SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < SIGNALS; i++) {
+        keeper->signals[i] = evsignal_new(loop_base(keeper->loop), numbers[i], on_signal, keeper);
+        event_add(keeper->signals[i], NULL);
+    }
+}
+
+/* ---- the whole ---- */
+
+static void role_init(struct keeper *keeper, int which, const char *name, bool (*start)(struct keeper *))
+{
+    struct role *role = &keeper->roles[which];
+    *role = (struct role){.keeper = keeper, .name = name, .start = start};
+    deadline_init(&role->restart, keeper->loop, on_restart);
+}
+
+static bool keeper_open(struct keeper *keeper, const struct keeper_options *options, struct err *err)
+{
+    int ends[2];
+    *keeper = (struct keeper){.config_path = options->config_path, .loop = loop_new(), .store = store_new()};
+    keeper->program = open(options->program, O_PATH | O_CLOEXEC);
+    if (keeper->program < 0)
+        return err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+    if (!channel_pair(ends, err))
+        return false;
+    keeper->control_end = ends[0];
+    keeper->proxy_end = ends[1];
+    role_init(keeper, CONTROL, "control", start_control);
+    role_init(keeper, PROXY, "the proxy", start_proxy);
+    watch_signals(keeper);
+    return true;
+}
+
+static void keeper_close(struct keeper *keeper)
+{
+    for (int i = 0; i < ROLES; i++) {
+        channel_close(keeper->roles[i].channel);
+        deadline_clear(&keeper->roles[i].restart);
+    }
+    for (int i = 0; i < SIGNALS; i++)
+        event_free(keeper->signals[i]);
+    store_free(keeper->store);
+    close(keeper->control_end);
+    close(keeper->proxy_end);
+    close(keeper->program);
+    loop_free(keeper->loop);
+}
+
+int keeper_main(const struct keeper_options *options)
+{
+    struct keeper keeper;
+    struct err err;
+    log_open("keeper");
+    if (!keeper_open(&keeper, options, &err)) {
+        fprintf(stderr, "upswapd: %s\n", err.text);
+        return 1;
+    }
+    if (start_control(&keeper))
+        loop_run(keeper.loop);
+    else
+        keeper.exit_status = 1;
+    keeper_close(&keeper);
+    return keeper.exit_status;
+}

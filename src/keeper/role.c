@@ -1,0 +1,83 @@
+/* Between fork and exec nothing is done but system calls on what was prepared before. */
+#include "keeper/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define EXIT_CANNOT_START 127
+#define PROGRAM_FD (ROLE_PEER_FD + 1) /* until the exec */
+
+static void say(const char *what)
+{
+    if (write(STDERR_FILENO, what, strlen(what)) < 0)
+        return;
+}
+
+/* Moves the two descriptors to their numbers by way of numbers that are free of both, and closes all others.
+ */
+static bool place_descriptors(const struct role_spec *spec)
+{
+    int keeper = fcntl(spec->keeper_fd, F_DUPFD, ROLE_PEER_FD + 1);
+    int peer = fcntl(spec->peer_fd, F_DUPFD, ROLE_PEER_FD + 1);
+    int program = fcntl(spec->program, F_DUPFD_CLOEXEC, ROLE_PEER_FD + 1);
+    if (keeper < 0 || peer < 0 || program < 0)
+        return false;
+    if (dup2(keeper, ROLE_KEEPER_FD) < 0 || dup2(peer, ROLE_PEER_FD) < 0)
+        return false;
+    return program == PROGRAM_FD || dup3(program, PROGRAM_FD, O_CLOEXEC) == PROGRAM_FD;
+}
+
+static void default_signals(void)
+{
+    sigset_t none;
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static bool become_user(uid_t uid, gid_t gid)
+{
+    uid_t r, e, s;
+    gid_t gr, ge, gs;
+    if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
+        return false;
+    return getresuid(&r, &e, &s) == 0 && getresgid(&gr, &ge, &gs) == 0 && r == uid && e == uid && s == uid &&
+           gr == gid && ge == gid && gs == gid;
+}
+
+_Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
+{
+    default_signals();
+    if (spec->change_user && !become_user(spec->uid, spec->gid)) {
+        say("upswapd: the proxy's user could not be changed to\n");
+        _exit(EXIT_CANNOT_START);
+    }
+    if (spec->confined && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        _exit(EXIT_CANNOT_START);
+    /* After the change of user, which would clear it; the keeper may have died before it was set. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent)
+        _exit(EXIT_CANNOT_START);
+    if (place_descriptors(spec)) {
+        close_range(PROGRAM_FD + 1, ~0U, 0);
+        fexecve(PROGRAM_FD, (char *const *)spec->argv, environ);
+    }
+    say("upswapd: this program could not be executed again\n");
+    _exit(EXIT_CANNOT_START);
+}
+
+pid_t role_start(const struct role_spec *spec, struct err *err)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        become_role(spec, parent);
+    if (pid < 0)
+        err_set(err, "%s could not be started: %s", spec->argv[0], strerror(errno));
+    return pid;
+}

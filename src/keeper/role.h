@@ -1,0 +1,27 @@
+/* role: starts one of the two other processes: this same binary, executed anew with two descriptors and
+ * nothing else of the keeper's. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* The descriptors that a role finds when it starts. */
+enum { ROLE_KEEPER_FD = 3, ROLE_PEER_FD = 4 };
+
+struct role_spec {
+    int program; /* the binary, opened with O_PATH: a restart runs what the keeper runs, whatever is on disk
+                    by now */
+    const char *const *argv; /* NULL-terminated */
+    int keeper_fd;           /* becomes ROLE_KEEPER_FD */
+    int peer_fd;             /* becomes ROLE_PEER_FD */
+    bool change_user;
+    uid_t uid;
+    gid_t gid;
+    bool confined; /* no_new_privs: can never gain a privilege again */
+};
+
+/* Starts it; the descriptors stay the caller's. The process is killed when the keeper dies. Returns its pid,
+ * or -1. A program that cannot be executed, or a user that cannot be changed to, shows as exit status 127. */
+pid_t role_start(const struct role_spec *spec, struct err *err) MUST_CHECK;

@@ -1,0 +1,129 @@
+/* upswapd: the daemon's command line, and the door to its three roles. */
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "config/config.h"
+#include "control/control.h"
+#include "keeper/keeper.h"
+#include "keeper/role.h"
+#include "plane/plane.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static const char usage[] = "usage: upswapd -c FILE       run in the foreground, log on stderr\n"
+                            "       upswapd -t -c FILE    check FILE and exit: 0 valid, 1 not\n"
+                            "       upswapd -V | -h       version and libraries | this help\n";
+
+enum { EXIT_USAGE = 2 };
+
+static int print_version(void)
+{
+    printf("upswapd %s (libevent %s, jansson %s)\n", PACKAGE_VERSION, event_get_version(), JANSSON_VERSION);
+    return 0;
+}
+
+static int check(const char *path)
+{
+    struct err err;
+    struct config *config = config_load(path, &err);
+    bool valid = config != NULL && config_check(config, &err);
+    config_free(config);
+    if (!valid)
+        fprintf(stderr, "%s\n", err.text);
+    else
+        printf("%s: valid\n", path);
+    return valid ? 0 : 1;
+}
+
+/* A descriptor below 3 that was closed by who started us would be given to a socket, and be written to as
+ * stderr. */
+static bool open_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
+static int run_keeper(const char *path)
+{
+    char *absolute = realpath(path, NULL);
+    struct keeper_options options = {.config_path = absolute != NULL ? absolute : path,
+                                     .program = "/proc/self/exe"};
+    int status = keeper_main(&options);
+    free(absolute);
+    return status;
+}
+
+static unsigned number(const char *text)
+{
+    uint64_t value = 0;
+    return text != NULL && str_to_u64(str_of(text), &value) ? (unsigned)value : 0;
+}
+
+/* Started by the keeper (keeper/role.h): argv[1] names the role, the rest is what it needs to know before its
+ * first message. */
+static int run_role(int argc, char **argv)
+{
+    const char *role = argv[1] + strlen("--role=");
+    prctl(PR_SET_NAME, "upswapd", 0, 0, 0);
+    if (strcmp(role, "control") == 0 && argc == 3) {
+        struct control_options options = {argv[2], ROLE_KEEPER_FD, ROLE_PEER_FD};
+        log_open("control");
+        return control_main(&options);
+    }
+    if (strcmp(role, "proxy") == 0 && argc == 5) {
+        struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2])};
+        log_open("proxy");
+        log_configure(number(argv[3]), number(argv[4]));
+        return plane_main(&options);
+    }
+    fputs(usage, stderr);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = NULL;
+    bool only_check = false;
+    int option;
+    if (argc > 1 && strncmp(argv[1], "--role=", 7) == 0)
+        return run_role(argc, argv);
+    if (!open_standard_descriptors())
+        return 1;
+    while ((option = getopt(argc, argv, "c:thV")) != -1) {
+        switch (option) {
+        case 'c':
+            path = optarg;
+            break;
+        case 't':
+            only_check = true;
+            break;
+        case 'V':
+            return print_version();
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs(usage, stderr);
+            return EXIT_USAGE;
+        }
+    }
+    /* `upswapd -t FILE` is as good as `upswapd -t -c FILE`. */
+    if (path == NULL && optind < argc)
+        path = argv[optind++];
+    if (path == NULL || optind < argc) {
+        fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+    return only_check ? check(path) : run_keeper(path);
+}

@@ -1,0 +1,132 @@
+/* Plain byte streams. Invariant: while a stream is open, a false flag means that the kernel owes an edge for
+ * it; so nothing is asked of the kernel that would be answered with EAGAIN, and nothing is waited for in
+ * vain.
+ */
+#include "io/stream.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+static ssize_t failed(struct stream *stream)
+{
+    if (stream->error == 0)
+        stream->error = errno;
+    return STREAM_FAILED;
+}
+
+static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
+{
+    ssize_t count;
+    do
+        count = recv(stream->fd, bytes, room, 0);
+    while (count < 0 && errno == EINTR);
+    /* The end may have come together with the data, in one edge: then no other edge will tell. */
+    stream->readable = count > 0 && ((size_t)count == room || stream->hung_up);
+    if (count >= 0)
+        return count;
+    return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
+}
+
+static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int count)
+{
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    assert(total > 0 && count <= IOV_MAX);
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    ssize_t sent;
+    do
+        sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    /* A short count means that the kernel is full; it then owes an edge as after EAGAIN. */
+    stream->writable = sent == (ssize_t)total;
+    if (sent >= 0)
+        return sent;
+    return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
+}
+
+static const struct stream_ops plain = {plain_recv, plain_send};
+
+/* Each edge tells all that is true now, so most of it is no news. Nothing is touched after `ready`, neither
+ * here nor by libevent (EV_PERSIST without a timeout): it may close the stream and free it. */
+static void edge(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct stream *stream = arg;
+    bool readable = (what & (EV_READ | EV_CLOSED)) != 0, writable = (what & EV_WRITE) != 0;
+    bool hung_up = (what & EV_CLOSED) != 0;
+    bool news =
+        (readable && !stream->readable) || (writable && !stream->writable) || (hung_up && !stream->hung_up);
+    stream->readable |= readable;
+    stream->writable |= writable;
+    stream->hung_up |= hung_up;
+    if (news)
+        stream->ready(stream);
+}
+
+bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
+{
+    *stream = (struct stream){.ops = &plain, .fd = fd, .ready = ready};
+    event_assign(&stream->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
+                 edge, stream);
+    if (event_add(&stream->event, NULL) == 0)
+        return true;
+    close(fd);
+    stream->fd = -1;
+    return false;
+}
+
+ssize_t stream_recv(struct stream *stream, void *bytes, size_t room)
+{
+    assert(room > 0);
+    return stream->ops->recv(stream, bytes, room);
+}
+
+ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
+{
+    return stream->ops->send(stream, parts, count);
+}
+
+void stream_shut(struct stream *stream)
+{
+    shutdown(stream->fd, SHUT_WR);
+}
+
+void stream_close(struct stream *stream, bool reset)
+{
+    if (stream->fd < 0)
+        return;
+    event_del(&stream->event);
+    if (reset)
+        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(stream->fd);
+    stream->fd = -1;
+    stream->readable = stream->writable = false;
+}
+
+int stream_connect(const struct sockaddr *address, socklen_t length)
+{
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (connect(fd, address, length) == 0 || errno == EINPROGRESS)
+        return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+int stream_connected(const struct stream *stream)
+{
+    int error = 0;
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}) != 0)
+        return errno;
+    return error;
+}

@@ -30,7 +30,8 @@ uint64_t event_log_add(struct event_log *log, const char *type, const char *serv
 void event_log_read(struct event_log *log, uint64_t since, const char *service,
                     void (*each)(void *arg, uint64_t seq, struct str line), void *arg);
 
-/* Tells of each event as it is added. Embedded in its owner. */
+/* Tells of each event as it is added. Embedded in its owner. `added` may unsubscribe its own subscription, no
+ * other, and adds no event. */
 struct event_subscription {
     void (*added)(struct event_subscription *subscription, uint64_t seq, const char *service,
                   struct str line);

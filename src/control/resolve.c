@@ -1,0 +1,191 @@
+/* Names to addresses on a thread of its own a request, since getaddrinfo may wait for long. Who has started a
+ * request may go at any time: the request owns all that the thread touches, outlives its canceller and is
+ * dropped when the thread has come back. */
+#include "control/probe.h"
+
+#include "base/address.h"
+#include "base/mem.h"
+#include "io/mailbox.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct resolve {
+    struct mail mail;
+    struct loop *loop;
+    struct mailbox *mailbox; /* NULL: no thread was needed */
+    struct loop_deferred deferred;
+    void (*done)(void *arg, const struct probe_target *targets, const char *reason); /* NULL: cancelled */
+    void *arg;
+    struct err err; /* the first that failed; text[0] is NUL: none */
+    size_t count;
+    struct address *addresses;
+    struct probe_target targets[];
+};
+
+/* ---- texts and addresses ---- */
+
+static void set_port(struct probe_target *target, uint16_t port)
+{
+    if (target->address.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&target->address)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)&target->address)->sin_port = htons(port);
+}
+
+static void set_literal(struct probe_target *target, const struct address *address)
+{
+    if (address->kind == ADDRESS_IPV6) {
+        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&target->address;
+        in6->sin6_family = AF_INET6;
+        inet_pton(AF_INET6, address->host, &in6->sin6_addr);
+        target->length = sizeof *in6;
+    } else {
+        struct sockaddr_in *in = (struct sockaddr_in *)&target->address;
+        in->sin_family = AF_INET;
+        inet_pton(AF_INET, address->host, &in->sin_addr);
+        target->length = sizeof *in;
+    }
+    set_port(target, address->port);
+}
+
+/* Where a name has both families IPv4 is taken: what listens on one only, mostly listens there. */
+static const struct addrinfo *choose(const struct addrinfo *found)
+{
+    for (const struct addrinfo *one = found; one != NULL; one = one->ai_next) {
+        if (one->ai_family == AF_INET)
+            return one;
+    }
+    return found;
+}
+
+static bool look_up(const struct address *address, struct probe_target *target, struct err *err)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    int error = getaddrinfo(address->host, NULL, &hints, &found);
+    if (error != 0)
+        return err_set(err, "instance %s: the name \"%s\" cannot be resolved: %s", target->name,
+                       address->host, error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
+    const struct addrinfo *chosen = choose(found);
+    memcpy(&target->address, chosen->ai_addr, chosen->ai_addrlen);
+    target->length = chosen->ai_addrlen;
+    freeaddrinfo(found);
+    set_port(target, address->port);
+    return true;
+}
+
+/* ---- the thread ---- */
+
+/* Instances of one host stand side by side; it is asked for once. */
+static bool same_as_before(struct resolve *resolve, size_t i)
+{
+    if (i == 0 || strcmp(resolve->addresses[i].host, resolve->addresses[i - 1].host) != 0)
+        return false;
+    resolve->targets[i].address = resolve->targets[i - 1].address;
+    resolve->targets[i].length = resolve->targets[i - 1].length;
+    set_port(&resolve->targets[i], resolve->addresses[i].port);
+    return true;
+}
+
+static void *look_all_up(void *arg)
+{
+    struct resolve *resolve = arg;
+    for (size_t i = 0; i < resolve->count; i++) {
+        if (resolve->addresses[i].kind != ADDRESS_NAME || same_as_before(resolve, i))
+            continue;
+        if (!look_up(&resolve->addresses[i], &resolve->targets[i], &resolve->err))
+            break;
+    }
+    mailbox_post(resolve->mailbox, &resolve->mail);
+    return NULL;
+}
+
+static bool start_thread(struct resolve *resolve)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
+    int error = pthread_create(&thread, NULL, look_all_up, resolve);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0)
+        return err_set(&resolve->err, "names cannot be resolved, since no thread can be started: %s",
+                       strerror(error));
+    pthread_detach(thread);
+    return true;
+}
+
+/* ---- the end ---- */
+
+static void tell(struct loop_deferred *deferred)
+{
+    struct resolve *resolve = mem_container(deferred, struct resolve, deferred);
+    bool failed = resolve->err.text[0] != '\0';
+    if (resolve->done != NULL)
+        resolve->done(resolve->arg, failed ? NULL : resolve->targets, failed ? resolve->err.text : "");
+    if (resolve->mailbox != NULL)
+        mailbox_free(resolve->mailbox);
+    for (size_t i = 0; i < resolve->count; i++)
+        free((char *)resolve->targets[i].name);
+    free(resolve->addresses);
+    free(resolve);
+}
+
+static void thread_came_back(void *arg, struct mail *mail)
+{
+    (void)mail;
+    struct resolve *resolve = arg;
+    loop_defer(resolve->loop, &resolve->deferred);
+}
+
+/* ---- the outside ---- */
+
+/* Takes the texts apart; *any_name tells whether one of them needs the thread. */
+static bool parse(struct resolve *resolve, const char *const *names, bool *any_name)
+{
+    for (size_t i = 0; i < resolve->count; i++)
+        resolve->targets[i].name = mem_dup(names[i]);
+    *any_name = false;
+    for (size_t i = 0; i < resolve->count; i++) {
+        struct address *address = &resolve->addresses[i];
+        if (!address_parse(str_of(names[i]), false, address, &resolve->err))
+            return false;
+        if (address->kind == ADDRESS_NAME)
+            *any_name = true;
+        else
+            set_literal(&resolve->targets[i], address);
+    }
+    return true;
+}
+
+struct resolve *resolve_start(struct loop *loop, const char *const *names, size_t count,
+                              void (*done)(void *arg, const struct probe_target *targets, const char *reason),
+                              void *arg)
+{
+    struct resolve *resolve = mem_zero(1, sizeof *resolve + count * sizeof *resolve->targets);
+    resolve->loop = loop;
+    resolve->deferred.run = tell;
+    resolve->done = done;
+    resolve->arg = arg;
+    resolve->count = count;
+    resolve->addresses = mem_zero(count, sizeof *resolve->addresses);
+    bool any_name;
+    if (parse(resolve, names, &any_name) && any_name) {
+        resolve->mailbox = mailbox_new(loop, thread_came_back, resolve);
+        if (start_thread(resolve))
+            return resolve;
+    }
+    loop_defer(loop, &resolve->deferred);
+    return resolve;
+}
+
+void resolve_cancel(struct resolve *resolve)
+{
+    if (resolve != NULL)
+        resolve->done = NULL;
+}

@@ -25,6 +25,8 @@ struct gate_cell {
     uint64_t ns;
     char *output; /* the last 64 KiB; made valid UTF-8 */
     size_t output_size;
+    char *
+        how; /* failed: how, to stand after "uptest U on I": "exited with status 1 after 0.21 s"; else NULL */
     struct rusage usage;
 };
 
@@ -41,10 +43,12 @@ struct gate_plan {
 
 struct gate;
 
+/* None of them is called from inside gate_start; gate_free may be called from inside each. A cell that could
+ * not be run, since the total_timeout was over, is told by `finished` alone. */
 struct gate_callbacks {
     void (*started)(void *arg, const struct gate_cell *cell);
     void (*finished)(void *arg, const struct gate_cell *cell);
-    /* Once, never from inside gate_start. `reason` is a sentence that names instance and uptest when it did
+    /* Once. `reason` is a sentence that names instance and uptest when it did
      * not pass. The gate stays until gate_free. */
     void (*done)(void *arg, bool passed, const char *reason);
 };

@@ -1,0 +1,118 @@
+"""Processes of a test: started here, known here, and nothing left behind.
+
+This process takes in orphans (PR_SET_CHILD_SUBREAPER), so whatever a daemon leaves behind becomes its child
+and is found.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+
+from .waiting import wait_until
+
+PR_SET_CHILD_SUBREAPER = 36
+_known = {}
+
+
+def adopt_orphans():
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def spawn(argv, **options):
+    process = subprocess.Popen(argv, **options)
+    _known[process.pid] = process
+    return process
+
+
+def finish(process, timeout=10):
+    """Waits for a process that was told to end. Returns its status."""
+    try:
+        status = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"{process.args[0]} did not end within {timeout} s") from None
+    finally:
+        _known.pop(process.pid, None)
+    return status
+
+
+def is_running(pid):
+    """Is there such a process, and no zombie?"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children(pid):
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += [int(word) for word in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
+def descendants(pid):
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def _orphans():
+    left = []
+    for pid in children(os.getpid()):
+        if pid in _known:
+            continue
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                left.append(pid)
+        except ChildProcessError:
+            pass
+    return left
+
+
+def describe(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return f"{pid} {file.read().replace(bytes(1), b' ').decode(errors='replace')}"
+    except OSError:
+        return str(pid)
+
+
+def assert_none_left(timeout=8):
+    """No orphan of a stopped daemon is left; what is gets killed, after it was named."""
+    try:
+        wait_until(lambda: not _orphans(), timeout)
+    except AssertionError:
+        left = _orphans()
+        names = [describe(pid) for pid in left]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not _orphans())
+        raise AssertionError(f"processes were left behind: {names}") from None
+
+
+def wait_gone(pid, timeout=10):
+    """Waits for the end of a process that need not be our child."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([fd], [], [], timeout)[0], f"process {describe(pid)} did not end"
+    finally:
+        os.close(fd)
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -24,6 +24,11 @@ void *mem_zero(size_t count, size_t size)
     return checked(calloc(count > 0 ? count : 1, size), 1);
 }
 
+void *mem_aligned(size_t alignment, size_t size)
+{
+    return memset(checked(aligned_alloc(alignment, size > 0 ? size : alignment), 1), 0, size);
+}
+
 void *mem_resize(void *old, size_t count, size_t size)
 {
     size_t total;

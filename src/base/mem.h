@@ -12,6 +12,9 @@ void *mem_alloc(size_t size);
 /* `count` zeroed elements of `size` bytes. */
 void *mem_zero(size_t count, size_t size);
 
+/* `size` zeroed bytes that begin at a multiple of `alignment`, a power of two; size is a multiple of it. */
+void *mem_aligned(size_t alignment, size_t size);
+
 /* Grows or shrinks to `count` elements of `size` bytes; new bytes are not cleared. */
 void *mem_resize(void *old, size_t count, size_t size);
 

@@ -15,10 +15,9 @@ struct view {
     /* the rest is the publisher's own */
     struct view *next;
     void (*dispose)(struct view *view);
-    void *arg; /* for dispose */
-    uint64_t published_ns;
-    uint32_t holders;  /* workers that may still load or read it; atomic */
-    uint32_t *reading; /* per worker: exchanges that keep it; each cell has a cache line */
+    void *arg;               /* for dispose */
+    uint64_t number;         /* in the order of publication, from 1 */
+    struct view_cell *cells; /* per worker: exchanges that keep it; each cell has a cache line */
 };
 
 struct publisher *publisher_new(unsigned workers);

@@ -14,7 +14,9 @@
 #include <stdint.h>
 
 #define SNAPSHOT_NONE UINT32_MAX
-#define SNAPSHOT_LISTENERS_MAX 64
+#define SNAPSHOT_LISTENERS_MAX 64 /* and their ids are below it */
+#define SNAPSHOT_POOL_SLOTS 32768 /* of the counters; slots are below these */
+#define SNAPSHOT_INSTANCE_SLOTS 65536
 
 enum snapshot_balance { SNAPSHOT_ROUND_ROBIN, SNAPSHOT_LEAST_REQUESTS, SNAPSHOT_RANDOM };
 enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };

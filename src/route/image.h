@@ -1,0 +1,155 @@
+/* image: how a snapshot lies in memory: a header, then one run of fixed-size records a part, then the texts.
+ *
+ * Records name each other by index and texts by offset and length, so the bytes mean the same wherever they
+ * are mapped. Each part begins where the one before ended, rounded up to 8 bytes. Only for the room route. */
+#pragma once
+
+#include "route/snapshot.h"
+
+#define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
+#define IMAGE_LAYOUT 1
+#define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
+#define IMAGE_TEXT_MAX 1023 /* bytes of any text */
+
+enum image_part {
+    IMAGE_TRUSTED,      /* struct address_prefix */
+    IMAGE_LISTENERS,    /* struct image_listener */
+    IMAGE_SERVICES,     /* struct snapshot_service */
+    IMAGE_POOLS,        /* struct snapshot_pool */
+    IMAGE_INSTANCES,    /* struct image_instance, pool by pool */
+    IMAGE_HOSTS,        /* struct image_host */
+    IMAGE_HOST_SLOTS,   /* struct image_slot: hash table of the hosts */
+    IMAGE_PREFIXES,     /* struct image_prefix: all paths but "/" */
+    IMAGE_PREFIX_SLOTS, /* struct image_slot: hash table of the prefixes */
+    IMAGE_LENGTHS,      /* uint32_t, host by host */
+    IMAGE_TEXTS,        /* bytes */
+    IMAGE_PARTS
+};
+
+/* Records `at` to `at` + `count` - 1 of a part; in the header, `at` is the part's offset in bytes. */
+struct image_span {
+    uint32_t at, count;
+};
+
+/* Bytes of IMAGE_TEXTS. */
+struct image_text {
+    uint32_t at, n;
+};
+
+struct snapshot {
+    uint64_t magic;
+    uint64_t layout;
+    uint64_t size; /* bytes of the whole image */
+    uint64_t version;
+    struct snapshot_settings settings;
+    struct image_span parts[IMAGE_PARTS];
+};
+
+struct image_listener {
+    uint32_t id;
+    struct image_text address;
+};
+
+struct snapshot_service {
+    struct image_text name;
+    uint32_t live; /* pool, or SNAPSHOT_NONE */
+    uint32_t unused;
+    struct snapshot_rules rules;
+};
+
+struct snapshot_pool {
+    struct image_text deployment, release;
+    struct image_span instances;
+    uint32_t slot;
+    uint32_t unused;
+    struct snapshot_drain drain;
+};
+
+union image_address {
+    struct sockaddr any;
+    struct sockaddr_in ip4;
+    struct sockaddr_in6 ip6;
+};
+
+struct image_instance {
+    uint64_t id;
+    struct image_text name;
+    uint32_t slot;
+    uint32_t drained; /* bool */
+    uint32_t address_length;
+    union image_address address;
+};
+
+/* One host's key and all that is needed to find its longest prefix. The key is in lower case: a name, a
+ * wildcard's suffix with its leading dot, or empty for any host. */
+struct image_host {
+    struct image_text key;
+    struct image_span lengths; /* the different lengths of its prefixes, ascending, "/" aside */
+    uint32_t root;             /* service that takes "/", or SNAPSHOT_NONE */
+    uint32_t unused;
+};
+
+struct image_prefix {
+    uint32_t host;          /* index */
+    uint32_t service;       /* index */
+    struct image_text path; /* begins with '/', does not end with one, at least 2 bytes */
+};
+
+/* Open addressing with linear probing. A table has a power of two of slots, at least one of them empty. */
+struct image_slot {
+    uint32_t hash;
+    uint32_t index; /* of the record, or SNAPSHOT_NONE: empty */
+};
+
+/* Sets each part's offset from the counts of all. Returns the size of the image in bytes. */
+uint64_t image_place(struct image_span parts[IMAGE_PARTS]);
+
+static inline const void *image_part(const struct snapshot *snapshot, enum image_part part)
+{
+    return (const char *)snapshot + snapshot->parts[part].at;
+}
+
+static inline struct str image_str(const struct snapshot *snapshot, struct image_text text)
+{
+    return (struct str){(const char *)image_part(snapshot, IMAGE_TEXTS) + text.at, text.n};
+}
+
+static inline uint8_t image_lower(char c)
+{
+    uint8_t byte = (uint8_t)c;
+    return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + ('a' - 'A')) : byte;
+}
+
+/* FNV-1a, a byte a step, so that the hashes of all suffixes of a host, or of all prefixes of a path, come out
+ * of one pass. No secret seed: requests only look up, and whoever writes the config gains nothing by slowing
+ * it down. */
+#define IMAGE_HASH_START 2166136261U
+
+static inline uint32_t image_hash(uint32_t hash, uint8_t byte)
+{
+    return (hash ^ byte) * 16777619U;
+}
+
+/* Where the hash of a path begins that belongs to a host. */
+static inline uint32_t image_hash_of_host(uint32_t host)
+{
+    return IMAGE_HASH_START ^ host * 2654435769U;
+}
+
+/* Where a hash's probe sequence starts, before the mask: FNV's low bits alone are weak. */
+static inline uint32_t image_first_slot(uint32_t hash)
+{
+    hash ^= hash >> 16;
+    hash *= 0x45d9f3bU;
+    return hash ^ hash >> 15;
+}
+
+/* Hashes keys from the last byte to the first, paths from the first to the last. */
+uint32_t image_hash_key(struct str key);
+uint32_t image_hash_path(uint32_t host, struct str path);
+
+/* The record with this key (in either case), or path of a host; NULL where there is none. The hash is the
+ * key's or path's. */
+const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key, uint32_t hash);
+const struct image_prefix *image_find_prefix(const struct snapshot *snapshot, uint32_t host, struct str path,
+                                             uint32_t hash);

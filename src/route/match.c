@@ -1,0 +1,59 @@
+/* match: from host and path to the service, inside an image that snapshot_open has accepted. Everything is
+ * read in place; the only memory used is on the stack. */
+#include "route/image.h"
+
+/* Goes through the lengths that this host's prefixes have, shortest first, and hashes the path on the way:
+ * the last that fits is the longest. Returns the service or SNAPSHOT_NONE. */
+static uint32_t match_path(const struct snapshot *snapshot, const struct image_host *host, struct str path,
+                           uint32_t *matched)
+{
+    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
+    const uint32_t *lengths = (const uint32_t *)image_part(snapshot, IMAGE_LENGTHS) + host->lengths.at;
+    uint32_t index = (uint32_t)(host - hosts);
+    uint32_t hash = image_hash_of_host(index);
+    uint32_t service = host->root, done = 0;
+    *matched = 0;
+    for (uint32_t i = 0; i < host->lengths.count && lengths[i] <= path.n; i++) {
+        for (; done < lengths[i]; done++)
+            hash = image_hash(hash, (uint8_t)path.p[done]);
+        if (done < path.n && path.p[done] != '/')
+            continue;
+        const struct image_prefix *prefix =
+            image_find_prefix(snapshot, index, (struct str){path.p, done}, hash);
+        if (prefix != NULL) {
+            service = prefix->service;
+            *matched = done;
+        }
+    }
+    return service;
+}
+
+/* Can a key begin at this place of the host? A whole name does not begin with a dot, a wildcard's suffix
+ * does, and behind the end stands the key of any host. */
+static bool may_be_key(struct str host, size_t at)
+{
+    return at == host.n || (at == 0) != (host.p[at] == '.');
+}
+
+const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, struct str host,
+                                              struct str path, uint32_t *prefix)
+{
+    if (host.n > 0 && host.p[host.n - 1] == '.')
+        host.n--;
+    if (host.n > IMAGE_HOST_MAX)
+        return NULL;
+    uint32_t hashes[IMAGE_HOST_MAX + 1]; /* of host[i] to its end */
+    hashes[host.n] = IMAGE_HASH_START;
+    for (size_t i = host.n; i > 0; i--)
+        hashes[i - 1] = image_hash(hashes[i], image_lower(host.p[i - 1]));
+    for (size_t i = 0; i <= host.n; i++) {
+        if (!may_be_key(host, i))
+            continue;
+        struct str key = {host.p + i, host.n - i};
+        const struct image_host *found = image_find_host(snapshot, key, hashes[i]);
+        uint32_t service = found == NULL ? SNAPSHOT_NONE : match_path(snapshot, found, path, prefix);
+        if (service != SNAPSHOT_NONE)
+            return snapshot_service_at(snapshot, service);
+    }
+    return NULL;
+}

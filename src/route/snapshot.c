@@ -1,0 +1,326 @@
+/* Opens an image: everything is checked here once, so that no reader has to check anything later. */
+#include "route/image.h"
+
+#include <assert.h>
+
+static bool is_text(const struct snapshot *snapshot, struct image_text text)
+{
+    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
+    return text.n <= IMAGE_TEXT_MAX && text.at <= all && text.n <= all - text.at;
+}
+
+static bool is_span(const struct snapshot *snapshot, enum image_part part, struct image_span span)
+{
+    uint32_t all = snapshot->parts[part].count;
+    return span.at <= all && span.count <= all - span.at;
+}
+
+static bool check_header(const struct snapshot *snapshot, size_t size, struct err *err)
+{
+    if ((uintptr_t)snapshot % 8 != 0)
+        return err_set(err, "it does not begin at a multiple of 8");
+    if (size < sizeof *snapshot || snapshot->magic != IMAGE_MAGIC)
+        return err_set(err, "its %zu bytes do not begin with a snapshot's header", size);
+    if (snapshot->layout != IMAGE_LAYOUT)
+        return err_set(err, "its layout is %llu, this program reads layout %d",
+                       (unsigned long long)snapshot->layout, IMAGE_LAYOUT);
+    struct image_span parts[IMAGE_PARTS];
+    memcpy(parts, snapshot->parts, sizeof parts);
+    if (snapshot->size != size || image_place(parts) != size)
+        return err_set(err, "its parts do not add up to its %zu bytes", size);
+    if (memcmp(parts, snapshot->parts, sizeof parts) != 0)
+        return err_set(err, "its parts do not follow each other");
+    if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
+        return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
+    return true;
+}
+
+static bool check_trusted(const struct snapshot *snapshot, struct err *err)
+{
+    const struct address_prefix *trusted = image_part(snapshot, IMAGE_TRUSTED);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_TRUSTED].count; i++) {
+        if (trusted[i].bits > 128)
+            return err_set(err, "trusted network %u has %u bits", i, trusted[i].bits);
+    }
+    return true;
+}
+
+static bool check_listeners(const struct snapshot *snapshot, struct err *err)
+{
+    const struct image_listener *listeners = image_part(snapshot, IMAGE_LISTENERS);
+    if (snapshot->parts[IMAGE_LISTENERS].count > SNAPSHOT_LISTENERS_MAX)
+        return err_set(err, "it has %u listeners; at most %d are possible",
+                       snapshot->parts[IMAGE_LISTENERS].count, SNAPSHOT_LISTENERS_MAX);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_LISTENERS].count; i++) {
+        if (listeners[i].id >= SNAPSHOT_LISTENERS_MAX || !is_text(snapshot, listeners[i].address))
+            return err_set(err, "listener %u has the impossible id %u or address", i, listeners[i].id);
+    }
+    return true;
+}
+
+static bool check_services(const struct snapshot *snapshot, struct err *err)
+{
+    const struct snapshot_service *services = image_part(snapshot, IMAGE_SERVICES);
+    uint32_t pools = snapshot->parts[IMAGE_POOLS].count;
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_SERVICES].count; i++) {
+        const struct snapshot_service *service = services + i;
+        if (!is_text(snapshot, service->name))
+            return err_set(err, "service %u has no readable name", i);
+        struct str name = image_str(snapshot, service->name);
+        if (service->live != SNAPSHOT_NONE && service->live >= pools)
+            return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
+                           STR_ARG(name), service->live, pools);
+        if (service->rules.balance > SNAPSHOT_RANDOM || service->rules.strip_path > 1)
+            return err_set(err, "service \"%.*s\" has an unknown balance or strip_path", STR_ARG(name));
+    }
+    return true;
+}
+
+static bool check_pools(const struct snapshot *snapshot, struct err *err)
+{
+    const struct snapshot_pool *pools = image_part(snapshot, IMAGE_POOLS);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_POOLS].count; i++) {
+        const struct snapshot_pool *pool = pools + i;
+        if (!is_text(snapshot, pool->deployment) || !is_text(snapshot, pool->release))
+            return err_set(err, "pool %u has no readable deployment or release", i);
+        struct str name = image_str(snapshot, pool->deployment);
+        if (pool->slot >= SNAPSHOT_POOL_SLOTS)
+            return err_set(err, "pool \"%.*s\" has the counter slot %u of %d", STR_ARG(name), pool->slot,
+                           SNAPSHOT_POOL_SLOTS);
+        if (!is_span(snapshot, IMAGE_INSTANCES, pool->instances))
+            return err_set(err, "pool \"%.*s\" has instances that are not in it", STR_ARG(name));
+    }
+    return true;
+}
+
+static bool is_address(const struct image_instance *instance)
+{
+    switch (instance->address.any.sa_family) {
+    case AF_INET:
+        return instance->address_length == sizeof(struct sockaddr_in) && instance->address.ip4.sin_port != 0;
+    case AF_INET6:
+        return instance->address_length == sizeof(struct sockaddr_in6) &&
+               instance->address.ip6.sin6_port != 0;
+    default:
+        return false;
+    }
+}
+
+static bool check_instances(const struct snapshot *snapshot, struct err *err)
+{
+    const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_INSTANCES].count; i++) {
+        const struct image_instance *instance = instances + i;
+        if (!is_text(snapshot, instance->name))
+            return err_set(err, "instance %u has no readable name", i);
+        struct str name = image_str(snapshot, instance->name);
+        if (!is_address(instance))
+            return err_set(err, "instance \"%.*s\" has no IPv4 or IPv6 address with a port", STR_ARG(name));
+        if (instance->slot >= SNAPSHOT_INSTANCE_SLOTS || instance->drained > 1)
+            return err_set(err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u",
+                           STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained);
+    }
+    return true;
+}
+
+static bool lengths_ascend(const struct snapshot *snapshot, struct image_span span)
+{
+    const uint32_t *lengths = (const uint32_t *)image_part(snapshot, IMAGE_LENGTHS) + span.at;
+    for (uint32_t i = 1; i < span.count; i++) {
+        if (lengths[i] <= lengths[i - 1])
+            return false;
+    }
+    return true;
+}
+
+static bool check_hosts(const struct snapshot *snapshot, struct err *err)
+{
+    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
+    uint32_t services = snapshot->parts[IMAGE_SERVICES].count;
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
+        const struct image_host *host = hosts + i;
+        if (!is_text(snapshot, host->key) || !is_span(snapshot, IMAGE_LENGTHS, host->lengths) ||
+            !lengths_ascend(snapshot, host->lengths))
+            return err_set(err, "host %u has no readable key or lengths", i);
+        if (host->root != SNAPSHOT_NONE && host->root >= services)
+            return err_set(err, "host %u leads to service %u of %u", i, host->root, services);
+    }
+    return true;
+}
+
+static bool check_prefixes(const struct snapshot *snapshot, struct err *err)
+{
+    const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PREFIXES].count; i++) {
+        const struct image_prefix *prefix = prefixes + i;
+        if (!is_text(snapshot, prefix->path) || prefix->host >= snapshot->parts[IMAGE_HOSTS].count ||
+            prefix->service >= snapshot->parts[IMAGE_SERVICES].count)
+            return err_set(err, "path prefix %u has no readable path, host or service", i);
+    }
+    return true;
+}
+
+/* As many slots are taken as there are records, and one is empty: then every probe sequence ends. */
+static bool is_table(const struct snapshot *snapshot, enum image_part slots_part, enum image_part records)
+{
+    const struct image_slot *slots = image_part(snapshot, slots_part);
+    uint32_t count = snapshot->parts[slots_part].count, taken = 0;
+    if (count == 0 || (count & (count - 1)) != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (slots[i].index == SNAPSHOT_NONE)
+            continue;
+        if (slots[i].index >= snapshot->parts[records].count)
+            return false;
+        taken++;
+    }
+    return taken == snapshot->parts[records].count && taken < count;
+}
+
+/* Both tables must be sound, and every record be found under its own key. */
+static bool check_tables(const struct snapshot *snapshot, struct err *err)
+{
+    if (!is_table(snapshot, IMAGE_HOST_SLOTS, IMAGE_HOSTS) ||
+        !is_table(snapshot, IMAGE_PREFIX_SLOTS, IMAGE_PREFIXES))
+        return err_set(err, "its hash tables do not hold its hosts and path prefixes");
+    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
+        struct str key = image_str(snapshot, hosts[i].key);
+        if (image_find_host(snapshot, key, image_hash_key(key)) != hosts + i)
+            return err_set(err, "host %u cannot be found by its key", i);
+    }
+    const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PREFIXES].count; i++) {
+        struct str path = image_str(snapshot, prefixes[i].path);
+        uint32_t hash = image_hash_path(prefixes[i].host, path);
+        if (image_find_prefix(snapshot, prefixes[i].host, path, hash) != prefixes + i)
+            return err_set(err, "path prefix %u cannot be found by its path", i);
+    }
+    return true;
+}
+
+const struct snapshot *snapshot_open(const void *image, size_t size, struct err *err)
+{
+    const struct snapshot *snapshot = image;
+    if (check_header(snapshot, size, err) && check_trusted(snapshot, err) && check_listeners(snapshot, err) &&
+        check_services(snapshot, err) && check_pools(snapshot, err) && check_instances(snapshot, err) &&
+        check_hosts(snapshot, err) && check_prefixes(snapshot, err) && check_tables(snapshot, err))
+        return snapshot;
+    err_prefix(err, "not a valid snapshot");
+    return NULL;
+}
+
+uint64_t snapshot_version(const struct snapshot *snapshot)
+{
+    return snapshot->version;
+}
+
+const struct snapshot_settings *snapshot_settings(const struct snapshot *snapshot)
+{
+    return &snapshot->settings;
+}
+
+bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16])
+{
+    const struct address_prefix *trusted = image_part(snapshot, IMAGE_TRUSTED);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_TRUSTED].count; i++) {
+        if (address_prefix_covers(trusted + i, address))
+            return true;
+    }
+    return false;
+}
+
+size_t snapshot_listener_count(const struct snapshot *snapshot)
+{
+    return snapshot->parts[IMAGE_LISTENERS].count;
+}
+
+uint32_t snapshot_listener_id(const struct snapshot *snapshot, size_t index)
+{
+    assert(index < snapshot_listener_count(snapshot));
+    return ((const struct image_listener *)image_part(snapshot, IMAGE_LISTENERS))[index].id;
+}
+
+size_t snapshot_pool_count(const struct snapshot *snapshot)
+{
+    return snapshot->parts[IMAGE_POOLS].count;
+}
+
+const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, size_t index)
+{
+    assert(index < snapshot_pool_count(snapshot));
+    return (const struct snapshot_pool *)image_part(snapshot, IMAGE_POOLS) + index;
+}
+
+uint32_t snapshot_pool_slot(const struct snapshot_pool *pool)
+{
+    return pool->slot;
+}
+
+struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struct snapshot_pool *pool)
+{
+    return image_str(snapshot, pool->deployment);
+}
+
+struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool)
+{
+    return image_str(snapshot, pool->release);
+}
+
+const struct snapshot_drain *snapshot_pool_drain(const struct snapshot_pool *pool)
+{
+    return &pool->drain;
+}
+
+size_t snapshot_pool_size(const struct snapshot_pool *pool)
+{
+    return pool->instances.count;
+}
+
+struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
+                                                const struct snapshot_pool *pool, size_t index)
+{
+    assert(index < pool->instances.count);
+    const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
+    const struct image_instance *instance = instances + pool->instances.at + index;
+    return (struct snapshot_instance){
+        .name = image_str(snapshot, instance->name),
+        .address = &instance->address.any,
+        .address_length = instance->address_length,
+        .id = instance->id,
+        .slot = instance->slot,
+        .drained = instance->drained != 0,
+    };
+}
+
+size_t snapshot_service_count(const struct snapshot *snapshot)
+{
+    return snapshot->parts[IMAGE_SERVICES].count;
+}
+
+const struct snapshot_service *snapshot_service_at(const struct snapshot *snapshot, size_t index)
+{
+    assert(index < snapshot_service_count(snapshot));
+    return (const struct snapshot_service *)image_part(snapshot, IMAGE_SERVICES) + index;
+}
+
+struct str snapshot_service_name(const struct snapshot *snapshot, const struct snapshot_service *service)
+{
+    return image_str(snapshot, service->name);
+}
+
+uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service)
+{
+    return (uint32_t)(service - (const struct snapshot_service *)image_part(snapshot, IMAGE_SERVICES));
+}
+
+const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service)
+{
+    return &service->rules;
+}
+
+const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,
+                                                  const struct snapshot_service *service)
+{
+    return service->live == SNAPSHOT_NONE ? NULL : snapshot_pool_at(snapshot, service->live);
+}

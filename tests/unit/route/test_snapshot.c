@@ -1,0 +1,351 @@
+#include "route/snapshot.h"
+
+#include "world.h"
+
+#include <arpa/inet.h>
+
+/* A world with one of everything. */
+static void *freeze_world(size_t *size)
+{
+    struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(8001)};
+    struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons(8002)};
+    ip6.sin6_addr = in6addr_loopback;
+    const struct snapshot_instance_spec instances[] = {
+        {"127.0.0.1:8001", (struct sockaddr *)&ip4, sizeof ip4, 7, 70, false},
+        {"[::1]:8002", (struct sockaddr *)&ip6, sizeof ip6, 8, 80, true},
+    };
+    const struct snapshot_pool_spec pools[] = {
+        {.deployment = "web-16",
+         .release = "",
+         .slot = 3,
+         .drain = {11, 12, 13, 14},
+         .instances = instances,
+         .instance_count = 1},
+        {.deployment = "web-17", .release = "v42", .slot = 4, .instances = instances, .instance_count = 2},
+    };
+    static const char *const hosts[] = {"example.com", "*.example.com"};
+    static const char *const paths[] = {"/", "/api", "/static"};
+    const struct snapshot_service_spec services[] = {
+        {.name = "web",
+         .hosts = hosts,
+         .host_count = 2,
+         .paths = paths,
+         .path_count = 3,
+         .rules = {.connect_ms = 2000, .balance = SNAPSHOT_RANDOM, .strip_path = 1},
+         .live = 1},
+        {.name = "empty", .paths = paths, .path_count = 1, .live = SNAPSHOT_NONE},
+    };
+    static const struct snapshot_listener_spec listeners[] = {{5, "0.0.0.0:8080"}, {63, "[::]:8081"}};
+    struct err err;
+    struct address_prefix trusted;
+    assert_true(address_prefix_parse(STR("10.0.0.0/8"), &trusted, &err));
+    struct snapshot_spec spec = {
+        .version = 12,
+        .settings = {.head_max = 32768, .access_log = SNAPSHOT_LOG_JSON},
+        .trusted = &trusted,
+        .trusted_count = 1,
+        .listeners = listeners,
+        .listener_count = 2,
+        .services = services,
+        .service_count = 2,
+        .pools = pools,
+        .pool_count = 2,
+    };
+    void *image = snapshot_freeze(&spec, size, &err);
+    assert_non_null(image);
+    return image;
+}
+
+/* Reads everything a reader can read; under a sanitizer, nothing of it may lie outside the image. */
+static size_t read_all(const struct snapshot *snapshot)
+{
+    static const char *const hosts[] = {"example.com", "a.example.com", "other", ""};
+    static const char *const paths[] = {"/", "/api/x", "/static", "/statics/and/more/of/a/long/path"};
+    static const uint8_t address[16];
+    size_t sum = snapshot_trusts(snapshot, address);
+    for (size_t i = 0; i < snapshot_listener_count(snapshot); i++)
+        sum += snapshot_listener_id(snapshot, i);
+    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
+        struct str texts[] = {snapshot_pool_deployment(snapshot, pool),
+                              snapshot_pool_release(snapshot, pool)};
+        sum += str_equal(texts[0], texts[1]);
+        for (size_t j = 0; j < snapshot_pool_size(pool); j++) {
+            struct snapshot_instance instance = snapshot_pool_instance(snapshot, pool, j);
+            struct sockaddr_storage copy;
+            memcpy(&copy, instance.address, instance.address_length);
+            sum += str_distance(instance.name, texts[0]) + copy.ss_family;
+        }
+    }
+    for (size_t i = 0; i < 16; i++) {
+        uint32_t prefix;
+        struct str name = world_match(snapshot, hosts[i % 4], paths[i / 4], &prefix);
+        sum += str_equal(name, STR("web")) + prefix;
+    }
+    for (size_t i = 0; i < snapshot_service_count(snapshot); i++) {
+        const struct snapshot_service *service = snapshot_service_at(snapshot, i);
+        const struct snapshot_pool *live = snapshot_service_live(snapshot, service);
+        sum += live == NULL ? 0 : snapshot_pool_slot(live);
+    }
+    return sum;
+}
+
+static void what_was_frozen_is_read_back(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err err;
+    void *image = freeze_world(&size);
+    const struct snapshot *snapshot = snapshot_open(image, size, &err);
+    assert_non_null(snapshot);
+    assert_int_equal(snapshot_version(snapshot), 12);
+    assert_int_equal(snapshot_settings(snapshot)->head_max, 32768);
+    assert_int_equal(snapshot_settings(snapshot)->access_log, SNAPSHOT_LOG_JSON);
+    assert_int_equal(snapshot_listener_count(snapshot), 2);
+    assert_int_equal(snapshot_listener_id(snapshot, 1), 63);
+    assert_int_equal(snapshot_service_count(snapshot), 2);
+    const struct snapshot_service *web = snapshot_service_at(snapshot, 0);
+    assert_str_equal(snapshot_service_name(snapshot, web), "web");
+    assert_int_equal(snapshot_service_rules(web)->connect_ms, 2000);
+    assert_int_equal(snapshot_service_rules(web)->balance, SNAPSHOT_RANDOM);
+    assert_int_equal(snapshot_service_rules(web)->strip_path, 1);
+    const struct snapshot_service *empty = snapshot_service_at(snapshot, 1);
+    assert_int_equal(snapshot_service_index(snapshot, empty), 1);
+    assert_null(snapshot_service_live(snapshot, empty));
+    assert_ptr_equal(snapshot_service_live(snapshot, web), snapshot_pool_at(snapshot, 1));
+    free(image);
+}
+
+static void pools_and_instances_are_read_back(void **state)
+{
+    (void)state;
+    size_t size;
+    void *image = freeze_world(&size);
+    const struct snapshot *snapshot = image;
+    assert_int_equal(snapshot_pool_count(snapshot), 2);
+    const struct snapshot_pool *old = snapshot_pool_at(snapshot, 0), *live = snapshot_pool_at(snapshot, 1);
+    assert_str_equal(snapshot_pool_deployment(snapshot, old), "web-16");
+    assert_str_equal(snapshot_pool_release(snapshot, old), "");
+    assert_str_equal(snapshot_pool_release(snapshot, live), "v42");
+    assert_int_equal(snapshot_pool_slot(live), 4);
+    assert_int_equal(snapshot_pool_drain(old)->websockets_until_ms, 13);
+    assert_int_equal(snapshot_pool_drain(live)->requests_until_ms, 0);
+    assert_int_equal(snapshot_pool_size(old), 1);
+    assert_int_equal(snapshot_pool_size(live), 2);
+    struct snapshot_instance second = snapshot_pool_instance(snapshot, live, 1);
+    assert_str_equal(second.name, "[::1]:8002");
+    assert_int_equal(second.id, 8);
+    assert_int_equal(second.slot, 80);
+    assert_true(second.drained);
+    assert_int_equal(second.address->sa_family, AF_INET6);
+    assert_int_equal(second.address_length, sizeof(struct sockaddr_in6));
+    free(image);
+}
+
+static void only_trusted_networks_are_trusted(void **state)
+{
+    (void)state;
+    static const uint8_t inside[16] = {[10] = 0xff, 0xff, 10, 1, 2, 3}, outside[16] = {[10] = 0xff, 0xff, 11};
+    size_t size;
+    void *image = freeze_world(&size);
+    assert_true(snapshot_trusts(image, inside));
+    assert_false(snapshot_trusts(image, outside));
+    free(image);
+}
+
+/* One host and path for two services, in several spellings. */
+static void two_services_on_one_host_and_path_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct {
+        struct world_service services[2];
+        const char *place;
+    } rows[] = {
+        {{{"one", {"a.org", "b.org"}, {"/"}}, {"two", {"c.org", "B.org"}, {"/"}}},
+         "path \"/\" on host \"b.org\""},
+        {{{"one", {"b.org."}, {"/", "/x/"}}, {"two", {"b.org"}, {"/x"}}}, "path \"/x\" on host \"b.org\""},
+        {{{"one", {"*.b.org"}, {"/"}}, {"two", {"*.B.org"}, {"//"}}}, "path \"/\" on host \"*.b.org\""},
+        {{{"one", {NULL}, {"/"}}, {"two", {NULL}, {"/"}}}, "path \"/\" on any host"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t size;
+        struct err err;
+        assert_null(world_freeze(rows[i].services, 2, &size, &err));
+        assert_non_null(strstr(err.text, "services \"one\" and \"two\""));
+        assert_non_null(strstr(err.text, rows[i].place));
+    }
+}
+
+static void one_service_may_say_the_same_twice(void **state)
+{
+    (void)state;
+    static const struct world_service row = {"one", {"b.org", "B.org"}, {"/x", "/x/", "/"}};
+    size_t size;
+    struct err err;
+    uint32_t prefix;
+    void *image = world_freeze(&row, 1, &size, &err);
+    assert_non_null(image);
+    assert_str_equal(world_match(image, "b.org", "/x/y", &prefix), "one");
+    assert_int_equal(prefix, 2);
+    free(image);
+}
+
+static void bad_hosts_and_paths_are_refused_by_name(void **state)
+{
+    (void)state;
+    static char long_host[300], long_path[1100], long_name[1100];
+    memset(long_host, 'h', sizeof long_host - 1);
+    memset(long_path, 'p', sizeof long_path - 1);
+    memset(long_name, 'n', sizeof long_name - 1);
+    long_path[0] = '/';
+    const struct {
+        struct world_service service;
+        const char *fault;
+    } rows[] = {
+        {{"web", {""}, {"/"}}, "service \"web\": host \"\""},
+        {{"web", {"*"}, {"/"}}, "service \"web\": host \"*\""},
+        {{"web", {"*."}, {"/"}}, "service \"web\": host \"*.\""},
+        {{"web", {"a.*.org"}, {"/"}}, "service \"web\": host \"a.*.org\""},
+        {{"web", {".org"}, {"/"}}, "service \"web\": host \".org\""},
+        {{"web", {long_host}, {"/"}}, "too long"},
+        {{"web", {NULL}, {"api"}}, "path \"api\" must begin with /"},
+        {{"web", {NULL}, {""}}, "path \"\" must begin with /"},
+        {{"web", {NULL}, {long_path}}, "too long"},
+        {{long_name, {NULL}, {"/"}}, "the service's name \"nnn"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t size;
+        struct err err;
+        assert_null(world_freeze(&rows[i].service, 1, &size, &err));
+        if (strstr(err.text, rows[i].fault) == NULL)
+            fail_msg("%s is not in: %s", rows[i].fault, err.text);
+    }
+}
+
+static void assert_pool_is_refused(uint32_t live, const struct sockaddr *address, socklen_t length,
+                                   uint32_t slot, const char *fault)
+{
+    const struct snapshot_instance_spec instance = {"x:1", address, length, 1, slot, false};
+    const struct snapshot_pool_spec pool = {
+        .deployment = "web-1", .release = "", .slot = slot, .instances = &instance, .instance_count = 1};
+    static const char *const path = "/";
+    const struct snapshot_service_spec service = {
+        .name = "web", .paths = &path, .path_count = 1, .live = live};
+    const struct snapshot_spec spec = {
+        .services = &service, .service_count = 1, .pools = &pool, .pool_count = 1};
+    size_t size;
+    struct err err;
+    assert_null(snapshot_freeze(&spec, &size, &err));
+    if (strstr(err.text, fault) == NULL)
+        fail_msg("%s is not in: %s", fault, err.text);
+}
+
+static void impossible_pools_and_instances_are_refused_by_name(void **state)
+{
+    (void)state;
+    struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(80)};
+    struct sockaddr_in no_port = {.sin_family = AF_INET};
+    struct sockaddr_storage unix_path = {.ss_family = AF_UNIX};
+    const struct sockaddr *good = (struct sockaddr *)&ip4;
+    assert_pool_is_refused(1, good, sizeof ip4, 0, "service \"web\" has the live pool 1");
+    assert_pool_is_refused(0, good, sizeof ip4 - 1, 0, "instance \"x:1\" has no IPv4 or IPv6 address");
+    assert_pool_is_refused(0, (struct sockaddr *)&no_port, sizeof no_port, 0, "with a port");
+    assert_pool_is_refused(0, (struct sockaddr *)&unix_path, sizeof ip4, 0, "instance \"x:1\" has no IPv4");
+    assert_pool_is_refused(0, (struct sockaddr *)&unix_path, sizeof unix_path, 0, "only IPv4 and IPv6");
+    assert_pool_is_refused(0, good, sizeof ip4, SNAPSHOT_POOL_SLOTS, "pool \"web-1\" has the counter slot");
+}
+
+/* A copy that ends exactly where a sanitizer watches. */
+static bool open_copy(const void *image, size_t size)
+{
+    struct err err;
+    void *copy = malloc(size > 0 ? size : 1);
+    memcpy(copy, image, size);
+    const struct snapshot *snapshot = snapshot_open(copy, size, &err);
+    if (snapshot != NULL)
+        assert_in_range(read_all(snapshot), 0, SIZE_MAX - 1);
+    free(copy);
+    return snapshot != NULL;
+}
+
+static void a_cut_image_is_refused_at_every_length(void **state)
+{
+    (void)state;
+    size_t size;
+    char *image = freeze_world(&size);
+    for (size_t n = 0; n < size; n++)
+        assert_false(open_copy(image, n));
+    assert_true(open_copy(image, size));
+    free(image);
+}
+
+/* Where the change is no more than another number (a timeout, a letter of a name that nobody looks up), it is
+ * accepted; what counts is that nothing outside the image is read then. */
+static void an_image_with_any_byte_changed_is_refused_or_harmless(void **state)
+{
+    (void)state;
+    static const uint8_t flips[] = {0x01, 0x02, 0x20, 0x80, 0xff, 0x7f};
+    size_t size, accepted = 0;
+    uint8_t *image = freeze_world(&size);
+    for (size_t at = 0; at < size; at++) {
+        for (size_t i = 0; i < sizeof flips; i++) {
+            image[at] ^= flips[i];
+            accepted += open_copy(image, size);
+            image[at] ^= flips[i];
+        }
+    }
+    assert_true(open_copy(image, size));
+    assert_in_range(accepted, 1, size * sizeof flips / 2);
+    free(image);
+}
+
+/* Whole words: what a liar would write into counts, offsets and indexes. */
+static void an_image_with_any_word_replaced_is_refused_or_harmless(void **state)
+{
+    (void)state;
+    static const uint32_t lies[] = {0, 1, 3, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff0, UINT32_MAX};
+    size_t size;
+    char *image = freeze_world(&size);
+    for (size_t at = 0; at + 4 <= size; at += 4) {
+        uint32_t word;
+        memcpy(&word, image + at, 4);
+        for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+            memcpy(image + at, lies + i, 4);
+            open_copy(image, size);
+        }
+        memcpy(image + at, &word, 4);
+    }
+    assert_true(open_copy(image, size));
+    free(image);
+}
+
+static void an_image_that_is_not_aligned_is_refused(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err err;
+    char *image = freeze_world(&size), *moved = malloc(size + 8);
+    memcpy(moved + 4, image, size);
+    assert_null(snapshot_open(moved + 4, size, &err));
+    assert_non_null(strstr(err.text, "multiple of 8"));
+    free(moved);
+    free(image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_frozen_is_read_back),
+        cmocka_unit_test(pools_and_instances_are_read_back),
+        cmocka_unit_test(only_trusted_networks_are_trusted),
+        cmocka_unit_test(two_services_on_one_host_and_path_are_refused_by_name),
+        cmocka_unit_test(one_service_may_say_the_same_twice),
+        cmocka_unit_test(bad_hosts_and_paths_are_refused_by_name),
+        cmocka_unit_test(impossible_pools_and_instances_are_refused_by_name),
+        cmocka_unit_test(a_cut_image_is_refused_at_every_length),
+        cmocka_unit_test(an_image_with_any_byte_changed_is_refused_or_harmless),
+        cmocka_unit_test(an_image_with_any_word_replaced_is_refused_or_harmless),
+        cmocka_unit_test(an_image_that_is_not_aligned_is_refused),
+    };
+    return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
+}

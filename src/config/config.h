@@ -107,9 +107,12 @@ struct config {
     struct config_limits limits;
     struct address_prefix *trusted_proxies;
     size_t trusted_count;
+    struct config_list trusted_texts;        /* as written */
+    struct config_service defaults;          /* what `defaults` says on its own; its name is NULL */
     struct config_timeouts default_timeouts; /* head and idle act from here */
     struct config_service *services;
     size_t service_count;
+    struct config_places *places; /* where each value was written; the room's own */
 };
 
 /* Reads a config from `file`, naming `path` in messages ("PATH:LINE: sentence"). NULL on the first fault.
@@ -119,8 +122,9 @@ struct config *config_parse(FILE *file, const char *path, struct err *err) MUST_
 struct config *config_load(const char *path, struct err *err) MUST_CHECK;
 void config_free(struct config *config);
 
-/* What only the machine can tell, for -t, the start and reload: users, groups, runner programs, token file
- * exist; admin.listen has its token_file and is a loopback address. The fault as "PATH:LINE: sentence". */
+/* What only the machine can tell, for -t, the start and reload: users, groups, runner and teardown programs
+ * and the token file are there, and admin.listen is a loopback address. The fault as "PATH:LINE: sentence".
+ */
 bool config_check(const struct config *config, struct err *err) MUST_CHECK;
 
 /* The service of that name, or NULL. */

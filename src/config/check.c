@@ -1,0 +1,129 @@
+/* What the machine must have for a config to work. Reads, and changes nothing. */
+#include "base/mem.h"
+#include "config/config.h"
+#include "config/places.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Puts the place where `field` was written before the sentence. Returns false. */
+static bool at(const struct config *config, const void *field, unsigned otherwise, struct err *err)
+{
+    return err_prefix(err, "%s:%u", config->path, places_line(config->places, field, otherwise));
+}
+
+static bool user_exists(const char *user, struct err *err)
+{
+    if (user == NULL || getpwnam(user) != NULL)
+        return true;
+    return err_set(err, "there is no user \"%s\" on this machine; add it, or name another", user);
+}
+
+static bool group_exists(const char *group, struct err *err)
+{
+    if (group == NULL || getgrnam(group) != NULL)
+        return true;
+    return err_set(err, "there is no group \"%s\" on this machine; add it, or name another", group);
+}
+
+static bool is_program(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
+static bool is_in_path(const char *name)
+{
+    const char *path = getenv("PATH");
+    struct str rest = str_of(path != NULL ? path : "/usr/bin:/bin"), folder;
+    bool found = false;
+    while (!found && str_split(&rest, ':', &folder)) {
+        char *file = mem_printf("%.*s/%s", STR_ARG(folder), name);
+        found = folder.n > 0 && is_program(file);
+        free(file);
+    }
+    return found;
+}
+
+/* The program of a command; one whose path depends on the release is known only when staged. */
+static bool command_exists(const struct config_list *command, struct err *err)
+{
+    if (command->count == 0 || strstr(command->items[0], "%{") != NULL)
+        return true;
+    const char *program = command->items[0];
+    bool has_slash = strchr(program, '/') != NULL;
+    if (has_slash ? is_program(program) : is_in_path(program))
+        return true;
+    return err_set(err, "the program \"%s\" is not there or not executable%s", program,
+                   has_slash ? "" : "; write its whole path, or put it in PATH");
+}
+
+static bool token_is_there(const char *path, struct err *err)
+{
+    if (path == NULL)
+        return true;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return err_set(err, "the token file \"%s\" cannot be opened: %s", path, strerror(errno));
+    char line[256], *read = fgets(line, sizeof line, file);
+    fclose(file);
+    if (read != NULL && str_trim(str_of(line)).n > 0)
+        return true;
+    return err_set(err, "the token file \"%s\" has no token in its first line; write one", path);
+}
+
+/* A token in clear text may not leave the machine. */
+static bool listen_is_loopback(const struct config_admin *admin, struct err *err)
+{
+    if (admin->listen == NULL)
+        return true;
+    const struct address *address = &admin->listen_address;
+    struct in6_addr ip;
+    struct in_addr old;
+    if (address->kind == ADDRESS_IPV4 && inet_pton(AF_INET, address->host, &old) == 1 &&
+        ntohl(old.s_addr) >> 24 == IN_LOOPBACKNET)
+        return true;
+    if (address->kind == ADDRESS_IPV6 && inet_pton(AF_INET6, address->host, &ip) == 1 &&
+        IN6_IS_ADDR_LOOPBACK(&ip))
+        return true;
+    return err_set(err, "\"%s\" is not a loopback address; write 127.0.0.1 or [::1]", admin->listen);
+}
+
+static bool check_admin(const struct config *config, struct err *err)
+{
+    const struct config_admin *admin = &config->admin;
+    if (!group_exists(admin->group, err))
+        return at(config, &admin->group, 1, err);
+    if (!listen_is_loopback(admin, err))
+        return at(config, &admin->listen, admin->listen_line, err);
+    return token_is_there(admin->token_file, err) || at(config, &admin->token_file, 1, err);
+}
+
+static bool check_service(const struct config *config, const struct config_service *service, struct err *err)
+{
+    const struct config_uptests *uptests = &service->uptests;
+    if (!user_exists(uptests->user, err))
+        return at(config, &uptests->user, uptests->line, err);
+    if (!command_exists(&uptests->runner, err))
+        return at(config, &uptests->runner, uptests->line, err);
+    return command_exists(&service->teardown.command, err) ||
+           at(config, &service->teardown.command, service->line, err);
+}
+
+bool config_check(const struct config *config, struct err *err)
+{
+    if (!user_exists(config->user, err))
+        return at(config, &config->user, 1, err);
+    if (!check_admin(config, err))
+        return false;
+    for (size_t i = 0; i < config->service_count; i++) {
+        if (!check_service(config, &config->services[i], err))
+            return false;
+    }
+    return true;
+}

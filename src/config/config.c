@@ -1,0 +1,247 @@
+/* From the file to the struct: libconfig reads, the tables fill, then what concerns several values at once is
+ * made and checked. Invariant: a struct that is given out has passed every check that needs no machine. */
+#include "config/config.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "config/claims.h"
+#include "config/keys.h"
+#include "config/places.h"
+#include "config/source.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Hosts are matched without case, and a slash at the end of a path prefix makes no difference: kept in one
+ * form, so that equal routes are seen. */
+static void normalize_routes(struct config_service *service)
+{
+    for (size_t i = 0; i < service->hosts.count; i++) {
+        for (char *c = service->hosts.items[i]; *c != '\0'; c++)
+            *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
+    }
+    for (size_t i = 0; i < service->paths.count; i++) {
+        char *path = service->paths.items[i];
+        size_t n = strlen(path);
+        while (n > 1 && path[n - 1] == '/')
+            path[--n] = '\0';
+    }
+}
+
+/* The rules of the rows have accepted these texts. */
+static struct address parsed_address(const char *text)
+{
+    struct address address;
+    struct err ignored;
+    if (!address_parse(str_of(text), true, &address, &ignored))
+        abort();
+    return address;
+}
+
+static void derive(struct config *config)
+{
+    struct err ignored;
+    if (config->access_log_path == NULL)
+        config->access_log_format = CONFIG_ACCESS_LOG_NONE;
+    for (size_t i = 0; i < config->listener_count; i++)
+        config->listeners[i].address = parsed_address(config->listeners[i].text);
+    if (config->admin.listen != NULL) {
+        config->admin.listen_address = parsed_address(config->admin.listen);
+        config->admin.listen_line = places_line(config->places, &config->admin.listen, 1);
+    }
+    config->trusted_count = config->trusted_texts.count;
+    config->trusted_proxies = mem_zero(config->trusted_count, sizeof *config->trusted_proxies);
+    for (size_t i = 0; i < config->trusted_count; i++) {
+        if (!address_prefix_parse(str_of(config->trusted_texts.items[i]), &config->trusted_proxies[i],
+                                  &ignored))
+            abort();
+    }
+    config->default_timeouts = config->defaults.timeouts;
+    for (size_t i = 0; i < config->service_count; i++)
+        normalize_routes(&config->services[i]);
+}
+
+/* The address in one spelling: "[::1]:80" for "[0:0::1]:80". */
+static char *canonical(const struct address *address)
+{
+    struct address same = *address;
+    uint8_t bytes[16];
+    char text[ADDRESS_TEXT_MAX];
+    int family = address->kind == ADDRESS_IPV6 ? AF_INET6 : AF_INET;
+    if (address->kind != ADDRESS_NAME && inet_pton(family, address->host, bytes) == 1)
+        inet_ntop(family, bytes, same.host, sizeof same.host);
+    return mem_dup(address_text(&same, text));
+}
+
+/* Checks the claims and frees them. */
+static bool settle(const struct config *config, struct claims *claims, const char *what, const char *remedy,
+                   struct err *err)
+{
+    bool unique = claims_check(claims, config->places, config->path, what, remedy, err);
+    claims_free(claims);
+    return unique;
+}
+
+/* Port 0 asks for any free port, so it is never the same one twice. */
+static bool check_listeners(const struct config *config, struct err *err)
+{
+    struct claims *claims = claims_new();
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (listener->address.port != 0)
+            claims_add(claims, canonical(&listener->address), &listener->text, listener->line);
+    }
+    const struct config_admin *admin = &config->admin;
+    if (admin->listen != NULL && admin->listen_address.port != 0)
+        claims_add(claims, canonical(&admin->listen_address), &admin->listen, admin->listen_line);
+    return settle(config, claims, "the address", "listen on another address or port", err);
+}
+
+static bool check_names(const struct config *config, struct err *err)
+{
+    struct claims *claims = claims_new();
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        claims_add(claims, mem_dup(service->name), &service->name, service->line);
+    }
+    return settle(config, claims, "the service name", "give each service its own", err);
+}
+
+static void claim_host(struct claims *claims, const struct config_service *service, const char *host,
+                       const void *field)
+{
+    for (size_t i = 0; i < service->paths.count; i++)
+        claims_add(claims, mem_printf("%s%s", host, service->paths.items[i]), field, service->line);
+}
+
+static bool check_routes(const struct config *config, struct err *err)
+{
+    struct claims *claims = claims_new();
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        for (size_t k = 0; k < service->hosts.count; k++)
+            claim_host(claims, service, service->hosts.items[k], &service->hosts.items[k]);
+        if (service->hosts.count == 0)
+            claim_host(claims, service, "any host, ", service);
+    }
+    return settle(config, claims, "the route", "give one of the services another host or path", err);
+}
+
+static bool check_instances(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        struct claims *claims = claims_new();
+        for (size_t k = 0; k < service->instances.count; k++) {
+            struct address address = parsed_address(service->instances.items[k]);
+            claims_add(claims, canonical(&address), &service->instances.items[k], service->line);
+        }
+        if (!settle(config, claims, "the instance", "name each instance of a service once", err))
+            return false;
+    }
+    return true;
+}
+
+static bool check_admin(const struct config *config, struct err *err)
+{
+    if (config->admin.listen == NULL || config->admin.token_file != NULL)
+        return true;
+    return err_set(err, "%s:%u: admin.listen needs admin.token_file, since anybody can connect to an address",
+                   config->path, config->admin.listen_line);
+}
+
+static bool check_whole(const struct config *config, struct err *err)
+{
+    return check_admin(config, err) && check_listeners(config, err) && check_names(config, err) &&
+           check_routes(config, err) && check_instances(config, err);
+}
+
+/* libconfig's own words are short; these say what to look for. */
+static bool syntax_fault(const config_t *parsed, const char *path, struct err *err)
+{
+    const char *text = config_error_text(parsed), *advice = "";
+    if (strcmp(text, "duplicate setting name") == 0)
+        text = "this key is written twice in its section", advice = "; keep one of them";
+    else if (strcmp(text, "syntax error") == 0)
+        advice = "; look for a missing \";\", quote or bracket here and on the line before";
+    return err_set(err, "%s:%d: %s%s", path, config_error_line(parsed), text, advice);
+}
+
+static bool fill(struct config *config, const config_t *parsed, struct err *err)
+{
+    const config_setting_t *root = config_root_setting(parsed);
+    struct reader reader = {.path = config->path, .places = config->places};
+    reader.defaults = config_setting_get_member(root, "defaults");
+    if (!section_read(&reader, &keys_file, root, config, err))
+        return false;
+    derive(config);
+    return check_whole(config, err);
+}
+
+static struct config *new_config(const char *path)
+{
+    struct config *config = mem_alloc(sizeof *config);
+    section_fill(&keys_file, config);
+    config->path = mem_dup(path);
+    config->places = places_new();
+    return config;
+}
+
+static struct config *parse_text(const struct buf *text, const char *path, struct err *err)
+{
+    if (!source_check(buf_str(text), path, err))
+        return NULL;
+    config_t parsed;
+    config_init(&parsed);
+    struct config *config = new_config(path);
+    bool parses = config_read_string(&parsed, text->p) == CONFIG_TRUE || syntax_fault(&parsed, path, err);
+    if (!parses || !fill(config, &parsed, err)) {
+        config_free(config);
+        config = NULL;
+    }
+    config_destroy(&parsed);
+    return config;
+}
+
+struct config *config_parse(FILE *file, const char *path, struct err *err)
+{
+    struct buf text = BUF_EMPTY;
+    struct config *config = NULL;
+    if (source_read(file, path, &text, err))
+        config = parse_text(&text, path, err);
+    buf_free(&text);
+    return config;
+}
+
+struct config *config_load(const char *path, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
+        return NULL;
+    }
+    struct config *config = config_parse(file, path, err);
+    fclose(file);
+    return config;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    section_release(&keys_file, config);
+    free(config->trusted_proxies);
+    places_free(config->places);
+    free(config->path);
+    free(config);
+}
+
+const struct config_service *config_service(const struct config *config, struct str name)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        if (str_equal(str_of(config->services[i].name), name))
+            return &config->services[i];
+    }
+    return NULL;
+}

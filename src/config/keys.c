@@ -1,0 +1,359 @@
+#include "config/keys.h"
+
+#include "config/config.h"
+#include "config/rules.h"
+
+#include <signal.h>
+
+#define SECOND 1000ULL
+#define DAY (86400 * SECOND)
+#define TIME_MAX (30 * DAY) /* fits 32 bits of ms, as the proxy keeps them */
+#define MANY 10000000
+
+#define FIELD(type, member) .offset = offsetof(struct type, member)
+#define RANGE(low, high) .least = (low), .most = (high)
+#define LATER(text)                     \
+    {                                   \
+        .name = text, .kind = KEY_LATER \
+    }
+
+static const struct section_word log_levels[] = {
+    {"error", LOG_LEVEL_ERROR, false},
+    {"warn", LOG_LEVEL_WARN, false},
+    {"info", LOG_LEVEL_INFO, false},
+    {"debug", LOG_LEVEL_DEBUG, false},
+    {NULL, 0, false},
+};
+static const struct section_word log_formats[] = {
+    {"text", LOG_FORMAT_TEXT, false},
+    {"json", LOG_FORMAT_JSON, false},
+    {NULL, 0, false},
+};
+static const struct section_word access_log_formats[] = {
+    {"json", CONFIG_ACCESS_LOG_JSON, false},
+    {"combined", CONFIG_ACCESS_LOG_COMBINED, false},
+    {NULL, 0, false},
+};
+static const struct section_word balances[] = {
+    {"round_robin", CONFIG_ROUND_ROBIN, false},
+    {"least_requests", CONFIG_LEAST_REQUESTS, false},
+    {"random", CONFIG_RANDOM, false},
+    {"hash:", 0, true},
+    {NULL, 0, false},
+};
+static const struct section_word signals[] = {
+    {"TERM", SIGTERM, false}, {"INT", SIGINT, false},   {"QUIT", SIGQUIT, false}, {"HUP", SIGHUP, false},
+    {"USR1", SIGUSR1, false}, {"USR2", SIGUSR2, false}, {"KILL", SIGKILL, false}, {NULL, 0, false},
+};
+
+static const struct section_key log_keys[] = {
+    {.name = "level", .kind = KEY_WORD, FIELD(config, log_level), .fallback = "info", .words = log_levels},
+    {.name = "format", .kind = KEY_WORD, FIELD(config, log_format), .fallback = "text", .words = log_formats},
+    {.name = NULL},
+};
+static const struct section log_section = {.title = "log", .keys = log_keys};
+
+static const struct section_key access_log_keys[] = {
+    {.name = "path",
+     .kind = KEY_TEXT,
+     FIELD(config, access_log_path),
+     .required = true,
+     .rule = rule_absolute},
+    {.name = "format",
+     .kind = KEY_WORD,
+     FIELD(config, access_log_format),
+     .fallback = "json",
+     .words = access_log_formats},
+    {.name = NULL},
+};
+static const struct section access_log_section = {.title = "access_log", .keys = access_log_keys};
+
+static const struct section_key admin_keys[] = {
+    {.name = "socket",
+     .kind = KEY_TEXT,
+     FIELD(config_admin, socket),
+     .fallback = "/run/upswap/admin.sock",
+     .rule = rule_socket},
+    {.name = "mode", .kind = KEY_MODE, FIELD(config_admin, mode), .fallback = "0660"},
+    {.name = "group", .kind = KEY_TEXT, FIELD(config_admin, group)},
+    {.name = "listen", .kind = KEY_TEXT, FIELD(config_admin, listen), .rule = rule_listen},
+    {.name = "token_file", .kind = KEY_TEXT, FIELD(config_admin, token_file), .rule = rule_absolute},
+    LATER("tls"),
+    {.name = NULL},
+};
+static const struct section admin_section = {.title = "admin", .keys = admin_keys};
+
+static const struct section_key listener_keys[] = {
+    {.name = "address",
+     .kind = KEY_TEXT,
+     FIELD(config_listener, text),
+     .required = true,
+     .rule = rule_listen},
+    LATER("tls"),
+    LATER("view"),
+    LATER("redirect"),
+    LATER("proxy_protocol"),
+    {.name = NULL},
+};
+static const struct section listener_section = {
+    .title = "a listener",
+    .keys = listener_keys,
+    .size = sizeof(struct config_listener),
+    .has_line = true,
+    .line_offset = offsetof(struct config_listener, line),
+};
+
+static const struct section_key limits_keys[] = {
+    {.name = "connections",
+     .kind = KEY_NUMBER,
+     FIELD(config_limits, connections),
+     .fallback = "0",
+     RANGE(0, MANY)},
+    {.name = "head", .kind = KEY_SIZE, FIELD(config_limits, head), .fallback = "32k", RANGE(512, 1 << 20)},
+    {.name = "fields", .kind = KEY_NUMBER, FIELD(config_limits, fields), .fallback = "100", RANGE(1, 256)},
+    {.name = "body", .kind = KEY_SIZE, FIELD(config_limits, body), .fallback = "0", RANGE(0, 1ULL << 50)},
+    {.name = "connections_per_address",
+     .kind = KEY_NUMBER,
+     FIELD(config_limits, connections_per_address),
+     .fallback = "0",
+     RANGE(0, MANY)},
+    {.name = NULL},
+};
+static const struct section limits_section = {.title = "limits", .keys = limits_keys};
+
+static const struct section_key timeouts_keys[] = {
+    {.name = "head",
+     .kind = KEY_DURATION,
+     .scope = SCOPE_DEFAULTS,
+     FIELD(config_timeouts, head),
+     .fallback = "10s",
+     RANGE(1, TIME_MAX)},
+    {.name = "idle",
+     .kind = KEY_DURATION,
+     .scope = SCOPE_DEFAULTS,
+     FIELD(config_timeouts, idle),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "connect",
+     .kind = KEY_DURATION,
+     FIELD(config_timeouts, connect),
+     .fallback = "2s",
+     RANGE(1, TIME_MAX)},
+    {.name = "first_byte",
+     .kind = KEY_DURATION,
+     FIELD(config_timeouts, first_byte),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "stall",
+     .kind = KEY_DURATION,
+     FIELD(config_timeouts, stall),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "upstream_idle",
+     .kind = KEY_DURATION,
+     FIELD(config_timeouts, upstream_idle),
+     .fallback = "4s",
+     RANGE(1, TIME_MAX)},
+    {.name = NULL},
+};
+static const struct section timeouts_section = {.title = "timeouts", .keys = timeouts_keys};
+
+static const struct section_key uptests_keys[] = {
+    {.name = "directory", .kind = KEY_TEXT, FIELD(config_uptests, directory), .rule = rule_release_path},
+    {.name = "timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_uptests, timeout_ms),
+     .fallback = "10s",
+     RANGE(1, TIME_MAX)},
+    {.name = "total_timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_uptests, total_timeout_ms),
+     .fallback = "120s",
+     RANGE(1, TIME_MAX)},
+    {.name = "parallel",
+     .kind = KEY_NUMBER,
+     FIELD(config_uptests, parallel),
+     .fallback = "8",
+     RANGE(1, 1024)},
+    {.name = "required", .kind = KEY_BOOL, FIELD(config_uptests, required), .fallback = "true"},
+    {.name = "user", .kind = KEY_TEXT, FIELD(config_uptests, user)},
+    {.name = "chdir", .kind = KEY_TEXT, FIELD(config_uptests, chdir), .rule = rule_release_path},
+    {.name = "env_file", .kind = KEY_TEXT, FIELD(config_uptests, env_file), .rule = rule_release_path},
+    {.name = "environment",
+     .kind = KEY_ENVIRONMENT,
+     FIELD(config_uptests, environment),
+     .rule = rule_variable},
+    {.name = "runner",
+     .kind = KEY_TEXTS,
+     FIELD(config_uptests, runner),
+     RANGE(0, 64),
+     .rule = rule_release_text},
+    {.name = "schedule", .kind = KEY_OFF, .fallback = NULL},
+    LATER("eject"),
+    {.name = NULL},
+};
+static const struct section uptests_section = {
+    .title = "uptests",
+    .keys = uptests_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_uptests, line),
+};
+
+static const struct section_key watch_keys[] = {
+    {.name = "duration", .kind = KEY_OFF},
+    LATER("errors"),
+    LATER("latency"),
+    LATER("minimum"),
+    LATER("uptests"),
+    LATER("on_fail"),
+    {.name = NULL},
+};
+static const struct section watch_section = {.title = "watch", .keys = watch_keys};
+
+static const struct section_key drain_keys[] = {
+    {.name = "requests",
+     .kind = KEY_DURATION,
+     FIELD(config_drain, requests_ms),
+     .fallback = "30s",
+     RANGE(0, TIME_MAX)},
+    {.name = "streams",
+     .kind = KEY_DURATION,
+     FIELD(config_drain, streams_ms),
+     .fallback = "60s",
+     RANGE(0, TIME_MAX)},
+    {.name = "websockets",
+     .kind = KEY_DURATION,
+     FIELD(config_drain, websockets_ms),
+     .fallback = "300s",
+     RANGE(0, TIME_MAX)},
+    {.name = "spread",
+     .kind = KEY_DURATION,
+     FIELD(config_drain, spread_ms),
+     .fallback = "60s",
+     RANGE(0, TIME_MAX)},
+    {.name = NULL},
+};
+static const struct section drain_section = {.title = "drain", .keys = drain_keys};
+
+static const struct section_key teardown_keys[] = {
+    {.name = "command",
+     .kind = KEY_TEXTS,
+     FIELD(config_teardown, command),
+     RANGE(0, 64),
+     .rule = rule_plain_text},
+    {.name = "signal", .kind = KEY_WORD, FIELD(config_teardown, signal), .words = signals},
+    {.name = "timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_teardown, timeout_ms),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "attempts",
+     .kind = KEY_NUMBER,
+     FIELD(config_teardown, attempts),
+     .fallback = "5",
+     RANGE(1, 1000)},
+    {.name = NULL},
+};
+static const struct section teardown_section = {.title = "teardown", .keys = teardown_keys};
+
+static const struct section_key service_keys[] = {
+    {.name = "name",
+     .kind = KEY_TEXT,
+     .scope = SCOPE_SERVICE,
+     FIELD(config_service, name),
+     .required = true,
+     .rule = rule_service_name},
+    {.name = "hosts", .kind = KEY_TEXTS, FIELD(config_service, hosts), RANGE(0, 10000), .rule = rule_host},
+    {.name = "paths",
+     .kind = KEY_TEXTS,
+     FIELD(config_service, paths),
+     .fallback = "/",
+     RANGE(1, 1000),
+     .rule = rule_path_prefix},
+    {.name = "strip_path", .kind = KEY_BOOL, FIELD(config_service, strip_path), .fallback = "false"},
+    {.name = "instances",
+     .kind = KEY_TEXTS,
+     FIELD(config_service, instances),
+     RANGE(0, 10000),
+     .rule = rule_instance},
+    {.name = "balance",
+     .kind = KEY_WORD,
+     FIELD(config_service, balance),
+     .fallback = "round_robin",
+     .words = balances},
+    {.name = "timeouts", .kind = KEY_SECTION, FIELD(config_service, timeouts), .section = &timeouts_section},
+    {.name = "ready_timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_service, ready_timeout_ms),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "hold_timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_service, hold_timeout_ms),
+     .fallback = "24h",
+     RANGE(1, TIME_MAX)},
+    {.name = "uptests", .kind = KEY_SECTION, FIELD(config_service, uptests), .section = &uptests_section},
+    {.name = "watch", .kind = KEY_SECTION, .section = &watch_section},
+    {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &drain_section},
+    {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
+    LATER("launch"),
+    LATER("health"),
+    LATER("shadow"),
+    LATER("pin"),
+    LATER("tls"),
+    LATER("upstream"),
+    {.name = NULL},
+};
+static const struct section service_section = {
+    .title = "a service",
+    .keys = service_keys,
+    .size = sizeof(struct config_service),
+    .has_line = true,
+    .line_offset = offsetof(struct config_service, line),
+    .inherits = true,
+};
+
+static const struct section_key file_keys[] = {
+    {.name = "workers", .kind = KEY_NUMBER, FIELD(config, workers), .fallback = "0", RANGE(0, 256)},
+    {.name = "user", .kind = KEY_TEXT, FIELD(config, user)},
+    {.name = "state_directory",
+     .kind = KEY_TEXT,
+     FIELD(config, state_directory),
+     .fallback = "/var/lib/upswap",
+     .rule = rule_absolute},
+    {.name = "log", .kind = KEY_SECTION, .section = &log_section},
+    {.name = "access_log", .kind = KEY_SECTION, .section = &access_log_section},
+    {.name = "admin", .kind = KEY_SECTION, FIELD(config, admin), .section = &admin_section},
+    {.name = "listeners",
+     .kind = KEY_SECTIONS,
+     .required = true,
+     FIELD(config, listeners),
+     RANGE(1, 64),
+     .section = &listener_section},
+    {.name = "limits", .kind = KEY_SECTION, FIELD(config, limits), .section = &limits_section},
+    {.name = "trusted_proxies",
+     .kind = KEY_TEXTS,
+     FIELD(config, trusted_texts),
+     RANGE(0, 1000),
+     .rule = rule_network},
+    {.name = "defaults",
+     .kind = KEY_SECTION,
+     FIELD(config, defaults),
+     .section = &service_section,
+     .is_defaults = true},
+    {.name = "services",
+     .kind = KEY_SECTIONS,
+     FIELD(config, services),
+     RANGE(0, 100000),
+     .section = &service_section},
+    {.name = NULL},
+};
+const struct section keys_file = {.title = "the file", .keys = file_keys, .size = sizeof(struct config)};
+
+/* KEY_SECTIONS puts the count right behind the pointer. */
+_Static_assert(offsetof(struct config, listener_count) == offsetof(struct config, listeners) + sizeof(void *),
+               "");
+_Static_assert(offsetof(struct config, service_count) == offsetof(struct config, services) + sizeof(void *),
+               "");
+/* KEY_WORD fills an int. */
+_Static_assert(sizeof(enum config_balance) == sizeof(int) && sizeof(enum log_level) == sizeof(int), "");

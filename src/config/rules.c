@@ -1,0 +1,151 @@
+#include "config/rules.h"
+
+#include "base/address.h"
+#include "config/config.h"
+#include "config/release.h"
+
+#include <sys/un.h>
+
+bool rule_absolute(struct str text, struct err *err)
+{
+    return text.p[0] == '/' ||
+           err_set(err, "\"%.*s\" is not an absolute path; begin it with /", STR_ARG(text));
+}
+
+bool rule_release_text(struct str text, struct err *err)
+{
+    struct str name;
+    if (!release_unknown_name(text, &name))
+        return true;
+    return err_set(err, "\"%%{%.*s}\" in \"%.*s\" is not known; only %%{release} is", STR_ARG(name),
+                   STR_ARG(text));
+}
+
+bool rule_release_path(struct str text, struct err *err)
+{
+    return rule_absolute(text, err) && rule_release_text(text, err);
+}
+
+bool rule_plain_text(struct str text, struct err *err)
+{
+    if (memmem(text.p, text.n, "%{", 2) == NULL)
+        return true;
+    return err_set(err, "nothing is replaced in \"%.*s\"; the command finds the release in TEARDOWN_RELEASE",
+                   STR_ARG(text));
+}
+
+bool rule_socket(struct str text, struct err *err)
+{
+    size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+    if (text.n > most)
+        return err_set(err, "\"%.*s\" has %zu bytes, and the path of a Unix socket at most %zu; shorten it",
+                       STR_ARG(text), text.n, most);
+    return rule_absolute(text, err);
+}
+
+bool rule_listen(struct str text, struct err *err)
+{
+    struct address address;
+    if (!address_parse(text, true, &address, err))
+        return false;
+    if (address.kind != ADDRESS_NAME)
+        return true;
+    return err_set(err, "\"%.*s\" is a name; write the IP address to listen on", STR_ARG(text));
+}
+
+bool rule_instance(struct str text, struct err *err)
+{
+    struct address address;
+    return address_parse(text, false, &address, err);
+}
+
+bool rule_network(struct str text, struct err *err)
+{
+    struct address_prefix prefix;
+    return address_prefix_parse(text, &prefix, err);
+}
+
+bool rule_service_name(struct str text, struct err *err)
+{
+    return config_service_name_is_valid(text) ||
+           err_set(err, "\"%.*s\" is no service name; write 1 to 63 of a-z, 0-9 and -", STR_ARG(text));
+}
+
+/* What an address takes as its host, a host may be: the port is put behind to ask. */
+static bool is_host(struct str text, bool name_only)
+{
+    char with_port[ADDRESS_TEXT_MAX];
+    struct address address;
+    struct err ignored;
+    if (text.n == 0 || text.n + sizeof ":1" > sizeof with_port)
+        return false;
+    memcpy(with_port, text.p, text.n);
+    memcpy(with_port + text.n, ":1", sizeof ":1");
+    return address_parse(str_of(with_port), false, &address, &ignored) &&
+           (!name_only || address.kind == ADDRESS_NAME);
+}
+
+bool rule_host(struct str text, struct err *err)
+{
+    bool wildcard = str_starts_with(text, STR("*."));
+    struct str name = wildcard ? (struct str){text.p + 2, text.n - 2} : text;
+    struct address address;
+    if (str_equal(text, STR("*")))
+        return err_set(err, "\"*\" is no host; leave \"hosts\" out to take any host");
+    if (is_host(name, wildcard))
+        return true;
+    if (address_parse(text, true, &address, err))
+        return err_set(err, "\"%.*s\" has a port; a host is matched without it", STR_ARG(text));
+    return err_set(err, "\"%.*s\" is no host; write a name such as \"example.com\" or \"*.example.com\"",
+                   STR_ARG(text));
+}
+
+static bool is_path_byte(char c)
+{
+    return c > 0x20 && c < 0x7f && strchr("\"<>\\^`{|}", c) == NULL;
+}
+
+static bool has_dot_segment(struct str path)
+{
+    struct str segment;
+    while (str_split(&path, '/', &segment)) {
+        if (str_equal(segment, STR(".")) || str_equal(segment, STR("..")))
+            return true;
+    }
+    return false;
+}
+
+bool rule_path_prefix(struct str text, struct err *err)
+{
+    if (text.p[0] != '/')
+        return err_set(err, "the path \"%.*s\" must begin with /", STR_ARG(text));
+    if (memchr(text.p, '?', text.n) != NULL || memchr(text.p, '#', text.n) != NULL)
+        return err_set(err, "the path \"%.*s\" has a query; only the path before it is matched",
+                       STR_ARG(text));
+    if (has_dot_segment(text))
+        return err_set(err, "the path \"%.*s\" has a segment . or ..; write the path that it means",
+                       STR_ARG(text));
+    for (size_t i = 0; i < text.n; i++) {
+        if (!is_path_byte(text.p[i]))
+            return err_set(err, "the path \"%.*s\" must be written as in a request, other bytes as %%XX",
+                           STR_ARG(text));
+    }
+    return true;
+}
+
+static bool is_variable_byte(char c, bool first)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || (!first && c >= '0' && c <= '9');
+}
+
+bool rule_variable(struct str text, struct err *err)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (!is_variable_byte(text.p[i], i == 0))
+            return err_set(err, "\"%.*s\" is no name for a variable; write letters, digits and _",
+                           STR_ARG(text));
+    }
+    if (str_starts_with(text, STR("UPTEST_")))
+        return err_set(err, "names that begin with UPTEST_ are upswap's own; choose another");
+    return true;
+}

@@ -1,0 +1,26 @@
+/* rules: what one text of the config must look like. Each returns false with a sentence that shows the text.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+bool rule_absolute(struct str text, struct err *err) MUST_CHECK;
+/* An absolute path that may hold %{release}. */
+bool rule_release_path(struct str text, struct err *err) MUST_CHECK;
+bool rule_release_text(struct str text, struct err *err) MUST_CHECK;
+/* Without any %{name}. */
+bool rule_plain_text(struct str text, struct err *err) MUST_CHECK;
+/* An absolute path that fits a Unix socket's address. */
+bool rule_socket(struct str text, struct err *err) MUST_CHECK;
+/* IP:PORT, port 0 for any. */
+bool rule_listen(struct str text, struct err *err) MUST_CHECK;
+bool rule_instance(struct str text, struct err *err) MUST_CHECK;
+bool rule_network(struct str text, struct err *err) MUST_CHECK;
+bool rule_service_name(struct str text, struct err *err) MUST_CHECK;
+/* A DNS name, an IPv4 address, an IPv6 address in brackets, or "*." and a name. No port. */
+bool rule_host(struct str text, struct err *err) MUST_CHECK;
+/* A path prefix as it stands in a request: begins with '/', no query, no dot segments. */
+bool rule_path_prefix(struct str text, struct err *err) MUST_CHECK;
+/* A variable's name that uptests may be given. */
+bool rule_variable(struct str text, struct err *err) MUST_CHECK;

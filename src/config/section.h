@@ -1,0 +1,82 @@
+/* section: a group of the file as a table of keys, and the one reader of such tables.
+ *
+ * Whatever is known about a key stands in its row: reading, defaults, ranges, unknown keys, messages, freeing
+ * and the man page's entry all come from there. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "config/places.h"
+
+#include <libconfig.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a key holds, and the field that it fills. */
+enum section_kind {
+    KEY_BOOL,        /* bool */
+    KEY_NUMBER,      /* uint64_t */
+    KEY_SIZE,        /* uint64_t, bytes */
+    KEY_DURATION,    /* uint64_t, ms */
+    KEY_TEXT,        /* char *, owned; NULL where absent */
+    KEY_WORD,        /* int or an enum: one of `words` */
+    KEY_MODE,        /* uint32_t: octal text */
+    KEY_TEXTS,       /* struct config_list; `least` to `most` items */
+    KEY_ENVIRONMENT, /* struct config_list of KEY=VALUE; later ones replace earlier ones key by key */
+    KEY_SECTION,     /* the struct of `section`, embedded */
+    KEY_SECTIONS,    /* pointer to `section` structs and a size_t behind it; `least` to `most` items */
+    KEY_OFF,         /* nothing: only "0s" is accepted, since what it would switch on is not there */
+    KEY_LATER,       /* nothing: the key is refused as not in this version */
+};
+
+/* Where a key may stand when its section is also read for `defaults`. */
+enum section_scope { SCOPE_ANY, SCOPE_DEFAULTS, SCOPE_SERVICE };
+
+struct section_word {
+    const char *name; /* NULL ends the list */
+    int value;
+    bool later; /* refused; a name that ends in ':' stands for all that begin so */
+};
+
+struct reader {
+    const char *path;
+    const config_setting_t *defaults; /* group of the file, or NULL */
+    bool in_defaults;
+    struct config_places *places;
+};
+
+struct section_key {
+    const char *name; /* NULL ends the table */
+    enum section_kind kind;
+    enum section_scope scope;
+    bool required;
+    size_t offset;        /* of the field in the section's struct */
+    const char *fallback; /* the default as it would be written; NULL: absent (0, NULL or empty) */
+    uint64_t least, most; /* of a value, or of a list's items */
+    const struct section_word *words;
+    const struct section *section;
+    bool (*rule)(struct str text, struct err *err); /* of a text, or of each one in a list */
+    bool is_defaults;                               /* the section that the others inherit */
+};
+
+struct section {
+    const char *title; /* for messages: "a service" */
+    const struct section_key *keys;
+    size_t size; /* of the struct, for KEY_SECTIONS */
+    bool has_line;
+    size_t line_offset; /* of an unsigned, set where has_line */
+    bool inherits;      /* `defaults` is read into it first */
+};
+
+/* Clears the struct at target and gives every field its default. */
+void section_fill(const struct section *section, void *target);
+/* Reads the group over what is there. False: the fault as "PATH:LINE: sentence"; release it all the same. */
+bool section_read(struct reader *reader, const struct section *section, const config_setting_t *group,
+                  void *target, struct err *err) MUST_CHECK;
+/* Frees what the fields own, not the struct. */
+void section_release(const struct section *section, void *target);
+
+/* What the key takes, for people: "a whole number from 1 to 1024". Returns out. */
+#define SECTION_WANTED_MAX 256
+char *section_wanted(const struct section_key *key, char out[SECTION_WANTED_MAX]);

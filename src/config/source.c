@@ -1,0 +1,119 @@
+#include "config/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SOURCE_MAX (64U << 20)
+
+struct cursor {
+    const char *at, *end;
+    unsigned line;
+};
+
+bool source_read(FILE *file, const char *path, struct buf *text, struct err *err)
+{
+    size_t n;
+    do {
+        n = fread(buf_reserve(text, 65536), 1, 65536, file);
+        text->n += n;
+    } while (n > 0 && text->n <= SOURCE_MAX);
+    if (ferror(file))
+        return err_set(err, "%s: cannot be read: %s", path, strerror(errno));
+    if (text->n > SOURCE_MAX)
+        return err_set(err, "%s: more than %u MiB are no config", path, SOURCE_MAX >> 20);
+    buf_add(text, "", 0);
+    return true;
+}
+
+static bool ahead(const struct cursor *cursor, const char *word)
+{
+    size_t n = strlen(word);
+    return (size_t)(cursor->end - cursor->at) >= n && memcmp(cursor->at, word, n) == 0;
+}
+
+static void step(struct cursor *cursor)
+{
+    if (*cursor->at++ == '\n')
+        cursor->line++;
+}
+
+/* Stops behind `word`, or at the end. */
+static void skip_past(struct cursor *cursor, const char *word)
+{
+    while (cursor->at < cursor->end && !ahead(cursor, word))
+        step(cursor);
+    for (size_t n = strlen(word); n > 0 && cursor->at < cursor->end; n--)
+        step(cursor);
+}
+
+static bool check_text(struct cursor *cursor, struct err *err)
+{
+    for (step(cursor); cursor->at < cursor->end && *cursor->at != '"'; step(cursor)) {
+        if (ahead(cursor, "\\x00"))
+            return err_set(err, "a text cannot hold a NUL byte; take the \\x00 out");
+        if (*cursor->at == '\\' && cursor->at + 1 < cursor->end)
+            step(cursor);
+    }
+    if (cursor->at < cursor->end)
+        step(cursor);
+    return true;
+}
+
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '*' || c == '-' || c == '.';
+}
+
+/* libconfig reads a number as 32 bits with a sign unless an L follows. The text ends with a NUL, so strtoull
+ * stays inside. */
+static bool number_fits(struct str word)
+{
+    bool is_long = word.p[word.n - 1] == 'L';
+    bool is_hex = str_starts_with(word, STR("0x")) || str_starts_with(word, STR("0X"));
+    errno = 0;
+    unsigned long long value = strtoull(word.p, NULL, is_hex ? 16 : 10);
+    return errno == 0 && value <= (is_long ? INT64_MAX : INT32_MAX);
+}
+
+static bool check_word(struct cursor *cursor, struct err *err)
+{
+    struct str word = {cursor->at, 0};
+    while (cursor->at < cursor->end && is_word(*cursor->at))
+        step(cursor);
+    word.n = (size_t)(cursor->at - word.p);
+    if (word.p[0] >= '0' && word.p[0] <= '9' && !number_fits(word))
+        return err_set(
+            err, "the number %.*s is too large to be read; write an L behind it, or a size such as \"10g\"",
+            STR_ARG(word));
+    return true;
+}
+
+static bool check_next(struct cursor *cursor, struct err *err)
+{
+    if (*cursor->at == '\0')
+        return err_set(err, "there is a NUL byte; a config is a text file");
+    if (ahead(cursor, "@include"))
+        return err_set(err, "\"@include\" is not in this version of upswap; write the config as one file");
+    if (*cursor->at == '"')
+        return check_text(cursor, err);
+    if (*cursor->at == '#' || ahead(cursor, "//"))
+        skip_past(cursor, "\n");
+    else if (ahead(cursor, "/*"))
+        skip_past(cursor, "*/");
+    else if (*cursor->at != '-' && is_word(*cursor->at))
+        return check_word(cursor, err);
+    else
+        step(cursor);
+    return true;
+}
+
+bool source_check(struct str text, const char *path, struct err *err)
+{
+    struct cursor cursor = {text.p, text.p + text.n, 1};
+    while (cursor.at < cursor.end) {
+        if (!check_next(&cursor, err))
+            return err_prefix(err, "%s:%u", path, cursor.line);
+    }
+    return true;
+}

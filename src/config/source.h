@@ -1,0 +1,16 @@
+/* source: the file's text before libconfig sees it.
+ *
+ * libconfig 1.5 cuts what it cannot hold without a word: a number past 32 bits, a text at a NUL byte. Those
+ * are found here, so that nothing is ever read as something else than what was written. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdio.h>
+
+/* Reads the whole file into *text. Faults as "PATH: sentence". */
+bool source_read(FILE *file, const char *path, struct buf *text, struct err *err) MUST_CHECK;
+
+/* Looks through the text. The fault as "PATH:LINE: sentence". */
+bool source_check(struct str text, const char *path, struct err *err) MUST_CHECK;

@@ -1,0 +1,317 @@
+/* Every single value goes through its text, whether it comes from the file or is a default, so that there is
+ * one converter a kind and a default is held to its own row's range. */
+#include "config/value.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/units.h"
+#include "config/config.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What a converter says when the text is not what the key takes at all. A rule's own sentence is better than
+ * the general one, so it is kept. */
+enum verdict { FITS, MISFITS, REFUSED };
+
+static enum verdict within(const struct section_key *key, uint64_t value, void *field)
+{
+    if (value < key->least || value > key->most)
+        return MISFITS;
+    memcpy(field, &value, sizeof value);
+    return FITS;
+}
+
+static enum verdict read_bool(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    (void)key;
+    (void)err;
+    *(bool *)field = str_equal(text, STR("true"));
+    return FITS;
+}
+
+static enum verdict read_number(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    (void)err;
+    uint64_t value;
+    return str_to_u64(text, &value) ? within(key, value, field) : MISFITS;
+}
+
+static enum verdict read_size(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    uint64_t value;
+    return units_size(text, &value, err) ? within(key, value, field) : MISFITS;
+}
+
+static enum verdict read_duration(const struct section_key *key, struct str text, void *field,
+                                  struct err *err)
+{
+    uint64_t value;
+    return units_duration(text, &value, err) ? within(key, value, field) : MISFITS;
+}
+
+static bool is_printable(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static bool text_is_fine(const struct section_key *key, struct str text, struct err *err)
+{
+    if (text.n == 0)
+        return err_set(err, "the text is empty; write one, or remove the key");
+    if (!is_printable(text))
+        return err_set(err, "the text holds a control character; take it out");
+    return key->rule == NULL || key->rule(text, err);
+}
+
+static enum verdict read_text(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    if (!text_is_fine(key, text, err))
+        return REFUSED;
+    value_release(key, field);
+    char *copy = str_dup(text);
+    memcpy(field, &copy, sizeof copy);
+    return FITS;
+}
+
+static bool is_word(const struct section_word *word, struct str text)
+{
+    struct str name = str_of(word->name);
+    return str_equal(text, name) || (str_ends_with(name, STR(":")) && str_starts_with(text, name));
+}
+
+static enum verdict read_word(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    for (const struct section_word *word = key->words; word->name != NULL; word++) {
+        if (!is_word(word, text))
+            continue;
+        if (word->later) {
+            err_set(err, "\"%.*s\" is not in this version of upswap; choose another", STR_ARG(text));
+            return REFUSED;
+        }
+        memcpy(field, &word->value, sizeof word->value);
+        return FITS;
+    }
+    return MISFITS;
+}
+
+static enum verdict read_mode(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    (void)key;
+    (void)err;
+    uint32_t mode = 0;
+    if (text.n < 3 || text.n > 4)
+        return MISFITS;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '7')
+            return MISFITS;
+        mode = mode * 8 + (uint32_t)(text.p[i] - '0');
+    }
+    if (mode > 0777)
+        return MISFITS;
+    memcpy(field, &mode, sizeof mode);
+    return FITS;
+}
+
+static enum verdict read_off(const struct section_key *key, struct str text, void *field, struct err *err)
+{
+    (void)key;
+    (void)field;
+    uint64_t ms;
+    if (!units_duration(text, &ms, err))
+        return MISFITS;
+    if (ms == 0)
+        return FITS;
+    err_set(err, "values other than \"0s\" are not in this version of upswap; remove it");
+    return REFUSED;
+}
+
+/* Which types of libconfig a kind takes, and how the text is read. Kinds without a row are not single values.
+ */
+static const struct kind {
+    bool from_number, from_text, from_bool;
+    enum verdict (*read)(const struct section_key *key, struct str text, void *field, struct err *err);
+} kinds[KEY_LATER + 1] = {
+    [KEY_BOOL] = {.from_bool = true, .read = read_bool},
+    [KEY_NUMBER] = {.from_number = true, .read = read_number},
+    [KEY_SIZE] = {.from_number = true, .from_text = true, .read = read_size},
+    [KEY_DURATION] = {.from_text = true, .read = read_duration},
+    [KEY_TEXT] = {.from_text = true, .read = read_text},
+    [KEY_WORD] = {.from_text = true, .read = read_word},
+    [KEY_MODE] = {.from_text = true, .read = read_mode},
+    [KEY_OFF] = {.from_text = true, .read = read_off},
+};
+
+/* The value as it would be written in a default. `number` has room for it. False: another type. */
+static bool text_of(const struct kind *kind, const config_setting_t *setting, char number[24],
+                    struct str *text)
+{
+    switch (config_setting_type(setting)) {
+    case CONFIG_TYPE_INT:
+    case CONFIG_TYPE_INT64: {
+        bool is_long = config_setting_type(setting) == CONFIG_TYPE_INT64;
+        snprintf(number, 24, "%lld",
+                 is_long ? config_setting_get_int64(setting) : config_setting_get_int(setting));
+        *text = str_of(number);
+        return kind->from_number;
+    }
+    case CONFIG_TYPE_BOOL:
+        *text = config_setting_get_bool(setting) ? STR("true") : STR("false");
+        return kind->from_bool;
+    case CONFIG_TYPE_STRING:
+        *text = str_of(config_setting_get_string(setting));
+        return kind->from_text;
+    default:
+        return false;
+    }
+}
+
+bool value_read(const struct section_key *key, const config_setting_t *setting, void *field, struct err *err)
+{
+    const struct kind *kind = &kinds[key->kind];
+    char number[24];
+    struct str text;
+    if (!text_of(kind, setting, number, &text))
+        return value_refuse(key, setting, err);
+    enum verdict verdict = kind->read(key, text, field, err);
+    return verdict == FITS || (verdict == MISFITS && value_refuse(key, setting, err));
+}
+
+static char *check_item(const struct section_key *key, const config_setting_t *item, struct err *err)
+{
+    const char *text = config_setting_get_string(item);
+    if (text == NULL) {
+        err_set(err, "each item must be a text in quotes");
+        return NULL;
+    }
+    return text_is_fine(key, str_of(text), err) ? mem_dup(text) : NULL;
+}
+
+bool value_is_list(const struct section_key *key, const config_setting_t *setting, struct err *err)
+{
+    if (!config_setting_is_list(setting) && !config_setting_is_array(setting))
+        return value_refuse(key, setting, err);
+    uint64_t count = (uint64_t)config_setting_length(setting);
+    if (count >= key->least && count <= key->most)
+        return true;
+    return err_set(err, "there are %" PRIu64 " items; write from %" PRIu64 " to %" PRIu64, count, key->least,
+                   key->most);
+}
+
+static bool read_list(const struct section_key *key, const config_setting_t *setting,
+                      struct config_list *list, const config_setting_t **wrong, struct err *err)
+{
+    if (!value_is_list(key, setting, err))
+        return false;
+    value_release(key, list);
+    list->items = mem_zero((size_t)config_setting_length(setting), sizeof *list->items);
+    for (int i = 0; i < config_setting_length(setting); i++) {
+        *wrong = config_setting_get_elem(setting, (unsigned)i);
+        char *item = check_item(key, *wrong, err);
+        if (item == NULL)
+            return false;
+        list->items[list->count++] = item;
+    }
+    return true;
+}
+
+/* Where KEY= stands in the list, or its end. */
+static size_t find_variable(const struct config_list *list, const char *name)
+{
+    size_t n = strlen(name), i = 0;
+    while (i < list->count && (strncmp(list->items[i], name, n) != 0 || list->items[i][n] != '='))
+        i++;
+    return i;
+}
+
+static bool read_variable(const struct section_key *key, const config_setting_t *setting,
+                          struct config_list *list, struct err *err)
+{
+    const char *name = config_setting_name(setting), *value = config_setting_get_string(setting);
+    if (value == NULL)
+        return err_set(err, "the value of a variable must be a text in quotes");
+    if (!key->rule(str_of(name), err))
+        return false;
+    size_t at = find_variable(list, name);
+    if (at == list->count) {
+        list->items = mem_resize(list->items, ++list->count, sizeof *list->items);
+        list->items[at] = NULL;
+    }
+    free(list->items[at]);
+    list->items[at] = mem_printf("%s=%s", name, value);
+    return true;
+}
+
+bool value_read_texts(const struct section_key *key, const config_setting_t *setting,
+                      struct config_list *list, const config_setting_t **wrong, struct err *err)
+{
+    if (key->kind == KEY_TEXTS)
+        return read_list(key, setting, list, wrong, err);
+    if (!config_setting_is_group(setting))
+        return value_refuse(key, setting, err);
+    for (int i = 0; i < config_setting_length(setting); i++) {
+        *wrong = config_setting_get_elem(setting, (unsigned)i);
+        if (!read_variable(key, *wrong, list, err))
+            return false;
+    }
+    return true;
+}
+
+void value_fill(const struct section_key *key, void *field)
+{
+    struct err err;
+    if (key->kind == KEY_TEXTS) {
+        struct config_list *list = field;
+        list->items = mem_zero(1, sizeof *list->items);
+        list->items[list->count++] = mem_dup(key->fallback);
+        return;
+    }
+    enum verdict verdict = kinds[key->kind].read(key, str_of(key->fallback), field, &err);
+    if (verdict != FITS)
+        abort();
+}
+
+void value_release(const struct section_key *key, void *field)
+{
+    if (key->kind == KEY_TEXT) {
+        char *text;
+        memcpy(&text, field, sizeof text);
+        free(text);
+        memset(field, 0, sizeof text);
+    } else if (key->kind == KEY_TEXTS || key->kind == KEY_ENVIRONMENT) {
+        struct config_list *list = field;
+        for (size_t i = 0; i < list->count; i++)
+            free(list->items[i]);
+        free(list->items);
+        *list = (struct config_list){NULL, 0};
+    }
+}
+
+static const char *type_name(int type)
+{
+    static const char *const names[] = {
+        [CONFIG_TYPE_NONE] = "nothing",       [CONFIG_TYPE_GROUP] = "a group",
+        [CONFIG_TYPE_INT] = "a number",       [CONFIG_TYPE_INT64] = "a number",
+        [CONFIG_TYPE_FLOAT] = "a fraction",   [CONFIG_TYPE_STRING] = "a text",
+        [CONFIG_TYPE_BOOL] = "a truth value", [CONFIG_TYPE_ARRAY] = "an array",
+        [CONFIG_TYPE_LIST] = "a list",
+    };
+    return names[type];
+}
+
+bool value_refuse(const struct section_key *key, const config_setting_t *setting, struct err *err)
+{
+    char wanted[SECTION_WANTED_MAX], number[24];
+    struct str text;
+    section_wanted(key, wanted);
+    if (!text_of(&kinds[key->kind], setting, number, &text))
+        return err_set(err, "must be %s, not %s", wanted, type_name(config_setting_type(setting)));
+    const char *quote = config_setting_type(setting) == CONFIG_TYPE_STRING ? "\"" : "";
+    return err_set(err, "must be %s, not %s%.*s%s", wanted, quote, STR_ARG(text), quote);
+}

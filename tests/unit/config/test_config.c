@@ -1,0 +1,224 @@
+#include "config/config.h"
+
+#include "unit.h"
+
+#include "read.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+
+static void the_smallest_config_has_every_default(void **state)
+{
+    (void)state;
+    struct config *config = must_read(LISTEN);
+    assert_int_equal(config->workers, 0);
+    assert_null(config->user);
+    assert_string_equal(config->state_directory, "/var/lib/upswap");
+    assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(config->log_format, LOG_FORMAT_TEXT);
+    assert_int_equal(config->access_log_format, CONFIG_ACCESS_LOG_NONE);
+    assert_string_equal(config->admin.socket, "/run/upswap/admin.sock");
+    assert_int_equal(config->admin.mode, 0660);
+    assert_int_equal(config->limits.head, 32768);
+    assert_int_equal(config->limits.fields, 100);
+    assert_int_equal(config->limits.body, 0);
+    assert_int_equal(config->default_timeouts.head, 10000);
+    assert_int_equal(config->default_timeouts.idle, 60000);
+    assert_int_equal(config->service_count, 0);
+    assert_int_equal(config->listener_count, 1);
+    assert_int_equal(config->listeners[0].line, 1);
+    config_free(config);
+}
+
+static void a_service_that_says_nothing_has_every_default(void **state)
+{
+    (void)state;
+    struct config *config = must_read(LISTEN "services = (\n { name = \"web\"; } );");
+    const struct config_service *web = config_service(config, STR("web"));
+    assert_non_null(web);
+    assert_int_equal(web->line, 3);
+    assert_int_equal(web->hosts.count, 0);
+    assert_int_equal(web->paths.count, 1);
+    assert_string_equal(web->paths.items[0], "/");
+    assert_int_equal(web->balance, CONFIG_ROUND_ROBIN);
+    assert_int_equal(web->timeouts.connect, 2000);
+    assert_int_equal(web->timeouts.upstream_idle, 4000);
+    assert_int_equal(web->ready_timeout_ms, 60000);
+    assert_int_equal(web->hold_timeout_ms, 86400000);
+    assert_null(web->uptests.directory);
+    assert_int_equal(web->uptests.parallel, 8);
+    assert_true(web->uptests.required);
+    assert_int_equal(web->uptests.total_timeout_ms, 120000);
+    assert_int_equal(web->drain.requests_ms, 30000);
+    assert_int_equal(web->drain.websockets_ms, 300000);
+    assert_int_equal(web->teardown.command.count, 0);
+    assert_int_equal(web->teardown.signal, 0);
+    assert_int_equal(web->teardown.attempts, 5);
+    config_free(config);
+}
+
+static void every_value_reaches_its_field(void **state)
+{
+    (void)state;
+    struct config *config = must_read(
+        "workers = 3; user = \"www\"; state_directory = \"/s\"; log = { level = \"debug\"; format = "
+        "\"json\"; };\n"
+        "access_log = { path = \"/a.log\"; format = \"combined\"; };\n"
+        "admin = { socket = \"/a.sock\"; mode = \"0600\"; group = \"ops\"; listen = \"[::1]:9080\"; "
+        "token_file = "
+        "\"/t\"; };\n"
+        "listeners = ( { address = \"[::]:80\"; }, { address = \"10.0.0.1:80\"; } );\n"
+        "limits = { connections = 7; head = \"64k\"; fields = 9; body = 10L; connections_per_address = 11; "
+        "};\n"
+        "trusted_proxies = [ \"10.0.0.0/8\", \"::1\" ];\n"
+        "services = ( { name = \"web\"; hosts = [ \"Example.COM\", \"*.example.com\", \"[::1]\" ];\n"
+        "  paths = [ \"/a/\", \"/b\" ]; strip_path = true; instances = ( \"127.0.0.1:8001\", \"app-1:80\" "
+        ");\n"
+        "  balance = \"least_requests\"; ready_timeout = \"1s\"; hold_timeout = \"2h\";\n"
+        "  timeouts = { connect = \"1ms\"; first_byte = \"2ms\"; stall = \"3ms\"; upstream_idle = \"4ms\"; "
+        "};\n"
+        "  uptests = { directory = \"/u/%{release}\"; timeout = \"5s\"; total_timeout = \"6s\"; parallel = "
+        "7;\n"
+        "    required = false; user = \"web\"; chdir = \"/c\"; env_file = \"/e\"; schedule = \"0s\";\n"
+        "    environment = { APP_ENV = \"x y\"; B = \"\"; }; runner = [ \"env\", \"-i\" ]; };\n"
+        "  watch = { duration = \"0s\"; };\n"
+        "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; spread = \"0s\"; };\n"
+        "  teardown = { command = [ \"/stop\", \"now\" ]; signal = \"QUIT\"; timeout = \"8s\"; attempts = 9; "
+        "};\n"
+        "} );");
+    assert_int_equal(config->workers, 3);
+    assert_string_equal(config->user, "www");
+    assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(config->access_log_format, CONFIG_ACCESS_LOG_COMBINED);
+    assert_int_equal(config->admin.mode, 0600);
+    assert_string_equal(config->admin.group, "ops");
+    assert_int_equal(config->admin.listen_address.port, 9080);
+    assert_int_equal(config->admin.listen_line, 3);
+    assert_int_equal(config->listener_count, 2);
+    assert_int_equal(config->listeners[1].address.kind, ADDRESS_IPV4);
+    assert_int_equal(config->limits.connections, 7);
+    assert_int_equal(config->limits.head, 65536);
+    assert_int_equal(config->limits.body, 10);
+    assert_int_equal(config->limits.connections_per_address, 11);
+    assert_int_equal(config->trusted_count, 2);
+    assert_int_equal(config->trusted_proxies[0].bits, 104);
+
+    const struct config_service *web = &config->services[0];
+    assert_int_equal(web->hosts.count, 3);
+    assert_string_equal(web->hosts.items[0], "example.com");
+    assert_string_equal(web->paths.items[0], "/a");
+    assert_true(web->strip_path);
+    assert_string_equal(web->instances.items[1], "app-1:80");
+    assert_int_equal(web->balance, CONFIG_LEAST_REQUESTS);
+    assert_int_equal(web->timeouts.stall, 3);
+    assert_int_equal(web->hold_timeout_ms, 7200000);
+    assert_string_equal(web->uptests.directory, "/u/%{release}");
+    assert_false(web->uptests.required);
+    assert_int_equal(web->uptests.line, 11);
+    assert_int_equal(web->uptests.environment.count, 2);
+    assert_string_equal(web->uptests.environment.items[0], "APP_ENV=x y");
+    assert_string_equal(web->uptests.environment.items[1], "B=");
+    assert_string_equal(web->uptests.runner.items[1], "-i");
+    assert_int_equal(web->drain.spread_ms, 0);
+    assert_string_equal(web->teardown.command.items[1], "now");
+    assert_int_equal(web->teardown.signal, SIGQUIT);
+    assert_int_equal(web->teardown.attempts, 9);
+    config_free(config);
+}
+
+static void defaults_are_overridden_key_by_key(void **state)
+{
+    (void)state;
+    struct config *config = must_read(
+        LISTEN
+        "defaults = { balance = \"random\"; timeouts = { idle = \"9s\"; connect = \"1s\"; stall = \"5s\"; "
+        "};\n"
+        "  uptests = { parallel = 2; environment = { A = \"1\"; B = \"2\"; }; runner = [ \"x\", \"y\" ]; }; "
+        "};\n"
+        "services = ( { name = \"a\"; timeouts = { stall = \"7s\"; };\n"
+        "  uptests = { environment = { B = \"3\"; C = \"4\"; }; runner = [ \"z\" ]; }; }, { name = \"b\"; \n"
+        "  hosts = [ \"b\" ]; } );");
+    const struct config_service *a = &config->services[0], *b = &config->services[1];
+    assert_int_equal(config->default_timeouts.idle, 9000);
+    assert_int_equal(a->balance, CONFIG_RANDOM);
+    assert_int_equal(a->timeouts.connect, 1000);
+    assert_int_equal(a->timeouts.stall, 7000);
+    assert_int_equal(a->uptests.parallel, 2);
+    assert_int_equal(a->uptests.environment.count, 3);
+    assert_string_equal(a->uptests.environment.items[0], "A=1");
+    assert_string_equal(a->uptests.environment.items[1], "B=3");
+    assert_string_equal(a->uptests.environment.items[2], "C=4");
+    assert_int_equal(a->uptests.runner.count, 1);
+    assert_int_equal(b->timeouts.stall, 5000);
+    assert_int_equal(b->uptests.environment.count, 2);
+    assert_string_equal(b->uptests.environment.items[1], "B=2");
+    assert_int_equal(b->uptests.runner.count, 2);
+    config_free(config);
+}
+
+static void a_service_is_found_by_its_whole_name(void **state)
+{
+    (void)state;
+    struct config *config =
+        must_read(LISTEN "services = ( { name = \"web\"; }, { name = \"web-2\"; hosts = [ \"x\" ]; } );");
+    assert_ptr_equal(config_service(config, STR("web-2")), &config->services[1]);
+    assert_null(config_service(config, STR("we")));
+    config_free(config);
+}
+
+static void a_file_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_null(config_load("/nonexistent/upswapd.conf", &err));
+    assert_non_null(strstr(err.text, "/nonexistent/upswapd.conf: cannot be opened: No such file"));
+}
+
+static void release_names_cannot_leave_their_folder(void **state)
+{
+    (void)state;
+    char long_name[130];
+    memset(long_name, 'a', sizeof long_name);
+    assert_true(config_release_is_valid(STR("v4.2_x-1")));
+    assert_true(config_release_is_valid((struct str){long_name, 128}));
+    assert_false(config_release_is_valid((struct str){long_name, 129}));
+    assert_false(config_release_is_valid(STR("")));
+    assert_false(config_release_is_valid(STR(".")));
+    assert_false(config_release_is_valid(STR("..")));
+    assert_false(config_release_is_valid(STR("a/b")));
+    assert_false(config_release_is_valid(STR("a b")));
+}
+
+static void every_release_in_a_text_is_replaced(void **state)
+{
+    (void)state;
+    struct err err;
+    char *text = config_expand("/srv/%{release}/x-%{release}", STR("v1"), &err);
+    assert_string_equal(text, "/srv/v1/x-v1");
+    free(text);
+    text = config_expand("/srv/100%/{release}", STR(""), &err);
+    assert_string_equal(text, "/srv/100%/{release}");
+    free(text);
+    text = config_expand("", STR("v1"), &err);
+    assert_string_equal(text, "");
+    free(text);
+    assert_null(config_expand("/srv/%{release}", STR(""), &err));
+    assert_non_null(strstr(err.text, "\"/srv/%{release}\" needs a release"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_smallest_config_has_every_default),
+        cmocka_unit_test(a_service_that_says_nothing_has_every_default),
+        cmocka_unit_test(every_value_reaches_its_field),
+        cmocka_unit_test(defaults_are_overridden_key_by_key),
+        cmocka_unit_test(a_service_is_found_by_its_whole_name),
+        cmocka_unit_test(a_file_that_is_not_there_is_named),
+        cmocka_unit_test(release_names_cannot_leave_their_folder),
+        cmocka_unit_test(every_release_in_a_text_is_replaced),
+    };
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,294 @@
+#include "config/config.h"
+
+#include "unit.h"
+
+#include "read.h"
+
+#define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+#define SERVICE(keys) LISTEN "services = ( { name = \"web\";\n" keys " } );"
+
+struct row {
+    const char *text, *sentence;
+};
+
+static void assert_refused(const struct row *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct err err = {""};
+        struct config *config = read_text(rows[i].text, &err);
+        config_free(config);
+        if (config != NULL || strcmp(err.text, rows[i].sentence) != 0)
+            fail_msg("read: %s\nwant: %s\ngot:  %s", rows[i].text, rows[i].sentence,
+                     config != NULL ? "(accepted)" : err.text);
+    }
+}
+#define ASSERT_REFUSED(rows) assert_refused(rows, sizeof rows / sizeof *rows)
+
+static void broken_syntax_is_refused_with_its_line(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"workers = 1;\nworkers = 2;\n",
+         "t.conf:2: this key is written twice in its section; keep one of them"},
+        {"workers = 1\n\nuser = ;\n",
+         "t.conf:3: syntax error; look for a missing \";\", quote or bracket here "
+         "and on the line before"},
+        {"trusted_proxies = [ \"a\",\n 1 ];", "t.conf:2: mismatched element type in array"},
+        {"\n@include \"x\"\n",
+         "t.conf:2: \"@include\" is not in this version of upswap; write the config as one "
+         "file"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void what_libconfig_would_cut_is_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"# 99999999999 \"\\x00\"\nlimits = { body = 10737418240; };",
+         "t.conf:2: the number 10737418240 is too large to be read; write an L behind it, or a size such as "
+         "\"10g\""},
+        {"workers = 0xfffffffff;",
+         "t.conf:1: the number 0xfffffffff is too large to be read; write an L behind "
+         "it, or a size such as \"10g\""},
+        {"workers = 99999999999999999999L;", "t.conf:1: the number 99999999999999999999L is too large to be "
+                                             "read; write an L behind it, or a size "
+                                             "such as \"10g\""},
+        {"/* \n\" */ user = \"a\\x00b\";", "t.conf:2: a text cannot hold a NUL byte; take the \\x00 out"},
+    };
+    ASSERT_REFUSED(rows);
+    struct err err;
+    static const char nul[] = "workers = 1;\n\0 user = 5;";
+    FILE *file = fmemopen((void *)(uintptr_t)nul, sizeof nul - 1, "r");
+    assert_null(config_parse(file, "t.conf", &err));
+    fclose(file);
+    assert_string_equal(err.text, "t.conf:2: there is a NUL byte; a config is a text file");
+}
+
+static void numbers_and_quotes_in_comments_and_texts_are_left_alone(void **state)
+{
+    (void)state;
+    struct config *config =
+        must_read("// 99999999999 \" @include\n/* \" 99999999999 */ # \" '\n" LISTEN
+                  "user = \"99999999999 # \\\" // @include\"; limits = { body = 10737418240L; };");
+    assert_string_equal(config->user, "99999999999 # \" // @include");
+    assert_int_equal(config->limits.body, 10737418240);
+    config_free(config);
+}
+
+static void unknown_keys_are_refused_with_the_nearest(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"worker = 1;", "t.conf:1: \"worker\" is not a key of the file; did you mean \"workers\"?"},
+        {"frobnicate = 1;", "t.conf:1: \"frobnicate\" is not a key of the file; upswapd.conf(5) lists them"},
+        {SERVICE("host = [ ];"), "t.conf:3: \"host\" is not a key of a service; did you mean \"hosts\"?"},
+        {SERVICE("uptests = {\n timeot = \"1s\"; };"),
+         "t.conf:4: \"timeot\" is not a key of uptests; did you mean \"timeout\"?"},
+        {"defaults = { drain = { request = \"1s\"; }; };",
+         "t.conf:1: \"request\" is not a key of drain; did you mean \"requests\"?"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void keys_of_later_versions_are_refused_as_such(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"listeners = ( { address = \"[::]:443\";\n tls = { }; } );",
+         "t.conf:2: \"tls\" is not in this version of upswap; remove it"},
+        {"listeners = ( { address = \"[::]:443\"; view = \"staged\"; } );",
+         "t.conf:1: \"view\" is not in this version of upswap; remove it"},
+        {SERVICE("health = { };"), "t.conf:3: \"health\" is not in this version of upswap; remove it"},
+        {SERVICE("launch = { };"), "t.conf:3: \"launch\" is not in this version of upswap; remove it"},
+        {SERVICE("shadow = { };"), "t.conf:3: \"shadow\" is not in this version of upswap; remove it"},
+        {SERVICE("uptests = { eject = true; };"),
+         "t.conf:3: \"uptests.eject\" is not in this version of upswap; remove it"},
+        {SERVICE("uptests = { schedule = \"60s\"; };"),
+         "t.conf:3: uptests.schedule: values other than \"0s\" are not in this version of upswap; remove it"},
+        {SERVICE("watch = { duration = \"1m\"; };"),
+         "t.conf:3: watch.duration: values other than \"0s\" are not in this version of upswap; remove it"},
+        {SERVICE("watch = { errors = 0.02; };"),
+         "t.conf:3: \"watch.errors\" is not in this version of upswap; remove it"},
+        {SERVICE("balance = \"hash:header:X-User\";"),
+         "t.conf:3: balance: \"hash:header:X-User\" is not in this version of upswap; choose another"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void wrong_types_and_ranges_are_refused_with_what_is_wanted(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"workers = \"2\";", "t.conf:1: workers: must be a whole number from 0 to 256, not a text"},
+        {"workers = 257;", "t.conf:1: workers: must be a whole number from 0 to 256, not 257"},
+        {"workers = -1;", "t.conf:1: workers: must be a whole number from 0 to 256, not -1"},
+        {"workers = 1.5;", "t.conf:1: workers: must be a whole number from 0 to 256, not a fraction"},
+        {"log = \"info\";", "t.conf:1: log: must be a group, not a text"},
+        {"log = { level = \"loud\"; };",
+         "t.conf:1: log.level: must be one of \"error\", \"warn\", \"info\", \"debug\", not \"loud\""},
+        {"admin = { mode = 660; };",
+         "t.conf:1: admin.mode: must be an octal file mode in quotes such as \"0660\", not a number"},
+        {"admin = { mode = \"0680\"; };",
+         "t.conf:1: admin.mode: must be an octal file mode in quotes such as \"0660\", not \"0680\""},
+        {"limits = { head = \"2m\"; };", "t.conf:1: limits.head: must be a size from 512 to 1m, not \"2m\""},
+        {"limits = { head = 10; };", "t.conf:1: limits.head: must be a size from 512 to 1m, not 10"},
+        {"listeners = { };", "t.conf:1: listeners: must be a list of groups, not a group"},
+        {"listeners = ( \"0.0.0.0:80\" );", "t.conf:1: listeners: each item must be a group { ... }"},
+        {"listeners = ( );", "t.conf:1: listeners: there are 0 items; write from 1 to 64"},
+        {SERVICE("hosts = \"example.com\";"), "t.conf:3: hosts: must be a list of texts, not a text"},
+        {SERVICE("hosts = [ 5 ];"), "t.conf:3: hosts: each item must be a text in quotes"},
+        {SERVICE("strip_path = 1;"), "t.conf:3: strip_path: must be true or false, not a number"},
+        {SERVICE("uptests = { parallel = 0; };"),
+         "t.conf:3: uptests.parallel: must be a whole number from 1 to 1024, not 0"},
+        {SERVICE("uptests = { timeout = \"0s\"; };"),
+         "t.conf:3: uptests.timeout: must be a duration in quotes from 1ms to 30d, not \"0s\""},
+        {SERVICE("uptests = { timeout = 10; };"),
+         "t.conf:3: uptests.timeout: must be a duration in quotes from 1ms to 30d, not a number"},
+        {SERVICE("drain = { requests = \"31d\"; };"),
+         "t.conf:3: drain.requests: must be a duration in quotes from 0s to 30d, not \"31d\""},
+        {SERVICE("uptests = { user = \"\"; };"),
+         "t.conf:3: uptests.user: the text is empty; write one, or remove the key"},
+        {SERVICE("uptests = { user = \"a\\nb\"; };"),
+         "t.conf:3: uptests.user: the text holds a control character; take it out"},
+        {SERVICE("uptests = { environment = { A = 1; }; };"),
+         "t.conf:3: uptests.environment.A: the value of a variable must be a text in quotes"},
+        {SERVICE("teardown = { attempts = 1001; };"),
+         "t.conf:3: teardown.attempts: must be a whole number from 1 to 1000, not 1001"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void missing_keys_are_refused_with_their_section(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"workers = 1;", "t.conf:1: the file needs \"listeners\""},
+        {"listeners = (\n { } );", "t.conf:2: a listener needs \"address\""},
+        {LISTEN "services = (\n{ paths = [ \"/\" ]; } );", "t.conf:3: a service needs \"name\""},
+        {LISTEN "access_log = { format = \"json\"; };", "t.conf:2: access_log needs \"path\""},
+        {LISTEN "admin = {\n listen = \"127.0.0.1:9080\"; };",
+         "t.conf:3: admin.listen needs admin.token_file, since anybody can connect to an address"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void texts_that_break_their_rule_are_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"listeners = ( { address = \"localhost:80\"; } );",
+         "t.conf:1: address: \"localhost:80\" is a name; write the IP address to listen on"},
+        {"state_directory = \"var\";",
+         "t.conf:1: state_directory: \"var\" is not an absolute path; begin it with /"},
+        {"trusted_proxies = [ \"10.0.0.0/8\",\n \"10.0.0.1/8\" ];",
+         "t.conf:2: trusted_proxies: \"10.0.0.1/8\" is not a network: bits behind the prefix are set; write "
+         "its "
+         "first address"},
+        {LISTEN "services = ( { name = \"Web\"; } );",
+         "t.conf:2: name: \"Web\" is no service name; write 1 to 63 of a-z, 0-9 and -"},
+        {SERVICE("hosts = [ \"example.com:80\" ];"),
+         "t.conf:3: hosts: \"example.com:80\" has a port; a host is matched without it"},
+        {SERVICE("hosts = [ \"*\" ];"),
+         "t.conf:3: hosts: \"*\" is no host; leave \"hosts\" out to take any host"},
+        {SERVICE("hosts = [ \"a.*.b\" ];"),
+         "t.conf:3: hosts: \"a.*.b\" is no host; write a name such as \"example.com\" or \"*.example.com\""},
+        {SERVICE("hosts = [ \"*.10.0.0.1\" ];"), "t.conf:3: hosts: \"*.10.0.0.1\" is no host; write a name "
+                                                 "such as \"example.com\" or \"*.example.com\""},
+        {SERVICE("paths = [ \"api\" ];"), "t.conf:3: paths: the path \"api\" must begin with /"},
+        {SERVICE("paths = [ \"/a?b\" ];"),
+         "t.conf:3: paths: the path \"/a?b\" has a query; only the path before it is matched"},
+        {SERVICE("paths = [ \"/a/../b\" ];"),
+         "t.conf:3: paths: the path \"/a/../b\" has a segment . or ..; write the path that it means"},
+        {SERVICE("paths = [ \"/a b\" ];"),
+         "t.conf:3: paths: the path \"/a b\" must be written as in a request, other bytes as %XX"},
+        {SERVICE("instances = [ \"127.0.0.1:0\" ];"), "t.conf:3: instances: \"127.0.0.1:0\" is not an "
+                                                      "address: write HOST:PORT with a port from 1 to 65535"},
+        {SERVICE("uptests = { directory = \"/srv/%{rel}/t\"; };"),
+         "t.conf:3: uptests.directory: \"%{rel}\" in \"/srv/%{rel}/t\" is not known; only %{release} is"},
+        {SERVICE("uptests = { runner = [ \"docker\",\n \"%{\" ]; };"),
+         "t.conf:4: uptests.runner: \"%{}\" in \"%{\" is not known; only %{release} is"},
+        {SERVICE("uptests = { environment = { A-B = \"x\"; }; };"),
+         "t.conf:3: uptests.environment.A-B: \"A-B\" is no name for a variable; write letters, digits and _"},
+        {SERVICE("uptests = { environment = { UPTEST_HOST = \"x\"; }; };"),
+         "t.conf:3: uptests.environment.UPTEST_HOST: names that begin with UPTEST_ are upswap's own; choose "
+         "another"},
+        {SERVICE("teardown = { command = [ \"stop\", \"%{release}\" ]; };"),
+         "t.conf:3: teardown.command: nothing is replaced in \"%{release}\"; the command finds the release "
+         "in "
+         "TEARDOWN_RELEASE"},
+    };
+    ASSERT_REFUSED(rows);
+    struct err err;
+    char text[512];
+    snprintf(text, sizeof text, "admin = { socket = \"/%0110d\"; };", 0);
+    assert_null(read_text(text, &err));
+    assert_non_null(strstr(err.text, "has 111 bytes, and the path of a Unix socket at most 107; shorten it"));
+}
+
+static void keys_that_stand_in_the_wrong_place_are_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {SERVICE("timeouts = { head = \"1s\"; };"),
+         "t.conf:3: \"timeouts.head\" acts before the service is known; write it in \"defaults\""},
+        {SERVICE("timeouts = { idle = \"1s\"; };"),
+         "t.conf:3: \"timeouts.idle\" acts before the service is known; write it in \"defaults\""},
+        {LISTEN "defaults = { name = \"x\"; };",
+         "t.conf:2: \"name\" belongs to one service; remove it from \"defaults\""},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void what_two_would_share_is_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"listeners = ( { address = \"[::1]:80\"; },\n { address = \"0.0.0.0:80\"; },\n"
+         "{ address = \"[0:0::1]:80\"; } );",
+         "t.conf:3: the address \"[::1]:80\" is already taken on line 1; listen on another address or port"},
+        {"listeners = ( { address = \"127.0.0.1:80\"; } );\n"
+         "admin = { listen = \"127.0.0.1:80\"; token_file = \"/t\"; };",
+         "t.conf:2: the address \"127.0.0.1:80\" is already taken on line 1; listen on another address or "
+         "port"},
+        {LISTEN
+         "services = ( { name = \"a\"; },\n{ name = \"b\"; hosts = [ \"b\" ]; },\n{\nname = \"a\"; } );",
+         "t.conf:5: the service name \"a\" is already taken on line 2; give each service its own"},
+        {LISTEN "services = ( { name = \"a\"; hosts = [ \"x\", \"y\" ]; paths = [ \"/p/\" ]; },\n"
+                "{ name = \"b\"; hosts = [ \"z\",\n \"Y\" ]; paths = [ \"/q\", \"/p\" ]; } );",
+         "t.conf:4: the route \"y/p\" is already taken on line 2; give one of the services another host or "
+         "path"},
+        {LISTEN "services = ( { name = \"a\"; },\n{ name = \"b\"; } );",
+         "t.conf:3: the route \"any host, /\" is already taken on line 2; give one of the services another "
+         "host "
+         "or path"},
+        {SERVICE("instances = [ \"127.0.0.1:1\", \"127.0.0.1:2\",\n \"127.0.0.1:1\" ];"),
+         "t.conf:4: the instance \"127.0.0.1:1\" is already taken on line 3; name each instance of a service "
+         "once"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void two_listeners_may_ask_for_any_port(void **state)
+{
+    (void)state;
+    config_free(must_read("listeners = ( { address = \"127.0.0.1:0\"; }, { address = \"127.0.0.1:0\"; } );"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(broken_syntax_is_refused_with_its_line),
+        cmocka_unit_test(what_libconfig_would_cut_is_refused),
+        cmocka_unit_test(numbers_and_quotes_in_comments_and_texts_are_left_alone),
+        cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),
+        cmocka_unit_test(keys_of_later_versions_are_refused_as_such),
+        cmocka_unit_test(wrong_types_and_ranges_are_refused_with_what_is_wanted),
+        cmocka_unit_test(missing_keys_are_refused_with_their_section),
+        cmocka_unit_test(texts_that_break_their_rule_are_refused),
+        cmocka_unit_test(keys_that_stand_in_the_wrong_place_are_refused),
+        cmocka_unit_test(what_two_would_share_is_refused),
+        cmocka_unit_test(two_listeners_may_ask_for_any_port),
+    };
+    return cmocka_run_group_tests_name("refusals", tests, NULL, NULL);
+}

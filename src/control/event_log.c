@@ -308,14 +308,33 @@ uint64_t event_log_add(struct event_log *log, const char *type, const char *serv
     return seq;
 }
 
-void event_log_read(struct event_log *log, uint64_t since, const char *service,
-                    void (*each)(void *arg, uint64_t seq, struct str line), void *arg)
+static const struct entry *entry_at(const struct event_log *log, size_t index)
 {
-    for (size_t i = 0; i < log->count; i++) {
-        const struct entry *entry = log->kept[(log->first + i) % EVENT_LOG_KEPT];
+    return log->kept[(log->first + index) % EVENT_LOG_KEPT];
+}
+
+/* The index of the first kept event above `since`. */
+static size_t index_above(const struct event_log *log, uint64_t since)
+{
+    size_t low = 0, high = log->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (entry_at(log, middle)->seq > since)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+void event_log_read(struct event_log *log, uint64_t since, const char *service,
+                    bool (*each)(void *arg, uint64_t seq, struct str line), void *arg)
+{
+    for (size_t i = index_above(log, since); i < log->count; i++) {
+        const struct entry *entry = entry_at(log, i);
         bool wanted = service == NULL || (entry->service != NULL && strcmp(entry->service, service) == 0);
-        if (entry->seq > since && wanted)
-            each(arg, entry->seq, entry_line(entry));
+        if (wanted && !each(arg, entry->seq, entry_line(entry)))
+            return;
     }
 }
 

@@ -25,10 +25,10 @@ void event_log_close(struct event_log *log);
 uint64_t event_log_add(struct event_log *log, const char *type, const char *service, const char *deployment,
                        json_t *more);
 
-/* Calls `each` with every kept event above `since` (of `service`, unless NULL), oldest first; line is one
- * JSON object without line end. */
+/* Calls `each` with every kept event above `since` (of `service`, unless NULL), oldest first, until it
+ * returns false; line is one JSON object without line end. */
 void event_log_read(struct event_log *log, uint64_t since, const char *service,
-                    void (*each)(void *arg, uint64_t seq, struct str line), void *arg);
+                    bool (*each)(void *arg, uint64_t seq, struct str line), void *arg);
 
 /* Tells of each event as it is added. Embedded in its owner. `added` may unsubscribe its own subscription, no
  * other, and adds no event. */

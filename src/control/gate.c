@@ -37,7 +37,7 @@ struct row {
 
 struct gate {
     struct loop *loop;
-    const struct config_uptests *uptests; /* not to be touched once abandoned */
+    uint64_t timeout_ms, total_timeout_ms, parallel; /* of uptests */
     struct gate_callbacks callbacks;
     void *arg;
     struct suite suite;
@@ -264,7 +264,7 @@ static bool start_child(struct row *row, const struct gate_cell *cell, struct er
         .envp = environment_list(row->environment),
         .directory = gate->directory,
         .user = gate->has_user ? &gate->user : NULL,
-        .timeout_ms = gate->uptests->timeout_ms,
+        .timeout_ms = gate->timeout_ms,
         .kill_after_ms = KILL_AFTER_MS,
         .linger_ms = LINGER_MS,
         .output_max = GATE_OUTPUT_KEPT,
@@ -322,7 +322,7 @@ static void open_row(struct row *row)
 /* Begins rows while there is room for one. The gate may be freed by its end. */
 static void fill(struct gate *gate)
 {
-    while (gate->running < gate->uptests->parallel && gate->next_row < gate->row_count) {
+    while (gate->running < gate->parallel && gate->next_row < gate->row_count) {
         struct row *row = &gate->rows[gate->next_row++];
         open_row(row);
         if (advance(row))
@@ -385,8 +385,8 @@ static void stop_children(struct gate *gate)
 static void total_is_over(struct deadline *deadline)
 {
     struct gate *gate = mem_container(deadline, struct gate, total);
-    gate->expired = mem_printf("the gate's total_timeout of %g s was over",
-                               (double)gate->uptests->total_timeout_ms / 1000);
+    gate->expired =
+        mem_printf("the gate's total_timeout of %g s was over", (double)gate->total_timeout_ms / 1000);
     stop_children(gate);
 }
 
@@ -398,7 +398,7 @@ static void begin(struct loop_deferred *deferred)
         destroy(gate);
         return;
     }
-    deadline_set(&gate->total, gate->uptests->total_timeout_ms);
+    deadline_set(&gate->total, gate->total_timeout_ms);
     if (gate->fault != NULL)
         finish(gate);
     else
@@ -424,7 +424,9 @@ struct gate *gate_start(struct loop *loop, const struct gate_plan *plan, bool re
     struct err err;
     struct gate *gate = mem_zero(1, sizeof *gate);
     gate->loop = loop;
-    gate->uptests = plan->uptests;
+    gate->timeout_ms = plan->uptests->timeout_ms;
+    gate->total_timeout_ms = plan->uptests->total_timeout_ms;
+    gate->parallel = plan->uptests->parallel;
     gate->callbacks = *callbacks;
     gate->arg = arg;
     deadline_init(&gate->total, loop, total_is_over);

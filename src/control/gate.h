@@ -30,9 +30,9 @@ struct gate_cell {
     struct rusage usage;
 };
 
-/* What is tested. The texts must stay valid until gate_start returns. */
+/* What is tested. All of it must stay valid until gate_start returns. */
 struct gate_plan {
-    const struct config_uptests *uptests; /* must stay valid until the gate is freed */
+    const struct config_uptests *uptests;
     const char *service;
     const char *release;          /* or "" */
     const char *deployment;       /* or "" for a run by hand */

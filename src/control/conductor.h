@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "config/config.h"
 #include "control/event_log.h"
+#include "deploy/registry.h" /* struct asker */
 #include "io/loop.h"
 #include "link/channel.h"
 #include "link/counters.h"
@@ -14,13 +15,6 @@
 #include <jansson.h>
 
 struct conductor;
-
-/* Who asked, as the kernel or the token tells. */
-struct asker {
-    int64_t uid; /* -1: by token */
-    int64_t pid;
-    char user[64];
-};
 
 /* What a command ends with. `status` is the HTTP status. Below 400: `body` is the answer; else `detail` is
  * the sentence. */

@@ -1,0 +1,337 @@
+/* apply: the one door through which the registry changes. Each type of record has a check, which changes
+ * nothing, and an act, which cannot fail once its check has passed. */
+#include "base/mem.h"
+#include "deploy/record.h"
+#include "deploy/registry.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- a pool ---- */
+
+static bool check_pool(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = record->fresh;
+    struct str name;
+    uint64_t number;
+    if (!pool_name_parse(str_of(pool->name), &name, &number) || !str_equal(name, str_of(record->service)))
+        return err_set(err, "\"%s\" is no name for a pool of service \"%s\"", pool->name, record->service);
+    if (pool->instance_count == 0)
+        return err_set(err, "pool %s has no instances", pool->name);
+    const struct service *service = registry_service(registry, record->service);
+    if (service == NULL)
+        return true;
+    if (number <= service->last_number)
+        return err_set(err, "pool %s is older than %s-%" PRIu64 ", which is there already", pool->name,
+                       service->name, service->last_number);
+    if (pool->state == POOL_LIVE && service->live != NULL)
+        return err_set(err, "pool %s cannot be live, since %s is", pool->name, service->live->name);
+    if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state) &&
+        service->running != NULL)
+        return err_set(err, "deployment %s cannot run, since %s does", pool->name,
+                       service->running->pool->name);
+    return true;
+}
+
+static struct service *service_of(struct registry *registry, const char *name)
+{
+    struct service *service = registry_service(registry, name);
+    if (service == NULL) {
+        service = mem_zero(1, sizeof *service);
+        service->name = mem_dup(name);
+        TAILQ_INIT(&service->pools);
+        HASH_ADD_KEYPTR(hh, registry->services, service->name, strlen(service->name), service);
+    }
+    return service;
+}
+
+static void act_pool(struct registry *registry, struct record *record)
+{
+    struct pool *pool = record->fresh;
+    struct service *service = service_of(registry, record->service);
+    struct str ignored;
+    bool named = pool_name_parse(str_of(pool->name), &ignored, &pool->number);
+    assert(named);
+    record->fresh = NULL;
+    pool->service = service;
+    service->last_number = pool->number;
+    TAILQ_INSERT_TAIL(&service->pools, pool, of_service);
+    HASH_ADD_KEYPTR(hh, registry->pools, pool->name, strlen(pool->name), pool);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (pool->instances[i].id > registry->last_instance)
+            registry->last_instance = pool->instances[i].id;
+    }
+    if (pool->state == POOL_LIVE) {
+        pool->was_live = true;
+        service->live = pool;
+    }
+    if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state))
+        service->running = pool->deployment;
+}
+
+/* ---- an event of a deployment ---- */
+
+static struct pool *pool_of(const struct registry *registry, const struct record *record, struct err *err)
+{
+    struct pool *pool = registry_pool(registry, record->pool);
+    if (pool == NULL)
+        err_set(err, "there is no pool %s", record->pool);
+    return pool;
+}
+
+static const struct transition *row_of(const struct pool *pool, enum deployment_event event)
+{
+    const struct deployment *deployment = pool->deployment;
+    return deployment == NULL
+               ? NULL
+               : table_find(deployment->state, event, deployment->hold, pool->service->live != NULL);
+}
+
+static bool check_swap(const struct pool *pool, struct err *err)
+{
+    if (!pool->deployment->gate_passed)
+        return err_set(err, "deployment %s cannot go live: its gate has not passed", pool->name);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (pool->instances[i].state != INSTANCE_UP)
+            return err_set(err, "deployment %s cannot go live: instance %s is not up", pool->name,
+                           pool->instances[i].address);
+    }
+    return true;
+}
+
+static bool check_event(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = pool_of(registry, record, err);
+    if (pool == NULL)
+        return false;
+    if (row_of(pool, record->event) == NULL)
+        return err_set(err, "deployment %s is %s, where \"%s\" is not possible", pool->name,
+                       pool->deployment == NULL ? "the first pool of its service"
+                                                : deployment_state_name(pool->deployment->state),
+                       deployment_event_name(record->event));
+    if (record->event == EVENT_READY && record->resolved_count != pool->instance_count)
+        return err_set(err, "deployment %s has %zu instances, and %zu resolved addresses", pool->name,
+                       pool->instance_count, record->resolved_count);
+    if (record->event == EVENT_CONFIRMED)
+        return check_swap(pool, err);
+    if (record->event == EVENT_OLD_RETIRED) {
+        const struct pool *old = registry_pool(registry, pool->deployment->replaces);
+        if (old != NULL && old->state != POOL_RETIRED)
+            return err_set(err, "deployment %s is not done: %s is still %s", pool->name, old->name,
+                           pool_state_names[old->state]);
+    }
+    return true;
+}
+
+static void set_text(char **text, const char *value)
+{
+    free(*text);
+    *text = mem_dup(value);
+}
+
+static void leave(struct pool *pool, enum retire_reason reason, const struct record *record)
+{
+    pool->state = POOL_DRAINING;
+    pool->reason = reason;
+    pool->going_since_ns = record->time_ns;
+    pool->going_since_world = record->world;
+}
+
+static void go_live(struct pool *pool, const struct record *record)
+{
+    struct service *service = pool->service;
+    struct pool *old = service->live;
+    set_text(&pool->deployment->replaces, old == NULL ? NULL : old->name);
+    if (old != NULL) {
+        leave(old, RETIRE_REPLACED, record);
+        old->drain = record->drain;
+        set_text(&old->replaced_by, pool->name);
+    }
+    pool->state = POOL_LIVE;
+    pool->was_live = true;
+    service->live = pool;
+}
+
+static void set_up(struct pool *pool, const struct record *record)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        set_text(&pool->instances[i].resolved, record->resolved[i]);
+        pool->instances[i].state = INSTANCE_UP;
+    }
+}
+
+static void set_down(struct pool *pool)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        set_text(&pool->instances[i].resolved, NULL);
+        pool->instances[i].state = INSTANCE_DOWN;
+    }
+}
+
+static void move_pool(struct pool *pool, const struct transition *row, const struct record *record)
+{
+    switch (row->pool) {
+    case MOVE_NONE:
+        break;
+    case MOVE_UP:
+        set_up(pool, record);
+        break;
+    case MOVE_BACK:
+        pool->deployment->gate_passed = false;
+        set_down(pool);
+        break;
+    case MOVE_LIVE:
+        go_live(pool, record);
+        break;
+    case MOVE_OUT:
+        leave(pool, row->to == DEPLOYMENT_REJECTED ? RETIRE_REJECTED : RETIRE_ABORTED, record);
+        break;
+    }
+}
+
+static void act_event(struct registry *registry, const struct record *record, const struct transition **taken)
+{
+    struct pool *pool = registry_pool(registry, record->pool);
+    struct deployment *deployment = pool->deployment;
+    const struct transition *row = row_of(pool, record->event);
+    *taken = row;
+    if (record->event == EVENT_GATE_PASSED)
+        deployment->gate_passed = true;
+    move_pool(pool, row, record);
+    deployment->state = row->to;
+    deployment_mark(deployment, record->time_ns, record->why);
+    if (row->to == DEPLOYMENT_REJECTED || row->to == DEPLOYMENT_ABORTED)
+        set_text(&deployment->reason, record->why);
+    if (deployment_state_is_end(row->to))
+        deployment->ended_ns = record->time_ns;
+    if (!deployment_state_is_running(row->to) && pool->service->running == deployment)
+        pool->service->running = NULL;
+}
+
+/* ---- instances ---- */
+
+static bool is_serving(const struct record *record, size_t index)
+{
+    for (size_t i = 0; i < record->instance_count; i++) {
+        if (record->instances[i] == index)
+            return false;
+    }
+    return true;
+}
+
+/* What each named instance must be before, and becomes. */
+static bool check_instances(const struct pool *pool, const struct record *record, enum pool_state pool_state,
+                            unsigned allowed, struct err *err)
+{
+    if (pool->state != pool_state)
+        return err_set(err, "pool %s is %s, not %s", pool->name, pool_state_names[pool->state],
+                       pool_state_names[pool_state]);
+    if (record->instance_count == 0)
+        return err_set(err, "a record of pool %s names no instance", pool->name);
+    for (size_t i = 0; i < record->instance_count; i++) {
+        uint32_t index = record->instances[i];
+        if (index >= pool->instance_count)
+            return err_set(err, "pool %s has no instance number %" PRIu32, pool->name, index);
+        const struct instance *instance = &pool->instances[index];
+        if ((allowed >> instance->state & 1) == 0)
+            return err_set(err, "instance %s of pool %s is %s already", instance->address, pool->name,
+                           instance_state_names[instance->state]);
+    }
+    return true;
+}
+
+static bool check_rotated(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = pool_of(registry, record, err);
+    if (pool == NULL ||
+        !check_instances(pool, record, POOL_LIVE, 1U << (record->out ? INSTANCE_UP : INSTANCE_DRAINED), err))
+        return false;
+    if (!record->out)
+        return true;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (pool->instances[i].state == INSTANCE_UP && is_serving(record, i))
+            return true;
+    }
+    return err_set(err, "instance %s is the last one of service \"%s\" in rotation; enable another one first",
+                   pool->instances[record->instances[0]].address, pool->service->name);
+}
+
+static bool check_retired(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = pool_of(registry, record, err);
+    return pool != NULL &&
+           check_instances(pool, record, POOL_DRAINING,
+                           1U << INSTANCE_DOWN | 1U << INSTANCE_UP | 1U << INSTANCE_DRAINED, err);
+}
+
+static bool check_torn_down(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = pool_of(registry, record, err);
+    if (pool != NULL && record->end == TEARDOWN_NONE)
+        return err_set(err, "a teardown in pool %s has ended without saying how", pool->name);
+    return pool != NULL && check_instances(pool, record, POOL_DRAINING, 1U << INSTANCE_RETIRED, err);
+}
+
+static void act_instances(struct registry *registry, const struct record *record)
+{
+    struct pool *pool = registry_pool(registry, record->pool);
+    for (size_t i = 0; i < record->instance_count; i++) {
+        struct instance *instance = &pool->instances[record->instances[i]];
+        if (record->type == RECORD_ROTATED) {
+            instance->state = record->out ? INSTANCE_DRAINED : INSTANCE_UP;
+        } else if (record->type == RECORD_RETIRED) {
+            instance->state = INSTANCE_RETIRED;
+            instance->forced = record->forced;
+        } else {
+            instance->state = INSTANCE_TORN_DOWN;
+            instance->end = record->end;
+        }
+    }
+    bool all_gone = true;
+    for (size_t i = 0; i < pool->instance_count; i++)
+        all_gone &= pool->instances[i].state == INSTANCE_TORN_DOWN;
+    if (all_gone)
+        pool->state = POOL_RETIRED;
+}
+
+/* ---- the door ---- */
+
+bool registry_allows(const struct registry *registry, const struct record *record, struct err *err)
+{
+    switch (record->type) {
+    case RECORD_POOL:
+        return check_pool(registry, record, err);
+    case RECORD_EVENT:
+        return check_event(registry, record, err);
+    case RECORD_ROTATED:
+        return check_rotated(registry, record, err);
+    case RECORD_RETIRED:
+        return check_retired(registry, record, err);
+    case RECORD_TORN_DOWN:
+        return check_torn_down(registry, record, err);
+    case RECORD_WORLD:
+    case RECORD_TYPES:
+        break;
+    }
+    return true;
+}
+
+bool registry_apply(struct registry *registry, struct record *record, const struct transition **row,
+                    struct err *err)
+{
+    const struct transition *taken = NULL;
+    if (!registry_allows(registry, record, err))
+        return false;
+    if (record->type == RECORD_POOL)
+        act_pool(registry, record);
+    else if (record->type == RECORD_EVENT)
+        act_event(registry, record, &taken);
+    else if (record->type != RECORD_WORLD)
+        act_instances(registry, record);
+    if (record->world > registry->world)
+        registry->world = record->world;
+    if (row != NULL)
+        *row = taken;
+    return true;
+}

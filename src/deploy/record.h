@@ -1,0 +1,54 @@
+/* record: one line of the journal: what was decided. A JSON object with its number, its time and a checksum
+ * over all that stands before it: {"seq":7,"time":"...",...,"crc":"89abcdef"}. */
+#pragma once
+
+#include "base/str.h"
+#include "deploy/registry.h"
+
+enum record_type {
+    RECORD_POOL,  /* a pool in whatever state: staged, the first one of a service, or kept by a compaction */
+    RECORD_EVENT, /* something happened to a deployment */
+    RECORD_ROTATED,   /* live instances were taken out of rotation or back in */
+    RECORD_RETIRED,   /* instances of a draining pool get nothing any more: teardown follows */
+    RECORD_TORN_DOWN, /* and has ended */
+    RECORD_WORLD,     /* a version of the world was used for something else: a start, a reload */
+    RECORD_TYPES
+};
+
+struct record {
+    enum record_type type;
+    uint64_t seq;
+    uint64_t time_ns; /* wall */
+    uint64_t world;   /* the version that is published after it; 0: none */
+    char *pool;       /* name; for RECORD_POOL: NULL */
+
+    struct pool *fresh; /* RECORD_POOL; the registry takes it and leaves NULL */
+    char *service;      /* RECORD_POOL */
+
+    enum deployment_event event; /* RECORD_EVENT */
+    char *why;                   /* RECORD_EVENT, RECORD_WORLD: a sentence, or NULL */
+    char **resolved;             /* EVENT_READY: IP:PORT of each instance in order */
+    size_t resolved_count;
+    struct drain_times drain; /* EVENT_CONFIRMED */
+    struct asker asker;       /* RECORD_ROTATED and what was asked for by hand; uid -1, user "": nobody */
+
+    uint32_t *instances; /* by index: ROTATED, RETIRED, TORN_DOWN */
+    size_t instance_count;
+    bool out;              /* ROTATED: out of rotation */
+    bool forced;           /* RETIRED */
+    enum teardown_end end; /* TORN_DOWN */
+};
+
+/* Starts a record; free with record_free. `pool` may be NULL. */
+void record_init(struct record *record, enum record_type type, const char *pool);
+void record_add_instance(struct record *record, size_t index);
+/* Frees what it holds, not itself. */
+void record_free(struct record *record);
+
+/* The line, with its line end, to be freed. */
+char *record_encode(const struct record *record, size_t *size);
+/* Reads a line (without line end). False with a sentence if it is not exactly what record_encode writes. */
+bool record_decode(struct str line, struct record *record, struct err *err) MUST_CHECK;
+
+/* The name's parts: "web-17" -> "web", 17. */
+bool pool_name_parse(struct str name, struct str *service, uint64_t *number);

@@ -1,0 +1,351 @@
+/* record_decode: the journal is read strictly: a wrong checksum, an unknown key or a missing one, a wrong
+ * type or name: the line is refused, with what was wrong. */
+#include "base/clock.h"
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "deploy/record_names.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CRC_TAIL (sizeof(",\"crc\":\"01234567\"}") - 1)
+
+/* Opens an object strictly: every key is named, none is left over. */
+#define UNPACK(json, err, ...)                                                                             \
+    ({                                                                                                     \
+        json_error_t fault;                                                                                \
+        json_unpack_ex((json), &fault, JSON_STRICT, __VA_ARGS__) == 0 || err_set((err), "%s", fault.text); \
+    })
+
+static bool find_name(const char *const *names, unsigned count, const char *name, unsigned *index,
+                      struct err *err)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *index = i;
+            return true;
+        }
+    }
+    err_set(err, "\"%s\" is no known name here", name);
+    return false;
+}
+
+static bool to_time(const char *text, uint64_t *time_ns, struct err *err)
+{
+    if (text == NULL) {
+        *time_ns = 0;
+        return true;
+    }
+    return clock_parse(str_of(text), time_ns) || err_set(err, "\"%s\" is no time", text);
+}
+
+static bool to_count(json_int_t number, uint64_t *count, struct err *err)
+{
+    if (number < 0)
+        return err_set(err, "%" JSON_INTEGER_FORMAT " is below 0", number);
+    *count = (uint64_t)number;
+    return true;
+}
+
+static bool to_slot(json_int_t number, uint32_t *slot, struct err *err)
+{
+    if (number < 0 || number > UINT32_MAX)
+        return err_set(err, "%" JSON_INTEGER_FORMAT " is no slot or index", number);
+    *slot = (uint32_t)number;
+    return true;
+}
+
+static bool to_asker(json_t *json, struct asker *asker, struct err *err)
+{
+    json_int_t uid, pid;
+    const char *user;
+    if (!UNPACK(json, err, "{s:I, s:s, s:I}", "uid", &uid, "user", &user, "pid", &pid))
+        return false;
+    asker->uid = uid;
+    asker->pid = pid;
+    snprintf(asker->user, sizeof asker->user, "%s", user);
+    return true;
+}
+
+static bool to_drain(json_t *json, struct drain_times *drain, struct err *err)
+{
+    json_int_t requests, streams, websockets, spread;
+    return UNPACK(json, err, "[I, I, I, I]", &requests, &streams, &websockets, &spread) &&
+           to_count(requests, &drain->requests_ms, err) && to_count(streams, &drain->streams_ms, err) &&
+           to_count(websockets, &drain->websockets_ms, err) && to_count(spread, &drain->spread_ms, err);
+}
+
+static bool to_instance(json_t *json, struct instance *instance, struct err *err)
+{
+    const char *address, *resolved = NULL, *state, *end;
+    json_int_t id, slot, pid, pid_start;
+    int forced;
+    unsigned found_state, found_end;
+    if (!UNPACK(json, err, "{s:s, s?s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", &address, "resolved",
+                &resolved, "id", &id, "slot", &slot, "pid", &pid, "pid_start", &pid_start, "state", &state,
+                "forced", &forced, "end", &end))
+        return false;
+    instance->address = mem_dup(address);
+    instance->resolved = mem_dup(resolved);
+    instance->pid = pid;
+    instance->forced = forced != 0;
+    if (!to_count(id, &instance->id, err) || !to_slot(slot, &instance->slot, err) ||
+        !to_count(pid_start, &instance->pid_start, err) ||
+        !find_name(instance_state_names, INSTANCE_STATES, state, &found_state, err) ||
+        !find_name(teardown_end_names, TEARDOWN_ENDS, end, &found_end, err))
+        return false;
+    instance->state = (enum instance_state)found_state;
+    instance->end = (enum teardown_end)found_end;
+    return true;
+}
+
+static bool to_timeline(json_t *json, struct deployment *deployment, struct err *err)
+{
+    if (!json_is_array(json))
+        return err_set(err, "\"timeline\" is no array");
+    size_t i;
+    json_t *item;
+    json_array_foreach (json, i, item) {
+        const char *time, *state, *why = NULL;
+        uint64_t time_ns;
+        if (!UNPACK(item, err, "{s:s, s:s, s?s}", "time", &time, "state", &state, "why", &why) ||
+            !to_time(time, &time_ns, err))
+            return false;
+        if (!deployment_state_parse(str_of(state), &deployment->state))
+            return err_set(err, "\"%s\" is no state of a deployment", state);
+        deployment_mark(deployment, time_ns, why);
+    }
+    return true;
+}
+
+static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
+{
+    if (json == NULL)
+        return true;
+    const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL;
+    int hold, allow_untested, gate_passed;
+    json_t *asker, *timeline;
+    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o}", "state", &state, "hold",
+                &hold, "allow_untested", &allow_untested, "gate_passed", &gate_passed, "reason", &reason,
+                "replaces", &replaces, "asked_by", &asker, "created", &created, "ended", &ended, "timeline",
+                &timeline))
+        return false;
+    struct deployment *deployment = pool_deploy(pool);
+    deployment->hold = hold != 0;
+    deployment->allow_untested = allow_untested != 0;
+    deployment->gate_passed = gate_passed != 0;
+    deployment->reason = mem_dup(reason);
+    deployment->replaces = mem_dup(replaces);
+    if (!to_asker(asker, &deployment->asker, err) || !to_time(created, &deployment->created_ns, err) ||
+        !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err))
+        return false;
+    return deployment_state_parse(str_of(state), &deployment->state) ||
+           err_set(err, "\"%s\" is no state of a deployment", state);
+}
+
+/* The parts of a pool that need no array. */
+static bool to_pool_state(struct pool *pool, const char *state, const char *reason, const char *since,
+                          json_int_t since_world, json_t *drain, struct err *err)
+{
+    unsigned found_state, found_reason;
+    if (!find_name(pool_state_names, POOL_STATES, state, &found_state, err) ||
+        !find_name(retire_reason_names, RETIRE_REASONS, reason, &found_reason, err) ||
+        !to_time(since, &pool->going_since_ns, err) ||
+        !to_count(since_world, &pool->going_since_world, err) || !to_drain(drain, &pool->drain, err))
+        return false;
+    pool->state = (enum pool_state)found_state;
+    pool->reason = (enum retire_reason)found_reason;
+    return true;
+}
+
+static bool to_pool(json_t *json, struct record *record, struct err *err)
+{
+    const char *name, *release, *state, *reason, *replaced_by = NULL, *since = NULL;
+    json_int_t slot, since_world;
+    int was_live;
+    json_t *drain, *instances, *deployment = NULL;
+    if (!UNPACK(json, err, "{s:s, s:s, s:s, s:I, s:b, s:s, s?s, s?s, s:I, s:o, s:o, s?o}", "name", &name,
+                "release", &release, "state", &state, "slot", &slot, "was_live", &was_live, "reason", &reason,
+                "replaced_by", &replaced_by, "since", &since, "since_world", &since_world, "drain", &drain,
+                "instances", &instances, "deployment", &deployment))
+        return false;
+    if (!json_is_array(instances))
+        return err_set(err, "\"instances\" is no array");
+    struct pool *pool = pool_new(name, release, json_array_size(instances));
+    record->fresh = pool;
+    pool->was_live = was_live != 0;
+    pool->replaced_by = mem_dup(replaced_by);
+    if (!to_slot(slot, &pool->slot, err) ||
+        !to_pool_state(pool, state, reason, since, since_world, drain, err))
+        return false;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (!to_instance(json_array_get(instances, i), &pool->instances[i], err))
+            return false;
+    }
+    return to_deployment(deployment, pool, err);
+}
+
+static bool to_resolved(json_t *json, struct record *record, struct err *err)
+{
+    if (!json_is_array(json))
+        return err_set(err, "\"resolved\" is no array");
+    size_t i;
+    json_t *item;
+    record->resolved = mem_zero(json_array_size(json), sizeof *record->resolved);
+    json_array_foreach (json, i, item) {
+        if (!json_is_string(item))
+            return err_set(err, "\"resolved\" holds something that is no text");
+        record->resolved[record->resolved_count++] = mem_dup(json_string_value(item));
+    }
+    return true;
+}
+
+static bool to_event(json_t *line, struct record *record, struct err *err)
+{
+    const char *event;
+    json_t *drain = NULL, *resolved = NULL;
+    if (!UNPACK(line, err, "{s:s, s?o, s?o}", "event", &event, "drain", &drain, "resolved", &resolved))
+        return false;
+    if (!deployment_event_parse(str_of(event), &record->event))
+        return err_set(err, "\"%s\" is no event of a deployment", event);
+    if ((drain != NULL) != (record->event == EVENT_CONFIRMED) ||
+        (resolved != NULL) != (record->event == EVENT_READY))
+        return err_set(err, "the keys do not fit the event \"%s\"", event);
+    return (drain == NULL || to_drain(drain, &record->drain, err)) &&
+           (resolved == NULL || to_resolved(resolved, record, err));
+}
+
+static bool to_indexes(json_t *json, struct record *record, struct err *err)
+{
+    if (!json_is_array(json))
+        return err_set(err, "\"instances\" is no array");
+    size_t i;
+    json_t *item;
+    json_array_foreach (json, i, item) {
+        uint32_t index = 0;
+        if (!json_is_integer(item) || !to_slot(json_integer_value(item), &index, err))
+            return err_set(err, "\"instances\" holds something that is no index");
+        record_add_instance(record, index);
+    }
+    return true;
+}
+
+static bool to_instances(json_t *line, struct record *record, struct err *err)
+{
+    json_t *instances;
+    int flag;
+    const char *end;
+    unsigned found = TEARDOWN_NONE;
+    if (record->type == RECORD_TORN_DOWN) {
+        if (!UNPACK(line, err, "{s:o, s:s}", "instances", &instances, "end", &end) ||
+            !find_name(teardown_end_names, TEARDOWN_ENDS, end, &found, err))
+            return false;
+        record->end = (enum teardown_end)found;
+    } else if (record->type == RECORD_ROTATED) {
+        if (!UNPACK(line, err, "{s:o, s:b}", "instances", &instances, "out", &flag))
+            return false;
+        record->out = flag != 0;
+    } else {
+        if (!UNPACK(line, err, "{s:o, s:b}", "instances", &instances, "forced", &flag))
+            return false;
+        record->forced = flag != 0;
+    }
+    return to_indexes(instances, record, err);
+}
+
+/* Takes a key out of the line, so that what is left at the end was not expected. NULL: not there. */
+static json_t *take(json_t *line, const char *key)
+{
+    json_t *value = json_incref(json_object_get(line, key));
+    json_object_del(line, key);
+    return value;
+}
+
+static bool to_type(const char *type, struct record *record, struct err *err)
+{
+    unsigned found;
+    if (!find_name(record_type_names, RECORD_TYPES, type, &found, err))
+        return false;
+    record->type = (enum record_type)found;
+    return true;
+}
+
+/* What stands in every record. */
+static bool to_common(json_t *line, struct record *record, struct err *err)
+{
+    json_t *asker = take(line, "asked_by");
+    bool ok = asker == NULL || to_asker(asker, &record->asker, err);
+    json_decref(asker);
+    json_t *head = json_object();
+    static const char *const keys[] = {"seq", "time", "type", "world", "why"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        json_t *value = take(line, keys[i]);
+        if (value != NULL)
+            json_object_set_new(head, keys[i], value);
+    }
+    json_int_t seq, world = 0;
+    const char *time, *type, *why = NULL;
+    ok = ok &&
+         UNPACK(head, err, "{s:I, s:s, s:s, s?I, s?s}", "seq", &seq, "time", &time, "type", &type, "world",
+                &world, "why", &why) &&
+         to_count(seq, &record->seq, err) && to_time(time, &record->time_ns, err) &&
+         to_count(world, &record->world, err) && to_type(type, record, err);
+    record->why = ok ? mem_dup(why) : NULL;
+    json_decref(head);
+    return ok;
+}
+
+static bool to_whole_pool(json_t *line, struct record *record, struct err *err)
+{
+    const char *service;
+    json_t *pool;
+    if (!UNPACK(line, err, "{s:s, s:o}", "service", &service, "pool", &pool))
+        return false;
+    record->service = mem_dup(service);
+    return to_pool(pool, record, err);
+}
+
+static bool to_rest(json_t *line, struct record *record, struct err *err)
+{
+    if (record->type == RECORD_POOL)
+        return to_whole_pool(line, record, err);
+    if (record->type == RECORD_WORLD)
+        return UNPACK(line, err, "{}");
+    json_t *pool = take(line, "pool");
+    record->pool = mem_dup(json_string_value(pool));
+    json_decref(pool);
+    if (record->pool == NULL)
+        return err_set(err, "the name of the pool is missing");
+    return record->type == RECORD_EVENT ? to_event(line, record, err) : to_instances(line, record, err);
+}
+
+static bool check_crc(struct str line, struct err *err)
+{
+    char tail[32];
+    if (line.n <= CRC_TAIL)
+        return err_set(err, "it is too short");
+    size_t n = line.n - CRC_TAIL;
+    snprintf(tail, sizeof tail, ",\"crc\":\"%08" PRIx32 "\"}", crc32c(line.p, n));
+    return memcmp(line.p + n, tail, CRC_TAIL) == 0 || err_set(err, "its checksum is wrong");
+}
+
+bool record_decode(struct str line, struct record *record, struct err *err)
+{
+    record_init(record, RECORD_WORLD, NULL);
+    if (!check_crc(line, err))
+        return false;
+    json_error_t fault;
+    json_t *json = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &fault);
+    if (json == NULL)
+        return err_set(err, "it is no JSON: %s", fault.text);
+    json_object_del(json, "crc");
+    bool ok = to_common(json, record, err) && to_rest(json, record, err);
+    json_decref(json);
+    if (!ok) {
+        record_free(record);
+        record_init(record, RECORD_WORLD, NULL);
+    }
+    return ok;
+}

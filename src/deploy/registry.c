@@ -1,0 +1,205 @@
+/* registry.c makes, finds and frees the objects; apply.c is where they change. A pool belongs to the registry
+ * from the record that brought it until it is forgotten, and its deployment lives and dies with it. */
+#include "deploy/registry.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+const char *const pool_state_names[POOL_STATES] = {"staged", "live", "draining", "retired"};
+const char *const retire_reason_names[RETIRE_REASONS] = {"", "replaced", "rejected", "aborted"};
+const char *const teardown_end_names[TEARDOWN_ENDS] = {"", "done", "failed", "left"};
+const char *const instance_state_names[INSTANCE_STATES] = {"down", "up", "drained", "retired", "torn_down"};
+
+const char *instance_state_shown(enum instance_state state)
+{
+    return state == INSTANCE_RETIRED ? "drained" : instance_state_names[state];
+}
+
+struct registry *registry_new(void)
+{
+    return mem_zero(1, sizeof(struct registry));
+}
+
+struct service *registry_service(const struct registry *registry, const char *name)
+{
+    struct service *service;
+    HASH_FIND_STR(registry->services, name, service);
+    return service;
+}
+
+struct pool *registry_pool(const struct registry *registry, const char *name)
+{
+    struct pool *pool;
+    HASH_FIND_STR(registry->pools, name, pool);
+    return pool;
+}
+
+struct pool *pool_new(const char *name, const char *release, size_t instance_count)
+{
+    struct pool *pool = mem_zero(1, sizeof *pool);
+    pool->name = mem_dup(name);
+    pool->release = mem_dup(release);
+    pool->instances = mem_zero(instance_count, sizeof *pool->instances);
+    pool->instance_count = instance_count;
+    return pool;
+}
+
+struct deployment *pool_deploy(struct pool *pool)
+{
+    struct deployment *deployment = mem_zero(1, sizeof *deployment);
+    deployment->pool = pool;
+    deployment->asker.uid = -1;
+    pool->deployment = deployment;
+    return deployment;
+}
+
+void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why)
+{
+    size_t count = deployment->timeline_count;
+    deployment->timeline = mem_resize(deployment->timeline, count + 1, sizeof *deployment->timeline);
+    deployment->timeline[count] =
+        (struct moment){.time_ns = time_ns, .state = deployment->state, .why = mem_dup(why)};
+    deployment->timeline_count = count + 1;
+}
+
+static void deployment_free(struct deployment *deployment)
+{
+    if (deployment == NULL)
+        return;
+    for (size_t i = 0; i < deployment->timeline_count; i++)
+        free(deployment->timeline[i].why);
+    free(deployment->timeline);
+    free(deployment->reason);
+    free(deployment->replaces);
+    free(deployment);
+}
+
+void pool_free(struct pool *pool)
+{
+    if (pool == NULL)
+        return;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        free(pool->instances[i].address);
+        free(pool->instances[i].resolved);
+    }
+    free(pool->instances);
+    deployment_free(pool->deployment);
+    free(pool->replaced_by);
+    free(pool->release);
+    free(pool->name);
+    free(pool);
+}
+
+static void drop_pool(struct registry *registry, struct pool *pool)
+{
+    TAILQ_REMOVE(&pool->service->pools, pool, of_service);
+    HASH_DEL(registry->pools, pool);
+    pool_free(pool);
+}
+
+void registry_free(struct registry *registry)
+{
+    if (registry == NULL)
+        return;
+    struct service *service, *next;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        while (!TAILQ_EMPTY(&service->pools))
+            drop_pool(registry, TAILQ_FIRST(&service->pools));
+        HASH_DEL(registry->services, service);
+        free(service->name);
+        free(service);
+    }
+    free(registry);
+}
+
+/* Nothing happens to it any more, and nothing refers to it. */
+static bool is_past(const struct pool *pool)
+{
+    return pool->state == POOL_RETIRED &&
+           (pool->deployment == NULL || deployment_state_is_end(pool->deployment->state));
+}
+
+char *registry_forget(struct registry *registry, struct service *service, size_t most)
+{
+    struct pool *pool, *oldest = NULL;
+    size_t past = 0;
+    TAILQ_FOREACH (pool, &service->pools, of_service) {
+        if (!is_past(pool))
+            continue;
+        if (oldest == NULL)
+            oldest = pool;
+        past++;
+    }
+    if (past <= most)
+        return NULL;
+    char *name = mem_dup(oldest->name);
+    drop_pool(registry, oldest);
+    return name;
+}
+
+static bool same_address(const struct instance *a, const struct instance *b)
+{
+    return strcmp(a->address, b->address) == 0 ||
+           (a->resolved != NULL && b->resolved != NULL && strcmp(a->resolved, b->resolved) == 0);
+}
+
+static const struct instance *holder_in(const struct pool *pool, const struct instance *instance)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *other = &pool->instances[i];
+        if (other != instance && other->state != INSTANCE_TORN_DOWN && same_address(other, instance))
+            return other;
+    }
+    return NULL;
+}
+
+const struct instance *registry_holder(const struct registry *registry, const struct instance *instance,
+                                       const struct pool **holder)
+{
+    const struct instance *found = NULL;
+    struct pool *pool, *next;
+    HASH_ITER(hh, registry->pools, pool, next)
+    {
+        const struct instance *other = pool->state == POOL_RETIRED ? NULL : holder_in(pool, instance);
+        if (other == NULL || (found != NULL && pool->state != POOL_LIVE))
+            continue;
+        found = other;
+        *holder = pool;
+    }
+    return found;
+}
+
+const struct instance *registry_going(const struct registry *registry, const char *address,
+                                      const struct pool **going)
+{
+    struct pool *pool, *next;
+    HASH_ITER(hh, registry->pools, pool, next)
+    {
+        const struct instance *instance = pool->state == POOL_DRAINING ? pool_instance(pool, address) : NULL;
+        if (instance != NULL && instance->state != INSTANCE_TORN_DOWN) {
+            *going = pool;
+            return instance;
+        }
+    }
+    return NULL;
+}
+
+struct instance *pool_instance(const struct pool *pool, const char *address)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (strcmp(pool->instances[i].address, address) == 0)
+            return &pool->instances[i];
+    }
+    return NULL;
+}
+
+bool pool_has_state(const struct pool *pool, enum instance_state state)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (pool->instances[i].state == state)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,167 @@
+/* registry: services, pools, instances and deployments: what the journal says, in memory.
+ *
+ * Everybody may read the structs; they change in registry_apply only, one record at a time, and a record that
+ * is not allowed changes nothing. So a replay of the journal gives what was there before. Pure: no I/O, no
+ * clock. */
+#pragma once
+
+#include "base/err.h"
+#include "deploy/table.h"
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <uthash.h>
+
+struct record;
+
+/* Who asked, as the kernel or the token tells. */
+struct asker {
+    int64_t uid; /* -1: by token, or the daemon itself */
+    int64_t pid;
+    char user[64];
+};
+
+enum instance_state {
+    INSTANCE_DOWN, /* has not accepted a connection yet */
+    INSTANCE_UP,
+    INSTANCE_DRAINED, /* taken out of rotation by hand */
+    INSTANCE_RETIRED, /* gets nothing any more; its teardown is due or under way */
+    INSTANCE_TORN_DOWN,
+    INSTANCE_STATES
+};
+
+/* How the teardown of an instance ended. */
+enum teardown_end {
+    TEARDOWN_NONE,   /* it has not */
+    TEARDOWN_DONE,   /* hook and signal carried out */
+    TEARDOWN_FAILED, /* the attempts are used up */
+    TEARDOWN_LEFT,   /* left alone: its address serves elsewhere, or is being torn down there */
+    TEARDOWN_ENDS
+};
+
+struct instance {
+    char *address;      /* HOST:PORT as staged */
+    char *resolved;     /* IP:PORT; NULL until the pool was ready */
+    uint64_t id;        /* never used again */
+    uint32_t slot;      /* of the counters */
+    int64_t pid;        /* 0: none */
+    uint64_t pid_start; /* start time of that process in ticks since boot, so that its number is not taken for
+                           another's */
+    enum instance_state state;
+    bool forced; /* retired at the deadline, not when it was idle */
+    enum teardown_end end;
+};
+
+enum pool_state { POOL_STAGED, POOL_LIVE, POOL_DRAINING, POOL_RETIRED, POOL_STATES };
+enum retire_reason { RETIRE_NONE, RETIRE_REPLACED, RETIRE_REJECTED, RETIRE_ABORTED, RETIRE_REASONS };
+
+/* How long each class of exchange may go on after a swap, as configured at that moment. ms. */
+struct drain_times {
+    uint64_t requests_ms, streams_ms, websockets_ms, spread_ms;
+};
+
+struct service;
+
+/* One moment of a deployment. */
+struct moment {
+    uint64_t time_ns; /* wall */
+    enum deployment_state state;
+    char *why;
+};
+
+struct deployment {
+    struct pool *pool;
+    enum deployment_state state;
+    bool hold, allow_untested;
+    bool gate_passed;
+    char *reason;   /* why it ended badly; NULL: it did not */
+    char *replaces; /* the pool that was live when it was staged, later the one it replaced; NULL: none */
+    struct asker asker;
+    uint64_t created_ns, ended_ns; /* wall; ended 0: not yet */
+    struct moment *timeline;
+    size_t timeline_count;
+};
+
+struct pool {
+    char *name; /* "web-17" */
+    struct service *service;
+    uint64_t number; /* 17 */
+    char *release;   /* or "" */
+    enum pool_state state;
+    uint32_t slot; /* of the counters */
+    struct instance *instances;
+    size_t instance_count;
+    bool was_live;
+    /* once it drains: */
+    enum retire_reason reason;
+    char *replaced_by;          /* NULL: by none */
+    uint64_t going_since_ns;    /* wall */
+    uint64_t going_since_world; /* the first world without it as the live one */
+    struct drain_times drain;
+    struct deployment *deployment; /* NULL: the first pool, from the config */
+    TAILQ_ENTRY(pool) of_service;  /* oldest first */
+    UT_hash_handle hh;             /* registry->pools by name */
+};
+
+struct service {
+    char *name;
+    uint64_t last_number;       /* of its newest pool */
+    struct pool *live;          /* NULL: none */
+    struct deployment *running; /* the one before its swap; NULL: none */
+    TAILQ_HEAD(, pool) pools;
+    UT_hash_handle hh; /* registry->services by name */
+};
+
+struct registry {
+    struct service *services;
+    struct pool *pools;
+    uint64_t world;         /* highest version that a record names */
+    uint64_t last_instance; /* highest instance id given */
+};
+
+struct registry *registry_new(void);
+void registry_free(struct registry *registry);
+
+struct service *registry_service(const struct registry *registry, const char *name);
+struct pool *registry_pool(const struct registry *registry, const char *name);
+
+/* Would registry_apply take this record? False with a sentence that says why not. */
+bool registry_allows(const struct registry *registry, const struct record *record,
+                     struct err *err) MUST_CHECK;
+
+/* The one door: carries a record out. A pool that comes with the record is the registry's afterwards. *row
+ * (may be NULL) gets the row of the table where the record is an event of a deployment, else NULL. */
+bool registry_apply(struct registry *registry, struct record *record, const struct transition **row,
+                    struct err *err) MUST_CHECK;
+
+/* Drops the oldest pool of the service that nothing refers to any more (retired, its deployment ended),
+ * while more than `most` are kept. Returns its name, to be freed; NULL: nothing to drop. */
+char *registry_forget(struct registry *registry, struct service *service, size_t most);
+
+/* Another instance at the same address (as written, or as resolved) that is not torn down: the live pool's
+ * where there is one. NULL: none. */
+const struct instance *registry_holder(const struct registry *registry, const struct instance *instance,
+                                       const struct pool **pool);
+
+/* An instance at this address whose teardown is to come or under way. NULL: none. */
+const struct instance *registry_going(const struct registry *registry, const char *address,
+                                      const struct pool **pool);
+
+/* The pool's instance of that address, or NULL. */
+struct instance *pool_instance(const struct pool *pool, const char *address);
+bool pool_has_state(const struct pool *pool, enum instance_state state);
+
+extern const char *const pool_state_names[POOL_STATES];
+extern const char *const retire_reason_names[RETIRE_REASONS];
+extern const char *const teardown_end_names[TEARDOWN_ENDS];
+extern const char *const instance_state_names[INSTANCE_STATES]; /* in the journal */
+const char *instance_state_shown(enum instance_state state);
+
+/* For whoever makes a pool: zeroed, with so many instances. Free with pool_free unless a registry took it. */
+struct pool *pool_new(const char *name, const char *release, size_t instance_count);
+/* Gives it a deployment, in state staged. */
+struct deployment *pool_deploy(struct pool *pool);
+void pool_free(struct pool *pool);
+/* Adds to the timeline. */
+void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why);

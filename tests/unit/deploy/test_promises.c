@@ -1,0 +1,193 @@
+/* A random walk over all records, allowed or not, against the promises of DESIGN.md that the registry alone
+ * can keep. Seeds are fixed: a failure can be run again. */
+#include "deploy/registry.h"
+
+#include "unit.h"
+
+#include "walk.h"
+
+#include <stdlib.h>
+
+#define WALKS 60
+#define STEPS 600
+
+struct walk {
+    struct registry *registry;
+    unsigned next_instance;
+    bool had_live;
+    char **journal; /* lines of what was applied */
+    size_t lines;
+};
+
+static unsigned pick(unsigned count)
+{
+    return (unsigned)rand() % count;
+}
+
+static struct pool *any_pool(struct walk *walk)
+{
+    unsigned index = pick(HASH_COUNT(walk->registry->pools));
+    struct pool *pool = walk->registry->pools;
+    while (index-- > 0)
+        pool = pool->hh.next;
+    return pool;
+}
+
+static void random_pool(struct walk *walk, struct record *record)
+{
+    struct service *service = registry_service(walk->registry, "web");
+    bool first = service == NULL && pick(2) == 0;
+    char name[32];
+    snprintf(name, sizeof name, "web-%u", service == NULL ? !first : (unsigned)service->last_number + 1);
+    struct pool *pool = make_pool(name, 1 + pick(3), walk->next_instance, !first);
+    walk->next_instance += 3;
+    if (!first)
+        pool->deployment->hold = pick(2) == 0;
+    pool_record(record, pool);
+}
+
+static void random_record(struct walk *walk, struct record *record)
+{
+    unsigned what = pick(10);
+    if (walk->registry->pools == NULL || what == 0) {
+        random_pool(walk, record);
+        return;
+    }
+    struct service *service = registry_service(walk->registry, "web");
+    struct pool *pool = what < 6 && service->running != NULL ? service->running->pool : any_pool(walk);
+    if (what < 7) {
+        event_record(record, pool, (enum deployment_event)pick(DEPLOYMENT_EVENTS));
+        return;
+    }
+    record_init(record, (enum record_type)(RECORD_ROTATED + (int)pick(3)), pool->name);
+    record->time_ns = 4000000;
+    record->out = record->forced = pick(2) == 0;
+    record->end = TEARDOWN_DONE;
+    record_add_instance(record, pick((unsigned)pool->instance_count));
+}
+
+static void keep_line(struct walk *walk, const struct record *record)
+{
+    size_t size;
+    walk->journal = mem_resize(walk->journal, walk->lines + 1, sizeof *walk->journal);
+    walk->journal[walk->lines++] = record_encode(record, &size);
+}
+
+/* Promise 5, as far as records go: torn down only after retired, retired only off the live pool. */
+static void check_pool(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        bool gone = instance->state == INSTANCE_RETIRED || instance->state == INSTANCE_TORN_DOWN;
+        assert_false(gone && (pool->state == POOL_LIVE || pool->state == POOL_STAGED));
+        assert_int_equal(instance->state == INSTANCE_TORN_DOWN, instance->end != TEARDOWN_NONE);
+        assert_false(pool->state == POOL_RETIRED && instance->state != INSTANCE_TORN_DOWN);
+        assert_false(pool->state == POOL_LIVE && instance->state == INSTANCE_DOWN);
+    }
+    /* Promises 1 and 2. */
+    if (pool->deployment != NULL && pool->was_live)
+        assert_true(pool->deployment->gate_passed);
+    if (pool->state == POOL_STAGED)
+        assert_true(deployment_state_is_running(pool->deployment->state));
+    if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state))
+        assert_int_equal(pool->state, POOL_STAGED);
+}
+
+static void check_invariants(struct walk *walk)
+{
+    struct service *service, *next;
+    HASH_ITER(hh, walk->registry->services, service, next)
+    {
+        unsigned live = 0, running = 0;
+        struct pool *pool;
+        TAILQ_FOREACH (pool, &service->pools, of_service) {
+            check_pool(pool);
+            live += pool->state == POOL_LIVE;
+            running += pool->deployment != NULL && deployment_state_is_running(pool->deployment->state);
+        }
+        walk->had_live |= live > 0;
+        assert_int_equal(live, walk->had_live);
+        assert_int_equal(live == 1, service->live != NULL);
+        assert_int_equal(running, service->running != NULL);
+    }
+}
+
+static struct pool *live_of(struct walk *walk)
+{
+    struct service *service = registry_service(walk->registry, "web");
+    return service == NULL ? NULL : service->live;
+}
+
+/* One random record: either it changes nothing, or it is a line of the journal. */
+static void step(struct walk *walk)
+{
+    struct record record;
+    struct err err;
+    random_record(walk, &record);
+    char *before = registry_image(walk->registry);
+    struct pool *live = live_of(walk);
+    bool allowed = registry_allows(walk->registry, &record, &err);
+    if (allowed)
+        keep_line(walk, &record);
+    assert_int_equal(registry_apply(walk->registry, &record, NULL, &err), allowed);
+    if (!allowed) {
+        char *after = registry_image(walk->registry);
+        assert_string_equal(before, after);
+        free(after);
+    }
+    /* Promise 4: only a first pool or a confirmed deployment moves what is live. */
+    bool may_move =
+        record.type == RECORD_POOL || (record.type == RECORD_EVENT && record.event == EVENT_CONFIRMED);
+    if (!may_move)
+        assert_ptr_equal(live_of(walk), live);
+    free(before);
+    record_free(&record);
+    check_invariants(walk);
+}
+
+/* What the lines give when they are read again. */
+static void check_replay(struct walk *walk)
+{
+    struct registry *again = registry_new();
+    struct err err;
+    for (size_t i = 0; i < walk->lines; i++) {
+        struct record record;
+        if (!record_decode((struct str){walk->journal[i], strlen(walk->journal[i]) - 1}, &record, &err) ||
+            !registry_apply(again, &record, NULL, &err))
+            fail_msg("%s: %s", err.text, walk->journal[i]);
+        record_free(&record);
+    }
+    char *image = registry_image(walk->registry), *replayed = registry_image(again);
+    assert_string_equal(image, replayed);
+    free(image);
+    free(replayed);
+    registry_free(again);
+}
+
+static void no_walk_breaks_a_promise_and_a_replay_gives_the_same(void **state)
+{
+    (void)state;
+    unsigned swaps = 0;
+    for (unsigned seed = 0; seed < WALKS; seed++) {
+        srand(seed);
+        struct walk walk = {.registry = registry_new(), .next_instance = 1};
+        for (unsigned i = 0; i < STEPS; i++)
+            step(&walk);
+        check_replay(&walk);
+        struct pool *live = live_of(&walk);
+        swaps += live != NULL && live->deployment != NULL;
+        for (size_t i = 0; i < walk.lines; i++)
+            free(walk.journal[i]);
+        free(walk.journal);
+        registry_free(walk.registry);
+    }
+    assert_true(swaps > WALKS / 2); /* the walks go where it matters */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_walk_breaks_a_promise_and_a_replay_gives_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+#include "deploy/record.h"
+
+#include "unit.h"
+
+#include "base/crc32c.h"
+#include "walk.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* What is written is read, and written again the same. */
+static void assert_round_trip(struct record *record)
+{
+    size_t size, again_size;
+    struct err err;
+    struct record read;
+    char *line = record_encode(record, &size);
+    assert_int_equal(line[size - 1], '\n');
+    if (!record_decode((struct str){line, size - 1}, &read, &err))
+        fail_msg("%s: %s", err.text, line);
+    char *again = record_encode(&read, &again_size);
+    assert_string_equal(again, line);
+    free(line);
+    free(again);
+    record_free(record);
+    record_free(&read);
+}
+
+/* A line with its checksum, from what stands before it. */
+static bool reads(const char *body)
+{
+    struct record record;
+    struct err err;
+    char *line = mem_printf("%s,\"crc\":\"%08" PRIx32 "\"}", body, crc32c(body, strlen(body)));
+    bool ok = record_decode(str_of(line), &record, &err);
+    record_free(&record);
+    free(line);
+    return ok;
+}
+
+static void a_staged_pool_survives_the_round_trip(void **state)
+{
+    (void)state;
+    struct record record;
+    struct pool *pool = make_pool("web-17", 3, 1, true);
+    pool->instances[1].pid = 4711;
+    pool->instances[1].pid_start = 998877;
+    snprintf(pool->deployment->asker.user, sizeof pool->deployment->asker.user, "root");
+    pool->deployment->asker.uid = 0;
+    pool_record(&record, pool);
+    record.seq = 9;
+    assert_round_trip(&record);
+}
+
+static void a_draining_pool_survives_the_round_trip(void **state)
+{
+    (void)state;
+    struct record record;
+    struct pool *pool = make_pool("web-17", 2, 1, true);
+    pool->state = POOL_DRAINING;
+    pool->reason = RETIRE_REPLACED;
+    pool->replaced_by = mem_dup("web-18");
+    pool->was_live = true;
+    pool->going_since_ns = 5000000;
+    pool->going_since_world = 12;
+    pool->drain = (struct drain_times){1, 2, 3, 4};
+    pool->instances[0].state = INSTANCE_TORN_DOWN;
+    pool->instances[0].end = TEARDOWN_LEFT;
+    pool->instances[0].forced = true;
+    pool->deployment->state = DEPLOYMENT_DRAINING;
+    pool->deployment->gate_passed = true;
+    pool->deployment->replaces = mem_dup("web-16");
+    pool_record(&record, pool);
+    assert_round_trip(&record);
+}
+
+static void every_event_survives_the_round_trip(void **state)
+{
+    (void)state;
+    struct pool *pool = make_pool("web-17", 3, 1, true);
+    for (unsigned i = 0; i < DEPLOYMENT_EVENTS; i++) {
+        struct record record;
+        event_record(&record, pool, (enum deployment_event)i);
+        assert_round_trip(&record);
+    }
+    pool_free(pool);
+}
+
+static void instance_records_survive_the_round_trip(void **state)
+{
+    (void)state;
+    static const enum record_type types[] = {RECORD_ROTATED, RECORD_RETIRED, RECORD_TORN_DOWN, RECORD_WORLD};
+    for (size_t i = 0; i < 4; i++) {
+        struct record record;
+        record_init(&record, types[i], types[i] == RECORD_WORLD ? NULL : "web-1");
+        record.world = 44;
+        record.time_ns = 1000000;
+        if (types[i] != RECORD_WORLD)
+            record_add_instance(&record, 5);
+        record.out = record.forced = true;
+        record.end = TEARDOWN_FAILED;
+        assert_round_trip(&record);
+    }
+}
+
+static void any_changed_byte_is_noticed(void **state)
+{
+    (void)state;
+    struct record record, read;
+    struct err err;
+    record_init(&record, RECORD_ROTATED, "web-1");
+    record.time_ns = 1000000;
+    record_add_instance(&record, 0);
+    size_t size;
+    char *line = record_encode(&record, &size);
+    for (size_t i = 0; i + 1 < size; i++) {
+        line[i] ^= 1;
+        assert_false(record_decode((struct str){line, size - 1}, &read, &err));
+        line[i] ^= 1;
+        assert_false(record_decode((struct str){line, i}, &read, &err));
+    }
+    free(line);
+    record_free(&record);
+}
+
+#define HEAD "{\"seq\":1,\"time\":\"2026-11-22T10:00:00.123Z\","
+
+static void unknown_missing_and_wrong_keys_are_refused(void **state)
+{
+    (void)state;
+    assert_true(reads(HEAD "\"type\":\"world\",\"world\":3"));
+    assert_false(reads(HEAD "\"type\":\"world\",\"world\":3,\"colour\":\"red\""));
+    assert_false(reads(HEAD "\"type\":\"world\",\"world\":\"3\""));
+    assert_false(reads(HEAD "\"type\":\"world\",\"world\":-3"));
+    assert_false(reads(HEAD "\"type\":\"word\""));
+    assert_false(reads("{\"seq\":1,\"type\":\"world\""));
+    assert_false(reads("{\"seq\":1,\"time\":\"yesterday\",\"type\":\"world\""));
+    assert_false(reads(HEAD "\"seq\":2,\"type\":\"world\""));
+}
+
+static void events_carry_exactly_their_keys(void **state)
+{
+    (void)state;
+    assert_true(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\""));
+    assert_false(reads(HEAD "\"type\":\"event\",\"event\":\"aborted\""));
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"exploded\""));
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\""));
+    assert_false(
+        reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"drain\":[1,2,3,4]"));
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"ready\",\"resolved\":[7]"));
+    assert_false(reads(HEAD "\"type\":\"rotated\",\"pool\":\"web-1\",\"instances\":[-1],\"out\":true"));
+    assert_false(reads(HEAD "\"type\":\"retired\",\"pool\":\"web-1\",\"instances\":7,\"forced\":true"));
+}
+
+static void a_pool_name_is_service_dash_number(void **state)
+{
+    (void)state;
+    struct str service;
+    uint64_t number;
+    assert_true(pool_name_parse(STR("web-1-17"), &service, &number));
+    assert_str_equal(service, "web-1");
+    assert_int_equal(number, 17);
+    assert_false(pool_name_parse(STR("web"), &service, &number));
+    assert_false(pool_name_parse(STR("web-"), &service, &number));
+    assert_false(pool_name_parse(STR("-17"), &service, &number));
+    assert_false(pool_name_parse(STR("web-x"), &service, &number));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_staged_pool_survives_the_round_trip),
+        cmocka_unit_test(a_draining_pool_survives_the_round_trip),
+        cmocka_unit_test(every_event_survives_the_round_trip),
+        cmocka_unit_test(instance_records_survive_the_round_trip),
+        cmocka_unit_test(any_changed_byte_is_noticed),
+        cmocka_unit_test(unknown_missing_and_wrong_keys_are_refused),
+        cmocka_unit_test(events_carry_exactly_their_keys),
+        cmocka_unit_test(a_pool_name_is_service_dash_number),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

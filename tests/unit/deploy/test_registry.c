@@ -1,0 +1,271 @@
+#include "deploy/registry.h"
+
+#include "unit.h"
+
+#include "walk.h"
+
+#include <stdlib.h>
+
+static int setup(void **state)
+{
+    struct registry *registry = registry_new();
+    *state = registry;
+    return add_pool(registry, "web-0", 2, 1, false) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    registry_free(*state);
+    return 0;
+}
+
+static bool stage_and_pass(struct registry *registry, const char *name, unsigned first)
+{
+    return add_pool(registry, name, 2, first, true) && happen(registry, name, EVENT_READY) &&
+           happen(registry, name, EVENT_GATE_PASSED);
+}
+
+static bool on_instances(struct registry *registry, enum record_type type, const char *pool, unsigned mask,
+                         bool flag)
+{
+    struct record record;
+    record_init(&record, type, pool);
+    for (unsigned i = 0; i < 8; i++) {
+        if (mask >> i & 1)
+            record_add_instance(&record, i);
+    }
+    record.out = record.forced = flag;
+    record.end = TEARDOWN_DONE;
+    return apply(registry, &record);
+}
+
+static void the_first_pool_of_the_config_is_live_without_a_deployment(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_ptr_equal(web->live, registry_pool(registry, "web-0"));
+    assert_null(web->live->deployment);
+    assert_true(web->live->was_live);
+}
+
+static void a_swap_moves_live_and_sends_the_old_pool_away(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_and_pass(registry, "web-1", 10));
+    assert_true(happen(registry, "web-1", EVENT_CONFIRMED));
+    struct pool *old = registry_pool(registry, "web-0"), *fresh = registry_pool(registry, "web-1");
+    assert_ptr_equal(registry_service(registry, "web")->live, fresh);
+    assert_null(registry_service(registry, "web")->running);
+    assert_int_equal(old->state, POOL_DRAINING);
+    assert_int_equal(old->reason, RETIRE_REPLACED);
+    assert_string_equal(old->replaced_by, "web-1");
+    assert_string_equal(fresh->deployment->replaces, "web-0");
+    assert_int_equal(old->going_since_world, 7);
+    assert_int_equal(old->drain.websockets_ms, 3);
+    assert_int_equal(registry->world, 7);
+}
+
+static void nothing_swaps_without_a_recorded_pass(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_and_pass(registry, "web-1", 10));
+    registry_pool(registry, "web-1")->deployment->gate_passed = false;
+    assert_false(happen(registry, "web-1", EVENT_CONFIRMED));
+    assert_string_equal(registry_service(registry, "web")->live->name, "web-0");
+}
+
+static void nothing_swaps_with_an_instance_that_is_not_up(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_and_pass(registry, "web-1", 10));
+    registry_pool(registry, "web-1")->instances[1].state = INSTANCE_DOWN;
+    assert_false(happen(registry, "web-1", EVENT_CONFIRMED));
+}
+
+static void a_rejected_pool_goes_and_the_live_one_stays(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(add_pool(registry, "web-1", 2, 10, true));
+    assert_true(happen(registry, "web-1", EVENT_NOT_READY));
+    struct pool *pool = registry_pool(registry, "web-1");
+    assert_int_equal(pool->state, POOL_DRAINING);
+    assert_int_equal(pool->reason, RETIRE_REJECTED);
+    assert_string_equal(pool->deployment->reason, "why not");
+    assert_int_equal(pool->deployment->ended_ns, 3000000);
+    assert_string_equal(registry_service(registry, "web")->live->name, "web-0");
+    assert_null(registry_service(registry, "web")->running);
+}
+
+static void a_second_running_deployment_is_refused(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(add_pool(registry, "web-1", 1, 10, true));
+    assert_false(add_pool(registry, "web-2", 1, 20, true));
+    assert_true(add_pool(registry, "api-1", 1, 20, true));
+}
+
+static void a_second_live_pool_is_refused(void **state)
+{
+    assert_false(add_pool(*state, "web-1", 1, 10, false));
+}
+
+static void a_pool_number_is_never_used_again(void **state)
+{
+    assert_false(add_pool(*state, "web-0", 1, 10, true));
+}
+
+static void a_pool_without_instances_is_refused(void **state)
+{
+    assert_false(add_pool(*state, "web-1", 0, 10, true));
+}
+
+static void a_restart_takes_readiness_back(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(add_pool(registry, "web-1", 2, 10, true));
+    assert_true(happen(registry, "web-1", EVENT_READY));
+    assert_true(happen(registry, "web-1", EVENT_RESTARTED));
+    struct pool *pool = registry_pool(registry, "web-1");
+    assert_int_equal(pool->deployment->state, DEPLOYMENT_STAGED);
+    assert_int_equal(pool->instances[0].state, INSTANCE_DOWN);
+    assert_null(pool->instances[0].resolved);
+}
+
+static void a_ready_record_must_resolve_every_instance(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(add_pool(registry, "web-1", 2, 10, true));
+    struct record record;
+    event_record(&record, registry_pool(registry, "web-1"), EVENT_READY);
+    free(record.resolved[--record.resolved_count]);
+    assert_false(apply(registry, &record));
+}
+
+static void the_first_pool_takes_no_event(void **state)
+{
+    assert_false(happen(*state, "web-0", EVENT_ABORTED));
+}
+
+static void the_last_instance_in_rotation_stays(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(on_instances(registry, RECORD_ROTATED, "web-0", 1, true));
+    assert_int_equal(registry_pool(registry, "web-0")->instances[0].state, INSTANCE_DRAINED);
+    assert_false(on_instances(registry, RECORD_ROTATED, "web-0", 2, true));
+    assert_false(on_instances(registry, RECORD_ROTATED, "web-0", 1, true));
+    assert_true(on_instances(registry, RECORD_ROTATED, "web-0", 1, false));
+    assert_int_equal(registry_pool(registry, "web-0")->instances[0].state, INSTANCE_UP);
+}
+
+static void an_instance_is_torn_down_after_it_is_retired_and_the_pool_with_its_last(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_and_pass(registry, "web-1", 10) && happen(registry, "web-1", EVENT_CONFIRMED));
+    assert_false(on_instances(registry, RECORD_TORN_DOWN, "web-0", 1, false));
+    assert_true(on_instances(registry, RECORD_RETIRED, "web-0", 3, true));
+    assert_true(registry_pool(registry, "web-0")->instances[1].forced);
+    assert_false(on_instances(registry, RECORD_RETIRED, "web-0", 1, true));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "web-0", 1, false));
+    assert_false(happen(registry, "web-1", EVENT_OLD_RETIRED));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "web-0", 2, false));
+    assert_int_equal(registry_pool(registry, "web-0")->state, POOL_RETIRED);
+    assert_true(happen(registry, "web-1", EVENT_OLD_RETIRED));
+    assert_int_equal(registry_pool(registry, "web-1")->deployment->state, DEPLOYMENT_DONE);
+}
+
+static void instances_of_the_live_pool_are_never_retired(void **state)
+{
+    assert_false(on_instances(*state, RECORD_RETIRED, "web-0", 1, false));
+}
+
+static void records_that_name_what_is_not_there_are_refused(void **state)
+{
+    assert_false(on_instances(*state, RECORD_ROTATED, "web-0", 4, true));
+    assert_false(on_instances(*state, RECORD_ROTATED, "web-9", 1, true));
+    assert_false(on_instances(*state, RECORD_ROTATED, "web-0", 0, true));
+}
+
+static void an_address_is_held_by_the_live_pool_first(void **state)
+{
+    struct registry *registry = *state;
+    const struct pool *holder = NULL;
+    assert_true(add_pool(registry, "api-1", 2, 1, true));
+    const struct instance *instance = &registry_pool(registry, "api-1")->instances[0];
+    assert_ptr_equal(registry_holder(registry, instance, &holder),
+                     &registry_pool(registry, "web-0")->instances[0]);
+    assert_string_equal(holder->name, "web-0");
+}
+
+static void names_that_resolve_to_one_address_are_one_holder(void **state)
+{
+    struct registry *registry = *state;
+    const struct pool *holder = NULL;
+    assert_true(add_pool(registry, "api-1", 1, 50, true));
+    struct instance *instance = &registry_pool(registry, "api-1")->instances[0];
+    assert_null(registry_holder(registry, instance, &holder));
+    instance->resolved = mem_dup("10.0.0.2:80");
+    assert_ptr_equal(registry_holder(registry, instance, &holder),
+                     &registry_pool(registry, "web-0")->instances[1]);
+}
+
+static void a_going_address_is_found_until_it_is_torn_down(void **state)
+{
+    struct registry *registry = *state;
+    const struct pool *going = NULL;
+    assert_null(registry_going(registry, "10.0.0.1:80", &going));
+    assert_true(stage_and_pass(registry, "web-1", 10) && happen(registry, "web-1", EVENT_CONFIRMED));
+    assert_non_null(registry_going(registry, "10.0.0.1:80", &going));
+    assert_string_equal(going->name, "web-0");
+    assert_true(on_instances(registry, RECORD_RETIRED, "web-0", 1, false));
+    assert_non_null(registry_going(registry, "10.0.0.1:80", &going));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "web-0", 1, false));
+    assert_null(registry_going(registry, "10.0.0.1:80", &going));
+}
+
+static void the_oldest_past_pool_is_forgotten_and_no_other(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    for (unsigned i = 1; i <= 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "web-%u", i);
+        assert_true(add_pool(registry, name, 1, 10 * i, true) && happen(registry, name, EVENT_ABORTED));
+        assert_null(registry_forget(registry, web, i - 1));
+        assert_true(on_instances(registry, RECORD_RETIRED, name, 1, false) &&
+                    on_instances(registry, RECORD_TORN_DOWN, name, 1, false));
+    }
+    char *name = registry_forget(registry, web, 2);
+    assert_string_equal(name, "web-1");
+    free(name);
+    assert_null(registry_forget(registry, web, 2));
+    assert_null(registry_pool(registry, "web-1"));
+    assert_int_equal(web->last_number, 3);
+}
+
+int main(void)
+{
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        EACH(the_first_pool_of_the_config_is_live_without_a_deployment),
+        EACH(a_swap_moves_live_and_sends_the_old_pool_away),
+        EACH(nothing_swaps_without_a_recorded_pass),
+        EACH(nothing_swaps_with_an_instance_that_is_not_up),
+        EACH(a_rejected_pool_goes_and_the_live_one_stays),
+        EACH(a_second_running_deployment_is_refused),
+        EACH(a_second_live_pool_is_refused),
+        EACH(a_pool_number_is_never_used_again),
+        EACH(a_pool_without_instances_is_refused),
+        EACH(a_restart_takes_readiness_back),
+        EACH(a_ready_record_must_resolve_every_instance),
+        EACH(the_first_pool_takes_no_event),
+        EACH(the_last_instance_in_rotation_stays),
+        EACH(an_instance_is_torn_down_after_it_is_retired_and_the_pool_with_its_last),
+        EACH(instances_of_the_live_pool_are_never_retired),
+        EACH(records_that_name_what_is_not_there_are_refused),
+        EACH(an_address_is_held_by_the_live_pool_first),
+        EACH(names_that_resolve_to_one_address_are_one_holder),
+        EACH(a_going_address_is_found_until_it_is_torn_down),
+        EACH(the_oldest_past_pool_is_forgotten_and_no_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

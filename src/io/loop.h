@@ -30,7 +30,8 @@ struct loop_deferred {
     struct loop_deferred *next; /* the loop's own */
 };
 
-/* Runs deferred->run once, after this turn, in the order of the calls. Must not be deferred twice at once. */
+/* Runs deferred->run once, after this turn, in the order of the calls. Must not be deferred twice at once.
+ * What is deferred from inside a run comes after the next turn, for which the loop does not sleep. */
 void loop_defer(struct loop *loop, struct loop_deferred *deferred);
 
 /* Run at the end of every turn, before what was deferred; at most one a loop. For batching. */

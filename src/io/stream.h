@@ -35,18 +35,21 @@ struct stream {
     struct event event;
 };
 
-/* Takes over a connected (or connecting) non-blocking descriptor. `ready` is called when readable or writable
- * has become true since; never from inside a stream_* call. Returns false (fd closed) if the loop cannot
- * watch it. */
+/* Takes over a connected (or connecting) non-blocking descriptor. `ready` is called when readable, writable
+ * or hung_up has become true since; never from inside a stream_* call. It may close the stream, and free what
+ * it stands in: nothing is touched after it. Returns false (fd closed) if the loop cannot watch it. */
 bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream));
 
 /* Up to `room` bytes: > 0 a count, 0 the peer's end, STREAM_AGAIN, STREAM_FAILED. A count below `room` clears
  * `readable` unless the peer has hung up (then the next call gives the end), so no second call is needed to
- * learn of EAGAIN. */
+ * learn of EAGAIN.
+ * One thing is not told: a reset that came together with the data, in one edge (libevent reports an error as
+ * "readable and writable", as any edge is). Who finds a message incomplete after a short count calls once
+ * more, `readable` or not, and so learns at once what else only a deadline would tell. `room` is not 0. */
 ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
 
 /* Sends the parts, as much as the kernel takes: > 0 a count, STREAM_AGAIN, STREAM_FAILED. Less than all
- * clears `writable`. Never raises SIGPIPE. */
+ * clears `writable`. Never raises SIGPIPE. The parts are not all empty, and IOV_MAX at most. */
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count);
 
 /* Sends an end to the peer (SHUT_WR). */

@@ -1,0 +1,274 @@
+#include "io/stream.h"
+
+#include "base/mem.h"
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct loop *loop;
+static struct stream stream;
+static int peer; /* blocking */
+static unsigned calls;
+
+static void stop_when_ready(struct stream *ready)
+{
+    assert_ptr_equal(ready, &stream);
+    calls++;
+    loop_stop(loop);
+}
+
+/* A connected TCP pair over loopback; [0] is non-blocking. */
+static void tcp_pair(int fds[2])
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int listening = socket(AF_INET, SOCK_STREAM, 0);
+    assert_return_code(bind(listening, (struct sockaddr *)&name, sizeof name), errno);
+    assert_return_code(listen(listening, 1), errno);
+    assert_return_code(getsockname(listening, (struct sockaddr *)&name, &length), errno);
+    fds[1] = socket(AF_INET, SOCK_STREAM, 0);
+    assert_return_code(connect(fds[1], (struct sockaddr *)&name, sizeof name), errno);
+    fds[0] = accept4(listening, NULL, NULL, SOCK_NONBLOCK);
+    assert_return_code(fds[0], errno);
+    close(listening);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    int fds[2];
+    loop = loop_new();
+    calls = 0;
+    tcp_pair(fds);
+    peer = fds[1];
+    assert_true(stream_open(&stream, loop, fds[0], stop_when_ready));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    stream_close(&stream, false);
+    if (peer >= 0)
+        close(peer);
+    loop_free(loop);
+    return 0;
+}
+
+static void wait_until_readable(void)
+{
+    while (!stream.readable)
+        loop_run(loop);
+}
+
+static void wait_until_writable(void)
+{
+    while (!stream.writable)
+        loop_run(loop);
+}
+
+static void a_new_stream_is_writable_and_readable_once_data_came(void **state)
+{
+    (void)state;
+    char bytes[8];
+    loop_run(loop);
+    assert_true(stream.writable);
+    assert_false(stream.readable);
+    assert_int_equal(write(peer, "abc", 3), 3);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 3);
+    assert_false(stream.readable);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_AGAIN);
+    assert_int_equal(write(peer, "12345678", 8), 8);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 8);
+    assert_true(stream.readable); /* all the room was used: there may be more */
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_AGAIN);
+    assert_false(stream.readable);
+}
+
+static void an_end_behind_data_is_found_though_both_came_in_one_edge(void **state)
+{
+    (void)state;
+    char bytes[64];
+    loop_run(loop);
+    assert_int_equal(write(peer, "last words", 10), 10);
+    shutdown(peer, SHUT_WR);
+    /* The data may come an edge before the end; what counts is that no end is waited for in vain. */
+    ssize_t n;
+    size_t got = 0;
+    do {
+        wait_until_readable();
+        n = stream_recv(&stream, bytes + got, sizeof bytes - got);
+        if (n > 0)
+            got += (size_t)n;
+    } while (n > 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(got, 10);
+    assert_true(stream.hung_up);
+    assert_false(stream.readable);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 0);
+    /* It is a half-close: the other direction goes on. */
+    struct iovec part = {(char[]){"answer"}, 6};
+    wait_until_writable();
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    stream_shut(&stream);
+    assert_int_equal(read(peer, bytes, sizeof bytes), 6);
+    assert_int_equal(read(peer, bytes, sizeof bytes), 0);
+}
+
+static void a_reset_behind_data_is_found_by_a_second_recv(void **state)
+{
+    (void)state;
+    char bytes[64];
+    loop_run(loop);
+    assert_int_equal(write(peer, "half a mess", 11), 11);
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(peer);
+    peer = -1;
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 11);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(stream.error, ECONNRESET);
+}
+
+static void a_full_socket_is_told_to_be_writable_when_the_peer_has_read(void **state)
+{
+    (void)state;
+    static char piece[256 * 1024], sink[256 * 1024];
+    struct iovec parts[2] = {{piece, sizeof piece}, {piece, sizeof piece}};
+    size_t sent = 0, got = 0;
+    wait_until_writable();
+    while (stream.writable) {
+        ssize_t n = stream_send(&stream, parts, 2);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    assert_true(sent > 0);
+    assert_int_equal(stream_send(&stream, parts, 2), STREAM_AGAIN);
+    while (got < sent) {
+        ssize_t n = read(peer, sink, sizeof sink);
+        assert_true(n > 0);
+        got += (size_t)n;
+    }
+    wait_until_writable();
+    assert_true(stream_send(&stream, parts, 2) > 0);
+}
+
+static void several_parts_leave_as_one(void **state)
+{
+    (void)state;
+    char bytes[32];
+    struct iovec parts[3] = {{(char[]){"head "}, 5}, {(char[]){""}, 0}, {(char[]){"body"}, 4}};
+    assert_int_equal(stream_send(&stream, parts, 3), 9);
+    assert_int_equal(recv(peer, bytes, 9, MSG_WAITALL), 9);
+    assert_memory_equal(bytes, "head body", 9);
+}
+
+static void sending_to_a_peer_that_is_gone_fails_without_a_signal(void **state)
+{
+    (void)state;
+    char byte;
+    struct iovec part = {(char[]){"x"}, 1};
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(peer);
+    peer = -1;
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, &byte, 1), STREAM_FAILED);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED); /* SIGPIPE would end the program */
+    assert_int_equal(stream.error, ECONNRESET);                      /* the first one stays */
+}
+
+static void closing_with_reset_is_no_end_to_the_peer(void **state)
+{
+    (void)state;
+    char byte;
+    stream_close(&stream, true);
+    stream_close(&stream, true);
+    assert_int_equal(read(peer, &byte, 1), -1);
+    assert_int_equal(errno, ECONNRESET);
+}
+
+static void free_self_and_other(struct stream *ready)
+{
+    (void)ready;
+    struct stream **both = (struct stream **)(void *)(ready + 1);
+    struct stream *self = both[0], *other = both[1];
+    stream_close(self, false);
+    stream_close(other, false);
+    free(self);
+    free(other);
+    calls++;
+    loop_stop(loop);
+}
+
+static void ready_may_free_its_own_stream_and_another_that_is_ready_too(void **state)
+{
+    (void)state;
+    struct stream *streams[2];
+    int fds[2];
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), errno);
+    for (int i = 0; i < 2; i++)
+        streams[i] = mem_alloc(sizeof **streams + sizeof streams);
+    for (int i = 0; i < 2; i++) {
+        struct stream *both[2] = {streams[i], streams[!i]};
+        assert_true(stream_open(streams[i], loop, fds[i], free_self_and_other));
+        memcpy(streams[i] + 1, both, sizeof both);
+    }
+    stream_close(&stream, false);
+    loop_run(loop);
+    assert_int_equal(calls, 1);
+}
+
+static void a_connect_that_is_refused_says_so(void **state)
+{
+    (void)state;
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int bound = socket(AF_INET, SOCK_STREAM, 0); /* holds the port, and does not listen */
+    assert_return_code(bind(bound, (struct sockaddr *)&name, sizeof name), errno);
+    assert_return_code(getsockname(bound, (struct sockaddr *)&name, &length), errno);
+    stream_close(&stream, false);
+
+    int fd = stream_connect((struct sockaddr *)&name, sizeof name);
+    assert_return_code(fd, errno);
+    assert_true(stream_open(&stream, loop, fd, stop_when_ready));
+    wait_until_writable();
+    assert_int_equal(stream_connected(&stream), ECONNREFUSED);
+    stream_close(&stream, false);
+
+    assert_return_code(listen(bound, 1), errno);
+    fd = stream_connect((struct sockaddr *)&name, sizeof name);
+    assert_return_code(fd, errno);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    assert_true(stream_open(&stream, loop, fd, stop_when_ready));
+    wait_until_writable();
+    assert_int_equal(stream_connected(&stream), 0);
+    close(bound);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_new_stream_is_writable_and_readable_once_data_came, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_end_behind_data_is_found_though_both_came_in_one_edge, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_reset_behind_data_is_found_by_a_second_recv, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_socket_is_told_to_be_writable_when_the_peer_has_read, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(several_parts_leave_as_one, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sending_to_a_peer_that_is_gone_fails_without_a_signal, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(closing_with_reset_is_no_end_to_the_peer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ready_may_free_its_own_stream_and_another_that_is_ready_too, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_connect_that_is_refused_says_so, set_up, tear_down),
+    };
+    alarm(60);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

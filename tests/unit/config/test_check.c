@@ -1,0 +1,115 @@
+#include "config/config.h"
+
+#include "unit.h"
+
+#include "read.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+#define SERVICE(keys) LISTEN "services = ( { name = \"web\";\n" keys " } );"
+
+static void assert_fault(const char *text, const char *sentence)
+{
+    struct err err = {""};
+    struct config *config = must_read(text);
+    bool fine = config_check(config, &err);
+    config_free(config);
+    if (fine != (sentence == NULL) || (sentence != NULL && strcmp(err.text, sentence) != 0))
+        fail_msg("read: %s\nwant: %s\ngot:  %s", text, sentence, err.text);
+}
+
+static void what_the_machine_has_is_accepted(void **state)
+{
+    (void)state;
+    assert_fault(SERVICE("uptests = { user = \"root\"; runner = [ \"sh\", \"-c\" ]; };\n"
+                         "teardown = { command = [ \"/bin/sh\", \"x\" ]; };") " user = \"root\";",
+                 NULL);
+    assert_fault(SERVICE("uptests = { runner = [ \"/srv/%{release}/run\" ]; };"), NULL);
+}
+
+static void users_and_groups_that_are_not_there_are_named(void **state)
+{
+    (void)state;
+    assert_fault(LISTEN "user = \"no-such\";",
+                 "t.conf:2: there is no user \"no-such\" on this machine; add it, or name another");
+    assert_fault(LISTEN "admin = {\n group = \"no-such\"; };",
+                 "t.conf:3: there is no group \"no-such\" on this machine; add it, or name another");
+    assert_fault(SERVICE("uptests = {\n user = \"no-such\"; };"),
+                 "t.conf:4: there is no user \"no-such\" on this machine; add it, or name another");
+}
+
+static void the_default_that_is_at_fault_is_named_by_its_own_line(void **state)
+{
+    (void)state;
+    assert_fault(
+        "\ndefaults = { uptests = { user = \"no-such\"; }; };\n" SERVICE("uptests = { parallel = 1; };"),
+        "t.conf:2: there is no user \"no-such\" on this machine; add it, or name another");
+}
+
+static void programs_that_are_not_there_are_named(void **state)
+{
+    (void)state;
+    assert_fault(SERVICE("uptests = {\n runner = [ \"/no/such\" ]; };"),
+                 "t.conf:4: the program \"/no/such\" is not there or not executable");
+    assert_fault(
+        SERVICE("uptests = { runner = [ \"no-such-program\" ]; };"),
+        "t.conf:3: the program \"no-such-program\" is not there or not executable; write its whole path, "
+        "or put it in PATH");
+    assert_fault(SERVICE("teardown = { command = [ \"/etc/passwd\" ]; };"),
+                 "t.conf:3: the program \"/etc/passwd\" is not there or not executable");
+    assert_fault(SERVICE("teardown = { command = [ \"/bin\" ]; };"),
+                 "t.conf:3: the program \"/bin\" is not there or not executable");
+}
+
+static void check_admin(const char *listen, const char *token_file, const char *sentence)
+{
+    char text[512];
+    snprintf(text, sizeof text, LISTEN "admin = { listen = \"%s\";\n token_file = \"%s\"; };", listen,
+             token_file);
+    assert_fault(text, sentence);
+}
+
+static void the_admin_api_listens_on_loopback_only(void **state)
+{
+    (void)state;
+    check_admin("127.1.2.3:0", "/etc/passwd", NULL);
+    check_admin("[::1]:0", "/etc/passwd", NULL);
+    check_admin("0.0.0.0:9080", "/etc/passwd",
+                "t.conf:2: \"0.0.0.0:9080\" is not a loopback address; write 127.0.0.1 or [::1]");
+    check_admin("[::]:9080", "/etc/passwd",
+                "t.conf:2: \"[::]:9080\" is not a loopback address; write 127.0.0.1 or [::1]");
+}
+
+static void the_token_file_holds_a_token(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/upswap-token-XXXXXX", sentence[256];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, " \n", 2), 2);
+    snprintf(sentence, sizeof sentence,
+             "t.conf:3: the token file \"%s\" has no token in its first line; write one", path);
+    check_admin("127.0.0.1:0", path, sentence);
+    assert_int_equal(pwrite(fd, "x\n", 2, 0), 2);
+    check_admin("127.0.0.1:0", path, NULL);
+    close(fd);
+    unlink(path);
+    snprintf(sentence, sizeof sentence,
+             "t.conf:3: the token file \"%s\" cannot be opened: No such file or directory", path);
+    check_admin("127.0.0.1:0", path, sentence);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_machine_has_is_accepted),
+        cmocka_unit_test(users_and_groups_that_are_not_there_are_named),
+        cmocka_unit_test(the_default_that_is_at_fault_is_named_by_its_own_line),
+        cmocka_unit_test(programs_that_are_not_there_are_named),
+        cmocka_unit_test(the_admin_api_listens_on_loopback_only),
+        cmocka_unit_test(the_token_file_holds_a_token),
+    };
+    return cmocka_run_group_tests_name("check", tests, NULL, NULL);
+}

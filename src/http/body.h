@@ -9,6 +9,7 @@ struct http_body {
     enum http_framing framing;
     uint8_t state;
     uint8_t digits;        /* hex digits of the chunk size seen so far */
+    uint16_t extensions;   /* bytes of chunk extensions so far, of all chunks */
     bool done;             /* the last byte of the message has been read */
     uint64_t left;         /* bytes to come: of the body, or of the chunk */
     uint32_t trailer_size; /* bytes of the trailer section so far, then its length */
@@ -19,7 +20,8 @@ void http_body_start(struct http_body *body, enum http_framing framing, uint64_t
 
 /* One step over `count` bytes. Sets *used to the bytes consumed (framing and data) and *data to the payload
  * among them: a span of `bytes` (empty where this step met only framing). Call again while *used > 0 and
- * !body->done. HTTP_DONE: body->done; bytes behind *used belong to the next message. HTTP_MORE: go on (with
+ * !body->done. HTTP_DONE: body->done; this step may
+ * still have given data; bytes behind *used belong to the next message. HTTP_MORE: go on (with
  * *used == 0: bytes are missing). HTTP_BAD: fault is set (400 "bad-chunk", "bad-trailer",
  * "trailers-too-large"). Chunk sizes have at most 16 hex digits; chunk extensions are checked against their
  * grammar, limited to 4096 bytes a body in all, and dropped. The trailer section is consumed only when it is
@@ -32,8 +34,8 @@ enum http_result http_body_step(struct http_body *body, const char *bytes, size_
 /* May the connection's end be this body's end? True for HTTP_BODY_CLOSE and for a body that is done. */
 bool http_body_may_end(const struct http_body *body);
 
-/* Parses a trailer section. Fields that no trailer may carry (framing, routing, Connection and what it lists,
- * Host, Content-*, authentication and the like: RFC 9110 section 6.5.1) are marked `listed` and must be
+/* Parses a trailer section. Fields that no trailer may carry (framing, routing, Connection, Host, most of
+ * Content-*, authentication and the like: RFC 9110 section 6.5.1) are marked `listed` and must be
  * dropped. */
 enum http_result http_trailers_parse(struct http_fields *fields, struct str trailers,
                                      const struct http_limits *limits, struct http_fault *fault);

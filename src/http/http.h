@@ -23,6 +23,9 @@ enum http_method {
     HTTP_PATCH,
 };
 
+/* The method of that name (case matters, RFC 9110 section 9.1), or HTTP_OTHER. */
+enum http_method http_method_of(struct str text);
+
 /* GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110 section 9.2.2): may be sent again. */
 bool http_method_is_idempotent(enum http_method method);
 
@@ -96,8 +99,14 @@ struct http_field {
     bool listed; /* named by a Connection option: hop-by-hop (RFC 9110 section 7.6.1) */
 };
 
+/* A field id as a bit of a set. */
+#define HTTP_FIELD_BIT(id) (1U << (id))
+_Static_assert(HTTP_FIELD_COUNT <= 32, "a set of field ids is a uint32_t");
+
 struct http_fields {
     uint32_t count;
+    uint32_t present;  /* the set of ids among them */
+    uint32_t repeated; /* the set of ids that stand there more than once */
     struct http_field at[HTTP_FIELDS_MAX];
 };
 

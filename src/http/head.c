@@ -1,0 +1,309 @@
+/* head: reads the lines of a head, once and from left to right. A fault in the first bytes is found whatever
+ * follows them, so a head that arrives in pieces is judged as the whole would be. */
+#include "http/head.h"
+
+#include "http/field.h"
+
+#include <string.h>
+
+/* Options of one message, empty ones included: real ones have one to four. */
+#define CONNECTION_OPTIONS_MAX 64
+
+#define DIGIT(c) ((c) >= '0' && (c) <= '9')
+#define ALPHA(c) (((c) >= 'a' && (c) <= 'z') || ((c) >= 'A' && (c) <= 'Z'))
+#define HEX(c) (DIGIT(c) || ((c) >= 'a' && (c) <= 'f') || ((c) >= 'A' && (c) <= 'F'))
+#define VISIBLE(c) ((c) > ' ' && (c) < 0x7f)
+#define DELIMITER(c)                                                                                    \
+    ((c) == '"' || (c) == '(' || (c) == ')' || (c) == ',' || (c) == '/' || (c) == ':' || (c) == ';' ||  \
+     (c) == '<' || (c) == '=' || (c) == '>' || (c) == '?' || (c) == '@' || (c) == '[' || (c) == '\\' || \
+     (c) == ']' || (c) == '{' || (c) == '}')
+#define UNRESERVED(c) (ALPHA(c) || DIGIT(c) || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~')
+#define SUB_DELIM(c)                                                                                    \
+    ((c) == '!' || (c) == '$' || (c) == '&' || (c) == '\'' || (c) == '(' || (c) == ')' || (c) == '*' || \
+     (c) == '+' || (c) == ',' || (c) == ';' || (c) == '=')
+#define REG_NAME(c) (UNRESERVED(c) || SUB_DELIM(c) || (c) == '%')
+/* Beyond RFC 3986, what browsers leave as it is (WHATWG URL, "percent-encode sets"): a filter[name]=x or a
+ * a|b must not fail here, and none of these bytes has a meaning in the framing. */
+#define PATH(c) \
+    (REG_NAME(c) || (c) == ':' || (c) == '@' || (c) == '/' || (c) == '[' || (c) == ']' || (c) == '|')
+#define QUERY(c) (VISIBLE(c) && (c) != '"' && (c) != '#' && (c) != '<' && (c) != '>')
+
+#define CLASS(c)                                                                                  \
+    ((VISIBLE(c) && !DELIMITER(c) ? CLASS_TOKEN : 0) |                                            \
+     ((VISIBLE(c) || (c) == ' ' || (c) == '\t' || (c) >= 0x80) ? CLASS_VALUE : 0) |               \
+     (PATH(c) ? CLASS_PATH : 0) | (QUERY(c) ? CLASS_QUERY : 0) | (REG_NAME(c) ? CLASS_HOST : 0) | \
+     (DIGIT(c) ? CLASS_DIGIT : 0) | (HEX(c) ? CLASS_HEX : 0) | (VISIBLE(c) ? CLASS_URI : 0))
+#define CLASS_4(c) CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
+#define CLASS_16(c) CLASS_4(c), CLASS_4((c) + 4), CLASS_4((c) + 8), CLASS_4((c) + 12)
+#define CLASS_64(c) CLASS_16(c), CLASS_16((c) + 16), CLASS_16((c) + 32), CLASS_16((c) + 48)
+
+const uint8_t head_classes[256] = {CLASS_64(0), CLASS_64(64), CLASS_64(128), CLASS_64(192)};
+
+bool is_all_class(struct str text, unsigned classes)
+{
+    return text.n > 0 && head_span(text.p, text.p + text.n, classes) == text.p + text.n;
+}
+
+enum http_result head_refuse(struct http_fault *fault, uint16_t status, const char *reason)
+{
+    *fault = (struct http_fault){status, reason};
+    return HTTP_BAD;
+}
+
+enum http_result head_refuse_byte(struct head *head, const char *byte, const char *reason)
+{
+    return head_refuse(head->fault, 400, *byte == '\n' ? "bare-lf" : reason);
+}
+
+/* What stands where CRLF could: it is not there, or not whole. */
+static enum http_result no_line_end(struct head *head, const char *at, const char *reason)
+{
+    if (at == head->end || (*at == '\r' && at + 1 == head->end))
+        return HTTP_MORE;
+    return head_refuse_byte(head, at, *at == '\r' ? "bare-cr" : reason);
+}
+
+enum http_result head_line_end(struct head *head, const char *reason)
+{
+    if (head->end - head->at < 2 || head->at[0] != '\r' || head->at[1] != '\n')
+        return no_line_end(head, head->at, reason);
+    head->at += 2;
+    return HTTP_DONE;
+}
+
+enum http_result head_version(struct head *head, uint8_t *minor)
+{
+    static const char pattern[] = "HTTP/0.0";
+    enum { MAJOR = 5, MINOR = 7, SIZE = 8 };
+    const char *p = head->at;
+    for (int i = 0; i < SIZE; i++) {
+        if (p + i == head->end)
+            return HTTP_MORE;
+        if (i == MAJOR || i == MINOR ? !is_class(p[i], CLASS_DIGIT) : p[i] != pattern[i])
+            return head_refuse_byte(head, p + i, "bad-version");
+    }
+    if (p[MAJOR] != '1')
+        return head_refuse(head->fault, 505, "version-not-supported");
+    *minor = p[MINOR] != '0';
+    head->at = p + SIZE;
+    return HTTP_DONE;
+}
+
+/* Is a byte below 0x20, or 0x7f, among the eight? */
+static bool has_control(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+    uint64_t del = word ^ (ones * 0x7f);
+    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
+}
+
+/* The first byte that no field value may hold, or `end`. Tabs are rare: eight bytes at a time up to one. */
+static const char *value_span(const char *at, const char *end)
+{
+    while (end - at >= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        if (has_control(word))
+            break;
+        at += 8;
+    }
+    return head_span(at, end, CLASS_VALUE);
+}
+
+static bool is_blank(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+static enum http_result refuse_name(struct head *head, const char *at)
+{
+    if (is_blank(*at))
+        return head_refuse(head->fault, 400, at == head->at ? "obs-fold" : "space-before-colon");
+    return head_refuse_byte(head, at, "bad-field-name");
+}
+
+/* Reads one field line. */
+static enum http_result field_line(struct head *head, struct http_field *field)
+{
+    const char *p = head_span(head->at, head->end, CLASS_TOKEN);
+    if (p == head->end)
+        return HTTP_MORE;
+    if (*p != ':' || p == head->at)
+        return refuse_name(head, p);
+    field->name = (struct str){head->at, (size_t)(p - head->at)};
+    p++;
+    while (p < head->end && is_blank(*p))
+        p++;
+    const char *value = p;
+    p = value_span(p, head->end);
+    if (head->end - p < 2 || p[0] != '\r' || p[1] != '\n')
+        return no_line_end(head, p, "bad-field-value");
+    head->at = p + 2;
+    while (p > value && is_blank(p[-1]))
+        p--;
+    field->value = (struct str){value, (size_t)(p - value)};
+    field->id = field_id(field->name);
+    field->listed = false;
+    return HTTP_DONE;
+}
+
+enum http_result head_fields(struct head *head, struct http_fields *fields, uint32_t max)
+{
+    if (max > HTTP_FIELDS_MAX)
+        max = HTTP_FIELDS_MAX;
+    fields->count = 0;
+    fields->present = fields->repeated = 0;
+    for (;;) {
+        if (head->at < head->end && *head->at == '\r')
+            return head_line_end(head, "bad-field-name");
+        if (fields->count == max && head->at < head->end)
+            return head_refuse(head->fault, 431, "too-many-fields");
+        struct http_field *field = &fields->at[fields->count];
+        enum http_result result = head->at == head->end ? HTTP_MORE : field_line(head, field);
+        if (result != HTTP_DONE)
+            return result;
+        uint32_t bit = HTTP_FIELD_BIT(field->id);
+        fields->repeated |= fields->present & bit;
+        fields->present |= bit;
+        fields->count++;
+    }
+}
+
+size_t head_end(const char *bytes, size_t count, size_t seen)
+{
+    const char *end = bytes + count, *at = bytes + seen;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        bool bare = at == bytes || at[-1] != '\r';
+        bool empty = !bare && (at - bytes == 1 || at[-2] == '\n');
+        at++;
+        if (bare || empty)
+            return (size_t)(at - bytes);
+    }
+    return 0;
+}
+
+bool head_may_tell(const char *bytes, size_t count, size_t seen)
+{
+    const char *first = memchr(bytes + seen, '\n', count - seen);
+    if (first == NULL)
+        return false;
+    return memchr(bytes, '\n', (size_t)(first - bytes)) == NULL || head_end(bytes, count, seen) > 0;
+}
+
+bool head_element(struct str *rest, struct str *element)
+{
+    if (!str_split(rest, ',', element))
+        return false;
+    *element = str_trim(*element);
+    return true;
+}
+
+bool head_lists(struct str value, struct str token)
+{
+    struct str element;
+    while (head_element(&value, &element)) {
+        if (str_equal_nocase(element, token))
+            return true;
+    }
+    return false;
+}
+
+static enum http_result content_length(const struct http_fields *fields, struct head_framing *framing,
+                                       struct http_fault *fault)
+{
+    struct str value = http_fields_find(fields, HTTP_FIELD_CONTENT_LENGTH)->value;
+    if ((fields->repeated & HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH)) ||
+        (value.n > 0 && memchr(value.p, ',', value.n) != NULL))
+        return head_refuse(fault, 400, "repeated-content-length");
+    if (!str_to_u64(value, &framing->length) || framing->length > INT64_MAX)
+        return head_refuse(fault, 400, "bad-content-length");
+    framing->has_length = true;
+    return HTTP_DONE;
+}
+
+/* All lines together make one list, which must be exactly "chunked". A coding in front of it would be well
+ * formed, and is not ours to undo: 501 (RFC 9112 section 6.1). */
+static enum http_result transfer_encoding(const struct http_fields *fields, struct http_fault *fault)
+{
+    unsigned chunked = 0, others = 0;
+    bool last = false;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (fields->at[i].id != HTTP_FIELD_TRANSFER_ENCODING)
+            continue;
+        struct str rest = fields->at[i].value, coding;
+        while (head_element(&rest, &coding)) {
+            if (!is_all_class(coding, CLASS_TOKEN))
+                return head_refuse(fault, 400, "bad-transfer-encoding");
+            last = str_equal_nocase(coding, STR("chunked"));
+            chunked += last;
+            others += !last;
+        }
+    }
+    if (chunked != 1 || !last)
+        return head_refuse(fault, 400, "bad-transfer-encoding");
+    return others == 0 ? HTTP_DONE : head_refuse(fault, 501, "unknown-transfer-coding");
+}
+
+enum http_result head_framing(const struct http_fields *fields, uint8_t minor, struct head_framing *framing,
+                              struct http_fault *fault)
+{
+    const uint32_t length = HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
+    const uint32_t coding = HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING);
+    *framing = (struct head_framing){.has_length = false};
+    if ((fields->present & (length | coding)) == (length | coding))
+        return head_refuse(fault, 400, "length-with-transfer-encoding");
+    if (fields->present & length)
+        return content_length(fields, framing, fault);
+    if (!(fields->present & coding))
+        return HTTP_DONE;
+    if (minor == 0)
+        return head_refuse(fault, 400, "transfer-encoding-in-http10");
+    framing->chunked = true;
+    return transfer_encoding(fields, fault);
+}
+
+static void mark_listed(struct http_fields *fields, struct str name)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (str_equal_nocase(fields->at[i].name, name))
+            fields->at[i].listed = true;
+    }
+}
+
+static void note_option(struct http_fields *fields, struct head_connection *connection, struct str option)
+{
+    if (str_equal_nocase(option, STR("close")))
+        connection->close = true;
+    else if (str_equal_nocase(option, STR("keep-alive")))
+        connection->keep_alive = true;
+    else if (str_equal_nocase(option, STR("upgrade")))
+        connection->upgrade = true;
+    else if (!field_is_for_all(option))
+        mark_listed(fields, option);
+}
+
+enum http_result head_connection(struct http_fields *fields, struct head_connection *connection,
+                                 struct http_fault *fault)
+{
+    *connection = (struct head_connection){.close = false};
+    if (!(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION)))
+        return HTTP_DONE;
+    unsigned options = 0;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (fields->at[i].id != HTTP_FIELD_CONNECTION)
+            continue;
+        struct str rest = fields->at[i].value, option;
+        while (head_element(&rest, &option)) {
+            if (++options > CONNECTION_OPTIONS_MAX || (option.n > 0 && !is_all_class(option, CLASS_TOKEN)))
+                return head_refuse(fault, 400, "bad-connection");
+            if (option.n > 0)
+                note_option(fields, connection, option);
+        }
+    }
+    return HTTP_DONE;
+}
+
+bool head_keeps_alive(const struct head_connection *connection, uint8_t minor)
+{
+    return !connection->close && (minor == 1 || connection->keep_alive);
+}

@@ -1,0 +1,115 @@
+/* target: the forms of a request target. What it accepts has one reading: no user information, no fragment,
+ * no host that is neither a registered name nor an address. */
+#include "http/target.h"
+
+#include "http/head.h"
+
+#include <arpa/inet.h>
+
+static bool is_ipv6(struct str text)
+{
+    char copy[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (text.n >= sizeof copy)
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    return inet_pton(AF_INET6, copy, &address) == 1;
+}
+
+static bool is_name(struct str text)
+{
+    if (!is_all_class(text, CLASS_HOST))
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] != '%')
+            continue;
+        if (text.n - i < 3 || !is_class(text.p[i + 1], CLASS_HEX) || !is_class(text.p[i + 2], CLASS_HEX))
+            return false;
+    }
+    return true;
+}
+
+/* An empty port is allowed by the grammar, and means none. */
+static bool read_port(struct str text, uint16_t *port)
+{
+    uint64_t value = 0;
+    if (text.n > 0 && (!str_to_u64(text, &value) || value == 0 || value > UINT16_MAX))
+        return false;
+    *port = (uint16_t)value;
+    return true;
+}
+
+bool target_authority(struct str authority, struct str *host, uint16_t *port)
+{
+    const char *p = authority.p, *end = p + authority.n;
+    bool literal = authority.n > 0 && *p == '[';
+    const char *stop = authority.n == 0 ? NULL : memchr(p, literal ? ']' : ':', authority.n);
+    if (literal && stop == NULL)
+        return false;
+    if (stop == NULL)
+        stop = end;
+    stop += literal;
+    *host = (struct str){p, (size_t)(stop - p)};
+    if (literal ? !is_ipv6((struct str){p + 1, host->n - 2}) : !is_name(*host))
+        return false;
+    *port = 0;
+    if (stop == end)
+        return true;
+    return *stop == ':' && read_port((struct str){stop + 1, (size_t)(end - stop - 1)}, port);
+}
+
+/* Path and query of the origin form, and what may follow the authority of the absolute form. */
+static bool read_path(struct http_request *request, struct str text)
+{
+    const char *end = text.p + text.n, *path_end = head_span(text.p, end, CLASS_PATH);
+    request->path = (struct str){text.p, (size_t)(path_end - text.p)};
+    request->query = (struct str){path_end, (size_t)(end - path_end)};
+    if (path_end == end)
+        return true;
+    return *path_end == '?' && head_span(path_end + 1, end, CLASS_QUERY) == end;
+}
+
+/* OPTIONS on an absolute form without path and query is meant for the server: RFC 9112 section 3.2.4. */
+static struct str missing_path(const struct http_request *request)
+{
+    return request->method == HTTP_OPTIONS && request->query.n == 0 ? STR("*") : STR("/");
+}
+
+static bool read_absolute(struct http_request *request, struct str target)
+{
+    static const struct str schemes[] = {{"http://", 7}, {"https://", 8}};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        struct str scheme = schemes[i];
+        if (target.n < scheme.n || !str_equal_nocase((struct str){target.p, scheme.n}, scheme))
+            continue;
+        const char *p = target.p + scheme.n, *end = target.p + target.n;
+        while (p < end && *p != '/' && *p != '?')
+            p++;
+        request->form = HTTP_TARGET_ABSOLUTE;
+        request->authority = (struct str){target.p + scheme.n, (size_t)(p - target.p) - scheme.n};
+        if (!target_authority(request->authority, &request->host, &request->port) ||
+            !read_path(request, (struct str){p, (size_t)(end - p)}))
+            return false;
+        if (request->path.n == 0)
+            request->path = missing_path(request);
+        return true;
+    }
+    return false;
+}
+
+bool target_read(struct http_request *request, struct str target)
+{
+    request->target = target;
+    if (target.n > 0 && target.p[0] == '/') {
+        request->form = HTTP_TARGET_ORIGIN;
+        return read_path(request, target);
+    }
+    if (str_equal(target, STR("*"))) {
+        request->form = HTTP_TARGET_ASTERISK;
+        request->path = target;
+        request->query = (struct str){target.p + 1, 0};
+        return request->method == HTTP_OPTIONS;
+    }
+    return read_absolute(request, target);
+}

@@ -51,7 +51,7 @@ static void flatten(char *text)
     }
 }
 
-static void log_line(enum log_level level, const char *format, va_list args)
+static PRINTF_LIKE(2, 0) void log_line(enum log_level level, const char *format, va_list args)
 {
     if (level > log_threshold)
         return;

@@ -36,6 +36,14 @@ enum counters_error {
 /* The kinds' names as metrics label them. */
 extern const char *const counters_error_names[COUNTERS_ERRORS];
 
+/* Own answers that no pool had a part in are counted by status. */
+#define COUNTERS_REFUSED 8
+
+/* The status that a cell of counters_worker.refused counts; 0, the last: all others. */
+extern const uint16_t counters_refused_codes[COUNTERS_REFUSED];
+/* The cell that counts a status. */
+unsigned counters_refused(unsigned status);
+
 struct counters_pool {
     uint64_t in_flight;   /* exchanges that hold this pool */
     uint64_t requests;    /* ended */
@@ -57,7 +65,7 @@ struct counters_instance {
 struct counters_worker {
     uint64_t version; /* of the snapshot at its last turn: no request that began later is of an older one */
     uint64_t turns;
-    uint64_t refused[8]; /* own answers without a pool: by status, see counters_refused */
+    uint64_t refused[COUNTERS_REFUSED]; /* own answers without a pool: by status, see counters_refused */
     uint64_t connections[COUNTERS_LISTENERS]; /* open client connections */
     uint64_t accepted[COUNTERS_LISTENERS];
 } __attribute__((aligned(64)));
@@ -66,7 +74,7 @@ struct counters; /* a mapping */
 
 /* Makes the shared memory for so many workers: a memfd, or -1. Pages are taken only as they are used. */
 int counters_create(unsigned workers, struct err *err) MUST_CHECK;
-/* Maps what counters_create made (checks layout and version; fd stays the caller's). */
+/* Maps what counters_create made (checks layout and version; fd stays the caller's). NULL with a sentence. */
 struct counters *counters_map(int fd, struct err *err) MUST_CHECK;
 void counters_unmap(struct counters *counters);
 

@@ -108,3 +108,10 @@ struct message {
     size_t size; /* bytes of payload: for the types above, exactly the size of their struct */
     int fd;      /* -1: none came with it */
 };
+
+/* What the type is called in sentences: "world"; "unknown" for what is no type. */
+const char *message_type_name(uint32_t type);
+
+/* Is the message what its type says: its size, a descriptor where one belongs and nowhere else, texts that
+ * end inside their array? */
+bool message_check(const struct message *message, struct err *err) MUST_CHECK;

@@ -1,0 +1,330 @@
+/* A channel's two directions: one message read a turn of the loop, and a queue of what the kernel did not
+ * take. Invariant: after a callback that may have closed the channel, the channel is not touched any more. */
+#include "link/channel.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAGIC 0x61777075U /* "upwa" */
+#define PAYLOAD_MAX 1024  /* bytes */
+
+/* In front of every payload. The first two words and MESSAGE_VERSION itself are the same in all protocols. */
+struct frame {
+    uint32_t magic;
+    uint32_t protocol;
+    uint32_t type;
+    uint32_t size; /* of the payload */
+};
+
+/* A message as it goes over the socket. */
+struct packet {
+    struct frame frame;
+    char payload[PAYLOAD_MAX] __attribute__((aligned(8)));
+};
+
+_Static_assert(PAYLOAD_MAX >= sizeof(struct message_refused) && PAYLOAD_MAX >= sizeof(struct message_name),
+               "the largest messages fit");
+
+struct queued {
+    STAILQ_ENTRY(queued) next;
+    int fd; /* its own; -1: none */
+    size_t size;
+    char bytes[];
+};
+
+struct channel {
+    int fd;
+    struct event readable, writable;
+    struct channel_callbacks callbacks;
+    void *arg;
+    STAILQ_HEAD(, queued) queue; /* writable is set while it is not empty */
+    bool lost;                   /* sending has failed for good: nothing is sent any more */
+    struct err fault;            /* why, where the reader will not notice by itself; or empty */
+};
+
+bool channel_pair(int fds[2], struct err *err)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0)
+        return true;
+    return err_set(err, "cannot make a socket pair: %s", strerror(errno));
+}
+
+/* ---- sending ---- */
+
+static void drop_first(struct channel *channel)
+{
+    struct queued *first = STAILQ_FIRST(&channel->queue);
+    STAILQ_REMOVE_HEAD(&channel->queue, next);
+    if (first->fd >= 0)
+        close(first->fd);
+    free(first);
+}
+
+static void drop_all(struct channel *channel)
+{
+    while (!STAILQ_EMPTY(&channel->queue))
+        drop_first(channel);
+    event_del(&channel->writable);
+}
+
+/* The callback `closed` must not come from inside a send, so the reader's event brings it. Where the other
+ * side has gone, the reader first gets what it had still sent, and then finds the end itself. */
+static void lose(struct channel *channel, int error)
+{
+    channel->lost = true;
+    drop_all(channel);
+    if (error == EPIPE || error == ECONNRESET)
+        return;
+    err_set(&channel->fault, "cannot send to the other side of the channel: %s", strerror(error));
+    event_active(&channel->readable, EV_READ, 0);
+}
+
+/* Returns 0 or errno. */
+static int send_bytes(int socket, const void *bytes, size_t size, int fd)
+{
+    struct iovec part = {(void *)bytes, size};
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        header.msg_control = &control;
+        header.msg_controllen = sizeof control;
+        control.head = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+        memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+    }
+    ssize_t n;
+    do
+        n = sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? errno : 0;
+}
+
+/* Sends what the kernel takes now. */
+static void send_queued(struct channel *channel)
+{
+    struct queued *first;
+    while ((first = STAILQ_FIRST(&channel->queue)) != NULL) {
+        int error = send_bytes(channel->fd, first->bytes, first->size, first->fd);
+        if (error == EAGAIN)
+            return;
+        if (error != 0) {
+            lose(channel, error);
+            return;
+        }
+        drop_first(channel);
+    }
+    event_del(&channel->writable);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    send_queued(arg);
+}
+
+static void enqueue(struct channel *channel, const void *bytes, size_t size, int fd)
+{
+    int own = -1;
+    if (fd >= 0 && (own = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        lose(channel, errno);
+        return;
+    }
+    struct queued *queued = mem_alloc(sizeof *queued + size);
+    queued->fd = own;
+    queued->size = size;
+    memcpy(queued->bytes, bytes, size);
+    STAILQ_INSERT_TAIL(&channel->queue, queued, next);
+    event_add(&channel->writable, NULL);
+}
+
+void channel_send(struct channel *channel, enum message_type type, const void *payload, size_t size, int fd)
+{
+    struct err err;
+    struct packet packet;
+    const struct message message = {type, payload, size, fd};
+    if (!message_check(&message, &err)) {
+        log_error("to be sent over a channel: %s", err.text);
+        abort();
+    }
+    if (channel->lost)
+        return;
+    packet.frame = (struct frame){MAGIC, MESSAGE_PROTOCOL, type, (uint32_t)size};
+    if (size > 0)
+        memcpy(packet.payload, payload, size);
+    int error = EAGAIN;
+    if (STAILQ_EMPTY(&channel->queue))
+        error = send_bytes(channel->fd, &packet, offsetof(struct packet, payload) + size, fd);
+    if (error == EAGAIN)
+        enqueue(channel, &packet, offsetof(struct packet, payload) + size, fd);
+    else if (error != 0)
+        lose(channel, error);
+}
+
+bool channel_flush(struct channel *channel, uint64_t wait_ms)
+{
+    uint64_t now = clock_mono_ms(), end = now + wait_ms;
+    send_queued(channel);
+    for (; !STAILQ_EMPTY(&channel->queue) && now < end; now = clock_mono_ms()) {
+        struct pollfd room = {channel->fd, POLLOUT, 0};
+        uint64_t left = end - now;
+        poll(&room, 1, left < INT32_MAX ? (int)left : INT32_MAX);
+        send_queued(channel);
+    }
+    return STAILQ_EMPTY(&channel->queue) && !channel->lost;
+}
+
+/* ---- receiving ---- */
+
+static void close_with(struct channel *channel, const char *why)
+{
+    channel->lost = true;
+    drop_all(channel);
+    event_del(&channel->readable);
+    channel->callbacks.closed(channel->arg, why);
+}
+
+/* Takes the descriptors out of what was received: the first into *fd; more than one is a fault, and all are
+ * closed then, as after a cut. */
+static bool take_fd(struct msghdr *header, int *fd, struct err *err)
+{
+    int fds[2]; /* the padding of a control message for one descriptor leaves room for a second */
+    size_t count = 0;
+    *fd = -1;
+    struct cmsghdr *control = CMSG_FIRSTHDR(header);
+    if (control != NULL && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
+        count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        assert(count <= 2);
+        memcpy(fds, CMSG_DATA(control), count * sizeof(int));
+    }
+    if (count <= 1 && (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
+        *fd = count == 1 ? fds[0] : -1;
+        return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+    if ((header->msg_flags & MSG_TRUNC) != 0)
+        return err_set(err, "a message that is too long");
+    return err_set(err,
+                   "a message with more than one descriptor, or with one that this process, being out of "
+                   "descriptors, could not take");
+}
+
+/* One packet. Returns its bytes (0: the end), or -1 and errno; -2 and a sentence where it makes no sense. */
+static ssize_t receive(struct channel *channel, struct packet *packet, int *fd, struct err *err)
+{
+    struct iovec part = {packet, sizeof *packet};
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr header = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t n;
+    do
+        n = recvmsg(channel->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    return n >= 0 && !take_fd(&header, fd, err) ? -2 : n;
+}
+
+/* Someone who does not read needs no further answer. */
+static void answer_version(struct channel *channel)
+{
+    const struct message_version version = {MESSAGE_PROTOCOL};
+    if (STAILQ_EMPTY(&channel->queue))
+        channel_send(channel, MESSAGE_VERSION, &version, sizeof version, -1);
+}
+
+/* Is it a message at all? The size is that of the whole packet. */
+static bool check_frame(const struct packet *packet, size_t size, struct err *err)
+{
+    const size_t head = offsetof(struct packet, payload);
+    if (size < head || packet->frame.magic != MAGIC || packet->frame.size != size - head)
+        return err_set(err, "%zu bytes that are no message", size);
+    return true;
+}
+
+/* Hands a packet on, answers or refuses it; the fd is passed on or closed. */
+static void dispatch(struct channel *channel, const struct packet *packet, size_t size, int fd)
+{
+    struct err err;
+    const struct message message = {packet->frame.type, packet->payload, packet->frame.size, fd};
+    bool framed = check_frame(packet, size, &err);
+    if (framed && packet->frame.protocol != MESSAGE_PROTOCOL && message.type != MESSAGE_VERSION) {
+        if (fd >= 0)
+            close(fd);
+        answer_version(channel);
+    } else if (framed && message_check(&message, &err)) {
+        channel->callbacks.received(channel->arg, &message);
+    } else {
+        if (fd >= 0)
+            close(fd);
+        err_prefix(&err, "the other side of the channel sent nonsense");
+        close_with(channel, err.text);
+    }
+}
+
+static void on_readable(evutil_socket_t socket, short what, void *arg)
+{
+    (void)socket;
+    (void)what;
+    struct channel *channel = arg;
+    struct packet packet;
+    struct err err;
+    int fd = -1;
+    if (channel->fault.text[0] != '\0') {
+        err = channel->fault;
+        close_with(channel, err.text);
+        return;
+    }
+    ssize_t n = receive(channel, &packet, &fd, &err);
+    if (n > 0 || fd >= 0) {
+        dispatch(channel, &packet, (size_t)n, fd);
+    } else if (n == 0) {
+        close_with(channel, "the other side of the channel has closed it");
+    } else if (n == -2) {
+        err_prefix(&err, "the other side of the channel sent nonsense");
+        close_with(channel, err.text);
+    } else if (errno != EAGAIN) {
+        err_set(&err, "cannot read from the channel: %s", strerror(errno));
+        close_with(channel, err.text);
+    }
+}
+
+struct channel *channel_open(struct loop *loop, int fd, const struct channel_callbacks *callbacks, void *arg)
+{
+    struct channel *channel = mem_zero(1, sizeof *channel);
+    channel->fd = fd;
+    channel->callbacks = *callbacks;
+    channel->arg = arg;
+    STAILQ_INIT(&channel->queue);
+    event_assign(&channel->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, channel);
+    event_assign(&channel->writable, loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_writable, channel);
+    event_add(&channel->readable, NULL);
+    return channel;
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    drop_all(channel);
+    event_del(&channel->readable);
+    close(channel->fd);
+    free(channel);
+}

@@ -65,3 +65,8 @@ uint64_t conductor_snapshot_version(struct conductor *conductor);
  * such service. */
 bool conductor_live_instances(struct conductor *conductor, const char *service, const char ***instances,
                               size_t *count, const char **release);
+
+/* For the metrics: everything there is, and the address of each listener by its id in the counters (NULL
+ * where there is none). */
+const struct registry *conductor_registry(struct conductor *conductor);
+void conductor_listeners(struct conductor *conductor, const char *addresses[COUNTERS_LISTENERS]);

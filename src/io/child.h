@@ -33,7 +33,8 @@ struct child_spec {
     uint64_t output_limit; /* bytes of output after which the group is killed; 0: none (output is read and
                               dropped) */
     uint64_t memory_max;   /* RLIMIT_AS, bytes; 0: as is */
-    uint64_t processes_max; /* RLIMIT_NPROC, applied only with a user other than root; 0: as is */
+    uint64_t processes_max; /* RLIMIT_NPROC, applied only with a user other than root; 0: as is. The kernel
+                               counts all processes of that user, those of other children too */
     uint64_t file_max;      /* RLIMIT_FSIZE, bytes; 0: as is */
 };
 
@@ -46,15 +47,16 @@ struct child_result {
     uint64_t ns;       /* from start to exit */
     struct str output; /* stdout and stderr together, the last output_max bytes; valid during the callback */
     bool truncated;    /* there was more output than is kept */
+    bool overflowed;   /* it wrote more than output_limit, and was killed for that */
     struct rusage usage; /* of the file itself and what it waited for */
 };
 
 struct child;
 
 /* Starts it. stdin is /dev/null; no descriptor of the daemon is inherited; signals are as by default. The
- * child dies with this process. `done` is called exactly once, never from inside this call, and the child is
- * freed after it. NULL with err: no process or pipe could be had (an exec that fails is a result, not an
- * error). */
+ * child dies with the calling thread, which must be one that lives as long as the process. `done` is called
+ * exactly once, never from inside this call, and the child is freed after it. NULL with err: no process or
+ * pipe could be had (an exec that fails is a result, not an error). */
 struct child *child_start(struct loop *loop, const struct child_spec *spec,
                           void (*done)(void *arg, const struct child_result *result), void *arg,
                           struct err *err);

@@ -1,0 +1,344 @@
+/* All that allocates, looks up or may fail for want of something happens before the fork; between fork and
+ * exec stand system calls only. Invariant: a step that fails there is reported, by its number and errno, and
+ * the file is then not executed.
+ */
+#include "io/spawn.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define REPORT_FD 3 /* in the child */
+#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
+
+enum step {
+    STEP_DESCRIPTORS,
+    STEP_LIMITS,
+    STEP_USER,
+    STEP_DIRECTORY,
+    STEP_EXEC,
+    STEP_EXEC_MISSING,
+    STEP_EXEC_INTERPRETER,
+    STEP_EXEC_MODE,
+    STEP_EXEC_INTERPRETER_MODE,
+    STEP_EXEC_FORMAT,
+    STEP_COUNT
+};
+
+struct report {
+    int step, error;
+};
+
+/* What each step has to say, around the name of the file (or the folder). */
+static const struct {
+    const char *before, *after;
+} explanations[STEP_COUNT] = {
+    [STEP_DESCRIPTORS] = {"while preparing the descriptors of ", ""},
+    [STEP_LIMITS] = {"while setting the limits of ", ""},
+    [STEP_USER] = {"while changing the user of ", "; only a daemon started as root can do that"},
+    [STEP_DIRECTORY] = {"the working directory ", ""},
+    [STEP_EXEC] = {"", ""},
+    [STEP_EXEC_MISSING] = {"", " is missing"},
+    [STEP_EXEC_INTERPRETER] = {"", " is there, but the interpreter in its first line is missing"},
+    [STEP_EXEC_MODE] = {"", " is not executable; chmod +x mends that"},
+    [STEP_EXEC_INTERPRETER_MODE] = {"", " is executable, but its interpreter or its file system is not"},
+    [STEP_EXEC_FORMAT] = {"", " is neither a program nor has it a first line with #!"},
+};
+
+/* What the child needs, made before the fork. */
+struct plan {
+    const struct child_spec *spec;
+    char **files;                    /* to be tried in this order; NULL-terminated */
+    const struct child_user *become; /* NULL: stay */
+    uid_t uid;                       /* as which it will run */
+    pid_t parent;
+    int null_fd, output_fd, report_fd;
+};
+
+static _Noreturn void fail_on(int report_fd, enum step step)
+{
+    struct report report = {step, errno};
+    ssize_t written = write(report_fd, &report, sizeof report);
+    (void)written; /* the exit status still says that it failed */
+    _exit(127);
+}
+
+static _Noreturn void fail(enum step step)
+{
+    fail_on(REPORT_FD, step);
+}
+
+/* An ignored signal would stay ignored over exec; a handler would have run our code in the child, were not
+ * all signals blocked until here. */
+static void reset_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void set_descriptors(const struct plan *plan)
+{
+    int report_fd = plan->report_fd;
+    bool placed = dup2(plan->null_fd, STDIN_FILENO) >= 0 && dup2(plan->output_fd, STDOUT_FILENO) >= 0 &&
+                  dup2(plan->output_fd, STDERR_FILENO) >= 0 &&
+                  (report_fd == REPORT_FD || dup3(report_fd, REPORT_FD, O_CLOEXEC) >= 0);
+    if (!placed)
+        fail_on(report_fd, STEP_DESCRIPTORS);
+    if (close_range(REPORT_FD + 1, ~0U, 0) != 0)
+        fail(STEP_DESCRIPTORS);
+}
+
+/* What is stricter already stays so: only root could raise it. */
+static bool limit(__rlimit_resource_t resource, uint64_t most)
+{
+    struct rlimit value;
+    if (getrlimit(resource, &value) != 0)
+        return false;
+    if (value.rlim_max > most)
+        value.rlim_max = most;
+    value.rlim_cur = value.rlim_max;
+    return setrlimit(resource, &value) == 0;
+}
+
+static void set_limits(const struct plan *plan)
+{
+    const struct child_spec *spec = plan->spec;
+    umask(022);
+    if (!limit(RLIMIT_CORE, 0) || (spec->memory_max != 0 && !limit(RLIMIT_AS, spec->memory_max)) ||
+        (spec->file_max != 0 && !limit(RLIMIT_FSIZE, spec->file_max)) ||
+        (spec->processes_max != 0 && plan->uid != 0 && !limit(RLIMIT_NPROC, spec->processes_max)))
+        fail(STEP_LIMITS);
+}
+
+/* Raw calls: those of libc would make all threads follow, by means that a forked child must not use. What was
+ * asked for is then read back. */
+static void become(const struct child_user *user)
+{
+    if (syscall(SYS_setgroups, user->group_count, user->groups) != 0 ||
+        syscall(SYS_setresgid, user->gid, user->gid, user->gid) != 0 ||
+        syscall(SYS_setresuid, user->uid, user->uid, user->uid) != 0)
+        fail(STEP_USER);
+    uid_t uid[3];
+    gid_t gid[3];
+    errno = EPERM;
+    if (getresuid(&uid[0], &uid[1], &uid[2]) != 0 || getresgid(&gid[0], &gid[1], &gid[2]) != 0)
+        fail(STEP_USER);
+    for (int i = 0; i < 3; i++) {
+        if (uid[i] != user->uid || gid[i] != user->gid)
+            fail(STEP_USER);
+    }
+}
+
+/* After the change of user, which would clear it. The parent may have died before it was set. */
+static void die_with(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127);
+}
+
+/* Why exec has failed with `error`; asked as the user and in the folder in which it was tried. */
+static enum step explain(const char *file, int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return access(file, F_OK) == 0 ? STEP_EXEC_INTERPRETER : STEP_EXEC_MISSING;
+    case EACCES:
+        return access(file, X_OK) == 0 ? STEP_EXEC_INTERPRETER_MODE : STEP_EXEC_MODE;
+    case ENOEXEC:
+        return STEP_EXEC_FORMAT;
+    default:
+        return STEP_EXEC;
+    }
+}
+
+/* Along a path, the first file that is there and cannot be executed says more than those that are missing. */
+static _Noreturn void execute(const struct plan *plan)
+{
+    enum step worst = STEP_EXEC_MISSING;
+    int error = ENOENT;
+    for (char **file = plan->files; *file != NULL; file++) {
+        execve(*file, (char *const *)plan->spec->argv, (char *const *)plan->spec->envp);
+        int now = errno;
+        enum step step = explain(*file, now);
+        if (worst == STEP_EXEC_MISSING) {
+            worst = step;
+            error = now;
+        }
+        if (now != ENOENT && now != ENOTDIR && now != EACCES)
+            break;
+    }
+    errno = error;
+    fail(worst);
+}
+
+static _Noreturn void in_child(const struct plan *plan)
+{
+    setpgid(0, 0);
+    set_descriptors(plan);
+    reset_signals();
+    set_limits(plan);
+    if (plan->become != NULL)
+        become(plan->become);
+    die_with(plan->parent);
+    if (chdir(plan->spec->directory != NULL ? plan->spec->directory : "/") != 0)
+        fail(STEP_DIRECTORY);
+    execute(plan);
+}
+
+static struct str path_of(const char *const *envp)
+{
+    for (; *envp != NULL; envp++) {
+        if (str_starts_with(str_of(*envp), STR("PATH=")))
+            return str_of(*envp + strlen("PATH="));
+    }
+    return STR(DEFAULT_PATH);
+}
+
+/* All names under which the file may be found. An empty part of PATH, the present folder by tradition, is
+ * left out. */
+static char **files_of(const struct child_spec *spec)
+{
+    const char *name = spec->argv[0];
+    struct str path = strchr(name, '/') == NULL ? path_of(spec->envp) : STR(""), folder;
+    char **files = mem_zero(path.n + 2, sizeof *files); /* more parts than bytes it cannot have */
+    size_t count = 0;
+    if (strchr(name, '/') != NULL)
+        files[count++] = mem_dup(name);
+    while (str_split(&path, ':', &folder)) {
+        if (folder.n > 0)
+            files[count++] = mem_printf("%.*s/%s", STR_ARG(folder), name);
+    }
+    return files;
+}
+
+static void files_free(char **files)
+{
+    for (char **file = files; *file != NULL; file++)
+        free(*file);
+    free(files);
+}
+
+/* Forks with all signals blocked, so that no handler of ours runs in the child. */
+static pid_t fork_quietly(const struct plan *plan)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0)
+        in_child(plan);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+/* A daemon that runs as this user already, and not as root, could not change its groups, and need not. */
+static bool must_become(const struct child_user *user)
+{
+    return user != NULL && (geteuid() == 0 || geteuid() != user->uid);
+}
+
+static bool start(struct spawn *spawn, struct plan *plan)
+{
+    spawn->pid = fork_quietly(plan);
+    if (spawn->pid < 0)
+        return false;
+    setpgid(spawn->pid, spawn->pid); /* the child does it too: whoever comes first */
+    spawn->pidfd = pidfd_open(spawn->pid, 0);
+    if (spawn->pidfd >= 0)
+        return true;
+    int error = errno;
+    kill(-spawn->pid, SIGKILL);
+    waitpid(spawn->pid, NULL, 0);
+    errno = error;
+    return false;
+}
+
+static bool open_pipes(struct spawn *spawn, struct plan *plan)
+{
+    int output[2], report[2];
+    if (pipe2(output, O_CLOEXEC) != 0)
+        return false;
+    spawn->output_fd = output[0];
+    plan->output_fd = output[1];
+    if (pipe2(report, O_CLOEXEC) != 0)
+        return false;
+    spawn->report_fd = report[0];
+    plan->report_fd = report[1];
+    plan->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (plan->null_fd < 0)
+        return false;
+    /* They come after 0 to 2 where those are open, as they are in every process that main starts. */
+    errno = EBADF;
+    return output[0] > STDERR_FILENO && fcntl(output[0], F_SETFL, O_NONBLOCK) == 0 &&
+           fcntl(report[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
+static void close_if_open(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err *err)
+{
+    struct plan plan = {.spec = spec, .parent = getpid(), .null_fd = -1, .output_fd = -1, .report_fd = -1};
+    plan.become = must_become(spec->user) ? spec->user : NULL;
+    plan.uid = spec->user != NULL ? spec->user->uid : getuid();
+    plan.files = files_of(spec);
+    *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .report_fd = -1};
+    spawn->file = mem_dup(spec->argv[0]);
+    spawn->directory = mem_dup(spec->directory != NULL ? spec->directory : "/");
+    bool started = open_pipes(spawn, &plan) && start(spawn, &plan);
+    int error = errno;
+    close_if_open(&plan.null_fd);
+    close_if_open(&plan.output_fd);
+    close_if_open(&plan.report_fd);
+    files_free(plan.files);
+    if (started)
+        return true;
+    spawn_close(spawn);
+    return err_set(err, "cannot start %s: %s; raise the limits of processes and open files", spec->argv[0],
+                   strerror(error));
+}
+
+bool spawn_was_executed(const struct spawn *spawn, struct buf *why)
+{
+    struct report report;
+    if (read(spawn->report_fd, &report, sizeof report) != (ssize_t)sizeof report)
+        return true;
+    bool folder = report.step == STEP_DIRECTORY;
+    why->n = 0;
+    buf_printf(why, "cannot be started: %s (%s%s%s)", strerror(report.error),
+               explanations[report.step].before, folder ? spawn->directory : spawn->file,
+               explanations[report.step].after);
+    return false;
+}
+
+void spawn_close(struct spawn *spawn)
+{
+    close_if_open(&spawn->pidfd);
+    close_if_open(&spawn->output_fd);
+    close_if_open(&spawn->report_fd);
+    free(spawn->file);
+    free(spawn->directory);
+    spawn->file = spawn->directory = NULL;
+}

@@ -1,0 +1,614 @@
+#include "io/child.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PATH "PATH=/usr/local/bin:/usr/bin:/bin"
+
+static struct loop *loop;
+static struct child *child;
+static struct err err;
+static char folder[] = "/tmp/upswap-child-XXXXXX";
+static const char *const environment[] = {PATH, NULL};
+
+/* What the last run gave. */
+static struct child_result result;
+static struct buf output, pieces;
+static unsigned done_calls;
+static uint64_t took_ms;
+
+static void keep_result(void *arg, const struct child_result *given)
+{
+    (void)arg;
+    result = *given;
+    output.n = 0;
+    buf_add_str(&output, given->output);
+    done_calls++;
+    loop_stop(loop);
+}
+
+static void count_piece(void *arg, struct str bytes)
+{
+    (void)arg;
+    buf_add_str(&pieces, bytes);
+}
+
+static void stop_at_the_first_piece(void *arg, struct str bytes)
+{
+    count_piece(arg, bytes);
+    child_stop(child);
+}
+
+static void add_up(void *arg, struct str bytes)
+{
+    *(uint64_t *)arg += bytes.n;
+}
+
+/* A shell that runs `script`, with times short enough for a test. */
+static struct child_spec shell(const char *const argv[])
+{
+    return (struct child_spec){.argv = argv,
+                               .envp = environment,
+                               .directory = folder,
+                               .kill_after_ms = 150,
+                               .linger_ms = 150,
+                               .output_max = 65536};
+}
+
+#define SHELL(script) shell((const char *const[]){"/bin/sh", "-c", script, NULL})
+
+static void start(const struct child_spec *spec, void *arg)
+{
+    done_calls = 0;
+    pieces.n = 0;
+    child = child_start(loop, spec, keep_result, arg, &err);
+    assert_non_null(child);
+    assert_int_equal(done_calls, 0);
+}
+
+static void run(struct child_spec spec)
+{
+    uint64_t began = clock_mono_ms();
+    start(&spec, NULL);
+    loop_run(loop);
+    took_ms = clock_mono_ms() - began;
+    assert_int_equal(done_calls, 1);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left to reap */
+}
+
+static void assert_exited(int status)
+{
+    assert_true(result.started);
+    assert_int_equal(result.signal, 0);
+    assert_int_equal(result.exit_status, status);
+}
+
+static void assert_killed(int number)
+{
+    assert_true(result.started);
+    assert_int_equal(result.signal, number);
+    assert_int_equal(result.exit_status, -1);
+}
+
+static const char *in_folder(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static const char *put_file(const char *name, const char *text, mode_t mode)
+{
+    const char *path = in_folder(name);
+    unlink(path);
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_return_code(fd, errno);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_return_code(fchmod(fd, mode), errno);
+    close(fd);
+    return path;
+}
+
+/* A fifo whose end is read when every process that holds it for writing is gone. */
+static int open_witness(void)
+{
+    const char *path = in_folder("witness");
+    unlink(path);
+    assert_return_code(mkfifo(path, 0666), errno);
+    assert_return_code(chmod(path, 0666), errno);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_return_code(fd, errno);
+    return fd;
+}
+
+/* Returns what was written; waits until all writers are gone. The one that began has opened it by now. */
+static size_t read_witness(int fd, char *bytes, size_t room)
+{
+    size_t count = 0;
+    ssize_t n;
+    assert_return_code(fcntl(fd, F_SETFL, 0), errno);
+    while ((n = read(fd, bytes + count, room - count)) > 0)
+        count += (size_t)n;
+    assert_int_equal(n, 0);
+    close(fd);
+    return count;
+}
+
+static void exit_status_and_both_outputs_are_reported(void **state)
+{
+    (void)state;
+    run(SHELL("echo one; echo two >&2; exit 7"));
+    assert_exited(7);
+    assert_str_equal(buf_str(&output), "one\ntwo\n");
+    assert_false(result.truncated || result.timed_out || result.stopped || result.overflowed);
+    assert_in_range(result.ns, 1, (took_ms + 1) * 1000000);
+    run(SHELL("exit 0"));
+    assert_exited(0);
+    assert_int_equal(output.n, 0);
+}
+
+static void a_signal_is_reported_as_such(void **state)
+{
+    (void)state;
+    run(SHELL("kill -SEGV $$"));
+    assert_killed(SIGSEGV);
+}
+
+static void the_usage_of_what_it_waited_for_is_reported(void **state)
+{
+    (void)state;
+    run(SHELL("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"));
+    assert_true(result.usage.ru_utime.tv_sec * 1000000 + result.usage.ru_utime.tv_usec > 1000);
+}
+
+static void nothing_of_the_daemon_is_inherited(void **state)
+{
+    (void)state;
+    assert_return_code(setenv("SECRET", "1", 1), errno);
+    int leak = dup2(0, 57); /* without close-on-exec */
+    assert_int_equal(leak, 57);
+    mode_t old = umask(0);
+    run(SHELL("env | grep -c SECRET; ls /proc/$$/fd; cat; pwd; umask; ulimit -c"));
+    umask(old);
+    close(leak);
+    char expected[256];
+    snprintf(expected, sizeof expected, "0\n0\n1\n2\n%s\n0022\n0\n", folder);
+    assert_str_equal(buf_str(&output), expected);
+}
+
+static void signals_that_the_daemon_ignores_or_blocks_are_as_by_default(void **state)
+{
+    (void)state;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGUSR1, SIG_IGN);
+    run(SHELL("kill -USR1 $$; echo survived"));
+    assert_killed(SIGUSR1);
+    run(SHELL("kill -USR2 $$; echo survived"));
+    assert_killed(SIGUSR2);
+    signal(SIGUSR1, SIG_DFL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void it_leads_a_process_group_of_its_own(void **state)
+{
+    (void)state;
+    run(SHELL("read -r _ _ _ _ group _ < /proc/$$/stat; [ $group = $$ ]"));
+    assert_exited(0);
+}
+
+static void a_hanging_file_gets_term_at_its_timeout(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("echo begun; sleep 100");
+    spec.timeout_ms = 100;
+    spec.kill_after_ms = 60000;
+    run(spec);
+    assert_true(result.timed_out);
+    assert_killed(SIGTERM);
+    assert_str_equal(buf_str(&output), "begun\n");
+    assert_in_range(took_ms, 100, 5000);
+}
+
+static void who_ignores_term_is_killed_with_the_whole_group(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    struct child_spec spec = SHELL("trap '' TERM; exec 9>witness; sleep 100 & sleep 100; sleep 100");
+    spec.timeout_ms = 100;
+    run(spec);
+    assert_true(result.timed_out);
+    assert_killed(SIGKILL);
+    assert_in_range(took_ms, 250, 5000);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static void a_clean_exit_after_term_is_still_a_timeout(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("trap 'exit 0' TERM; while :; do sleep 0.01; done");
+    spec.timeout_ms = 100;
+    run(spec);
+    assert_true(result.timed_out);
+    assert_exited(0);
+}
+
+static void what_holds_the_output_after_the_exit_is_killed_when_it_has_lingered(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    run(SHELL("exec 9>witness; sleep 100 & echo out; exit 5"));
+    assert_exited(5);
+    assert_str_equal(buf_str(&output), "out\n");
+    assert_in_range(took_ms, 150, 5000);
+    assert_true(result.ns < took_ms * 1000000 - 100 * 1000000);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static void what_lingers_without_the_output_is_killed_too(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    run(SHELL("exec 9>witness; sleep 100 >/dev/null 2>&1 & exit 5"));
+    assert_exited(5);
+    assert_in_range(took_ms, 150, 5000);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static void what_ends_by_itself_while_it_lingers_is_heard_and_not_waited_for(void **state)
+{
+    (void)state;
+    char bytes[8];
+    struct child_spec spec = SHELL("(sleep 0.1; echo late) & exit 0");
+    spec.linger_ms = 60000;
+    run(spec);
+    assert_exited(0);
+    assert_str_equal(buf_str(&output), "late\n");
+    assert_in_range(took_ms, 100, 20000);
+
+    int witness = open_witness();
+    spec = SHELL("exec 9>witness; (sleep 0.1; echo late >&9) >/dev/null 2>&1 & exit 0");
+    spec.linger_ms = 2000;
+    run(spec);
+    assert_exited(0);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 5);
+}
+
+static void output_that_a_stranger_holds_is_abandoned(void **state)
+{
+    (void)state;
+    run(SHELL("setsid sh -c 'echo $$; exec sleep 100' & wait_for=$!; sleep 0.2; exit 4"));
+    assert_exited(4);
+    pid_t stranger = atoi(output.p);
+    assert_true(stranger > 1);
+    assert_return_code(kill(stranger, SIGKILL), errno); /* it lives: it is of no group of ours */
+    assert_in_range(took_ms, 350, 10000);
+}
+
+static void who_closes_its_output_and_goes_on_is_waited_for(void **state)
+{
+    (void)state;
+    run(SHELL("echo said; exec >&- 2>&-; sleep 0.1; exit 3"));
+    assert_exited(3);
+    assert_str_equal(buf_str(&output), "said\n");
+    assert_in_range(took_ms, 100, 20000);
+    struct child_spec spec = SHELL("exec >&- 2>&-; sleep 100");
+    spec.timeout_ms = 100;
+    run(spec);
+    assert_true(result.timed_out);
+    assert_killed(SIGTERM);
+}
+
+static void of_much_output_the_last_bytes_are_kept(void **state)
+{
+    (void)state;
+    uint64_t total = 0;
+    struct child_spec spec = SHELL("head -c 67108864 /dev/zero; echo END");
+    spec.output_max = 1000;
+    start(&spec, &total);
+    child_on_output(child, add_up);
+    uint64_t turns = loop_turns(loop);
+    loop_run(loop);
+    assert_exited(0);
+    assert_int_equal(total, 67108864 + 4);
+    assert_true(loop_turns(loop) - turns >= 1024); /* a turn reads 64 KiB, and others have theirs between */
+    assert_true(result.truncated);
+    assert_int_equal(output.n, 1000);
+    assert_memory_equal(output.p + 990, "\0\0\0\0\0\0END\n", 10);
+}
+
+static void output_of_exactly_what_is_kept_is_whole(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("printf 12345");
+    spec.output_max = 5;
+    run(spec);
+    assert_false(result.truncated);
+    spec.output_max = 4;
+    run(spec);
+    assert_true(result.truncated);
+    assert_str_equal(buf_str(&output), "2345");
+    spec.output_max = 0;
+    run(spec);
+    assert_true(result.truncated);
+    assert_int_equal(output.n, 0);
+}
+
+static void who_writes_beyond_the_limit_is_killed(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("yes");
+    spec.output_limit = 1 << 20;
+    run(spec);
+    assert_true(result.overflowed);
+    assert_true(result.truncated);
+    assert_killed(SIGKILL);
+}
+
+static void stopping_ends_it_and_says_so(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("trap 'echo stopped; exit 9' TERM; echo up; while :; do sleep 0.01; done");
+    start(&spec, NULL);
+    child_on_output(child, stop_at_the_first_piece);
+    loop_run(loop);
+    assert_exited(9);
+    assert_true(result.stopped);
+    assert_false(result.timed_out);
+    assert_str_equal(buf_str(&output), "up\nstopped\n");
+    assert_str_equal(buf_str(&pieces), "up\nstopped\n");
+}
+
+/* `why` is after "cannot be started: ". */
+static void assert_not_started(const char *why)
+{
+    char text[512];
+    assert_false(result.started);
+    assert_int_equal(result.exit_status, -1);
+    assert_int_equal(result.signal, 0);
+    snprintf(text, sizeof text, "cannot be started: %s", why);
+    assert_str_equal(buf_str(&output), text);
+}
+
+static void run_file(const char *path)
+{
+    run(shell((const char *const[]){path, NULL}));
+}
+
+static void what_cannot_be_started_says_why(void **state)
+{
+    (void)state;
+    char why[512], path[128];
+    run_file("/nonexistent/file");
+    assert_not_started("No such file or directory (/nonexistent/file is missing)");
+
+    strcpy(path, put_file("lost", "#!/nonexistent/interpreter\n", 0755));
+    run_file(path);
+    snprintf(why, sizeof why,
+             "No such file or directory (%s is there, but the interpreter in its first line is missing)",
+             path);
+    assert_not_started(why);
+
+    strcpy(path, put_file("plain", "#!/bin/sh\n", 0644));
+    run_file(path);
+    snprintf(why, sizeof why, "Permission denied (%s is not executable; chmod +x mends that)", path);
+    assert_not_started(why);
+
+    strcpy(path, put_file("headless", "echo hello\n", 0755));
+    run_file(path);
+    snprintf(why, sizeof why, "Exec format error (%s is neither a program nor has it a first line with #!)",
+             path);
+    assert_not_started(why);
+
+    struct child_spec spec = SHELL("exit 0");
+    spec.directory = "/nonexistent/folder";
+    run(spec);
+    assert_not_started("No such file or directory (the working directory /nonexistent/folder)");
+}
+
+static void a_bare_name_is_found_along_the_path_it_is_given(void **state)
+{
+    (void)state;
+    static const char *const nowhere[] = {"PATH=/nonexistent::/also/nonexistent", NULL};
+    struct child_spec spec = shell((const char *const[]){"true", NULL});
+    run(spec);
+    assert_exited(0);
+    spec.envp = nowhere;
+    run(spec);
+    assert_not_started("No such file or directory (true is missing)");
+}
+
+static void descriptors_that_are_used_up_are_an_error_and_leave_nothing(void **state)
+{
+    (void)state;
+    struct rlimit limit, none;
+    struct child_spec spec = SHELL("exit 0");
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+    int next = dup(0);
+    close(next);
+    for (int more = 0; more <= 5; more++) {
+        none = limit;
+        none.rlim_cur = (rlim_t)(next + more);
+        assert_return_code(setrlimit(RLIMIT_NOFILE, &none), errno);
+        assert_null(child_start(loop, &spec, keep_result, NULL, &err));
+        assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+        assert_non_null(strstr(err.text, "cannot start /bin/sh: Too many open files"));
+        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        int again = dup(0);
+        close(again);
+        assert_int_equal(again, next);
+    }
+}
+
+static void it_runs_as_another_user_when_the_daemon_is_root(void **state)
+{
+    (void)state;
+    struct child_user user;
+    char expected[64];
+    assert_true(child_user_find("nobody", &user, &err));
+    struct child_spec spec = SHELL("id -u; id -g; id -ru; id -rg; id -G; ulimit -p");
+    spec.user = &user;
+    spec.processes_max = 1000;
+    spec.directory = "/";
+    run(spec);
+    if (geteuid() != 0) {
+        assert_not_started(
+            "Operation not permitted (while changing the user of /bin/sh; only a daemon started "
+            "as root can do that)");
+        return;
+    }
+    assert_int_equal(user.group_count, 1);
+    snprintf(expected, sizeof expected, "%u\n%u\n%u\n%u\n%u\n1000\n", user.uid, user.gid, user.uid, user.gid,
+             user.groups[0]);
+    assert_str_equal(buf_str(&output), expected);
+}
+
+static void unknown_users_are_named(void **state)
+{
+    (void)state;
+    struct child_user user;
+    assert_false(child_user_find("no-such-user", &user, &err));
+    assert_string_equal(err.text, "there is no user \"no-such-user\"; create it, or name another");
+}
+
+static void limits_are_set_and_those_of_processes_spare_root(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("ulimit -v; ulimit -f; head -c 20000 /dev/zero > big; echo $?; ulimit -p");
+    spec.memory_max = 1 << 30;
+    spec.file_max = 10240;
+    spec.processes_max = 12345;
+    run(spec);
+    assert_exited(0);
+    assert_true(str_starts_with(buf_str(&output), STR("1048576\n20\n")));
+    assert_non_null(strstr(output.p, "153\n")); /* 128 + SIGXFSZ */
+    bool limited = strstr(output.p, "12345\n") != NULL;
+    assert_int_equal(limited, geteuid() != 0);
+}
+
+static void die_at_the_first_piece(void *arg, struct str bytes)
+{
+    (void)arg;
+    _exit(bytes.n > 0 ? 0 : 1);
+}
+
+static void it_dies_with_the_daemon(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    pid_t daemon = fork();
+    if (daemon == 0) {
+        struct child_spec spec = SHELL("exec 9>witness; echo begun; exec sleep 100");
+        loop = loop_new(); /* an epoll descriptor is not to be shared over fork */
+        start(&spec, NULL);
+        child_on_output(child, die_at_the_first_piece);
+        loop_run(loop);
+    }
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static unsigned ended;
+
+static void count_end(void *arg, const struct child_result *given)
+{
+    assert_int_equal(given->exit_status, (int)(uintptr_t)arg);
+    if (++ended == 100)
+        loop_stop(loop);
+}
+
+static void many_run_side_by_side(void **state)
+{
+    (void)state;
+    for (uintptr_t i = 0; i < 100; i++) {
+        char script[64];
+        snprintf(script, sizeof script, "echo %d; exit %d", (int)i, (int)i);
+        struct child_spec spec = SHELL(script);
+        assert_non_null(child_start(loop, &spec, count_end, (void *)i, &err));
+    }
+    loop_run(loop);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    loop = loop_new();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    loop_free(loop);
+    return 0;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) == NULL || chmod(folder, 0777) != 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"witness", "lost", "plain", "headless", "big"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlink(in_folder(names[i]));
+    buf_free(&output);
+    buf_free(&pieces);
+    return rmdir(folder);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(exit_status_and_both_outputs_are_reported),
+        TEST(a_signal_is_reported_as_such),
+        TEST(the_usage_of_what_it_waited_for_is_reported),
+        TEST(nothing_of_the_daemon_is_inherited),
+        TEST(signals_that_the_daemon_ignores_or_blocks_are_as_by_default),
+        TEST(it_leads_a_process_group_of_its_own),
+        TEST(a_hanging_file_gets_term_at_its_timeout),
+        TEST(who_ignores_term_is_killed_with_the_whole_group),
+        TEST(a_clean_exit_after_term_is_still_a_timeout),
+        TEST(what_holds_the_output_after_the_exit_is_killed_when_it_has_lingered),
+        TEST(what_lingers_without_the_output_is_killed_too),
+        TEST(what_ends_by_itself_while_it_lingers_is_heard_and_not_waited_for),
+        TEST(output_that_a_stranger_holds_is_abandoned),
+        TEST(who_closes_its_output_and_goes_on_is_waited_for),
+        TEST(of_much_output_the_last_bytes_are_kept),
+        TEST(output_of_exactly_what_is_kept_is_whole),
+        TEST(who_writes_beyond_the_limit_is_killed),
+        TEST(stopping_ends_it_and_says_so),
+        TEST(what_cannot_be_started_says_why),
+        TEST(a_bare_name_is_found_along_the_path_it_is_given),
+        TEST(descriptors_that_are_used_up_are_an_error_and_leave_nothing),
+        TEST(it_runs_as_another_user_when_the_daemon_is_root),
+        TEST(unknown_users_are_named),
+        TEST(limits_are_set_and_those_of_processes_spare_root),
+        TEST(it_dies_with_the_daemon),
+        TEST(many_run_side_by_side),
+    };
+    alarm(120);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

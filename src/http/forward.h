@@ -28,6 +28,10 @@ struct http_forward {
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
                             size_t room);
 
+/* The X-Request-Id that the app gets: the one of a trusted peer, if there is exactly one, of 1 to 128 visible
+ * ASCII bytes, else how->request_id. */
+struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how);
+
 /* What the client side needs of a response. */
 struct http_return {
     uint8_t client_minor;      /* HTTP/1.minor of the request */

@@ -1,0 +1,280 @@
+/* forward: writes heads. A field passes only if the set of the direction says so; lines that pass are copied
+ * in runs, as they came, and what upswap sets is written behind them. */
+#include "http/forward.h"
+
+#include "http/field.h"
+#include "http/head.h"
+
+#define REQUEST_ID_MAX 128
+
+/* Where a head is being written. `run` is input that waits to be copied in one piece. */
+struct out {
+    char *at;
+    char *end;
+    struct str run;
+    bool full;
+};
+
+static void put(struct out *out, struct str text)
+{
+    if ((size_t)(out->end - out->at) < text.n) {
+        out->full = true;
+        return;
+    }
+    if (text.n > 0)
+        memcpy(out->at, text.p, text.n);
+    out->at += text.n;
+}
+
+static void put_line(struct out *out, struct str name, struct str value)
+{
+    put(out, name);
+    put(out, STR(": "));
+    put(out, value);
+    put(out, STR("\r\n"));
+}
+
+static void flush_run(struct out *out)
+{
+    if (out->run.n > 0)
+        put(out, out->run);
+    out->run.n = 0;
+}
+
+/* Does the line stand in the input as "name: value CRLF", without other white space? */
+static bool is_canonical(const struct http_field *field)
+{
+    const char *colon = field->name.p + field->name.n;
+    return field->value.p == colon + 2 && colon[1] == ' ' && field->value.p[field->value.n] == '\r';
+}
+
+static void keep_line(struct out *out, const struct http_field *field)
+{
+    if (!is_canonical(field)) {
+        flush_run(out);
+        put_line(out, field->name, field->value);
+        return;
+    }
+    size_t n = field->name.n + field->value.n + 4;
+    if (out->run.n > 0 && out->run.p + out->run.n == field->name.p) {
+        out->run.n += n;
+        return;
+    }
+    flush_run(out);
+    out->run = (struct str){field->name.p, n};
+}
+
+/* Apps behind CGI-like interfaces read X_Forwarded_For as X-Forwarded-For, Content_Length as Content-Length.
+ */
+static bool is_alias(struct str name)
+{
+    char dashed[32];
+    if (name.n > sizeof dashed || memchr(name.p, '_', name.n) == NULL)
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        dashed[i] = name.p[i] == '_' ? '-' : name.p[i];
+    return field_id((struct str){dashed, name.n}) != HTTP_FIELD_OTHER;
+}
+
+/* Copies the lines whose ids are in `pass`. */
+static void keep_lines(struct out *out, const struct http_fields *fields, uint32_t pass, bool aliases)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        const struct http_field *field = &fields->at[i];
+        if (field->listed || !(pass & HTTP_FIELD_BIT(field->id)))
+            continue;
+        if (aliases || field->id != HTTP_FIELD_OTHER || !is_alias(field->name))
+            keep_line(out, field);
+    }
+    flush_run(out);
+}
+
+/* All values of that id and `last`, as one list in one line: many apps read one line only. */
+static void put_list(struct out *out, struct str name, const struct http_fields *fields,
+                     enum http_field_id id, struct str last)
+{
+    put(out, name);
+    put(out, STR(": "));
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (fields->at[i].id != id || fields->at[i].value.n == 0)
+            continue;
+        put(out, fields->at[i].value);
+        put(out, STR(", "));
+    }
+    put(out, last);
+    put(out, STR("\r\n"));
+}
+
+/* Empty options are left out; none at all: no line. */
+static void put_connection(struct out *out, struct str first, struct str second)
+{
+    if (first.n == 0 && second.n == 0)
+        return;
+    put(out, STR("Connection: "));
+    put(out, first);
+    if (first.n > 0 && second.n > 0)
+        put(out, STR(", "));
+    put(out, second);
+    put(out, STR("\r\n"));
+}
+
+static struct str when(bool condition, struct str text)
+{
+    return condition ? text : STR("");
+}
+
+static uint32_t bit_when(bool condition, enum http_field_id id)
+{
+    return condition ? HTTP_FIELD_BIT(id) : 0;
+}
+
+/* RFC 9110 section 7.6.1, and the Proxy-* fields, which are between a client and a proxy that it has chosen.
+ */
+#define NEVER                                                                                               \
+    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH) |                    \
+     HTTP_FIELD_BIT(HTTP_FIELD_HTTP2_SETTINGS) | HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) |                    \
+     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHENTICATE) | HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHENTICATION_INFO) | \
+     HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHORIZATION) | HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) |         \
+     HTTP_FIELD_BIT(HTTP_FIELD_TE) | HTTP_FIELD_BIT(HTTP_FIELD_TRAILER) |                                   \
+     HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) |                    \
+     HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP))
+
+static uint32_t request_set(const struct http_request *request, const struct http_forward *how)
+{
+    const uint32_t ours =
+        HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_VIA) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) | HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
+    return ~(NEVER | ours) | bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
+           bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
+           bit_when(request->upgrade, HTTP_FIELD_UPGRADE) | bit_when(how->trusted, HTTP_FIELD_FORWARDED) |
+           bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_HOST) |
+           bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PORT) |
+           bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PROTO);
+}
+
+static void put_start_line(struct out *out, const struct http_request *request, uint32_t strip)
+{
+    struct str path = request->path;
+    path.p += strip < path.n ? strip : path.n;
+    path.n -= strip < path.n ? strip : path.n;
+    put(out, request->method_text);
+    put(out, STR(" "));
+    put(out, path.n > 0 ? path : STR("/"));
+    put(out, request->query);
+    put(out, STR(" HTTP/1.1\r\nHost: "));
+    put(out, request->authority);
+    put(out, STR("\r\n"));
+}
+
+/* Writes a field that a trusted peer may have set: kept with the other lines if it did. */
+static void put_unless_kept(struct out *out, const struct http_request *request,
+                            const struct http_forward *how, enum http_field_id id, struct str name,
+                            struct str value)
+{
+    bool kept = how->trusted && (request->fields.present & HTTP_FIELD_BIT(id));
+    if (!kept && value.n > 0)
+        put_line(out, name, value);
+}
+
+struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how)
+{
+    const struct http_fields *fields = &request->fields;
+    const uint32_t bit = HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID);
+    if (!how->trusted || !(fields->present & bit) || (fields->repeated & bit))
+        return how->request_id;
+    struct str sent = http_fields_find(fields, HTTP_FIELD_X_REQUEST_ID)->value;
+    return sent.n <= REQUEST_ID_MAX && is_all_class(sent, CLASS_URI) ? sent : how->request_id;
+}
+
+static void put_own_fields(struct out *out, const struct http_request *request,
+                           const struct http_forward *how)
+{
+    static const struct http_fields none = {.count = 0};
+    put_list(out, STR("X-Forwarded-For"), how->trusted ? &request->fields : &none, HTTP_FIELD_X_FORWARDED_FOR,
+             how->client);
+    put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_PROTO, STR("X-Forwarded-Proto"), how->proto);
+    put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_HOST, STR("X-Forwarded-Host"),
+                    request->authority);
+    put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_PORT, STR("X-Forwarded-Port"), how->port);
+    struct str id = http_forward_request_id(request, how);
+    if (id.n > 0)
+        put_line(out, STR("X-Request-Id"), id);
+    put_list(out, STR("Via"), &request->fields, HTTP_FIELD_VIA,
+             request->minor == 0 ? STR("1.0 upswap") : STR("1.1 upswap"));
+}
+
+size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
+                            size_t room)
+{
+    struct out to = {.at = out, .end = out + room};
+    put_start_line(&to, request, how->strip);
+    keep_lines(&to, &request->fields, request_set(request, how), false);
+    struct str first = request->upgrade ? STR("upgrade") : when(!how->keep_alive, STR("close"));
+    put_connection(&to, first, when(request->te_trailers, STR("TE")));
+    if (request->te_trailers)
+        put(&to, STR("TE: trailers\r\n"));
+    if (how->framing == HTTP_BODY_CHUNKED)
+        put(&to, STR("Transfer-Encoding: chunked\r\n"));
+    put_own_fields(&to, request, how);
+    put(&to, STR("\r\n"));
+    return to.full ? 0 : (size_t)(to.at - out);
+}
+
+/* 426 tells what to upgrade to, and is the only other answer that says so (RFC 9110 section 15.5.22). */
+static bool keeps_upgrade(const struct http_response *response)
+{
+    return response->upgrade || response->status == 426;
+}
+
+static uint32_t response_set(const struct http_response *response, const struct http_return *how)
+{
+    bool told = response->has_content_length && response->status >= 200 && response->status != 204;
+    bool length = how->framing == HTTP_BODY_LENGTH || (how->framing == HTTP_BODY_NONE && told);
+    return (~NEVER & ~bit_when(how->request_id.n > 0, HTTP_FIELD_X_REQUEST_ID)) |
+           bit_when(length, HTTP_FIELD_CONTENT_LENGTH) |
+           bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
+           bit_when(keeps_upgrade(response), HTTP_FIELD_UPGRADE);
+}
+
+static void put_status_line(struct out *out, const struct http_response *response)
+{
+    unsigned status = response->status;
+    char line[] = "HTTP/1.1 000 ";
+    line[9] = (char)('0' + status / 100);
+    line[10] = (char)('0' + status / 10 % 10);
+    line[11] = (char)('0' + status % 10);
+    put(out, (struct str){line, sizeof line - 1});
+    put(out, response->phrase);
+    put(out, STR("\r\n"));
+}
+
+size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
+                             size_t room)
+{
+    struct out to = {.at = out, .end = out + room};
+    const struct http_fields *fields = &response->fields;
+    bool final = response->status >= 200;
+    put_status_line(&to, response);
+    keep_lines(&to, fields, response_set(response, how), true);
+    struct str first = when(final && !how->keep_alive, STR("close"));
+    if (final && how->keep_alive && how->client_minor == 0)
+        first = STR("keep-alive");
+    put_connection(&to, first, when(keeps_upgrade(response), STR("upgrade")));
+    if (how->framing == HTTP_BODY_CHUNKED)
+        put(&to, STR("Transfer-Encoding: chunked\r\n"));
+    if (final && !(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_DATE)))
+        put_line(&to, STR("Date"), how->date);
+    if (how->request_id.n > 0)
+        put_line(&to, STR("X-Request-Id"), how->request_id);
+    put(&to, STR("\r\n"));
+    return to.full ? 0 : (size_t)(to.at - out);
+}
+
+size_t http_forward_trailers(const struct http_fields *fields, char *out, size_t room)
+{
+    struct out to = {.at = out, .end = out + room};
+    keep_lines(&to, fields, ~NEVER, false);
+    return to.full ? 0 : (size_t)(to.at - out);
+}

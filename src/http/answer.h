@@ -21,7 +21,8 @@ struct http_answer {
 /* Writes the whole response into out. Returns its length in bytes. */
 size_t http_answer_write(const struct http_answer *answer, char out[HTTP_ANSWER_MAX]);
 
-/* Does an Accept field prefer JSON to HTML (RFC 9110 section 12.5.1)? Absent or equal: no. */
+/* Does an Accept field prefer JSON to HTML (RFC 9110 section 12.5.1)? Where the weights are equal, the one
+ * that is named more exactly is preferred. Absent or equal: no. */
 bool http_accept_prefers_json(struct str accept);
 
 #define HTTP_DATE_SIZE sizeof "Sun, 06 Nov 1994 08:49:37 GMT"

@@ -1,0 +1,74 @@
+/* reason: one table of every word that upswap answers or logs with. A word, once released, keeps its meaning.
+ */
+#include "http/reason.h"
+
+#include <string.h>
+
+static const struct http_reason reasons[] = {
+    /* routes, pools and instances */
+    {"no-route", "404", "No service takes this host and path."},
+    {"no-live-pool", "503", "This service has no live pool yet."},
+    {"no-instance", "503", "No instance of the live pool is up."},
+    {"connect-failed", "502", "No instance could be connected to."},
+    {"connect-timeout", "504", "No instance accepted a connection in time."},
+    {"upstream-closed", "502", "The instance closed the connection before it had answered."},
+    {"bad-response", "502", "The instance gave an answer that is not valid HTTP."},
+    {"response-head-too-large", "502", "The head of the answer is over the limit."},
+    {"first-byte-timeout", "504", "The instance did not begin to answer in time."},
+    {"stall", "504", "The transfer stood still for too long."},
+    {"drain-deadline", "503",
+     "The release that had this request was replaced, and it was not answered in time."},
+    {"shutting-down", "503", "The proxy is shutting down."},
+    {"too-many-connections", "503", "The proxy holds as many connections as it may."},
+    /* the client */
+    {"body-too-large", "413", "The body of the request is over the limit."},
+    {"head-timeout", "408", "The head of the request did not come in time."},
+    {"client-closed", "499", "The client went away before it was answered."},
+    {"connect", "501", "This is no forward proxy: CONNECT is not taken."},
+    /* start lines */
+    {"bad-method", "400", "The method is not a token."},
+    {"bad-target", "400", "The request target is not valid."},
+    {"target-too-long", "414", "The request target is over the limit."},
+    {"bad-version", "400 502", "The HTTP version is malformed."},
+    {"version-not-supported", "502 505", "The HTTP version is none of 1.x."},
+    {"bad-status-line", "502", "The status line is malformed."},
+    {"bad-status", "502", "The status code is not one of 100 to 599."},
+    /* field lines */
+    {"head-too-large", "431 502", "The head of the message is over the limit."},
+    {"too-many-fields", "431 502", "The head of the message has more fields than the limit allows."},
+    {"bad-field-name", "400 502", "The name of a field is not a token."},
+    {"space-before-colon", "400 502", "White space stands between the name of a field and its colon."},
+    {"bad-field-value", "400 502", "The value of a field holds a control byte."},
+    {"obs-fold", "400 502", "A field is folded over several lines."},
+    {"bare-cr", "400 502", "A line holds a CR without LF."},
+    {"bare-lf", "400 502", "A line ends with LF without CR."},
+    {"bad-connection", "400 502", "The Connection field is malformed or too long."},
+    {"missing-host", "400", "The Host field is missing."},
+    {"repeated-host", "400", "There is more than one Host field."},
+    {"bad-host", "400", "The Host field is not a host with an optional port."},
+    /* bodies */
+    {"bad-content-length", "400 502", "The Content-Length is not a number that is allowed."},
+    {"repeated-content-length", "400 502", "There is more than one Content-Length."},
+    {"length-with-transfer-encoding", "400 502", "Content-Length and Transfer-Encoding exclude each other."},
+    {"bad-transfer-encoding", "400 502", "The Transfer-Encoding does not end with one single chunked."},
+    {"unknown-transfer-coding", "501 502", "A transfer coding other than chunked is not taken."},
+    {"transfer-encoding-in-http10", "400 502", "HTTP/1.0 has no Transfer-Encoding."},
+    {"body-not-allowed", "502", "A body was announced for a status that never has one."},
+    {"bad-chunk", "400 502", "The framing of a chunk is malformed."},
+    {"bad-trailer", "400 502", "The trailer section is malformed."},
+    {"trailers-too-large", "400 502", "The trailer section is over the limit."},
+};
+
+const struct http_reason *http_reason_at(size_t i)
+{
+    return i < sizeof reasons / sizeof *reasons ? &reasons[i] : NULL;
+}
+
+const struct http_reason *http_reason_find(const char *word)
+{
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (strcmp(reasons[i].word, word) == 0)
+            return &reasons[i];
+    }
+    return NULL;
+}

@@ -16,7 +16,6 @@
 static char folder[] = "/tmp/upswap-file-XXXXXX";
 static struct err err;
 static struct buf content;
-static struct loop *loop;
 
 static const char *in_folder(const char *name)
 {
@@ -162,182 +161,6 @@ static void a_lock_is_waited_for(void **state)
     }
 }
 
-/* What the appender has told, in the order in which it did. */
-static struct {
-    int errors[2000];
-    uintptr_t numbers[2000];
-    unsigned count, wanted;
-} told;
-
-static void note(void *arg, int error)
-{
-    told.numbers[told.count] = (uintptr_t)arg;
-    told.errors[told.count] = error;
-    if (++told.count == told.wanted)
-        loop_stop(loop);
-}
-
-static void wait_for(unsigned count)
-{
-    told.wanted = count;
-    if (told.count < count)
-        loop_run(loop);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    loop = loop_new();
-    told.count = told.wanted = 0;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    loop_free(loop);
-    unlink(in_folder("journal"));
-    return 0;
-}
-
-static struct appender *open_journal(void)
-{
-    struct appender *appender = appender_open(loop, in_folder("journal"), &err);
-    assert_non_null(appender);
-    return appender;
-}
-
-static void what_is_appended_is_on_disk_and_told_in_order(void **state)
-{
-    (void)state;
-    struct appender *appender = open_journal();
-    struct stat found;
-    char expected[1000 * 5 + 1], line[8];
-    for (uintptr_t i = 0; i < 1000; i++) {
-        snprintf(line, sizeof line, "%04d\n", (int)i);
-        memcpy(expected + i * 5, line, 6);
-        appender_write(appender, (struct str){line, 5}, note, (void *)i);
-        memset(line, 'x', sizeof line); /* it was copied */
-    }
-    assert_int_equal(told.count, 0);
-    wait_for(1000);
-    assert_file_is("journal", expected);
-    for (unsigned i = 0; i < 1000; i++) {
-        assert_int_equal(told.errors[i], 0);
-        assert_int_equal(told.numbers[i], i);
-    }
-    assert_int_equal(appender_size(appender), 5000);
-    assert_return_code(stat(in_folder("journal"), &found), errno);
-    assert_int_equal(found.st_mode & 07777, 0600);
-    appender_close(appender);
-}
-
-static void an_appender_goes_on_where_the_file_ended(void **state)
-{
-    (void)state;
-    struct appender *appender = open_journal();
-    assert_true(appender_write_now(appender, STR("one\n"), &err));
-    appender_close(appender);
-    appender = open_journal();
-    assert_int_equal(appender_size(appender), 4);
-    assert_true(appender_write_now(appender, STR("two\n"), &err));
-    assert_int_equal(appender_size(appender), 8);
-    assert_file_is("journal", "one\ntwo\n");
-    appender_close(appender);
-}
-
-static void writing_now_comes_behind_what_is_queued(void **state)
-{
-    (void)state;
-    struct appender *appender = open_journal();
-    for (uintptr_t i = 0; i < 50; i++)
-        appender_write(appender, STR("q"), note, (void *)i);
-    assert_true(appender_write_now(appender, STR("N"), &err));
-    assert_file_is("journal", "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqN");
-    assert_int_equal(told.count, 0); /* told by the loop, which has not turned */
-    wait_for(50);
-    appender_close(appender);
-}
-
-static void a_write_that_fails_is_cut_back_and_takes_those_behind_it_along(void **state)
-{
-    (void)state;
-    static char big[100000];
-    memset(big, 'b', sizeof big);
-    struct appender *appender = open_journal();
-    assert_true(appender_write_now(appender, STR("good\n"), &err));
-    limit_file_size(1000); /* the first write is cut short at this, the second fails */
-    appender_write(appender, STR("lost\n"), note, (void *)0);
-    appender_write(appender, (struct str){big, sizeof big}, note, (void *)1);
-    appender_write(appender, (struct str){big, sizeof big}, note, (void *)2);
-    wait_for(3);
-    /* Whether the first got its own turn of the thread is open; if so it is there, and told to be. */
-    bool first_good = told.errors[0] == 0;
-    assert_int_equal(told.errors[1], EFBIG);
-    assert_int_equal(told.errors[2], EFBIG);
-    assert_file_is("journal", first_good ? "good\nlost\n" : "good\n");
-    assert_int_equal(appender_size(appender), content.n);
-    assert_false(appender_write_now(appender, (struct str){big, sizeof big}, &err));
-    assert_non_null(strstr(err.text, "journal: File too large"));
-    assert_file_is("journal", first_good ? "good\nlost\n" : "good\n");
-    limit_file_size(RLIM_INFINITY);
-    appender_write(appender, STR("again\n"), note, (void *)3);
-    wait_for(4);
-    assert_int_equal(told.errors[3], 0);
-    assert_file_is("journal", first_good ? "good\nlost\nagain\n" : "good\nagain\n");
-    appender_close(appender);
-}
-
-static void a_full_disk_is_told_and_can_be_asked_again(void **state)
-{
-    (void)state;
-    struct appender *appender = appender_open(loop, "/dev/full", &err);
-    assert_non_null(appender);
-    for (uintptr_t i = 0; i < 3; i++) {
-        appender_write(appender, STR("x"), note, (void *)i);
-        wait_for((unsigned)i + 1);
-        /* A device cannot be cut back either: from then on that is what is told. */
-        assert_int_equal(told.errors[i], i == 0 ? ENOSPC : EINVAL);
-    }
-    appender_close(appender);
-}
-
-static void closing_finishes_what_is_queued_and_calls_back(void **state)
-{
-    (void)state;
-    struct appender *appender = open_journal();
-    for (uintptr_t i = 0; i < 20; i++)
-        appender_write(appender, STR("x"), note, (void *)i);
-    appender_close(appender);
-    assert_int_equal(told.count, 20);
-    assert_file_is("journal", "xxxxxxxxxxxxxxxxxxxx");
-}
-
-static void close_from_inside(void *arg, int error)
-{
-    note(NULL, error);
-    if (told.count == 1)
-        appender_close(arg);
-}
-
-static void a_callback_may_close_the_appender(void **state)
-{
-    (void)state;
-    struct appender *appender = open_journal();
-    for (int i = 0; i < 20; i++)
-        appender_write(appender, STR("x"), close_from_inside, appender);
-    told.wanted = 20;
-    loop_run(loop);
-    assert_int_equal(told.count, 20);
-}
-
-static void a_journal_that_cannot_be_opened_is_named(void **state)
-{
-    (void)state;
-    assert_null(appender_open(loop, in_folder("no/journal"), &err));
-    assert_non_null(strstr(err.text, "no/journal: No such file"));
-}
-
 static int make_folder(void **state)
 {
     (void)state;
@@ -353,8 +176,6 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
-#define APPENDER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,14 +185,6 @@ int main(void)
         cmocka_unit_test(folders_are_made_with_those_above),
         cmocka_unit_test(a_lock_is_held_once_and_its_holder_named),
         cmocka_unit_test(a_lock_is_waited_for),
-        APPENDER_TEST(what_is_appended_is_on_disk_and_told_in_order),
-        APPENDER_TEST(an_appender_goes_on_where_the_file_ended),
-        APPENDER_TEST(writing_now_comes_behind_what_is_queued),
-        APPENDER_TEST(a_write_that_fails_is_cut_back_and_takes_those_behind_it_along),
-        APPENDER_TEST(a_full_disk_is_told_and_can_be_asked_again),
-        APPENDER_TEST(closing_finishes_what_is_queued_and_calls_back),
-        APPENDER_TEST(a_callback_may_close_the_appender),
-        APPENDER_TEST(a_journal_that_cannot_be_opened_is_named),
     };
     alarm(60);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,3 +1,4 @@
+/* Where the parts lie, and how records are found by hash. */
 #include "route/image.h"
 
 static const size_t record_sizes[IMAGE_PARTS] = {
@@ -52,16 +53,36 @@ static bool is_key(struct str key, struct str host)
     return true;
 }
 
+/* A walk over the records whose keys have one hash. */
+struct probe {
+    const struct image_slot *slots;
+    uint32_t mask, at, hash;
+};
+
+static struct probe probe_start(const struct snapshot *snapshot, enum image_part part, uint32_t hash)
+{
+    return (struct probe){image_part(snapshot, part), snapshot->parts[part].count - 1, image_first_slot(hash),
+                          hash};
+}
+
+/* The next one's index, or SNAPSHOT_NONE after the last. */
+static uint32_t probe_next(struct probe *probe)
+{
+    for (;;) {
+        const struct image_slot *slot = probe->slots + (probe->at++ & probe->mask);
+        if (slot->index == SNAPSHOT_NONE || slot->hash == probe->hash)
+            return slot->index;
+    }
+}
+
 const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key, uint32_t hash)
 {
-    const struct image_slot *slots = image_part(snapshot, IMAGE_HOST_SLOTS);
     const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
-    uint32_t mask = snapshot->parts[IMAGE_HOST_SLOTS].count - 1;
-    for (uint32_t at = image_first_slot(hash) & mask; slots[at].index != SNAPSHOT_NONE;
-         at = (at + 1) & mask) {
-        const struct image_host *host = hosts + slots[at].index;
-        if (slots[at].hash == hash && is_key(image_str(snapshot, host->key), key))
-            return host;
+    struct probe probe = probe_start(snapshot, IMAGE_HOST_SLOTS, hash);
+    uint32_t i;
+    while ((i = probe_next(&probe)) != SNAPSHOT_NONE) {
+        if (is_key(image_str(snapshot, hosts[i].key), key))
+            return hosts + i;
     }
     return NULL;
 }
@@ -69,15 +90,12 @@ const struct image_host *image_find_host(const struct snapshot *snapshot, struct
 const struct image_prefix *image_find_prefix(const struct snapshot *snapshot, uint32_t host, struct str path,
                                              uint32_t hash)
 {
-    const struct image_slot *slots = image_part(snapshot, IMAGE_PREFIX_SLOTS);
     const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
-    uint32_t mask = snapshot->parts[IMAGE_PREFIX_SLOTS].count - 1;
-    for (uint32_t at = image_first_slot(hash) & mask; slots[at].index != SNAPSHOT_NONE;
-         at = (at + 1) & mask) {
-        const struct image_prefix *prefix = prefixes + slots[at].index;
-        if (slots[at].hash == hash && prefix->host == host &&
-            str_equal(image_str(snapshot, prefix->path), path))
-            return prefix;
+    struct probe probe = probe_start(snapshot, IMAGE_PREFIX_SLOTS, hash);
+    uint32_t i;
+    while ((i = probe_next(&probe)) != SNAPSHOT_NONE) {
+        if (prefixes[i].host == host && str_equal(image_str(snapshot, prefixes[i].path), path))
+            return prefixes + i;
     }
     return NULL;
 }

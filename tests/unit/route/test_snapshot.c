@@ -1,5 +1,6 @@
 #include "route/snapshot.h"
 
+#include "route/image.h"
 #include "world.h"
 
 #include <arpa/inet.h>
@@ -319,15 +320,54 @@ static void an_image_with_any_word_replaced_is_refused_or_harmless(void **state)
     free(image);
 }
 
+static void assert_refused(const void *image, size_t size, const char *fault)
+{
+    struct err err;
+    assert_null(snapshot_open(image, size, &err));
+    assert_non_null(strstr(err.text, fault));
+}
+
+/* Else a search for a host that is not there would never end. */
+static void a_hash_table_without_an_empty_slot_is_refused(void **state)
+{
+    (void)state;
+    static const struct world_service row = {"one", {"a.org"}, {"/"}};
+    size_t size;
+    struct err err;
+    struct snapshot *image = world_freeze(&row, 1, &size, &err);
+    assert_non_null(image);
+    struct image_slot *slots = (void *)((char *)image + image->parts[IMAGE_HOST_SLOTS].at);
+    assert_int_equal(image->parts[IMAGE_HOST_SLOTS].count, 2);
+    if (slots[0].index == SNAPSHOT_NONE)
+        slots[0] = slots[1];
+    size -= sizeof *slots;
+    memmove(slots + 1, slots + 2, (size_t)((char *)image + size - (char *)(slots + 1)));
+    image->parts[IMAGE_HOST_SLOTS].count = 1;
+    image->size = size;
+    assert_int_equal(image_place(image->parts), size);
+    assert_refused(image, size, "hash tables");
+    free(image);
+}
+
+static void prefix_lengths_out_of_order_are_refused(void **state)
+{
+    (void)state;
+    size_t size;
+    struct snapshot *image = freeze_world(&size);
+    uint32_t *lengths = (void *)((char *)image + image->parts[IMAGE_LENGTHS].at);
+    assert_true(lengths[0] < lengths[1]);
+    lengths[0] = lengths[1];
+    assert_refused(image, size, "lengths");
+    free(image);
+}
+
 static void an_image_that_is_not_aligned_is_refused(void **state)
 {
     (void)state;
     size_t size;
-    struct err err;
     char *image = freeze_world(&size), *moved = malloc(size + 8);
     memcpy(moved + 4, image, size);
-    assert_null(snapshot_open(moved + 4, size, &err));
-    assert_non_null(strstr(err.text, "multiple of 8"));
+    assert_refused(moved + 4, size, "multiple of 8");
     free(moved);
     free(image);
 }
@@ -345,6 +385,8 @@ int main(void)
         cmocka_unit_test(a_cut_image_is_refused_at_every_length),
         cmocka_unit_test(an_image_with_any_byte_changed_is_refused_or_harmless),
         cmocka_unit_test(an_image_with_any_word_replaced_is_refused_or_harmless),
+        cmocka_unit_test(a_hash_table_without_an_empty_slot_is_refused),
+        cmocka_unit_test(prefix_lengths_out_of_order_are_refused),
         cmocka_unit_test(an_image_that_is_not_aligned_is_refused),
     };
     return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);

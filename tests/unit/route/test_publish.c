@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -123,8 +124,9 @@ static void a_view_newer_than_the_last_turn_may_be_taken(void **state)
 }
 
 #define WORKERS 3
-#define PUBLICATIONS 2000
-#define HELD 4
+#define PUBLICATIONS 200
+#define HELD 4  /* views that a worker keeps */
+#define ALIVE 6 /* views that are left before the next is published */
 
 static struct publisher *shared;
 static atomic_uint running, bad;
@@ -153,8 +155,10 @@ static void *work(void *arg)
         uint64_t number = *(const uint64_t *)(*slot)->arg;
         bad += number < newest;
         newest = number;
-        if (i % 3 == 0)
-            bad += *(const uint64_t *)publisher_turn(shared, worker)->arg < newest;
+        if (i % 3 != 0)
+            continue;
+        bad += *(const uint64_t *)publisher_turn(shared, worker)->arg < newest;
+        sched_yield();
     }
     for (unsigned i = 0; i < HELD; i++) {
         if (held[i] != NULL)
@@ -187,7 +191,9 @@ static void workers_read_while_worlds_come_and_go(void **state)
     }
     for (unsigned i = 2; i <= PUBLICATIONS; i++) {
         publish_number(i);
-        publisher_reap(shared);
+        /* so that views go while workers read, not all at the end */
+        for (publisher_reap(shared); i - disposed > ALIVE; publisher_reap(shared))
+            sched_yield();
     }
     for (unsigned i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);

@@ -174,7 +174,7 @@ bool environment_read(struct environment *environment, const char *path, struct 
 {
     struct buf bytes = BUF_EMPTY;
     if (!file_read(path, FILE_MAX, &bytes, NULL, err))
-        return err_prefix(err, "env_file %s cannot be read", path);
+        return err_prefix(err, "env_file");
     struct environment *found = empty();
     bool ok = read_lines(found, buf_str(&bytes), path, err);
     for (size_t i = 0; ok && i < found->count; i++)

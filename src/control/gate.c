@@ -32,7 +32,6 @@ struct row {
     size_t next;                     /* of the cells: the one to begin next */
     struct environment *environment; /* while the row runs */
     struct child *child;             /* of the cell before `next`; NULL: none */
-    uint64_t written;                /* bytes of output of that child */
 };
 
 struct gate {
@@ -234,12 +233,6 @@ static void finish(struct gate *gate)
 
 static void child_done(void *arg, const struct child_result *result);
 
-static void child_output(void *arg, struct str bytes)
-{
-    struct row *row = arg;
-    row->written += bytes.n;
-}
-
 /* Is there anything to be executed? A runner would take a file that is none. */
 static bool check_file(const char *path, struct err *err)
 {
@@ -274,12 +267,8 @@ static bool start_child(struct row *row, const struct gate_cell *cell, struct er
     };
     if (!check_file(cell->argv[gate->runner_count], err))
         return false;
-    row->written = 0;
     row->child = child_start(gate->loop, &spec, child_done, row, err);
-    if (row->child == NULL)
-        return false;
-    child_on_output(row->child, child_output);
-    return true;
+    return row->child != NULL;
 }
 
 /* Begins cells of the row until one runs. False: the row is over, or the gate was given up. */
@@ -347,13 +336,6 @@ static void destroy_when_quiet(struct gate *gate)
     loop_defer(gate->loop, &gate->deferred);
 }
 
-static const char *overruled(const struct row *row)
-{
-    if (row->written > GATE_OUTPUT_LIMIT)
-        return "it had written more than 256 MiB";
-    return row->gate->expired;
-}
-
 static void child_done(void *arg, const struct child_result *result)
 {
     struct row *row = arg;
@@ -365,8 +347,7 @@ static void child_done(void *arg, const struct child_result *result)
         destroy_when_quiet(gate);
         return;
     }
-    gate_cell_settle(cell, result, overruled(row));
-    cell->timed_out |= gate->expired != NULL;
+    gate_cell_settle(cell, result, gate->expired);
     gate->callbacks.finished(gate->arg, cell);
     if (!gate->abandoned && advance(row))
         gate->running++;

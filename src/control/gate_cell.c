@@ -1,5 +1,5 @@
 /* The verdict on one cell. It passes in one case only: the file was started, ended by itself with status 0,
- * and nothing overruled that. */
+ * and within the time and the output it is given. */
 #include "control/gate_cell.h"
 
 #include "base/buf.h"
@@ -19,13 +19,16 @@ const char *const gate_cell_state_names[] = {
     [GATE_FAILED] = "failed",
 };
 
-static char *how_it_failed(const struct child_result *result, const char *overruled)
+static char *how_it_failed(const struct child_result *result, const char *expired)
 {
     double seconds = (double)result->ns / 1e9;
     if (!result->started)
         return mem_dup("could not be started");
-    if (overruled != NULL)
-        return mem_printf("was killed after %.2f s, since %s", seconds, overruled);
+    if (result->overflowed)
+        return mem_printf("was killed after %.2f s, since it had written more than %d MiB", seconds,
+                          (int)(GATE_OUTPUT_LIMIT >> 20));
+    if (expired != NULL)
+        return mem_printf("was killed after %.2f s, since %s", seconds, expired);
     if (result->timed_out)
         return mem_printf("was killed after %.2f s, since its timeout was over", seconds);
     if (result->signal != 0) {
@@ -33,25 +36,25 @@ static char *how_it_failed(const struct child_result *result, const char *overru
         return mem_printf("was ended by signal %d (SIG%s) after %.2f s", result->signal,
                           name != NULL ? name : "?", seconds);
     }
-    if (result->exit_status == 0)
-        return mem_printf("was stopped after %.2f s", seconds);
+    if (result->exit_status < 0)
+        return mem_printf("ended in a way that cannot be told after %.2f s", seconds);
     return mem_printf("exited with status %d after %.2f s", result->exit_status, seconds);
 }
 
-void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *overruled)
+void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *expired)
 {
     assert(cell->state == GATE_RUNNING);
     bool passed = result->started && result->exit_status == 0 && result->signal == 0 && !result->timed_out &&
-                  !result->stopped && overruled == NULL;
+                  !result->stopped && !result->overflowed && expired == NULL;
     cell->state = passed ? GATE_PASSED : GATE_FAILED;
     cell->exit_status = result->exit_status;
     cell->signal = result->signal;
-    cell->timed_out = result->timed_out;
+    cell->timed_out = result->timed_out || expired != NULL;
     cell->ns = result->ns;
     cell->usage = result->usage;
     cell->output = utf8_tail(result->output, GATE_OUTPUT_KEPT, result->truncated, &cell->output_size);
     if (!passed)
-        cell->how = how_it_failed(result, overruled);
+        cell->how = how_it_failed(result, expired);
 }
 
 void gate_cell_fail(struct gate_cell *cell, const char *how, const char *sentence)

@@ -7,15 +7,25 @@
 
 struct admin;
 
+/* Times in ms. */
+struct admin_limits {
+    size_t connections; /* the longest idle one makes room; where none is idle the newcomer gets a 503 */
+    uint64_t head, body, idle, stall; /* stall: an answer that is not read */
+    uint64_t linger;                  /* reading on, after the last answer, so that it is not lost */
+};
+extern const struct admin_limits admin_limits_usual;
+
 struct admin_options {
     int unix_fd;       /* listening; owned by the caller */
     int tcp_fd;        /* -1: none */
-    const char *token; /* for tcp_fd; compared in constant time */
+    const char *token; /* for tcp_fd; compared in constant time. Copied */
     struct conductor *conductor;
     struct event_log *events;
+    const struct admin_limits *limits; /* NULL: the usual ones */
 };
 
 struct admin *admin_start(struct loop *loop, const struct admin_options *options);
-/* Takes other sockets or another token from now on (a reload); connections stay. */
+/* Takes other sockets or another token from now on (a reload); connections stay. The old sockets must still
+ * be open; conductor, events and limits are not looked at. */
 void admin_configure(struct admin *admin, const struct admin_options *options);
 void admin_stop(struct admin *admin);

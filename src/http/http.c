@@ -51,11 +51,17 @@ const char *http_status_phrase(unsigned status)
         const char *phrase;
     } phrases[] = {
         {100, "Continue"},
+        {200, "OK"},
+        {202, "Accepted"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {404, "Not Found"},
+        {405, "Method Not Allowed"},
         {408, "Request Timeout"},
+        {409, "Conflict"},
         {413, "Content Too Large"},
         {414, "URI Too Long"},
+        {422, "Unprocessable Content"},
         {431, "Request Header Fields Too Large"},
         {499, "Client Closed Request"},
         {500, "Internal Server Error"},
@@ -64,6 +70,7 @@ const char *http_status_phrase(unsigned status)
         {503, "Service Unavailable"},
         {504, "Gateway Timeout"},
         {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++) {
         if (phrases[i].status == status)

@@ -1,0 +1,195 @@
+/* Deployments: staging, what may be done with one that runs, and what became of the earlier ones. */
+#include "control/api.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+#define HISTORY_USUAL 20
+#define HISTORY_MAX 1000
+
+static void refuse_service(struct api *api, struct admin_request *request, const char *service)
+{
+    struct err err;
+    conductor_no_service(api->conductor, service, &err);
+    admin_problem(request, 404, "%s", err.text);
+}
+
+void api_history(struct api *api, struct admin_request *request, const char *service)
+{
+    struct api_parameter limit = {.name = "limit"};
+    uint64_t most = HISTORY_USUAL;
+    if (!api_read_query(request, &limit, 1))
+        return;
+    if (api_read_number(request, &limit, 1, HISTORY_MAX, &most)) {
+        json_t *history = conductor_history(api->conductor, service, most);
+        if (history == NULL)
+            refuse_service(api, request, service);
+        else
+            admin_answer_json(request, 200, history);
+        json_decref(history);
+    }
+    api_free_query(&limit, 1);
+}
+
+void api_deployment(struct api *api, struct admin_request *request, const char *name)
+{
+    struct err err;
+    if (!api_read_query(request, NULL, 0))
+        return;
+    json_t *deployment = conductor_deployment(api->conductor, name);
+    if (deployment == NULL) {
+        conductor_no_deployment(api->conductor, name, &err);
+        admin_problem(request, 404, "%s", err.text);
+        return;
+    }
+    admin_answer_json(request, 200, deployment);
+    json_decref(deployment);
+}
+
+/* ---- stage ---- */
+
+/* Reads {"address":"HOST:PORT","pid":N}, pid being optional. */
+static bool read_instance_object(json_t *item, const char **address, int64_t *pid, struct err *err)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach (item, key, value) {
+        if (strcmp(key, "address") != 0 && strcmp(key, "pid") != 0)
+            return err_set(err, "the key \"%.64s\" of an instance is not known; these are: address, pid",
+                           key);
+    }
+    json_t *number = json_object_get(item, "pid");
+    *address = json_string_value(json_object_get(item, "address"));
+    *pid = json_integer_value(number);
+    if (*address == NULL)
+        return err_set(err, "the key \"address\" of an instance must be there and be a text, HOST:PORT");
+    if (number != NULL && (*pid < 1 || *pid > INT32_MAX))
+        return err_set(err, "the key \"pid\" of instance %.300s must be the number of a process", *address);
+    return true;
+}
+
+static bool read_instance(json_t *item, const char **address, int64_t *pid, struct err *err)
+{
+    *pid = 0;
+    if (json_is_object(item))
+        return read_instance_object(item, address, pid, err);
+    *address = json_string_value(item);
+    return *address != NULL ||
+           err_set(err, "each of \"instances\" must be a text HOST:PORT, or an object with address and pid");
+}
+
+static const char *text_or_empty(const json_t *value)
+{
+    return value == NULL ? "" : json_string_value(value);
+}
+
+enum {
+    STAGE_INSTANCES,
+    STAGE_RELEASE,
+    STAGE_HOLD,
+    STAGE_ALLOW_UNTESTED,
+    STAGE_WATCH,
+    STAGE_CANARY,
+    STAGE_STEP
+};
+
+static const struct api_key stage_keys[] = {
+    [STAGE_INSTANCES] = {"instances", API_LIST, true},
+    [STAGE_RELEASE] = {"release", API_TEXT, false},
+    [STAGE_HOLD] = {"hold", API_BOOL, false},
+    [STAGE_ALLOW_UNTESTED] = {"allow_untested", API_BOOL, false},
+    [STAGE_WATCH] = {"watch", API_TEXT, false},
+    [STAGE_CANARY] = {"canary", API_LATER, false},
+    [STAGE_STEP] = {"step", API_LATER, false},
+};
+
+#define STAGE_KEYS (sizeof stage_keys / sizeof *stage_keys)
+
+static void stage(struct api *api, struct admin_request *request, const char *service, json_t *const *values)
+{
+    json_t *list = values[STAGE_INSTANCES];
+    size_t count = json_array_size(list);
+    const char **instances = mem_zero(count, sizeof *instances);
+    int64_t *pids = mem_zero(count, sizeof *pids);
+    struct err err;
+    bool ok = true;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = read_instance(json_array_get(list, i), &instances[i], &pids[i], &err);
+    if (ok && strcmp(values[STAGE_WATCH] == NULL ? "0s" : json_string_value(values[STAGE_WATCH]), "0s") != 0)
+        ok = err_set(&err, "the key \"watch\" beyond \"0s\" is not in this version of upswap; leave it out");
+    if (ok) {
+        struct stage_request staged = {.instances = instances,
+                                       .pids = pids,
+                                       .instance_count = count,
+                                       .release = text_or_empty(values[STAGE_RELEASE]),
+                                       .hold = json_is_true(values[STAGE_HOLD]),
+                                       .allow_untested = json_is_true(values[STAGE_ALLOW_UNTESTED])};
+        conductor_stage(api->conductor, service, &staged, &request->asker, api_outcome, request);
+    } else {
+        admin_problem(request, 400, "%s", err.text);
+    }
+    free(instances);
+    free(pids);
+}
+
+void api_stage(struct api *api, struct admin_request *request, const char *service)
+{
+    json_t *object, *values[STAGE_KEYS];
+    if (!api_read_body(request, stage_keys, STAGE_KEYS, &object, values))
+        return;
+    stage(api, request, service, values);
+    json_decref(object);
+}
+
+/* ---- the other commands ---- */
+
+void api_promote(struct api *api, struct admin_request *request, const char *service)
+{
+    json_t *object;
+    if (!api_read_body(request, NULL, 0, &object, NULL))
+        return;
+    conductor_promote(api->conductor, service, &request->asker, api_outcome, request);
+    json_decref(object);
+}
+
+void api_abort(struct api *api, struct admin_request *request, const char *service)
+{
+    static const struct api_key key = {"reason", API_TEXT, false};
+    json_t *object, *reason;
+    if (!api_read_body(request, &key, 1, &object, &reason))
+        return;
+    conductor_abort(api->conductor, service, text_or_empty(reason), &request->asker, api_outcome, request);
+    json_decref(object);
+}
+
+static void rotate(struct api *api, struct admin_request *request, const char *service, bool drain)
+{
+    static const struct api_key key = {"instance", API_TEXT, true};
+    json_t *object, *instance;
+    if (!api_read_body(request, &key, 1, &object, &instance))
+        return;
+    conductor_rotate(api->conductor, service, json_string_value(instance), drain, &request->asker,
+                     api_outcome, request);
+    json_decref(object);
+}
+
+void api_drain(struct api *api, struct admin_request *request, const char *service)
+{
+    rotate(api, request, service, true);
+}
+
+void api_enable(struct api *api, struct admin_request *request, const char *service)
+{
+    rotate(api, request, service, false);
+}
+
+void api_reload(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    json_t *object;
+    if (!api_read_body(request, NULL, 0, &object, NULL))
+        return;
+    conductor_reload(api->conductor, &request->asker, api_outcome, request);
+    json_decref(object);
+}

@@ -1,0 +1,63 @@
+/* What is: the whole, a service, the numbers, and whether upswap serves at all. */
+#include "control/api.h"
+
+static bool takes_no_query(struct admin_request *request)
+{
+    return api_read_query(request, NULL, 0);
+}
+
+void api_status(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    if (!takes_no_query(request))
+        return;
+    json_t *status = conductor_status(api->conductor);
+    admin_answer_json(request, 200, status);
+    json_decref(status);
+}
+
+void api_services(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    if (!takes_no_query(request))
+        return;
+    json_t *status = conductor_status(api->conductor);
+    json_t *body = json_pack("{s:O}", "services", json_object_get(status, "services"));
+    admin_answer_json(request, 200, body);
+    json_decref(body);
+    json_decref(status);
+}
+
+void api_service(struct api *api, struct admin_request *request, const char *name)
+{
+    struct err err;
+    if (!takes_no_query(request))
+        return;
+    json_t *service = conductor_service(api->conductor, name);
+    if (service == NULL) {
+        conductor_no_service(api->conductor, name, &err);
+        admin_problem(request, 404, "%s", err.text);
+        return;
+    }
+    admin_answer_json(request, 200, service);
+    json_decref(service);
+}
+
+void api_metrics(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    struct buf text = BUF_EMPTY;
+    metrics_write(api->metrics, api->conductor, &text);
+    admin_answer_text(request, "text/plain; version=0.0.4; charset=utf-8", buf_str(&text));
+    buf_free(&text);
+}
+
+void api_health(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    if (conductor_snapshot_version(api->conductor) > 0)
+        admin_answer_text(request, "text/plain; charset=utf-8", STR("ok\n"));
+    else
+        admin_problem(request, 503,
+                      "no snapshot has been published yet: upswap does not serve; ask again soon");
+}

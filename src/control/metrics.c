@@ -1,0 +1,388 @@
+/* The Prometheus text. What the data plane counts is read from shared memory when it is asked for; what
+ * happens in control is tallied from the event log as it happens, so it begins at 0 with each start of
+ * control. */
+#include "control/metrics.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+/* A series that is fed by events. */
+struct tally {
+    char *labels; /* as written between the braces */
+    uint64_t count;
+    double sum;
+    UT_hash_handle hh;
+};
+
+enum tally_family { DEPLOYMENTS, SWAPS, UPTEST_SECONDS, UPTESTS, FAMILIES };
+
+struct metrics {
+    struct event_subscription subscription;
+    struct tally *tallies[FAMILIES];
+};
+
+/* ---- labels ---- */
+
+/* Adds NAME="VALUE", with a comma before it unless it is the first; \, " and line ends are escaped. */
+static void add_label(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "%s%s=\"", out->n > 0 && out->p[out->n - 1] != '{' ? "," : "", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '\n')
+            buf_add(out, "\\n", 2);
+        else
+            buf_printf(out, "%s%c", *value == '\\' || *value == '"' ? "\\" : "", *value);
+    }
+    buf_add(out, "\"", 1);
+}
+
+/* ---- what events tell ---- */
+
+static void tally_add(struct tally **family, const char *service, const char *label, const char *value,
+                      double amount)
+{
+    struct buf labels = BUF_EMPTY;
+    struct tally *tally = NULL;
+    add_label(&labels, "service", service);
+    if (label != NULL)
+        add_label(&labels, label, value);
+    HASH_FIND_STR(*family, labels.p, tally);
+    if (tally == NULL) {
+        tally = mem_zero(1, sizeof *tally);
+        tally->labels = mem_dup(labels.p);
+        HASH_ADD_KEYPTR(hh, *family, tally->labels, labels.n, tally);
+    }
+    tally->count++;
+    tally->sum += amount;
+    buf_free(&labels);
+}
+
+static void deployment_ended(struct metrics *metrics, const char *service, const char *type, json_t *event)
+{
+    (void)event;
+    tally_add(&metrics->tallies[DEPLOYMENTS], service, "result", strchr(type, '.') + 1, 0);
+}
+
+static void swap_published(struct metrics *metrics, const char *service, const char *type, json_t *event)
+{
+    (void)type;
+    double ns = json_number_value(json_object_get(event, "nanoseconds"));
+    tally_add(&metrics->tallies[SWAPS], service, NULL, NULL, ns / 1e9);
+}
+
+static void uptest_finished(struct metrics *metrics, const char *service, const char *type, json_t *event)
+{
+    (void)type;
+    const char *uptest = json_string_value(json_object_get(event, "uptest"));
+    bool passed = json_is_true(json_object_get(event, "passed"));
+    double seconds = json_number_value(json_object_get(event, "seconds"));
+    tally_add(&metrics->tallies[UPTEST_SECONDS], service, "uptest", uptest != NULL ? uptest : "", seconds);
+    tally_add(&metrics->tallies[UPTESTS], service, "result", passed ? "passed" : "failed", 0);
+}
+
+static const struct {
+    const char *type;
+    void (*count)(struct metrics *metrics, const char *service, const char *type, json_t *event);
+} counted[] = {
+    {"deployment.done", deployment_ended},    {"deployment.rejected", deployment_ended},
+    {"deployment.aborted", deployment_ended}, {"deployment.rolled_back", deployment_ended},
+    {"swap.published", swap_published},       {"uptest.finished", uptest_finished},
+};
+
+static void event_added(struct event_subscription *subscription, uint64_t seq, const char *service,
+                        struct str line)
+{
+    (void)seq;
+    struct metrics *metrics = mem_container(subscription, struct metrics, subscription);
+    if (service == NULL)
+        return;
+    json_t *event = json_loadb(line.p, line.n, 0, NULL);
+    const char *type = json_string_value(json_object_get(event, "type"));
+    for (size_t i = 0; type != NULL && i < sizeof counted / sizeof *counted; i++) {
+        if (strcmp(type, counted[i].type) == 0)
+            counted[i].count(metrics, service, type, event);
+    }
+    json_decref(event);
+}
+
+struct metrics *metrics_new(struct event_log *events)
+{
+    struct metrics *metrics = mem_zero(1, sizeof *metrics);
+    metrics->subscription.added = event_added;
+    event_log_subscribe(events, &metrics->subscription);
+    return metrics;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    event_log_unsubscribe(&metrics->subscription);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        struct tally *tally, *next;
+        HASH_ITER(hh, metrics->tallies[i], tally, next)
+        {
+            HASH_DEL(metrics->tallies[i], tally);
+            free(tally->labels);
+            free(tally);
+        }
+    }
+    free(metrics);
+}
+
+/* ---- what is read when asked for ---- */
+
+/* A pool that may have something in flight. */
+struct counted_pool {
+    const struct pool *pool;
+    struct counters_pool sum; /* over all workers */
+};
+
+/* One writing of the whole text. */
+struct page {
+    struct metrics *metrics;
+    struct conductor *conductor;
+    const char *name; /* of the metric that is being written */
+    struct counted_pool *pools;
+    size_t pool_count;
+    struct buf *out;
+};
+
+/* Opens a series: NAME{service="...",pool="..." */
+static void begin_pool(struct page *page, const char *suffix, const struct pool *pool)
+{
+    buf_printf(page->out, "%s%s{", page->name, suffix);
+    add_label(page->out, "service", pool->service->name);
+    add_label(page->out, "pool", pool->name);
+}
+
+static void end_count(struct page *page, uint64_t value)
+{
+    buf_printf(page->out, "} %" PRIu64 "\n", value);
+}
+
+static void write_codes(struct page *page, const struct counted_pool *counted_pool)
+{
+    char code[sizeof "100"];
+    for (unsigned i = 0; i < COUNTERS_CODES; i++) {
+        if (counted_pool->sum.codes[i] == 0)
+            continue;
+        snprintf(code, sizeof code, "%u", i + COUNTERS_CODE_MIN);
+        begin_pool(page, "", counted_pool->pool);
+        add_label(page->out, "code", code);
+        end_count(page, counted_pool->sum.codes[i]);
+    }
+}
+
+/* Answers that upswap gave before a pool was known. */
+static void write_refused(struct page *page)
+{
+    struct counters *counters = conductor_counters(page->conductor);
+    for (unsigned i = 0; i < COUNTERS_REFUSED; i++) {
+        char code[8] = "other";
+        uint64_t sum = 0;
+        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
+            sum += counters_read(&counters_worker(counters, worker)->refused[i]);
+        if (sum == 0)
+            continue;
+        if (counters_refused_codes[i] != 0)
+            snprintf(code, sizeof code, "%u", counters_refused_codes[i]);
+        buf_printf(page->out, "%s{service=\"\",pool=\"\",code=\"%s\"} %" PRIu64 "\n", page->name, code, sum);
+    }
+}
+
+static void write_requests(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++)
+        write_codes(page, &page->pools[i]);
+    write_refused(page);
+}
+
+/* Every fourth of the fine buckets, an octave apart: from 0.5 ms to 34 s. */
+#define LE_FIRST 8
+#define LE_LAST 72
+#define LE_STEP 4
+
+static void write_histogram(struct page *page, const struct counted_pool *counted_pool)
+{
+    char bound[32];
+    uint64_t sum = 0;
+    for (unsigned bucket = 0; bucket < COUNTERS_BUCKETS; bucket++) {
+        sum += counted_pool->sum.buckets[bucket];
+        if (bucket < LE_FIRST || bucket > LE_LAST || (bucket - LE_FIRST) % LE_STEP != 0)
+            continue;
+        snprintf(bound, sizeof bound, "%.9g", (double)counters_bucket_us(bucket) / 1e6);
+        begin_pool(page, "_bucket", counted_pool->pool);
+        add_label(page->out, "le", bound);
+        end_count(page, sum);
+    }
+    begin_pool(page, "_bucket", counted_pool->pool);
+    add_label(page->out, "le", "+Inf");
+    end_count(page, sum);
+    begin_pool(page, "_sum", counted_pool->pool);
+    buf_printf(page->out, "} %.6f\n", (double)counted_pool->sum.duration_us / 1e6);
+    begin_pool(page, "_count", counted_pool->pool);
+    end_count(page, sum); /* not `requests`: that may be one ahead while workers write */
+}
+
+static void write_durations(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++)
+        write_histogram(page, &page->pools[i]);
+}
+
+static void write_in_flight(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        begin_pool(page, "", page->pools[i].pool);
+        end_count(page, page->pools[i].sum.in_flight);
+    }
+}
+
+static void write_upstream_errors(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        for (unsigned kind = 0; kind < COUNTERS_ERRORS; kind++) {
+            begin_pool(page, "", page->pools[i].pool);
+            add_label(page->out, "kind", counters_error_names[kind]);
+            end_count(page, page->pools[i].sum.errors[kind]);
+        }
+    }
+}
+
+static void write_connections(struct page *page)
+{
+    const char *addresses[COUNTERS_LISTENERS] = {NULL};
+    struct counters *counters = conductor_counters(page->conductor);
+    conductor_listeners(page->conductor, addresses);
+    for (unsigned id = 0; id < COUNTERS_LISTENERS; id++) {
+        uint64_t sum = 0;
+        if (addresses[id] == NULL)
+            continue;
+        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
+            sum += counters_read(&counters_worker(counters, worker)->connections[id]);
+        buf_printf(page->out, "%s{", page->name);
+        add_label(page->out, "listener", addresses[id]);
+        end_count(page, sum);
+    }
+}
+
+static void write_tallies(struct page *page, enum tally_family family)
+{
+    for (const struct tally *tally = page->metrics->tallies[family]; tally != NULL; tally = tally->hh.next)
+        buf_printf(page->out, "%s{%s} %" PRIu64 "\n", page->name, tally->labels, tally->count);
+}
+
+/* A summary without quantiles. */
+static void write_sums(struct page *page, enum tally_family family)
+{
+    for (const struct tally *tally = page->metrics->tallies[family]; tally != NULL; tally = tally->hh.next)
+        buf_printf(page->out, "%s_sum{%s} %.9f\n%s_count{%s} %" PRIu64 "\n", page->name, tally->labels,
+                   tally->sum, page->name, tally->labels, tally->count);
+}
+
+static void write_deployments(struct page *page)
+{
+    write_tallies(page, DEPLOYMENTS);
+}
+
+static void write_swaps(struct page *page)
+{
+    write_sums(page, SWAPS);
+}
+
+static void write_uptest_seconds(struct page *page)
+{
+    write_sums(page, UPTEST_SECONDS);
+}
+
+static void write_uptests(struct page *page)
+{
+    write_tallies(page, UPTESTS);
+}
+
+static void write_pool_info(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        const struct pool *pool = page->pools[i].pool;
+        begin_pool(page, "", pool);
+        add_label(page->out, "state", pool_state_names[pool->state]);
+        add_label(page->out, "release", pool->release);
+        end_count(page, 1);
+    }
+}
+
+/* Of live pools only: an address may also be in a pool that drains, and a series must be there once. */
+static void write_instance_up(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        const struct pool *pool = page->pools[i].pool;
+        for (size_t at = 0; pool->state == POOL_LIVE && at < pool->instance_count; at++) {
+            buf_printf(page->out, "%s{", page->name);
+            add_label(page->out, "service", pool->service->name);
+            add_label(page->out, "instance", pool->instances[at].address);
+            end_count(page, pool->instances[at].state == INSTANCE_UP);
+        }
+    }
+}
+
+static void write_snapshot_version(struct page *page)
+{
+    buf_printf(page->out, "%s %" PRIu64 "\n", page->name, conductor_snapshot_version(page->conductor));
+}
+
+static void write_build_info(struct page *page)
+{
+    buf_printf(page->out, "%s{version=\"" PACKAGE_VERSION "\"} 1\n", page->name);
+}
+
+static const struct {
+    const char *name, *type, *help;
+    void (*write)(struct page *page);
+} rows[] = {
+    {"upswap_requests_total", "counter", "Requests ended, by status code.", write_requests},
+    {"upswap_request_duration_seconds", "histogram", "From a request's head to the end of its answer.",
+     write_durations},
+    {"upswap_in_flight", "gauge", "Exchanges that hold a pool.", write_in_flight},
+    {"upswap_upstream_errors_total", "counter", "Failures of instances, by kind.", write_upstream_errors},
+    {"upswap_connections", "gauge", "Open client connections.", write_connections},
+    {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
+    {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
+    {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},
+    {"upswap_uptests_total", "counter", "Uptests of deployments, by result.", write_uptests},
+    {"upswap_pool_info", "gauge", "1 for each pool that is staged, live or draining.", write_pool_info},
+    {"upswap_instance_up", "gauge", "1 for each live instance in rotation, 0 for one that is not.",
+     write_instance_up},
+    {"upswap_snapshot_version", "gauge", "The version of the routing view that was published last.",
+     write_snapshot_version},
+    {"upswap_build_info", "gauge", "1, with the version of upswap.", write_build_info},
+};
+
+static void count_pools(struct page *page)
+{
+    struct counters *counters = conductor_counters(page->conductor);
+    const struct registry *registry = conductor_registry(page->conductor);
+    page->pools =
+        mem_aligned(_Alignof(struct counted_pool), (HASH_COUNT(registry->pools) + 1) * sizeof *page->pools);
+    for (const struct pool *pool = registry->pools; pool != NULL; pool = pool->hh.next) {
+        if (pool->state == POOL_RETIRED)
+            continue;
+        struct counted_pool *counted_pool = &page->pools[page->pool_count++];
+        counted_pool->pool = pool;
+        counters_pool_sum(counters, pool->slot, &counted_pool->sum);
+    }
+}
+
+void metrics_write(struct metrics *metrics, struct conductor *conductor, struct buf *out)
+{
+    struct page page = {.metrics = metrics, .conductor = conductor, .out = out};
+    count_pools(&page);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        page.name = rows[i].name;
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", page.name, rows[i].help, page.name, rows[i].type);
+        rows[i].write(&page);
+    }
+    free(page.pools);
+}

@@ -1,0 +1,239 @@
+"""The measurement itself, called by scripts/bench with the build folder, rounds, seconds and connections.
+
+CPU is what the kernel has counted for every process of a proxy (schedstat, in ns) over the measured time.
+"""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+
+PROXY_CORE, LOAD_CORE = "0", "1"
+WARM_UP = 1  # seconds
+
+BACKEND_CONF = """
+daemon off; master_process off; pid {root}/backend.pid; error_log {root}/backend.log crit;
+events {{ worker_connections 1024; use epoll; }}
+http {{
+  access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 1h;
+  server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ default_type text/plain; return 200 "hello, world\\n"; }} }}
+}}
+"""
+
+NGINX_CONF = """
+daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/nginx.log crit;
+events {{ worker_connections 4096; use epoll; multi_accept on; }}
+http {{
+  access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 1h;
+  upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
+    }}
+  }}
+}}
+"""
+
+HAPROXY_CONF = """
+global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  timeout client 1h
+  timeout server 1h
+  timeout connect 2s
+  timeout http-request 10s
+  option http-keep-alive
+  http-reuse always
+frontend front
+  bind 127.0.0.1:{port}
+  default_backend app
+backend app
+  option forwardfor
+  server one 127.0.0.1:{backend} pool-purge-delay 1h
+"""
+
+UPSWAP_CONF = """
+workers = 1;
+state_directory = "{root}/state";
+admin = {{ socket = "{root}/admin.sock"; }};
+listeners = ( {{ address = "127.0.0.1:{port}"; }} );
+services = ( {{ name = "web"; instances = [ "127.0.0.1:{backend}" ]; }} );
+"""
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_for(port, process):
+    pause = threading.Event()
+    for _ in range(200):
+        if process.poll() is not None:
+            break
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            if response.status == 200 and response.read() == b"hello, world\n":
+                return
+        except OSError:
+            pass
+        pause.wait(0.05)
+    sys.exit(f"nothing answers as it should on port {port}: {process.args}")
+
+
+def process_tree(pid):
+    found = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            for child in file.read().split():
+                found += process_tree(int(child))
+    return found
+
+
+def cpu_ns(pids):
+    """ns on a CPU of all threads of these processes."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as file:
+                total += int(file.read().split()[0])
+    return total
+
+
+class Proxy:
+    def __init__(self, name, argv, port):
+        self.name = name
+        self.port = port
+        self.process = subprocess.Popen(
+            ["taskset", "-c", PROXY_CORE, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(port, self.process)
+        self.rounds = []
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def latency(text, percentile):
+    """wrk's percentile, in ms."""
+    number, unit = re.search(rf"^ *{percentile}% +([0-9.]+)(us|ms|s)$", text, re.M).groups()
+    return float(number) * UNITS[unit] * 1000
+
+
+def run_wrk(port, seconds, connections):
+    argv = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    said = subprocess.run([*argv, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said or "Socket errors" in said:
+        sys.exit(f"faulty answers:\n{said}")
+    return said
+
+
+def measure(proxy, seconds, connections):
+    run_wrk(proxy.port, WARM_UP, connections)
+    pids = process_tree(proxy.process.pid)
+    before = cpu_ns(pids)
+    said = run_wrk(proxy.port, seconds, connections)
+    spent = cpu_ns(pids) - before
+    requests = int(re.search(r"([0-9]+) requests in", said)[1])
+    return {
+        "requests/s": float(re.search(r"Requests/sec: +([0-9.]+)", said)[1]),
+        "CPU us/request": spent / requests / 1000,
+        "p50 ms": latency(said, 50),
+        "p99 ms": latency(said, 99),
+    }
+
+
+def start_all(build, root, backend):
+    makers = {
+        "upswap": (UPSWAP_CONF, lambda conf: [os.path.join(build, "upswapd"), "-c", conf]),
+        "haproxy": (HAPROXY_CONF, lambda conf: [shutil.which("haproxy", path=SBIN), "-db", "-f", conf]),
+        "nginx": (NGINX_CONF, lambda conf: [shutil.which("nginx", path=SBIN), "-c", conf, "-p", root]),
+    }
+    for name, (text, argv) in makers.items():
+        port = free_port()
+        conf = os.path.join(root, f"{name}.conf")
+        with open(conf, "w", encoding="ascii") as file:
+            file.write(text.format(root=root, port=port, backend=backend))
+        yield Proxy(name, argv(conf), port)
+
+
+SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
+
+
+def start_backend(root):
+    port = free_port()
+    conf = os.path.join(root, "backend.conf")
+    with open(conf, "w", encoding="ascii") as file:
+        file.write(BACKEND_CONF.format(root=root, port=port))
+    process = subprocess.Popen(
+        ["taskset", "-c", LOAD_CORE, shutil.which("nginx", path=SBIN), "-c", conf, "-p", root],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(port, process)
+    return process, port
+
+
+def report(proxies):
+    columns = ["requests/s", "CPU us/request", "p50 ms", "p99 ms"]
+    print(f"{'median of rounds':<18}" + "".join(f"{column:>16}" for column in columns))
+    medians = {}
+    for proxy in proxies:
+        medians[proxy.name] = {c: statistics.median(each[c] for each in proxy.rounds) for c in columns}
+        print(f"{proxy.name:<18}" + "".join(f"{medians[proxy.name][c]:>16.2f}" for c in columns))
+    own = medians.pop("upswap")["CPU us/request"]
+    better = min(medians, key=lambda name: medians[name]["CPU us/request"])
+    ratio = own / medians[better]["CPU us/request"]
+    print(f"CPU of upswap to that of the better of the two ({better}): {ratio:.2f}")
+
+
+def main():
+    build = sys.argv[1]
+    rounds, seconds, connections = (int(v) for v in (sys.argv[2:] + ["5", "4", "32"][len(sys.argv) - 2 :])[:3])
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("scripts/bench needs two cores: one for the proxy, one for backend and load")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="upswap-bench-") as root:
+        os.chmod(root, 0o755)
+        backend, port = start_backend(root)
+        proxies = []
+        try:
+            for proxy in start_all(build, root, port):
+                proxies.append(proxy)
+            for number in range(rounds):
+                for proxy in proxies:
+                    proxy.rounds.append(measure(proxy, seconds, connections))
+                    figures = "  ".join(f"{k} {v:.2f}" for k, v in proxy.rounds[-1].items())
+                    print(f"round {number + 1}  {proxy.name:<8} {figures}", flush=True)
+            report(proxies)
+        finally:
+            for proxy in proxies:
+                proxy.stop()
+            backend.terminate()
+            backend.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,7 @@
 """Fixtures that all system tests share."""
 
+import os
+
 import pytest
 
 from harness import processes
@@ -8,6 +10,7 @@ from harness.backend import Backend
 from harness.client import RawClient, ask
 from harness.daemon import Daemon
 from harness.uptests import Puppets, Suite
+from harness.waiting import wait_until
 
 _daemons = []  # those of the present test and module, for the report
 
@@ -140,10 +143,63 @@ def puppets():
     made.close()
 
 
+class Stand:
+    """A daemon with one service "web", its uptests, and backends that are its live pool."""
+
+    def __init__(self, daemon, live):
+        self.daemon = daemon
+        self.admin = daemon.admin
+        self.suite = Suite(daemon.path("uptests"))
+        self.never = daemon.path("never")  # a FIFO: reading it blocks for ever
+        os.mkfifo(self.never)
+        os.chmod(self.never, 0o666)
+        self.live = live
+        self.events = None
+
+    def start(self):
+        self.daemon.start()
+        self.events = self.daemon.events()
+        self.port = self.daemon.port
+        return self
+
+    def ask(self, *arguments, **options):
+        return ask(self.port, *arguments, **options)
+
+    def run(self, *instances, **keys):
+        """Runs the suite by hand; the array of results."""
+        body = {"instances": [instance.address for instance in instances], **keys} if instances else keys
+        answer = self.admin.command("uptest", **body)
+        assert answer.status == 200, answer
+        return answer.json
+
+    def state(self, deployment):
+        return self.admin.deployment(deployment)["state"]
+
+    def wait_state(self, deployment, state):
+        """Waits for a state that stays."""
+        return wait_until(lambda: self.state(deployment) == state, what=f"{deployment} to be {state}")
+
+
 @pytest.fixture
-def suite(tmp_path_factory):
-    """An empty folder for uptests that any user may read."""
-    folder = tmp_path_factory.mktemp("uptests")
-    for each in (folder, *folder.parents[:3]):
-        each.chmod(0o755) if each.owner() != "root" or each.name.startswith("pytest") else None
-    return Suite(str(folder))
+def make_stand(make_daemon, make_backend):
+    """make_stand(live=1, service={...}, uptests={...}, setting=...): not started."""
+
+    def make(live=1, service=None, uptests=None, **settings):
+        backends = [make_backend(f"live-{number}") for number in range(live)]
+        daemon = make_daemon([], **settings)
+        web = {"name": "web", **(service or {})}
+        web["uptests"] = {"directory": daemon.path("uptests"), "timeout": "10s", **(uptests or {})}
+        if backends:
+            web["instances"] = [backend.address for backend in backends]
+        daemon.config["services"] = [web]
+        return Stand(daemon, backends)
+
+    return make
+
+
+@pytest.fixture
+def stand(make_stand):
+    """The plain one, started, with one uptest that passes."""
+    made = make_stand()
+    made.suite.shell("01_pass")
+    return made.start()

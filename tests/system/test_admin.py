@@ -1,0 +1,313 @@
+"""Wrong admin requests: a clear error that names the place, and nothing changed (promises 7 and 8)."""
+
+import json
+import os
+import stat
+import threading
+
+import pytest
+
+from harness.admin import UnixConnection
+from harness.daemon import Daemon
+from harness.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def front(start_front):
+    from harness.backend import Backend
+
+    return start_front(Backend("live"), service={"uptests": {"directory": "/nonexistent/uptests"}})
+
+
+def picture(front):
+    """All that a refused request must leave as it was."""
+    status = front.admin.status()
+    for service in status["services"]:
+        for pool in service["pools"]:
+            for key in ("requests", "in_flight", "errors"):
+                pool.pop(key)
+    return status, front.admin.history()
+
+
+DEPLOYMENTS = "/v1/services/web/deployments"
+STAGE = {"instances": ["127.0.0.1:9"]}
+
+WRONG = {
+    # name: (method, path, body, status, a word of the sentence)
+    "no_json": ("POST", DEPLOYMENTS, b"{nonsense", 400, "JSON"),
+    "an_empty_body": ("POST", DEPLOYMENTS, b"", 400, "JSON"),
+    "a_json_array": ("POST", DEPLOYMENTS, [], 400, "object"),
+    "json_with_a_tail": ("POST", DEPLOYMENTS, b'{"instances":["127.0.0.1:9"]} x', 400, "JSON"),
+    "json_that_is_no_utf_8": ("POST", DEPLOYMENTS, b'{"release":"\xff"}', 400, "JSON"),
+    "json_nested_too_deep": ("POST", DEPLOYMENTS, b"[" * 100000, 400, "JSON"),
+    "a_repeated_key": ("POST", DEPLOYMENTS, b'{"hold":true,"hold":false,"instances":["127.0.0.1:9"]}', 400, "hold"),
+    "an_unknown_key": ("POST", DEPLOYMENTS, {**STAGE, "relaese": "v1"}, 400, "relaese"),
+    "a_key_of_the_wrong_type": ("POST", DEPLOYMENTS, {**STAGE, "hold": "yes"}, 400, "hold"),
+    "a_release_that_is_a_number": ("POST", DEPLOYMENTS, {**STAGE, "release": 7}, 400, "release"),
+    "no_instances_key": ("POST", DEPLOYMENTS, {}, 400, "instances"),
+    "instances_that_are_a_string": ("POST", DEPLOYMENTS, {"instances": "127.0.0.1:9"}, 400, "instances"),
+    "an_instance_that_is_a_number": ("POST", DEPLOYMENTS, {"instances": [9]}, 400, "instances"),
+    "an_instance_with_an_unknown_key": (
+        "POST",
+        DEPLOYMENTS,
+        {"instances": [{"address": "127.0.0.1:9", "weight": 2}]},
+        400,
+        "weight",
+    ),
+    "a_pid_that_is_a_string": (
+        "POST",
+        DEPLOYMENTS,
+        {"instances": [{"address": "127.0.0.1:9", "pid": "1"}]},
+        400,
+        "pid",
+    ),
+    "canary_which_comes_later": ("POST", DEPLOYMENTS, {**STAGE, "canary": [5]}, 400, "canary"),
+    "no_instances_at_all": ("POST", DEPLOYMENTS, {"instances": []}, 422, "instance"),
+    "no_uptests": ("POST", DEPLOYMENTS, STAGE, 422, "/nonexistent/uptests"),
+    "an_address_without_port": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1"], "allow_untested": True}, 422, "127.0.0.1"),
+    "a_port_of_zero": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1:0"], "allow_untested": True}, 422, "127.0.0.1:0"),
+    "a_port_too_large": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1:70000"], "allow_untested": True}, 422, "70000"),
+    "a_name_that_does_not_resolve": (
+        "POST",
+        DEPLOYMENTS,
+        {"instances": ["no-such-host.invalid:80"], "allow_untested": True},
+        422,
+        "no-such-host.invalid",
+    ),
+    "the_same_instance_twice": (
+        "POST",
+        DEPLOYMENTS,
+        {"instances": ["127.0.0.1:9", "127.0.0.1:9"], "allow_untested": True},
+        422,
+        "127.0.0.1:9",
+    ),
+    "the_same_instance_by_two_names": (
+        "POST",
+        DEPLOYMENTS,
+        {"instances": ["127.0.0.1:9", "localhost:9"], "allow_untested": True},
+        422,
+        "localhost:9",
+    ),
+    "a_bad_release_name": ("POST", DEPLOYMENTS, {**STAGE, "release": "../x", "allow_untested": True}, 422, "release"),
+    "an_unknown_service": ("POST", "/v1/services/wbe/deployments", STAGE, 404, 'did you mean "web"'),
+    "an_unknown_service_read": ("GET", "/v1/services/wbe", None, 404, 'did you mean "web"'),
+    "an_unknown_deployment": ("GET", "/v1/deployments/web-999", None, 404, "web-999"),
+    "an_unknown_path": ("GET", "/v1/nothing", None, 404, "/v1/nothing"),
+    "an_unknown_verb": ("POST", "/v1/services/web/explode", {}, 404, "explode"),
+    "a_later_verb": ("POST", "/v1/services/web/rollback", {}, 404, "rollback"),
+    "promote_with_nothing_held": ("POST", "/v1/services/web/promote", {}, 409, "web"),
+    "abort_with_nothing_running": ("POST", "/v1/services/web/abort", {}, 409, "web"),
+    "abort_with_an_unknown_key": ("POST", "/v1/services/web/abort", {"why": "x"}, 400, "why"),
+    "drain_without_instance": ("POST", "/v1/services/web/drain", {}, 400, "instance"),
+    "a_limit_that_is_no_number": ("GET", DEPLOYMENTS + "?limit=many", None, 400, "limit"),
+    "an_unknown_query": ("GET", "/v1/events?sinse=3", None, 400, "sinse"),
+    "a_since_that_is_no_number": ("GET", "/v1/events?since=yesterday", None, 400, "since"),
+    "events_of_an_unknown_service": ("GET", "/v1/events?service=wbe", None, 404, "web"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_request_gets_a_clear_error_and_changes_nothing(front, name):
+    method, path, body, status, word = WRONG[name]
+    before = picture(front)
+    answer = front.admin.request(method, path, body)
+    assert answer.status == status, answer
+    assert word in answer.detail and len(answer.detail) > len(word)
+    assert picture(front) == before
+
+
+METHODS = {
+    ("POST", "/v1/status"): "GET",
+    ("DELETE", "/v1/services/web"): "GET",
+    ("PUT", DEPLOYMENTS): "GET, POST",
+    ("GET", "/v1/services/web/promote"): "POST",
+    ("GET", "/v1/reload"): "POST",
+    ("POST", "/metrics"): "GET",
+    ("POST", "/healthz"): "GET",
+    ("PATCH", "/v1/events"): "GET",
+}
+
+
+@pytest.mark.parametrize("case", METHODS, ids=lambda case: "_".join(case))
+def test_a_wrong_method_is_405_with_allow(front, case):
+    answer = front.admin.request(*case)
+    assert answer.status == 405 and answer.detail
+    allowed = {word.strip() for word in answer.headers["Allow"].split(",")}
+    assert allowed - {"HEAD"} == {word.strip() for word in METHODS[case].split(",")}
+
+
+def test_a_body_over_1_mib_is_413_whether_announced_or_chunked(front):
+    big = b'{"release":"' + b"x" * (1 << 20) + b'"}'
+    assert front.admin.request("POST", DEPLOYMENTS, big).status == 413
+    wire = front.admin.raw()
+    wire.send(f"POST {DEPLOYMENTS} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    try:
+        for _ in range(20):
+            wire.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    try:
+        assert b" 413 " in wire.until(b"\r\n")
+    except ConnectionResetError:
+        pass
+    wire.close()
+    assert front.admin.status()
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0\0", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"x" * 100000 + b"\r\n\r\n"])
+def test_nonsense_on_the_socket_is_refused(front, data):
+    wire = front.admin.raw()
+    try:
+        wire.send(data)
+        first = wire.until(b"\r\n")
+        assert first.split()[1] in (b"400", b"414", b"431", b"505")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    finally:
+        wire.close()
+    assert front.admin.status()
+
+
+def test_many_admin_clients_that_say_nothing_do_not_hinder_the_others(front):
+    idle = [front.admin.raw() for _ in range(100)]
+    for _ in range(20):
+        assert front.admin.request("GET", "/healthz").status == 200
+    for wire in idle:
+        wire.close()
+
+
+def test_the_admin_socket_answers_while_everything_else_is_slow(make_stand, make_backend, puppets):
+    """Uptests run, names resolve, an instance hangs, an events reader does not read: status answers at once."""
+    stand = make_stand(live=1)
+    stand.suite.add("01", puppets.program)
+    stand.start()
+    lazy = stand.admin.raw()
+    lazy.send(b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    stand.admin.stage([make_backend().address])
+    call = puppets.next()
+    for _ in range(50):
+        assert UnixConnection(stand.daemon.socket, timeout=1) is not None
+        assert stand.admin.status()["services"][0]["deployment"]["state"] == "testing"
+    call.exit(0)
+    lazy.close()
+
+
+def test_several_requests_may_share_an_admin_connection(front):
+    connection = UnixConnection(front.daemon.socket)
+    for _ in range(10):
+        connection.request("GET", "/v1/status")
+        response = connection.getresponse()
+        assert response.status == 200
+        json.loads(response.read())
+    connection.close()
+
+
+def test_events_come_as_server_sent_events_for_who_wants_them(front):
+    wire = front.admin.raw()
+    wire.send(b"GET /v1/events?follow=1&since=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    head = wire.until(b"\r\n\r\n")
+    assert b"content-type: text/event-stream" in head.lower()
+    event = wire.until(b"\n\n")
+    lines = dict(line.split(b": ", 1) for line in event.splitlines() if b": " in line)
+    assert json.loads(lines[b"data"])["seq"] == int(lines[b"id"])
+    wire.close()
+
+
+def test_events_since_a_number_are_those_above_it(front):
+    all_events = [json.loads(line) for line in front.admin.request("GET", "/v1/events?since=0").body.splitlines()]
+    assert all_events
+    last = all_events[-1]["seq"]
+    assert front.admin.request("GET", f"/v1/events?since={last}").body == b""
+    some = front.admin.request("GET", f"/v1/events?since={last - 1}").body.splitlines()
+    assert [json.loads(line)["seq"] for line in some] == [last]
+
+
+def test_the_socket_has_its_mode_and_the_kernel_says_who_asked(make_stand, make_backend):
+    stand = make_stand()
+    stand.daemon.config["admin"]["mode"] = "0600"
+    stand.suite.shell("01")
+    stand.start()
+    assert stat.S_IMODE(os.stat(stand.daemon.socket).st_mode) == 0o600
+    deployment = stand.admin.stage([make_backend().address])
+    asked = stand.admin.deployment(deployment)["asked_by"]
+    assert asked["uid"] == os.getuid() and asked["pid"] == os.getpid()
+
+
+def test_over_tcp_a_token_is_needed(make_daemon):
+    import http.client
+
+    daemon = make_daemon()
+    token = daemon.path("token")
+    with open(token, "w", encoding="utf-8") as file:
+        file.write("s3cret\n")
+    daemon.config["admin"].update({"listen": "127.0.0.1:0", "token_file": token})
+    daemon.start()
+    bound = daemon.admin.status()["admin"]["bound"] if "admin" in daemon.admin.status() else None
+    if bound is None:
+        pytest.skip("status does not tell where admin.listen is bound")
+
+    def ask(**headers):
+        connection = http.client.HTTPConnection(bound, timeout=5)
+        connection.request("GET", "/v1/status", headers=headers)
+        response = connection.getresponse()
+        response.read()
+        return response.status
+
+    assert ask() == 401
+    assert ask(Authorization="Bearer wrong") == 401
+    assert ask(Authorization="Bearer s3cre") == 401
+    assert ask(Authorization="Bearer s3cret") == 200
+
+
+def test_clients_that_go_away_while_they_wait_leave_nothing_behind(make_stand, make_backend, puppets):
+    stand = make_stand()
+    stand.suite.add("01", puppets.program)
+    stand.start()
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{stand.daemon.pids['control']}/fd"))
+
+    before = descriptors()
+    for _ in range(10):
+        connection = UnixConnection(stand.daemon.socket)
+        connection.request("POST", "/v1/services/web/uptest", b"{}")
+        call = puppets.next()
+        connection.close()
+        call.exit(0)
+    puppets.let_go()
+    wait_until(lambda: descriptors() <= before, what="the descriptors of those who left to be closed")
+    assert stand.admin.status()
+
+
+def test_the_second_daemon_on_a_socket_or_state_directory_is_refused(make_daemon):
+    from harness import processes
+
+    first = make_daemon().start()
+    for key in ("socket", "state"):
+        second = make_daemon()
+        if key == "socket":
+            second.config["admin"]["socket"] = first.socket
+        else:
+            second.config["state_directory"] = first.config["state_directory"]
+        second.write_config()
+        second.spawn()
+        assert processes.finish(second.process) == 1
+        second.process = None
+        assert first.path() in second.stderr() or first.socket in second.stderr()
+    assert first.admin.status()["pids"]["keeper"] == first.process.pid
+
+
+def test_concurrent_requests_of_all_kinds_are_all_answered(front):
+    statuses = []
+
+    def ask(method, path, body):
+        statuses.append(front.admin.request(method, path, body).status)
+
+    cases = [(m, p, b) for m, p, b, _, _ in WRONG.values()] * 3
+    threads = [threading.Thread(target=ask, args=case) for case in cases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(statuses) == len(cases)
+    assert isinstance(front.daemon, Daemon) and front.admin.status()

@@ -1,0 +1,297 @@
+"""Wrong configs: the fault as FILE:LINE: sentence, at -t, at the start and at a reload, and nothing changed."""
+
+import os
+import re
+
+import pytest
+
+from harness import processes
+from harness.backend import Backend
+from harness.config import config_text
+from harness.daemon import upswapd
+
+# name: (a service's or the top level's lines, a pattern of the sentence); FAULT marks the faulty line
+GOOD = """state_directory = "{folder}/state";
+admin = {{ socket = "{folder}/admin.sock"; }};
+listeners = ( {{ address = "127.0.0.1:0"; }} );
+services = ( {{
+  name = "web";
+  instances = [ "127.0.0.1:8001" ];
+}} );
+"""
+
+TOP = {
+    "an_unknown_key": ('stat_directory = "/x";', "stat_directory.*state_directory"),
+    "a_wrong_type": ('workers = "four";', "workers"),
+    "a_number_out_of_range": ("workers = 100000;", "workers"),
+    "a_negative_number": ("workers = -1;", "workers"),
+    "a_syntax_error": ("workers = ;", "syntax"),
+    "an_unknown_group_key": ("limits = { heads = 1; };", "heads"),
+    "a_duration_without_unit": ('defaults = { ready_timeout = "10"; };', "10"),
+    "a_duration_that_is_a_number": ("defaults = { ready_timeout = 10; };", "ready_timeout"),
+    "a_size_that_is_none": ('limits = { head = "32q"; };', "32q"),
+    "a_log_level_that_is_none": ('log = { level = "loud"; };', "loud"),
+    "an_access_log_format_that_is_none": ('access_log = { path = "/tmp/x"; format = "xml"; };', "xml"),
+    "a_network_that_is_none": ('trusted_proxies = [ "10.0.0.0/33" ];', "10.0.0.0/33"),
+    "trusted_proxies_of_the_wrong_type": ('trusted_proxies = "10.0.0.0/8";', "trusted_proxies"),
+    "tls_which_comes_later": (
+        'defaults = { health = { path = "/x"; }; };',
+        "health",
+    ),
+}
+
+SERVICE = {
+    "an_unknown_key": ("hots = [ ];", "hots.*hosts"),
+    "a_watch_which_comes_later": ('watch = { duration = "10s"; };', "duration"),
+    "a_launch_which_comes_later": ('launch = { command = [ "/x" ]; };', "launch"),
+    "a_balance_which_comes_later": ('balance = "hash:client";', "hash:client"),
+    "a_balance_that_is_none": ('balance = "best";', "best"),
+    "an_instance_without_port": ('instances = [ "127.0.0.1" ];', "127.0.0.1"),
+    "a_host_with_a_port": ('hosts = [ "app.test:80" ];', "app.test:80"),
+    "a_wildcard_in_the_middle": ('hosts = [ "a.*.test" ];', r"a\.\*\.test"),
+    "a_path_without_slash": ('paths = [ "api" ];', "api"),
+    "an_unknown_name_in_percent_braces": ('uptests = { directory = "/x/%{relase}"; };', "relase"),
+    "a_relative_directory": ('uptests = { directory = "x"; };', "x"),
+    "a_service_name_that_is_none": ('name = "Web";', "Web"),
+    "a_head_timeout_inside_a_service": ('timeouts = { head = "1s"; };', "head"),
+    "parallel_of_zero": ('uptests = { directory = "/x"; parallel = 0; };', "parallel"),
+    "a_signal_that_is_none": ('teardown = { signal = "SHOOT"; };', "SHOOT"),
+    "an_empty_runner_program": ('uptests = { directory = "/x"; runner = [ "" ]; };', "runner"),
+}
+
+MACHINE = {
+    "a_user_that_is_not_there": ('user = "no-such-user";', "no-such-user"),
+    "a_group_that_is_not_there": ('admin = { socket = "{folder}/admin.sock"; group = "no-such-group"; };', "no-such-group"),
+    "admin_listen_without_token": (
+        'admin = { socket = "{folder}/admin.sock"; listen = "127.0.0.1:9080"; };',
+        "token_file",
+    ),
+}
+
+
+def write(tmp_path, text):
+    path = tmp_path / "upswapd.conf"
+    path.write_text(text)
+    return str(path)
+
+
+def faulty(tmp_path, name):
+    """The text with one fault, and the line it is on."""
+    text = GOOD.format(folder=tmp_path)
+    kind, _, name = name.partition(":")
+    if kind == "service":
+        key = SERVICE[name][0].partition(" ")[0]
+        text = "\n".join(line for line in text.splitlines() if not line.strip().startswith(f"{key} =")) + "\n"
+        text = text.replace("services = ( {\n", f"services = ( {{\n  {SERVICE[name][0]}\n")
+        wanted = SERVICE[name]
+    else:
+        wanted = {**TOP, **MACHINE}[name]
+        line = wanted[0].replace("{folder}", str(tmp_path))
+        key = line.partition(" ")[0]
+        text = "\n".join(each for each in text.splitlines() if not each.startswith(f"{key} ="))
+        text = f"# one\n# two\n{line}\n{text}\n"
+    needle = wanted[0].replace("{folder}", str(tmp_path))
+    number = next(n for n, line in enumerate(text.splitlines(), 1) if needle in line)
+    return text, number, wanted[1]
+
+
+CASES = [f"top:{n}" for n in TOP] + [f"service:{n}" for n in SERVICE] + [f"machine:{n}" for n in MACHINE]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_wrong_config_is_named_with_file_line_and_sentence(tmp_path, name):
+    text, line, pattern = faulty(tmp_path, name)
+    path = write(tmp_path, text)
+    result = upswapd("-t", "-c", path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    said = result.stderr.strip()
+    assert said.startswith(f"{path}:{line}: "), said
+    sentence = said[len(f"{path}:{line}: ") :]
+    assert re.search(pattern, sentence) and "\n" not in sentence and len(sentence) > 15
+
+
+@pytest.mark.parametrize("name", ["top:an_unknown_key", "service:a_balance_that_is_none", "machine:admin_listen_without_token"])
+def test_the_daemon_does_not_start_with_a_wrong_config(tmp_path, name):
+    text, line, _ = faulty(tmp_path, name)
+    path = write(tmp_path, text)
+    result = upswapd("-c", path)
+    assert result.returncode == 1 and f"{path}:{line}: " in result.stderr
+    processes.assert_none_left()
+    assert not os.path.exists(tmp_path / "admin.sock")
+
+
+CLASHES = {
+    "two_services_of_one_name": 'services = ( { name = "a"; }, { name = "a"; paths = [ "/b" ]; } );',
+    "two_services_on_one_host_and_path": 'services = ( { name = "a"; }, { name = "b"; } );',
+    "two_listeners_on_one_address": 'listeners = ( { address = "127.0.0.1:8080"; }, { address = "127.0.0.1:8080"; } );',
+    "a_listener_under_a_wildcard": 'listeners = ( { address = "0.0.0.0:8080"; }, { address = "127.0.0.1:8080"; } );',
+}
+
+
+@pytest.mark.parametrize("name", CLASHES)
+def test_two_that_want_the_same_are_refused(tmp_path, name):
+    text = "\n".join(
+        line
+        for line in GOOD.format(folder=tmp_path).splitlines()[:3]
+        if not CLASHES[name].startswith(line.partition(" ")[0])
+    )
+    path = write(tmp_path, f"{text}\n{CLASHES[name]}\n")
+    result = upswapd("-t", "-c", path)
+    assert result.returncode == 1 and result.stderr.startswith(f"{path}:"), result
+
+
+def test_a_valid_config_is_valid_and_t_leaves_no_trace(tmp_path):
+    path = write(tmp_path, GOOD.format(folder=tmp_path))
+    result = upswapd("-t", "-c", path)
+    assert result.returncode == 0, result.stderr
+    assert os.listdir(tmp_path) == ["upswapd.conf"]
+
+
+def test_a_file_that_is_not_there_is_named():
+    result = upswapd("-t", "-c", "/nonexistent/upswapd.conf")
+    assert result.returncode == 1 and "/nonexistent/upswapd.conf" in result.stderr
+
+
+def test_usage_version_and_help():
+    assert upswapd().returncode == 2 or upswapd().returncode == 1
+    assert upswapd("-x").returncode == 2
+    version = upswapd("-V")
+    assert version.returncode == 0 and "upswapd" in version.stdout and "libevent" in version.stdout
+    help_ = upswapd("-h")
+    assert help_.returncode == 0 and "-c" in help_.stdout
+
+
+# ---- reload ----
+
+
+@pytest.fixture
+def front(start_own_front):
+    return start_own_front(Backend("one"))
+
+
+def test_the_client_checks_a_file_as_upswapd_does(front, tmp_path):
+    path = write(tmp_path, GOOD.format(folder=tmp_path))
+    assert front.daemon.upswap("check", path).returncode == 0
+    text, line, _ = faulty(tmp_path, "top:an_unknown_key")
+    result = front.daemon.upswap("check", write(tmp_path, text))
+    assert result.returncode == 1 and f"{path}:{line}: " in result.stderr
+
+
+def test_a_reload_with_a_fault_changes_nothing_and_says_where(front):
+    events = front.daemon.events()
+    before = front.admin.status()
+    good = config_text(front.daemon.config)
+    front.daemon.write_config(good.replace("workers = 2;", "workers = 2;\nnonsense = 1;"))
+    result = front.daemon.upswap("reload")
+    assert result.returncode == 1 and f"{front.daemon.config_path}:2: " in result.stderr
+    refused = events.wait("config.refused")
+    assert "nonsense" in str(refused)
+    after = front.admin.status()
+    for status in (before, after):
+        status.pop("snapshot")
+        for service in status["services"]:
+            for pool in service["pools"]:
+                pool.pop("requests")
+    assert after == before
+    assert front.ask().text == "one"
+
+
+def test_a_reload_adds_and_removes_services_and_listeners_all_or_nothing(front, make_backend):
+    second = make_backend("second")
+
+    def add(config):
+        config["services"].append(
+            {"name": "second", "hosts": ["second.test"], "instances": [second.address]}
+        )
+        config["listeners"].append({"address": "127.0.0.1:0"})
+
+    original = front.daemon.config
+    front.daemon.write_config(front.daemon.changed_config(add))
+    assert front.daemon.upswap("reload").returncode == 0
+    assert front.ask(host="second.test").text == "second"
+    assert front.ask().text == "one"
+    from harness.client import ask
+
+    ports = front.daemon.ports()
+    assert len(ports) == 2 and ports[0] == front.port
+    assert ask(ports[1], host="second.test").text == "second"
+    front.daemon.write_config(original)
+    assert front.daemon.upswap("reload").returncode == 0
+    assert front.ask(host="second.test").text == "one"
+    assert front.daemon.ports() == [front.port]
+    with pytest.raises(ConnectionRefusedError):
+        ask(ports[1])
+
+
+def test_a_reload_changes_settings_for_requests_from_then_on(front):
+    assert front.ask("POST", body=b"x" * 5000).status == 200
+    front.daemon.write_config(front.daemon.changed_config(lambda config: config.update(limits={"body": "1k"})))
+    assert front.daemon.upswap("reload").returncode == 0
+    assert front.ask("POST", body=b"x" * 5000).status == 413
+
+
+def test_a_reload_does_not_touch_pools_that_were_deployed(make_stand, make_backend):
+    stand = make_stand()
+    stand.suite.shell("01")
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(deployment)
+    stand.daemon.config["services"][0]["instances"] = [make_backend("other").address]
+    stand.daemon.write_config()
+    assert stand.daemon.upswap("reload").returncode == 0
+    assert stand.admin.live() == deployment and stand.ask().text == "fresh"
+
+
+def test_a_reload_in_a_deployment_does_not_disturb_it(make_stand, make_backend, puppets):
+    stand = make_stand()
+    stand.suite.add("01", puppets.program)
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    call = puppets.next()
+    stand.daemon.write_config()
+    assert stand.daemon.upswap("reload").returncode == 0
+    call.exit(0)
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    assert stand.ask().text == "fresh"
+
+
+def test_a_reload_keeps_connections_and_what_is_in_flight(front):
+    from harness.backend import Held
+
+    held = Held(b"through the reload")
+    front.backend.on("/held", held)
+    with front.client() as busy, front.client() as idle:
+        idle.ask()
+        busy.request(target="/held")
+        held.wait()
+        assert front.daemon.upswap("reload").returncode == 0
+        held.release()
+        assert busy.response().text == "through the reload"
+        assert idle.ask().text == "one" and busy.ask().text == "one"
+
+
+def test_sighup_reloads_too(front):
+    events = front.daemon.events()
+    front.daemon.write_config(front.daemon.changed_config(lambda config: config.update(limits={"body": "1k"})))
+    import signal
+
+    front.daemon.signal(signal.SIGHUP)
+    events.wait("config.reloaded")
+    assert front.ask("POST", body=b"x" * 5000).status == 413
+    front.daemon.write_config("nonsense")
+    front.daemon.signal(signal.SIGHUP)
+    events.wait("config.refused")
+    assert front.ask().status == 200
+
+
+def test_a_listener_that_cannot_be_opened_refuses_the_whole_reload(front, make_backend):
+    taken = make_backend("taken")
+
+    def clash(config):
+        config["listeners"].append({"address": taken.address})
+        config["limits"] = {"body": "1k"}
+
+    front.daemon.write_config(front.daemon.changed_config(clash))
+    result = front.daemon.upswap("reload")
+    assert result.returncode == 1 and taken.address in result.stderr
+    assert front.ask("POST", body=b"x" * 5000).status == 200

@@ -1,0 +1,375 @@
+"""kill -9 of keeper, control and proxy at every state, a power cut in the journal: promises 2, 4, 5 and 6."""
+
+import os
+import shutil
+
+import pytest
+
+from harness import processes
+from harness.backend import Held
+from harness.client import RawClient
+from harness.load import Load
+from harness.waiting import wait_until
+
+ROLES = ["keeper", "control", "proxy"]
+
+
+@pytest.fixture
+def crashing(make_stand, puppets):
+    """A stand with two live instances, a puppet for a hook and a puppet for an uptest."""
+    stand = make_stand(live=2, service={"drain": {"requests": "20s"}})
+    hook = puppets.install(stand.daemon.path("hook"))
+    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    stand.suite.add("01", puppets.program)
+    return stand.start()
+
+
+def is_hook(call):
+    return call.program.endswith("/hook")
+
+
+def torn_down(puppets):
+    """The instances that the hook has been called for."""
+    return {call.instance for call in puppets.all if is_hook(call)}
+
+
+def assert_live_right(stand, *names):
+    assert {stand.ask().text for _ in range(6)} == set(names)
+
+
+def finish(stand, puppets, deployment, expected="done"):
+    """Lets everything run to its end; the deployment must get there, and the losers be torn down."""
+    puppets.let_go()
+    wait_until(lambda: stand.state(deployment) == expected, what=f"{deployment} to be {expected}")
+    pools = wait_until(lambda: len(stand.admin.service()["pools"]) == 1 and stand.admin.service()["pools"])
+    assert pools[0]["state"] == "live"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_staged_then_the_deployment_is_finished(crashing, puppets, make_backend, role):
+    late = make_backend("late", listen=False)
+    deployment = crashing.admin.stage([late.address])
+    assert crashing.state(deployment) == "staged"
+    crashing.daemon.kill_role(role)
+    crashing.port = crashing.daemon.port
+    assert_live_right(crashing, "live-0", "live-1")
+    late.listen()
+    finish(crashing, puppets, deployment)
+    assert_live_right(crashing, "late")
+    assert torn_down(puppets) == {backend.address for backend in crashing.live}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_testing_then_the_uptests_run_again(crashing, puppets, make_backend, role):
+    fresh = make_backend("fresh")
+    deployment = crashing.admin.stage([fresh.address])
+    first = puppets.next()
+    crashing.daemon.kill_role(role)
+    crashing.port = crashing.daemon.port
+    assert_live_right(crashing, "live-0", "live-1")
+    assert crashing.state(deployment) == "testing"
+    if role == "proxy":
+        first.exit(0)  # control did not notice
+    else:
+        first.wait_end()
+        again = puppets.next()
+        assert again.instance == fresh.address
+        again.exit(0)
+    finish(crashing, puppets, deployment)
+    assert_live_right(crashing, "fresh")
+    assert torn_down(puppets) == {backend.address for backend in crashing.live}
+
+
+@pytest.mark.parametrize("role", ["keeper", "control"])
+def test_a_pass_that_was_not_recorded_is_no_pass(crashing, puppets, make_backend, role):
+    crashing.suite.add("02", puppets.program)
+    deployment = crashing.admin.stage([make_backend("fresh").address])
+    puppets.next().exit(0)
+    second = puppets.next()
+    assert second.program.endswith("/02")
+    crashing.daemon.kill_role(role)
+    second.wait_end()
+    crashing.port = crashing.daemon.port
+    again = puppets.next()
+    assert again.program.endswith("/01")
+    again.exit(1)
+    puppets.next().exit(0)
+    finish(crashing, puppets, deployment, "rejected")
+    assert_live_right(crashing, "live-0", "live-1")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_held_then_it_is_still_held(crashing, puppets, make_backend, role):
+    fresh = make_backend("fresh")
+    deployment = crashing.admin.stage([fresh.address], hold=True)
+    puppets.next().exit(0)
+    crashing.events.wait("deployment.held", deployment=deployment)
+    crashing.daemon.kill_role(role)
+    crashing.port = crashing.daemon.port
+    assert_live_right(crashing, "live-0", "live-1")
+    crashing.wait_state(deployment, "held")
+    assert fresh.requests == []
+    assert crashing.admin.command("promote").status == 200
+    finish(crashing, puppets, deployment)
+    assert_live_right(crashing, "fresh")
+    assert torn_down(puppets) == {backend.address for backend in crashing.live}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_draining_then_the_drain_ends_and_all_are_torn_down(crashing, puppets, make_backend, role):
+    held = Held()
+    for backend in crashing.live:
+        backend.on("/held", held)
+    deployment = crashing.admin.stage([make_backend("fresh").address])
+    with RawClient(crashing.port) as client:
+        client.request(target="/held")
+        held.wait()
+        puppets.next().exit(0)
+        crashing.events.wait("drain.started")
+        crashing.daemon.kill_role(role)
+        crashing.port = crashing.daemon.port
+        assert_live_right(crashing, "fresh")
+        busy = next(b for b in crashing.live if b.requests_of("/held"))
+        if role == "control":
+            assert busy.address not in torn_down(puppets)
+            held.release()
+            assert client.response().status == 200
+        else:
+            client.assert_closed()
+            held.release()
+    finish(crashing, puppets, deployment)
+    assert torn_down(puppets) == {backend.address for backend in crashing.live}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("nth", [0, 1])
+def test_kill_9_at_each_teardown_then_every_retired_instance_is_torn_down(
+    crashing, puppets, make_backend, role, nth
+):
+    deployment = crashing.admin.stage([make_backend("fresh").address])
+    puppets.next().exit(0)
+    calls = [puppets.next(), puppets.next()]
+    assert all(is_hook(call) for call in calls)
+    if nth == 1:
+        calls[0].exit(0)
+        crashing.events.wait("teardown.finished", instance=calls[0].instance)
+    crashing.daemon.kill_role(role)
+    crashing.port = crashing.daemon.port
+    assert_live_right(crashing, "fresh")
+    if role == "proxy":
+        for call in calls[nth:]:
+            call.exit(0)
+    else:
+        again = [puppets.next() for _ in calls[nth:]]
+        assert {call.instance for call in again} == {call.instance for call in calls[nth:]}
+        for call in again:
+            call.exit(0)
+    finish(crashing, puppets, deployment)
+    assert torn_down(puppets) == {backend.address for backend in crashing.live}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_a_rejected_pool_is_torn_down(crashing, puppets, make_backend, role):
+    fresh = make_backend("fresh")
+    deployment = crashing.admin.stage([fresh.address])
+    puppets.next().exit(1)
+    call = puppets.next()
+    assert is_hook(call) and call.instance == fresh.address
+    crashing.daemon.kill_role(role)
+    crashing.port = crashing.daemon.port
+    assert_live_right(crashing, "live-0", "live-1")
+    if role == "proxy":
+        call.exit(0)
+    else:
+        again = puppets.next()
+        assert again.instance == fresh.address and again.environment["TEARDOWN_REASON"] == "rejected"
+        again.exit(0)
+    finish(crashing, puppets, deployment, "rejected")
+
+
+def test_traffic_does_not_notice_that_control_dies(make_stand, make_app):
+    apps = make_app("v1", 2)
+    stand = make_stand(live=0)
+    stand.daemon.config["services"][0]["instances"] = [app.address for app in apps]
+    stand.suite.shell("01")
+    stand.start()
+    with Load(stand.port) as load:
+        for _ in range(5):
+            stand.daemon.kill_role("control")
+            before = len(load.exchanges)
+            wait_until(lambda: len(load.exchanges) > before + 50)
+    load.assert_flawless()
+
+
+def test_the_backlog_survives_a_dead_proxy(make_stand):
+    stand = make_stand(workers=1)
+    stand.suite.shell("01")
+    stand.start()
+    os.kill(stand.daemon.pids["proxy"], 9)
+    with RawClient(stand.port) as client:  # accepted by the kernel, served by the next proxy
+        assert client.ask().text == "live-0"
+    assert stand.events.wait("daemon.proxy_restarted")
+
+
+def test_the_proxy_stays_the_same_when_control_is_replaced(stand):
+    before = stand.daemon.pids
+    stand.daemon.kill_role("control")
+    after = stand.daemon.pids
+    assert after["proxy"] == before["proxy"] and after["keeper"] == before["keeper"]
+    assert after["control"] != before["control"]
+
+
+def test_the_ports_stay_the_same_when_proxy_or_control_are_replaced(stand):
+    before = stand.daemon.ports()
+    for role in ("proxy", "control", "proxy"):
+        stand.daemon.kill_role(role)
+        assert stand.daemon.ports() == before
+
+
+def test_a_drained_instance_is_still_drained_after_a_restart(make_stand):
+    stand = make_stand(live=2)
+    stand.suite.shell("01")
+    stand.start()
+    stand.admin.command("drain", instance=stand.live[0].address)
+    for role in ROLES:
+        stand.daemon.kill_role(role)
+        stand.port = stand.daemon.port
+        assert_live_right(stand, "live-1")
+
+
+def test_a_deployed_pool_stays_live_over_restarts_and_the_configs_instances_are_not_taken_again(
+    stand, make_backend
+):
+    deployment = stand.admin.stage([make_backend("fresh").address], release="v2")
+    stand.events.wait_end(deployment)
+    record = stand.admin.deployment(deployment)
+    last = stand.events.last
+    assert stand.daemon.stop() == 0
+    stand.daemon.start()
+    assert stand.admin.live() == deployment
+    assert stand.admin.service()["pools"][0]["release"] == "v2"
+    assert_live_right_on(stand, "fresh")
+    assert stand.admin.deployment(deployment) == record
+    events = stand.daemon.events()
+    assert events.wait("daemon.started", count=2)["seq"] > last
+
+
+def assert_live_right_on(stand, *names):
+    stand.port = stand.daemon.port
+    assert_live_right(stand, *names)
+
+
+def test_deployment_numbers_are_never_used_again(stand, make_backend):
+    first = stand.admin.stage([make_backend().address])
+    stand.events.wait_end(first)
+    stand.daemon.crash()
+    stand.daemon.start()
+    stand.events = stand.daemon.events()
+    second = stand.admin.stage([make_backend().address])
+    assert int(second.rpartition("-")[2]) > int(first.rpartition("-")[2])
+
+
+def journal_of(stand):
+    folder = stand.daemon.config["state_directory"]
+    (name,) = [n for n in os.listdir(folder) if "journal" in n]
+    return os.path.join(folder, name)
+
+
+def test_a_torn_last_record_is_dropped(stand, make_backend):
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(deployment)
+    stand.daemon.crash()
+    path = journal_of(stand)
+    for cut in (1, 2, 10):
+        with open(path, "rb") as file:
+            last = file.read().splitlines(keepends=True)[-1]
+        with open(path, "ab") as file:
+            file.write(last[: len(last) - cut])
+        stand.daemon.start()
+        assert stand.admin.live() == deployment
+        stand.daemon.crash()
+
+
+def test_at_every_length_the_journal_gives_a_defined_live_pool(stand, make_backend):
+    names = {}
+    for number in range(2):
+        fresh = make_backend(f"fresh-{number}")
+        names[stand.admin.stage([fresh.address])] = f"fresh-{number}"
+        stand.events.wait_end(list(names)[-1])
+    stand.daemon.crash()
+    path = journal_of(stand)
+    with open(path, "rb") as file:
+        records = file.read().splitlines(keepends=True)
+    saved = stand.daemon.path("saved")
+    shutil.copytree(stand.daemon.config["state_directory"], saved)
+    for count in range(len(records), 0, -1):
+        with open(path, "wb") as file:
+            file.writelines(records[:count])
+        stand.daemon.start()
+        assert_live_right_on(stand, names.get(stand.admin.live(), "live-0"))
+        stand.daemon.crash()
+
+
+@pytest.mark.parametrize("place", ["first", "middle"])
+@pytest.mark.parametrize("damage", ["flipped", "lost", "doubled", "swapped"])
+def test_any_other_damage_refuses_to_start_and_names_the_record(stand, make_backend, place, damage):
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(deployment)
+    stand.daemon.crash()
+    path = journal_of(stand)
+    with open(path, "rb") as file:
+        records = file.read().splitlines(keepends=True)
+    at = 0 if place == "first" else len(records) // 2
+    if damage == "flipped":
+        record = bytearray(records[at])
+        record[len(record) // 2] ^= 1
+        records[at] = bytes(record)
+    elif damage == "lost":
+        del records[at]
+    elif damage == "doubled":
+        records.insert(at, records[at])
+    else:
+        records[at], records[at + 1] = records[at + 1], records[at]
+    with open(path, "wb") as file:
+        file.writelines(records)
+    before = stand.daemon.stderr()
+    stand.daemon.spawn()
+    assert processes.finish(stand.daemon.process) == 1
+    stand.daemon.process = None
+    said = stand.daemon.stderr()[len(before) :]
+    assert path in said and any(char.isdigit() for char in said.partition(path)[2]), said
+    processes.assert_none_left()
+    with open(path, "rb") as file:
+        assert file.read() == b"".join(records), "the damaged journal was touched"
+
+
+def test_what_was_answered_with_success_survives_an_immediate_kill(stand, make_backend):
+    for _ in range(5):
+        deployment = stand.admin.stage([make_backend().address], hold=True)
+        os.kill(stand.daemon.process.pid, 9)
+        stand.daemon.crash()
+        stand.daemon.start()
+        stand.events = stand.daemon.events()
+        assert stand.state(deployment) in ("staged", "testing", "held")
+        assert stand.admin.command("abort").status == 200
+        stand.daemon.kill_role("control")
+        wait_until(lambda: stand.state(deployment) == "aborted")
+
+
+def test_killing_control_again_and_again_during_deployments_ends_them_all(make_stand, make_backend, puppets):
+    stand = make_stand(live=2)
+    hook = puppets.install(stand.daemon.path("hook"))
+    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    stand.suite.shell("01")
+    stand.start()
+    puppets.let_go()
+    retired = set()
+    for number in range(6):
+        live = {i["address"] for i in stand.admin.service()["pools"][0]["instances"]}
+        deployment = stand.admin.stage([make_backend(f"fresh-{number}").address])
+        for _ in range(3):
+            stand.daemon.kill_role("control")
+        wait_until(lambda: stand.state(deployment) == "done")
+        retired |= live
+        assert_live_right(stand, f"fresh-{number}")
+        wait_until(lambda: retired <= torn_down(puppets))

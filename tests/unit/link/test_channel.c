@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -271,6 +272,7 @@ static void a_flush_gives_up_after_its_time_where_nobody_reads(void **state)
 static void read_all(int socket)
 {
     char bytes[2048];
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where the test fails */
     struct pollfd ready = {socket, POLLIN, 0};
     while (poll(&ready, 1, -1) == 1 && recv(socket, bytes, sizeof bytes, 0) > 0)
         continue;

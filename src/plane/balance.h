@@ -1,0 +1,34 @@
+/* balance: names the instance of a pool that a request goes to.
+ *
+ * All state is one worker's own and keyed by counters slots, which outlive snapshots; so a new snapshot
+ * neither resets a rotation nor forgets a load. */
+#pragma once
+
+#include "plane/random.h"
+#include "route/snapshot.h"
+
+struct balance {
+    unsigned worker; /* where a rotation begins, so that workers do not march in step */
+    struct random *random;
+    uint32_t *cursors; /* by pool slot: the next index, plus 1; 0: none yet */
+    uint32_t *loads;   /* by instance slot: connections lent */
+};
+
+void balance_init(struct balance *balance, unsigned worker, struct random *random);
+void balance_free(struct balance *balance);
+
+/* Instances that a request has been to. */
+#define BALANCE_TRIED_MAX 4
+
+struct balance_tried {
+    uint32_t count;
+    uint32_t slots[BALANCE_TRIED_MAX];
+};
+
+/* Remembers an instance. False: a request has been to enough of them. */
+bool balance_exclude(struct balance_tried *tried, uint32_t slot);
+
+/* Picks one that is neither drained nor tried into *instance. False: there is none. */
+bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
+                  enum snapshot_balance how, const struct balance_tried *tried,
+                  struct snapshot_instance *instance);

@@ -1,0 +1,375 @@
+/* Reading heads, writing own answers, and the ways in which a client's connection ends. Invariant: the state
+ * changes in one place (enter), and an idle client owns no buffer. */
+#include "plane/client.h"
+
+#include "base/mem.h"
+#include "plane/exchange.h"
+#include "plane/listeners.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LINGER_MS 5000
+#define LINGER_BYTES (64U << 20)
+#define STOP_MS 1000         /* what a stopping worker grants an idle client for one more request */
+#define READ_AHEAD_MAX 16384 /* bytes of later requests, while one is being answered */
+
+static void enter(struct client *client, enum client_state state)
+{
+    assert(client->state != CLIENT_CLOSED);
+    client->state = (uint8_t)state;
+}
+
+static void run_freeing(struct loop_deferred *deferred)
+{
+    free(mem_container(deferred, struct client, freeing));
+}
+
+void client_close(struct client *client, bool reset)
+{
+    struct worker *worker = client->worker;
+    assert(client->exchange == NULL);
+    enter(client, CLIENT_CLOSED);
+    deadline_clear(&client->deadline);
+    stream_close(&client->stream, reset);
+    inlet_clear(&client->in, worker->buffers);
+    outlet_clear(&client->out, worker->buffers);
+    TAILQ_REMOVE(&worker->clients, client, link);
+    worker->client_count--;
+    counters_sub(&worker->cells->connections[client->listener], 1);
+    crowd_leave(worker->options.crowd);
+    if (client->counted)
+        crowd_dismiss(worker->options.crowd, client->address);
+    listeners_wake(worker->listeners, client->listener);
+    client->freeing.run = run_freeing;
+    loop_defer(worker->loop, &client->freeing);
+    worker_client_left(worker);
+}
+
+/* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
+static bool must_linger(const struct client *client)
+{
+    return !client->ended && (client->in.n > 0 || client->stream.readable || client->linger);
+}
+
+static void linger(struct client *client)
+{
+    if (!must_linger(client)) {
+        client_close(client, false);
+        return;
+    }
+    enter(client, CLIENT_LINGERING);
+    inlet_clear(&client->in, client->worker->buffers);
+    stream_shut(&client->stream);
+    deadline_set(&client->deadline, LINGER_MS);
+}
+
+static void drop_what_comes(struct client *client)
+{
+    while (client->stream.readable) {
+        ssize_t count = stream_recv(&client->stream, client->worker->buffers->scratch, SCRATCH_SIZE);
+        if (count == STREAM_AGAIN)
+            return;
+        if (count > 0)
+            client->dropped += (uint64_t)count;
+        if (count <= 0 || client->dropped > LINGER_BYTES) {
+            client_close(client, false);
+            return;
+        }
+    }
+}
+
+static void await_head(struct client *client)
+{
+    const struct snapshot_settings *settings = client->worker->settings;
+    enter(client, CLIENT_HEAD);
+    client->seen = 0;
+    client->hungry = false;
+    client->head_since_ms = loop_ms(client->worker->loop);
+    worker_deadline(&client->deadline, client->worker->stopping ? STOP_MS : settings->idle_ms);
+}
+
+/* True: what waited is sent, and the client has gone on to what comes next. */
+static bool flush(struct client *client)
+{
+    switch (outlet_flush(&client->out, client->worker->buffers, &client->stream)) {
+    case OUTLET_EMPTY:
+        break;
+    case OUTLET_WAITING:
+        return false;
+    case OUTLET_FAILED:
+    case OUTLET_NO_MEMORY:
+        client_close(client, false);
+        return false;
+    }
+    if (client->next == CLIENT_NEXT_REQUEST)
+        await_head(client);
+    else
+        linger(client);
+    return true;
+}
+
+size_t client_answer(struct client *client, const struct own_answer *own)
+{
+    char bytes[HTTP_ANSWER_MAX];
+    struct http_answer answer = {.status = own->end->status,
+                                 .reason = own->end->word,
+                                 .client_minor = own->minor,
+                                 .head = own->head,
+                                 .json = own->json,
+                                 .keep_alive = own->keep_alive,
+                                 .date = worker_date(client->worker),
+                                 .request_id = own->request_id};
+    size_t size = http_answer_write(&answer, bytes);
+    struct iovec part = {bytes, size};
+    switch (outlet_send(&client->out, client->worker->buffers, &client->stream, &part, 1)) {
+    case OUTLET_EMPTY:
+    case OUTLET_WAITING:
+        return size;
+    case OUTLET_FAILED:
+    case OUTLET_NO_MEMORY:
+        break;
+    }
+    return 0;
+}
+
+static void log_refusal(struct client *client, const struct end *end, size_t sent)
+{
+    struct worker *worker = client->worker;
+    counters_add(&worker->cells->refused[counters_refused(end->status)], 1);
+    if (worker->settings->access_log == SNAPSHOT_LOG_NONE)
+        return;
+    struct access_log_entry entry = {.client = {client->text, client->text_length},
+                                     .minor = 1,
+                                     .status = end->status,
+                                     .bytes_in = client->in.n,
+                                     .bytes_out = sent,
+                                     .body_out = sent,
+                                     .reason = str_of(end->word)};
+    access_log_write(worker->log, worker->settings->access_log, &entry);
+}
+
+/* The answer to what is no request: nothing that follows can be understood. */
+static void refuse(struct client *client, const struct end *end)
+{
+    char id[RANDOM_ID_SIZE];
+    random_id(&client->worker->random, id);
+    struct own_answer own = {.end = end, .minor = 1, .request_id = {id, sizeof id}};
+    client->linger = true;
+    size_t sent = client_answer(client, &own);
+    log_refusal(client, end, sent);
+    if (sent == 0) {
+        client_close(client, false);
+        return;
+    }
+    enter(client, CLIENT_FLUSHING);
+    client->next = CLIENT_NEXT_CLOSE;
+    deadline_set(&client->deadline, LINGER_MS);
+}
+
+static bool fill_head(struct client *client)
+{
+    struct worker *worker = client->worker;
+    if (!client->stream.readable || client->ended) {
+        if (client->ended)
+            client_close(client, false);
+        return false;
+    }
+    bool first = client->in.n == 0;
+    ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, worker->head_most);
+    if (count == STREAM_AGAIN)
+        return false;
+    if (count <= 0) {
+        client_close(client, false);
+        return false;
+    }
+    /* The time for a head is counted from its first byte; for a client's first one from the accept. */
+    if (first && client->used)
+        client->head_since_ms = loop_ms(worker->loop);
+    return true;
+}
+
+static void await_rest(struct client *client)
+{
+    struct worker *worker = client->worker;
+    uint64_t until = client->head_since_ms + worker->settings->head_ms, now = loop_ms(worker->loop);
+    client->hungry = true;
+    if (worker->settings->head_ms != 0)
+        deadline_set(&client->deadline, until > now ? until - now : 0);
+    else
+        deadline_clear(&client->deadline);
+}
+
+/* One step of reading a head. True: the state has changed, or more may be done at once. */
+static bool read_head(struct client *client)
+{
+    struct worker *worker = client->worker;
+    if ((client->in.n == 0 || client->hungry) && !fill_head(client))
+        return false;
+    struct http_fault fault;
+    switch (http_request_parse(&worker->request, client->in.p, client->in.n, &client->seen, &worker->limits,
+                               &fault)) {
+    case HTTP_MORE:
+        await_rest(client);
+        return true;
+    case HTTP_BAD:
+        refuse(client, &(struct end){fault.reason, fault.status, END_NO_ERROR});
+        return true;
+    case HTTP_DONE:
+        break;
+    }
+    client->used = true;
+    client->hungry = false;
+    client->seen = 0;
+    enter(client, CLIENT_EXCHANGE);
+    exchange_start(client, &worker->request);
+    return true;
+}
+
+static bool step(struct client *client)
+{
+    switch ((enum client_state)client->state) {
+    case CLIENT_HEAD:
+        return read_head(client);
+    case CLIENT_FLUSHING:
+        return flush(client);
+    case CLIENT_LINGERING:
+        drop_what_comes(client);
+        return false;
+    case CLIENT_EXCHANGE:
+    case CLIENT_CLOSED:
+        break;
+    }
+    return false;
+}
+
+/* An exchange that ends inside a step gives the client back; the loop here goes on with it, so pipelined
+ * requests do not pile up on the stack. */
+static void pump(struct client *client)
+{
+    if (client->pumping)
+        return;
+    client->pumping = true;
+    while (step(client))
+        continue;
+    client->pumping = false;
+    if (client->state == CLIENT_CLOSED || inlet_settle(&client->in, client->worker->buffers))
+        return;
+    if (client->exchange != NULL)
+        exchange_end(client->exchange, &end_client_closed);
+    else
+        client_close(client, true);
+}
+
+static void client_ready(struct stream *stream)
+{
+    struct client *client = mem_container(stream, struct client, stream);
+    if (client->state == CLIENT_EXCHANGE)
+        exchange_client_ready(client->exchange);
+    else
+        pump(client);
+}
+
+static void timed_out(struct deadline *deadline)
+{
+    struct client *client = mem_container(deadline, struct client, deadline);
+    if (client->state == CLIENT_EXCHANGE)
+        return;
+    if (client->state == CLIENT_HEAD && client->in.n > 0) {
+        refuse(client, &end_head_timeout);
+        pump(client);
+    } else {
+        client_close(client, false);
+    }
+}
+
+static struct client *make(struct worker *worker, int fd)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        close(fd);
+        return NULL;
+    }
+    if (stream_open(&client->stream, worker->loop, fd, client_ready))
+        return client;
+    free(client);
+    return NULL;
+}
+
+static void write_address(struct client *client)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool v4 = memcmp(client->address, mapped, sizeof mapped) == 0;
+    inet_ntop(v4 ? AF_INET : AF_INET6, client->address + (v4 ? sizeof mapped : 0), client->text,
+              sizeof client->text);
+    client->text_length = (uint8_t)strlen(client->text);
+}
+
+void client_accept(struct worker *worker, const struct listener_entry *entry, int fd,
+                   const uint8_t address[16], bool counted)
+{
+    struct client *client = make(worker, fd);
+    if (client == NULL) {
+        crowd_leave(worker->options.crowd);
+        if (counted)
+            crowd_dismiss(worker->options.crowd, address);
+        return;
+    }
+    client->worker = worker;
+    client->state = CLIENT_HEAD;
+    client->counted = counted;
+    client->listener = entry->id;
+    memcpy(client->port, entry->port, sizeof client->port);
+    client->port_length = entry->port_length;
+    memcpy(client->address, address, sizeof client->address);
+    write_address(client);
+    client->head_since_ms = loop_ms(worker->loop);
+    deadline_init(&client->deadline, worker->loop, timed_out);
+    worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
+    TAILQ_INSERT_TAIL(&worker->clients, client, link);
+    worker->client_count++;
+    counters_add(&worker->cells->connections[client->listener], 1);
+}
+
+bool client_read_ahead(struct client *client)
+{
+    struct worker *worker = client->worker;
+    while (client->stream.readable && !client->ended && client->in.n < READ_AHEAD_MAX) {
+        ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, READ_AHEAD_MAX);
+        if (count == STREAM_FAILED)
+            return false;
+        if (count == 0)
+            client->ended = true;
+        if (count <= 0)
+            break;
+    }
+    return inlet_settle(&client->in, worker->buffers);
+}
+
+void client_return(struct client *client, enum client_next next, bool unread)
+{
+    client->exchange = NULL;
+    client->linger = unread;
+    client->next = (uint8_t)next;
+    if (next == CLIENT_NEXT_CUT || next == CLIENT_NEXT_RESET) {
+        client_close(client, next == CLIENT_NEXT_RESET);
+        return;
+    }
+    if (outlet_waiting(&client->out) > 0) {
+        enter(client, CLIENT_FLUSHING);
+        worker_deadline(&client->deadline, client->worker->settings->idle_ms);
+    } else if (next == CLIENT_NEXT_REQUEST) {
+        await_head(client);
+    } else {
+        linger(client);
+    }
+    pump(client);
+}
+
+void client_stop(struct client *client)
+{
+    if (client->state == CLIENT_HEAD && client->in.n == 0)
+        deadline_set(&client->deadline, STOP_MS);
+}

@@ -1,0 +1,90 @@
+/* client: a client's connection, HTTP/1.1 and 1.0: the front that reads heads, starts exchanges, and answers
+ * requests in the order in which they came.
+ *
+ * At any time it waits for a head, belongs to one exchange, writes the rest of an answer, or lingers; an
+ * idle one owns no buffer. */
+#pragma once
+
+#include "base/str.h"
+#include "io/stream.h"
+#include "plane/ends.h"
+#include "plane/inlet.h"
+#include "plane/outlet.h"
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+struct worker;
+struct exchange;
+struct listener_entry;
+
+enum client_state {
+    CLIENT_HEAD,      /* waits for a head, or for the rest of one */
+    CLIENT_EXCHANGE,  /* an exchange has it */
+    CLIENT_FLUSHING,  /* the rest of an answer goes out; `next` tells what then */
+    CLIENT_LINGERING, /* our end is sent; what still comes is dropped, so that no reset destroys the answer */
+    CLIENT_CLOSED     /* freed after the turn */
+};
+
+/* What becomes of a client after an exchange. */
+enum client_next {
+    CLIENT_NEXT_REQUEST,
+    CLIENT_NEXT_CLOSE, /* after what waits is sent */
+    CLIENT_NEXT_CUT,   /* at once */
+    CLIENT_NEXT_RESET  /* at once, and so that what was sent cannot look complete */
+};
+
+struct client {
+    struct worker *worker;
+    struct stream stream;
+    struct inlet in;
+    struct outlet out;
+    struct exchange *exchange;
+    struct deadline deadline; /* of the head, idleness, flushing or lingering; means nothing in an exchange */
+    size_t seen;              /* bytes of a partial head that the parser has looked at */
+    uint64_t head_since_ms;   /* when the head began that is being read */
+    uint64_t dropped;         /* bytes, while lingering */
+    uint8_t state;            /* enum client_state */
+    uint8_t next;             /* enum client_next */
+    bool hungry;              /* what `in` holds is no complete head */
+    bool linger;              /* more may come that nobody will read: see client_return */
+    bool pumping;
+    bool used;    /* has had a request */
+    bool ended;   /* its end has been read */
+    bool counted; /* by its address */
+    uint8_t text_length;
+    uint32_t listener; /* id */
+    char port[6];      /* the listener's, as text */
+    uint8_t port_length;
+    uint8_t address[16];         /* IPv4-mapped */
+    char text[INET6_ADDRSTRLEN]; /* the same as text */
+    struct loop_deferred freeing;
+    TAILQ_ENTRY(client) link;
+};
+
+/* Takes over an accepted descriptor from this IPv4-mapped address, which the crowd has counted. */
+void client_accept(struct worker *worker, const struct listener_entry *entry, int fd,
+                   const uint8_t address[16], bool counted);
+
+/* Reads ahead of the running exchange, within bounds: a next request, or the client's end, which is no reason
+ * to give up. False: the client is gone. */
+bool client_read_ahead(struct client *client);
+
+/* The answer to a request that upswap gives itself. Queued; the exchange then ends with client_return. */
+struct own_answer {
+    const struct end *end;
+    uint8_t minor;
+    bool head, json, keep_alive;
+    struct str request_id;
+};
+/* Returns its length in bytes; 0: it could not be sent. */
+size_t client_answer(struct client *client, const struct own_answer *answer);
+
+/* The exchange has ended and gives the client back. `unread`: more of the request may come; a close then
+ * lingers. */
+void client_return(struct client *client, enum client_next next, bool unread);
+
+/* The worker stops: what is idle goes soon, answering at most one more request. */
+void client_stop(struct client *client);
+/* Closes whatever state it is in, without an answer; it must not be in an exchange. */
+void client_close(struct client *client, bool reset);

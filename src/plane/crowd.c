@@ -1,0 +1,102 @@
+/* One atomic number and one map under a lock. Invariant: an address is in the map exactly while clients of it
+ * are admitted. */
+#include "plane/crowd.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define uthash_fatal(message) abort()
+#include <uthash.h>
+
+struct visitor {
+    uint8_t address[16];
+    uint32_t count;
+    UT_hash_handle hh;
+};
+
+struct crowd {
+    uint32_t size; /* atomic */
+    struct {
+        pthread_mutex_t lock;
+        struct visitor *visitors;
+    } shared; /* touched under its lock only */
+};
+
+struct crowd *crowd_new(void)
+{
+    struct crowd *crowd = mem_zero(1, sizeof *crowd);
+    pthread_mutex_init(&crowd->shared.lock, NULL);
+    return crowd;
+}
+
+void crowd_free(struct crowd *crowd)
+{
+    assert(crowd->shared.visitors == NULL);
+    pthread_mutex_destroy(&crowd->shared.lock);
+    free(crowd);
+}
+
+uint32_t crowd_enter(struct crowd *crowd)
+{
+    return __atomic_add_fetch(&crowd->size, 1, __ATOMIC_RELAXED);
+}
+
+uint32_t crowd_leave(struct crowd *crowd)
+{
+    return __atomic_sub_fetch(&crowd->size, 1, __ATOMIC_RELAXED);
+}
+
+uint32_t crowd_size(const struct crowd *crowd)
+{
+    return __atomic_load_n(&crowd->size, __ATOMIC_RELAXED);
+}
+
+static bool admit_locked(struct crowd *crowd, const uint8_t address[16], uint32_t most)
+{
+    struct visitor *visitor;
+    HASH_FIND(hh, crowd->shared.visitors, address, sizeof visitor->address, visitor);
+    if (visitor == NULL) {
+        visitor = mem_zero(1, sizeof *visitor);
+        memcpy(visitor->address, address, sizeof visitor->address);
+        HASH_ADD(hh, crowd->shared.visitors, address, sizeof visitor->address, visitor);
+    }
+    if (visitor->count >= most)
+        return false;
+    visitor->count++;
+    return true;
+}
+
+bool crowd_admit(struct crowd *crowd, const uint8_t address[16], uint32_t most)
+{
+    assert(most > 0);
+    pthread_mutex_lock(&crowd->shared.lock);
+    bool admitted = admit_locked(crowd, address, most);
+    pthread_mutex_unlock(&crowd->shared.lock);
+    return admitted;
+}
+
+void crowd_dismiss(struct crowd *crowd, const uint8_t address[16])
+{
+    struct visitor *visitor;
+    pthread_mutex_lock(&crowd->shared.lock);
+    HASH_FIND(hh, crowd->shared.visitors, address, sizeof visitor->address, visitor);
+    assert(visitor != NULL);
+    if (--visitor->count == 0) {
+        HASH_DEL(crowd->shared.visitors, visitor);
+        free(visitor);
+    }
+    pthread_mutex_unlock(&crowd->shared.lock);
+}
+
+uint32_t crowd_derived_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
+        return UINT32_MAX;
+    return (uint32_t)(limit.rlim_cur * 4 / 10);
+}

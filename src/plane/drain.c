@@ -1,0 +1,122 @@
+/* The last moments of what is in flight. Invariant: an exchange on a pool that drains, or in a worker that
+ * stops, has a deadline as of its class, so every drain has an end. */
+#include "plane/exchange.h"
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Websockets end one after the other, so that their clients do not all come back at once. */
+static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t now_ms)
+{
+    uint64_t left = until_ms > now_ms ? until_ms - now_ms : 0;
+    uint64_t width = earlier(earlier(x->until.spread_ms, left), UINT32_MAX - 1);
+    return until_ms - random_below(&x->worker->random, (uint32_t)width + 1);
+}
+
+static void arm(struct exchange *x)
+{
+    uint64_t now_ms = loop_ms(x->worker->loop), at_ms;
+    switch ((enum exchange_class)x->class) {
+    case EXCHANGE_STREAM:
+        at_ms = x->until.streams_until_ms;
+        break;
+    case EXCHANGE_WEBSOCKET:
+        at_ms = spread(x, x->until.websockets_until_ms, now_ms);
+        break;
+    case EXCHANGE_REQUEST:
+    default:
+        at_ms = x->until.requests_until_ms;
+        break;
+    }
+    deadline_set(&x->drain, at_ms > now_ms ? at_ms - now_ms : 0);
+}
+
+static bool is_same(const struct snapshot_drain *a, const struct snapshot_drain *b)
+{
+    return a->requests_until_ms == b->requests_until_ms && a->streams_until_ms == b->streams_until_ms &&
+           a->websockets_until_ms == b->websockets_until_ms && a->spread_ms == b->spread_ms;
+}
+
+/* Worlds repeat what they have said before; a jitter that is drawn stays. */
+static void begin(struct exchange *x, const struct snapshot_drain *until)
+{
+    if (x->draining && is_same(&x->until, until))
+        return;
+    x->draining = true;
+    x->until = *until;
+    arm(x);
+}
+
+void drain_class(struct exchange *x, enum exchange_class class)
+{
+    x->class = (uint8_t) class;
+    if (x->draining)
+        arm(x);
+}
+
+/* The drain of the pool in the slot, or NULL where it does not drain. */
+static const struct snapshot_drain *drain_of(const struct snapshot *snapshot, uint32_t slot)
+{
+    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
+        const struct snapshot_drain *drain = snapshot_pool_drain(pool);
+        if (snapshot_pool_slot(pool) == slot)
+            return drain->requests_until_ms != 0 ? drain : NULL;
+    }
+    return NULL;
+}
+
+/* A pool that has come back to life (a rollback) takes its exchanges' deadlines back. */
+static void turn(struct exchange *x, const struct snapshot_drain *drain)
+{
+    if (drain != NULL) {
+        begin(x, drain);
+    } else if (x->draining && !x->worker->stopping) {
+        x->draining = false;
+        deadline_clear(&x->drain);
+    }
+}
+
+void drain_turn(struct worker *worker)
+{
+    uint32_t slot = SNAPSHOT_NONE;
+    const struct snapshot_drain *drain = NULL;
+    struct exchange *x;
+    TAILQ_FOREACH (x, &worker->exchanges, link) {
+        if (x->pool == NULL)
+            continue;
+        if (snapshot_pool_slot(x->pool) != slot) {
+            slot = snapshot_pool_slot(x->pool);
+            drain = drain_of(worker->snapshot, slot);
+        }
+        turn(x, drain);
+    }
+}
+
+void drain_stopping(struct exchange *x)
+{
+    if (x->pool == NULL)
+        return;
+    uint64_t since_ms = x->worker->stopped_ms, never = UINT64_MAX;
+    bool drains = x->draining;
+    struct snapshot_drain until = {
+        .requests_until_ms =
+            earlier(since_ms + x->rules->drain_requests_ms, drains ? x->until.requests_until_ms : never),
+        .streams_until_ms =
+            earlier(since_ms + x->rules->drain_streams_ms, drains ? x->until.streams_until_ms : never),
+        .websockets_until_ms =
+            earlier(since_ms + x->rules->drain_websockets_ms, drains ? x->until.websockets_until_ms : never),
+        .spread_ms = x->rules->drain_spread_ms,
+    };
+    begin(x, &until);
+}
+
+void drain_stop(struct worker *worker)
+{
+    struct exchange *x;
+    worker->stopped_ms = loop_ms(worker->loop);
+    TAILQ_FOREACH (x, &worker->exchanges, link)
+        drain_stopping(x);
+}

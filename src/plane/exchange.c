@@ -1,0 +1,420 @@
+/* The beginning and the end of an exchange, and what it hears in between. Invariant: between exchange_start
+ * and exchange_end, and only then, the exchange holds its view, its pool's in-flight cell, and its client. */
+#include "plane/exchange.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void timed_out(struct deadline *deadline);
+static void drain_is_over(struct deadline *deadline);
+static void run_again(struct loop_deferred *deferred);
+
+/* Its deadlines stay in the loop's wheel while it is spare; so starting them anew costs a store. */
+static struct exchange *take_spare(struct worker *worker)
+{
+    struct exchange *x = worker->spare;
+    if (x != NULL) {
+        worker->spare = x->next;
+        return x;
+    }
+    x = malloc(sizeof *x);
+    if (x == NULL)
+        return NULL;
+    x->worker = worker;
+    x->state = EXCHANGE_ENDED;
+    deadline_init(&x->deadline, worker->loop, timed_out);
+    deadline_init(&x->drain, worker->loop, drain_is_over);
+    return x;
+}
+
+static void run_freeing(struct loop_deferred *deferred)
+{
+    struct exchange *x = mem_container(deferred, struct exchange, freeing);
+    x->next = x->worker->spare;
+    x->worker->spare = x;
+}
+
+void exchange_free_spares(struct worker *worker)
+{
+    struct exchange *x;
+    while ((x = worker->spare) != NULL) {
+        worker->spare = x->next;
+        free(x);
+    }
+}
+
+static struct str value_of(const struct http_request *request, enum http_field_id id)
+{
+    const struct http_field *field = http_fields_find(&request->fields, id);
+    return field == NULL ? (struct str){NULL, 0} : field->value;
+}
+
+static struct str cut(struct str text, size_t most)
+{
+    return (struct str){text.p, text.n < most ? text.n : most};
+}
+
+static struct str keep_text(char **to, struct str text)
+{
+    struct str kept = {*to, text.n};
+    if (kept.n > 0)
+        memcpy(*to, text.p, kept.n);
+    *to += kept.n;
+    return kept;
+}
+
+/* The head's bytes are gone when the line is written. */
+static void keep_texts(struct exchange *x, const struct http_request *request)
+{
+    struct exchange_texts *texts = &x->texts;
+    struct str method = cut(request->method_text, ACCESS_LOG_TEXT_MAX);
+    struct str host = cut(request->host, ACCESS_LOG_TEXT_MAX);
+    struct str target = cut(request->target, ACCESS_LOG_TARGET_MAX);
+    struct str user_agent = cut(value_of(request, HTTP_FIELD_USER_AGENT), ACCESS_LOG_TEXT_MAX);
+    struct str referer = cut(value_of(request, HTTP_FIELD_REFERER), ACCESS_LOG_TEXT_MAX);
+    texts->buffer = buffers_take(x->worker->buffers, method.n + host.n + target.n + user_agent.n + referer.n);
+    if (texts->buffer == NULL)
+        return;
+    char *to = texts->buffer->bytes;
+    texts->method = keep_text(&to, method);
+    texts->host = keep_text(&to, host);
+    texts->target = keep_text(&to, target);
+    texts->user_agent = keep_text(&to, user_agent);
+    texts->referer = keep_text(&to, referer);
+}
+
+/* What upswap tells the instance about the client; a trusted proxy's id for the request is kept. */
+static void name(struct exchange *x, const struct http_request *request, struct http_forward *how)
+{
+    struct client *client = x->client;
+    char own[RANDOM_ID_SIZE];
+    random_id(&x->worker->random, own);
+    *how = (struct http_forward){
+        .client = {client->text, client->text_length},
+        .proto = STR("http"),
+        .port = {client->port, client->port_length},
+        .request_id = {own, sizeof own},
+        .trusted = snapshot_trusts(x->view->snapshot, client->address),
+        .framing = request->framing,
+        .keep_alive = true,
+    };
+    struct str id = http_forward_request_id(request, how);
+    assert(id.n <= sizeof x->id);
+    memcpy(x->id, id.p, id.n);
+    x->id_length = (uint8_t)id.n;
+    how->request_id = (struct str){x->id, id.n};
+}
+
+/* Before any return to the loop: who sees that this worker has left a world also sees what it still does in
+ * it. */
+static void hold_world(struct exchange *x, const struct http_request *request, uint32_t *prefix)
+{
+    struct worker *worker = x->worker;
+    x->view = publisher_take(worker->options.publisher, worker->options.index);
+    const struct snapshot *snapshot = x->view->snapshot;
+    struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
+    x->service = snapshot_match(snapshot, request->host, path, prefix);
+    if (x->service == NULL)
+        return;
+    x->rules = snapshot_service_rules(x->service);
+    x->pool = snapshot_service_live(snapshot, x->service);
+    if (x->pool == NULL)
+        return;
+    x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));
+    counters_add(&x->cells->in_flight, 1);
+}
+
+static void describe(struct exchange *x, const struct http_request *request)
+{
+    x->method = (uint8_t)request->method;
+    x->minor = request->minor;
+    x->keep_alive = request->keep_alive && !x->worker->stopping;
+    x->upgrade = request->upgrade;
+    x->expect_continue = request->expect_continue;
+    x->json = http_accept_prefers_json(value_of(request, HTTP_FIELD_ACCEPT));
+    x->head_in = request->length;
+    relay_start(&x->up, request->framing, request->content_length, request->framing);
+}
+
+/* Writes the head for the instance into x->request. */
+static bool write_head(struct exchange *x, const struct http_request *request, const struct http_forward *how)
+{
+    size_t room = request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
+                  how->request_id.n + 2 * request->authority.n;
+    char *to = outlet_reserve(&x->request, x->worker->buffers, room);
+    size_t n = to == NULL ? 0 : http_forward_request(request, how, to, room);
+    x->request.end += (uint32_t)n;
+    x->request.hold = true;
+    return n > 0;
+}
+
+static struct exchange *make(struct client *client)
+{
+    struct worker *worker = client->worker;
+    struct exchange *x = take_spare(worker);
+    if (x == NULL)
+        return NULL;
+    size_t kept = offsetof(struct exchange, worker) + sizeof x->worker;
+    memset((char *)x + kept, 0, offsetof(struct exchange, deadline) - kept);
+    x->state = EXCHANGE_CONNECTING;
+    x->client = client;
+    x->freeing.run = run_freeing;
+    x->running.run = run_again;
+    client->exchange = x;
+    TAILQ_INSERT_TAIL(&worker->exchanges, x, link);
+    x->started_ns = clock_mono_ns();
+    return x;
+}
+
+/* Everything that needs the head's bytes. NULL: the request may go on its way; else why not. */
+static const struct end *take_request(struct exchange *x, const struct http_request *request)
+{
+    uint32_t prefix = 0;
+    struct http_forward how;
+    describe(x, request);
+    hold_world(x, request, &prefix);
+    name(x, request, &how);
+    const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
+    if (settings->access_log != SNAPSHOT_LOG_NONE)
+        keep_texts(x, request);
+    if (x->service == NULL)
+        return &end_no_route;
+    if (x->pool == NULL)
+        return &end_no_live_pool;
+    if (settings->body_max != 0 && request->framing == HTTP_BODY_LENGTH &&
+        request->content_length > settings->body_max)
+        return &end_body_too_large;
+    how.strip = x->rules->strip_path ? prefix : 0;
+    return write_head(x, request, &how) ? NULL : &end_overloaded;
+}
+
+void exchange_start(struct client *client, const struct http_request *request)
+{
+    struct exchange *x = make(client);
+    if (x == NULL) {
+        client_return(client, CLIENT_NEXT_CUT, false);
+        return;
+    }
+    const struct end *refused = take_request(x, request);
+    inlet_consume(&client->in, request->length);
+    if (client->worker->stopping)
+        drain_stopping(x);
+    if (refused != NULL)
+        exchange_end(x, refused);
+    else
+        attempt_start(x);
+}
+
+static void pump(struct exchange *x)
+{
+    if (x->state == EXCHANGE_TUNNEL) {
+        tunnel_pump(x);
+        return;
+    }
+    if (!upload_is_complete(x))
+        upload_pump(x);
+    if (!exchange_is_ended(x) && x->lease != NULL && x->state != EXCHANGE_CONNECTING)
+        reply_pump(x);
+}
+
+void exchange_lease_ready(void *arg)
+{
+    struct exchange *x = arg;
+    if (x->state == EXCHANGE_CONNECTING && !attempt_connected(x))
+        return;
+    pump(x);
+}
+
+void exchange_client_ready(struct exchange *x)
+{
+    pump(x);
+    bool reads = !exchange_is_ended(x) && x->state != EXCHANGE_TUNNEL && x->up.body.done;
+    if (reads && !client_read_ahead(x->client))
+        exchange_end(x, &end_client_closed);
+}
+
+static void run_again(struct loop_deferred *deferred)
+{
+    struct exchange *x = mem_container(deferred, struct exchange, running);
+    x->again = false;
+    if (!exchange_is_ended(x))
+        pump(x);
+}
+
+void exchange_again(struct exchange *x)
+{
+    if (x->again)
+        return;
+    x->again = true;
+    loop_defer(x->worker->loop, &x->running);
+}
+
+/* Whose turn is it? The client's, if all that it has sent is with the instance, and it is not told to wait.
+ */
+static const struct end *late(const struct exchange *x)
+{
+    if (upload_is_complete(x) || x->expect_continue)
+        return &end_first_byte_timeout;
+    return outlet_waiting(&x->request) == 0 ? &end_body_timeout : &end_stall;
+}
+
+void exchange_moved(struct exchange *x)
+{
+    bool awaits_byte = x->state <= EXCHANGE_HEARING && (upload_is_complete(x) || x->expect_continue);
+    worker_deadline(&x->deadline, awaits_byte ? x->rules->first_byte_ms : x->rules->stall_ms);
+}
+
+static void timed_out(struct deadline *deadline)
+{
+    struct exchange *x = mem_container(deadline, struct exchange, deadline);
+    switch ((enum exchange_state)x->state) {
+    case EXCHANGE_CONNECTING:
+        attempt_timed_out(x);
+        break;
+    case EXCHANGE_ASKING:
+    case EXCHANGE_HEARING:
+        exchange_end(x, late(x));
+        break;
+    case EXCHANGE_ANSWERING:
+    case EXCHANGE_TUNNEL:
+        exchange_end(x, &end_stall);
+        break;
+    case EXCHANGE_ENDED:
+        break;
+    }
+}
+
+static void drain_is_over(struct deadline *deadline)
+{
+    struct exchange *x = mem_container(deadline, struct exchange, drain);
+    if (!exchange_is_ended(x))
+        exchange_end(x, &end_drain_deadline);
+}
+
+/* The client, and what it has been told. */
+static enum client_next finish_client(struct exchange *x, const struct end *end)
+{
+    bool unread = !x->up.body.done;
+    if (end->status == 0)
+        return x->keep_alive && !unread ? CLIENT_NEXT_REQUEST : CLIENT_NEXT_CLOSE;
+    if (end == &end_client_closed)
+        return CLIENT_NEXT_CUT;
+    if (x->state >= EXCHANGE_ANSWERING)
+        return x->down.out == HTTP_BODY_CLOSE && x->state != EXCHANGE_TUNNEL ? CLIENT_NEXT_RESET
+                                                                             : CLIENT_NEXT_CUT;
+    bool keep = x->keep_alive && !unread && !x->worker->stopping;
+    struct own_answer own = {.end = end,
+                             .minor = x->minor,
+                             .head = x->method == HTTP_HEAD,
+                             .json = x->json,
+                             .keep_alive = keep,
+                             .request_id = {x->id, x->id_length}};
+    x->head_out += client_answer(x->client, &own);
+    if (x->head_out == 0)
+        return CLIENT_NEXT_CUT;
+    return keep ? CLIENT_NEXT_REQUEST : CLIENT_NEXT_CLOSE;
+}
+
+static struct counters_instance *instance_cells(const struct exchange *x)
+{
+    return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
+}
+
+void exchange_count_error(struct exchange *x, const struct end *end)
+{
+    if (end->error == END_NO_ERROR)
+        return;
+    counters_add(&x->cells->errors[end->error], 1);
+    if (x->attempted)
+        counters_add(&instance_cells(x)->errors, 1);
+}
+
+static void count(struct exchange *x, const struct end *end, uint64_t duration_ns)
+{
+    if (x->cells == NULL) {
+        counters_add(&x->worker->cells->refused[counters_refused(x->status)], 1);
+        return;
+    }
+    struct counters_pool *cells = x->cells;
+    uint64_t us = duration_ns / 1000;
+    counters_add(&cells->requests, 1);
+    counters_add(&cells->duration_us, us);
+    counters_add(&cells->buckets[counters_bucket(us)], 1);
+    counters_add(&cells->codes[x->status - COUNTERS_CODE_MIN], 1);
+    if (x->attempted)
+        counters_add(&instance_cells(x)->requests, 1);
+    /* A failure to connect was counted when it happened. */
+    if (end != x->trouble)
+        exchange_count_error(x, end);
+}
+
+static void write_log(const struct exchange *x, const struct end *end, uint64_t duration_ns)
+{
+    const struct exchange_texts *texts = &x->texts;
+    const struct snapshot *snapshot = x->view->snapshot;
+    struct access_log_entry entry = {
+        .client = {x->client->text, x->client->text_length},
+        .host = texts->host,
+        .method = texts->method,
+        .target = texts->target,
+        .user_agent = texts->user_agent,
+        .referer = texts->referer,
+        .request_id = {x->id, x->id_length},
+        .minor = x->minor,
+        .status = x->status,
+        .retries = x->retries,
+        .bytes_in = x->head_in + x->up.bytes,
+        .bytes_out = x->head_out + x->down.bytes,
+        .body_out = x->down.bytes,
+        .duration_ns = duration_ns,
+        .reason = str_of(end->word),
+    };
+    if (x->service != NULL)
+        entry.service = snapshot_service_name(snapshot, x->service);
+    if (x->pool != NULL)
+        entry.pool = snapshot_pool_deployment(snapshot, x->pool);
+    if (x->attempted)
+        entry.instance = x->instance.name;
+    access_log_write(x->worker->log, (enum snapshot_access_log)snapshot_settings(snapshot)->access_log,
+                     &entry);
+}
+
+static void release_lease(struct exchange *x, const struct end *end)
+{
+    if (x->lease == NULL)
+        return;
+    bool keep = end == &end_done && x->keep_lease && upload_is_complete(x) && !x->draining;
+    connection_release(x->lease, keep ? x->rules->upstream_idle_ms : 0,
+                       end->status != 0 && x->state != EXCHANGE_TUNNEL);
+    x->lease = NULL;
+}
+
+void exchange_end(struct exchange *x, const struct end *end)
+{
+    struct worker *worker = x->worker;
+    assert(!exchange_is_ended(x));
+    enum client_next next = finish_client(x, end);
+    if (x->status == 0)
+        x->status = end->status;
+    release_lease(x, end);
+    bool unread = !x->up.body.done;
+    x->state = EXCHANGE_ENDED;
+    uint64_t duration_ns = clock_mono_ns() - x->started_ns;
+    count(x, end, duration_ns);
+    if (x->texts.buffer != NULL) {
+        write_log(x, end, duration_ns);
+        buffers_give(worker->buffers, x->texts.buffer);
+    }
+    outlet_clear(&x->request, worker->buffers);
+    if (deadline_is_set(&x->drain))
+        deadline_clear(&x->drain);
+    if (x->cells != NULL)
+        counters_sub(&x->cells->in_flight, 1);
+    view_release(x->view, worker->options.index);
+    TAILQ_REMOVE(&worker->exchanges, x, link);
+    loop_defer(worker->loop, &x->freeing);
+    client_return(x->client, next, unread);
+}

@@ -1,0 +1,147 @@
+/* exchange: one request and its response.
+ *
+ * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
+ * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
+ * attempt (which instance), upload (request body), reply (response), tunnel (after a 101), drain (its
+ * deadlines); they share this struct and nobody else looks inside. */
+#pragma once
+
+#include "io/loop.h"
+#include "plane/balance.h"
+#include "plane/client.h"
+#include "plane/ends.h"
+#include "plane/random.h"
+#include "plane/relay.h"
+#include "plane/upstream.h"
+#include "plane/worker.h"
+#include "route/publish.h"
+
+enum exchange_state {
+    EXCHANGE_CONNECTING, /* to an instance */
+    EXCHANGE_ASKING,     /* no byte of a response has come */
+    EXCHANGE_HEARING,    /* no final head has */
+    EXCHANGE_ANSWERING,  /* the client has been sent a head */
+    EXCHANGE_TUNNEL,     /* bytes both ways */
+    EXCHANGE_ENDED       /* freed after the turn */
+};
+
+/* Which of the drain's deadlines holds. */
+enum exchange_class { EXCHANGE_REQUEST, EXCHANGE_STREAM, EXCHANGE_WEBSOCKET };
+
+/* What the access log wants of a request; the texts follow in the buffer. */
+struct exchange_texts {
+    struct buffer *buffer; /* NULL: nothing is logged */
+    struct str method, host, target, user_agent, referer;
+};
+
+#define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
+
+struct exchange {
+    struct worker *worker; /* stays, while it is spare; the rest up to `deadline` is cleared */
+    struct client *client;
+    struct connection *lease; /* NULL: none */
+    uint8_t state;            /* enum exchange_state */
+    uint8_t class;            /* enum exchange_class */
+    uint8_t method;           /* enum http_method */
+    uint8_t minor;
+    bool keep_alive;      /* the client's connection, as far as is known */
+    bool expect_continue; /* and has not been told to go on */
+    bool upgrade;
+    bool json;        /* own answers */
+    bool send_failed; /* the instance takes no more; it may still have answered */
+    bool keep_lease;  /* the instance's connection is good for another request */
+    bool draining;    /* `until` holds */
+    bool again;       /* waits in the loop's deferred list */
+    bool lease_ended; /* tunnel: the instance's end has been read */
+    bool hungry;      /* what the lease's inlet holds is no complete head */
+    bool moved;       /* something has, in the pump that runs */
+    uint8_t retries;
+    uint8_t id_length;
+
+    struct view *view;
+    const struct snapshot_service *service; /* NULL: none was found */
+    const struct snapshot_rules *rules;
+    const struct snapshot_pool *pool;
+    struct snapshot_instance instance; /* the present or last one; by `attempted` */
+    bool attempted;
+    struct counters_pool *cells; /* NULL: no pool */
+    struct balance_tried tried;
+
+    struct outlet request; /* head and body to the instance */
+    struct relay up, down;
+    size_t seen;               /* bytes of a partial response head */
+    const struct end *trouble; /* why the last instance did not serve */
+
+    uint16_t status;   /* of the response; 0: none yet */
+    uint64_t head_in;  /* bytes */
+    uint64_t head_out; /* bytes */
+    uint64_t started_ns;
+    struct exchange_texts texts;
+    char id[EXCHANGE_ID_MAX];
+
+    struct snapshot_drain until;
+    struct deadline deadline; /* connect, first byte or stall */
+    struct deadline drain;
+    struct loop_deferred freeing, running;
+    struct exchange *next; /* free list */
+    TAILQ_ENTRY(exchange) link;
+};
+
+/* Steps of one direction in a turn; then others have theirs. */
+#define EXCHANGE_STEPS 16
+
+/* Begins with a complete head, which lies at the front of client->in and is consumed. */
+void exchange_start(struct client *client, const struct http_request *request);
+
+/* The client's stream has news. */
+void exchange_client_ready(struct exchange *exchange);
+/* The instance's stream has: for leases. */
+void exchange_lease_ready(void *arg);
+/* Goes on with both directions after the other events of this turn. */
+void exchange_again(struct exchange *exchange);
+
+/* The one end. Answers the client where `end` has a status and no head was sent, else cuts; releases the
+ * lease, counts, logs, gives the client back. The exchange is freed after the turn. */
+void exchange_end(struct exchange *exchange, const struct end *end);
+
+/* Something has moved: the timeout of what is awaited next begins. */
+void exchange_moved(struct exchange *exchange);
+/* An instance has failed: counts it. */
+void exchange_count_error(struct exchange *exchange, const struct end *end);
+
+static inline bool exchange_is_ended(const struct exchange *exchange)
+{
+    return exchange->state == EXCHANGE_ENDED;
+}
+
+/* Frees the spare ones. */
+void exchange_free_spares(struct worker *worker);
+
+/* attempt: finds an instance and a connection, or ends the exchange. */
+void attempt_start(struct exchange *exchange);
+/* The connection that is being made has news. True: it is made. */
+bool attempt_connected(struct exchange *exchange);
+void attempt_timed_out(struct exchange *exchange);
+/* The lease has broken before a response came: tries again where the rules allow it, or ends the exchange. */
+void attempt_lost(struct exchange *exchange);
+
+/* upload: moves the request to the instance as far as both sides allow. */
+void upload_pump(struct exchange *exchange);
+bool upload_is_complete(const struct exchange *exchange);
+
+/* reply: moves the response to the client as far as both sides allow. */
+void reply_pump(struct exchange *exchange);
+
+/* tunnel: sends the head of the 101 and takes over. */
+void tunnel_start(struct exchange *exchange, struct str head);
+void tunnel_pump(struct exchange *exchange);
+
+/* drain: the deadlines of what is in flight on a pool that drains. */
+/* The present world says which pools do. */
+void drain_turn(struct worker *worker);
+/* The worker stops: each exchange gets its service's times from now. */
+void drain_stop(struct worker *worker);
+/* The same for one that begins later. */
+void drain_stopping(struct exchange *exchange);
+/* An exchange has become of this class. */
+void drain_class(struct exchange *exchange, enum exchange_class class);

@@ -1,0 +1,29 @@
+/* listeners: a worker's listening sockets by id: which of them accept is for the present world to say. */
+#pragma once
+
+#include "io/listener.h"
+#include "route/snapshot.h"
+
+struct worker;
+struct listeners;
+
+struct listener_entry {
+    struct listeners *all;
+    uint32_t id;
+    int fd;                    /* owned; -1: none */
+    struct listener *listener; /* NULL: does not accept */
+    char port[6];
+    uint8_t port_length;
+};
+
+struct listeners *listeners_new(struct worker *worker);
+void listeners_free(struct listeners *listeners);
+
+/* A descriptor for a listener; owned from now on. One for a socket that is there already changes nothing. */
+void listeners_add(struct listeners *listeners, uint32_t id, int fd);
+/* A new world: starts the listeners that it names, closes the others. */
+void listeners_turn(struct listeners *listeners, const struct snapshot *snapshot);
+/* Takes what the kernel still holds, and closes the sockets for all processes. */
+void listeners_stop(struct listeners *listeners);
+/* A descriptor was given back. */
+void listeners_wake(struct listeners *listeners, uint32_t id);

@@ -1,0 +1,48 @@
+/* outlet: bytes on their way into a stream.
+ *
+ * Everything is offered to the kernel first; only what it does not take waits in a buffer. A holding outlet
+ * keeps also what it has sent, so that it can be sent again from the beginning over another stream. */
+#pragma once
+
+#include "io/stream.h"
+#include "plane/buffers.h"
+
+#include <stdbool.h>
+
+#define OUTLET_HOLD_MAX 65536 /* bytes; beyond, an outlet holds no longer */
+
+struct outlet {
+    struct buffer *buffer; /* NULL: nothing waits and nothing is held */
+    uint32_t sent, end;    /* bytes[sent..end) of the buffer wait */
+    bool hold;             /* bytes[0..end) are all that was ever put in */
+};
+
+enum outlet_result {
+    OUTLET_EMPTY,    /* all is sent */
+    OUTLET_WAITING,  /* the rest goes when the stream is writable */
+    OUTLET_FAILED,   /* the stream is broken */
+    OUTLET_NO_MEMORY /* what the kernel did not take could not be kept */
+};
+
+static inline size_t outlet_waiting(const struct outlet *outlet)
+{
+    return outlet->end - outlet->sent;
+}
+
+/* Room for `size` bytes behind the last one; the caller writes them and adds to outlet->end. NULL: no memory.
+ */
+char *outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size);
+
+/* Puts the parts behind what waits and sends what can be sent. A NULL stream takes nothing. */
+enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
+                               const struct iovec *parts, int count);
+
+/* Sends what waits. */
+enum outlet_result outlet_flush(struct outlet *outlet, struct buffers *buffers, struct stream *stream);
+
+/* All again from the beginning; only while it holds. */
+void outlet_rewind(struct outlet *outlet);
+/* What is sent need not be kept any more. */
+void outlet_release(struct outlet *outlet, struct buffers *buffers);
+/* Drops everything. */
+void outlet_clear(struct outlet *outlet, struct buffers *buffers);

@@ -1,0 +1,347 @@
+/* The role's main thread: hears the keeper and control, publishes worlds, writes the access log. Invariant:
+ * it touches no client and no worker's memory; workers are told by orders and tell by reports. */
+#include "plane/plane.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "link/channel.h"
+#include "link/counters.h"
+#include "plane/worker.h"
+#include "plane/world.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define REAP_MS 500           /* between looks at worlds that nobody may read any more */
+#define LOG_COMPLAIN_MS 60000 /* between complaints about one log */
+
+struct plane {
+    struct loop *loop;
+    struct channel *keeper, *control; /* NULL: gone */
+    struct mailbox *reports;
+    struct publisher *publisher;
+    struct crowd *crowd;
+    struct counters *counters; /* NULL: not come yet */
+    struct worker **workers;
+    unsigned worker_count, running;
+    uint64_t version, published_ns;
+    unsigned worlds; /* that are mapped */
+    struct deadline reap;
+    int log_fd;
+    uint64_t log_complained_ms;
+    bool stopping;
+    int status;
+};
+
+static void say_hello(struct plane *plane)
+{
+    struct message_hello hello = {
+        .pid = (int32_t)getpid(), .workers = plane->worker_count, .version = plane->version};
+    if (plane->control != NULL)
+        channel_send(plane->control, MESSAGE_HELLO, &hello, sizeof hello, -1);
+}
+
+static void order(struct plane *plane, unsigned worker, const struct order *order)
+{
+    struct order *copy = mem_alloc(sizeof *copy);
+    *copy = *order;
+    worker_order(plane->workers[worker], copy);
+}
+
+static void order_all(struct plane *plane, const struct order *one)
+{
+    for (unsigned i = 0; i < plane->worker_count; i++)
+        order(plane, i, one);
+}
+
+/* ---- what control says ---- */
+
+/* Cells are in use from the first moment, so a mapping is taken once. Control has the same one, kept by the
+ * keeper. */
+static void take_counters(struct plane *plane, int fd)
+{
+    struct err err;
+    struct counters *counters = plane->counters != NULL ? NULL : counters_map(fd, &err);
+    close(fd);
+    if (plane->counters != NULL)
+        return;
+    if (counters == NULL) {
+        log_error("the counters cannot be used: %s", err.text);
+        return;
+    }
+    if (counters_workers(counters) < plane->worker_count) {
+        log_error("the counters have room for %u workers, but %u run", counters_workers(counters),
+                  plane->worker_count);
+        counters_unmap(counters);
+        return;
+    }
+    plane->counters = counters;
+    order_all(plane, &(struct order){.type = ORDER_COUNTERS, .counters = counters});
+}
+
+static void take_listener(struct plane *plane, const struct message_listener *listener, int fd)
+{
+    if (listener->worker >= plane->worker_count) {
+        log_error("a listening socket for worker %u is not used: %u workers run", listener->worker,
+                  plane->worker_count);
+        close(fd);
+        return;
+    }
+    order(plane, listener->worker, &(struct order){.type = ORDER_LISTENER, .id = listener->id, .fd = fd});
+}
+
+static void take_log(struct plane *plane, int fd)
+{
+    if (plane->log_fd >= 0)
+        close(plane->log_fd);
+    plane->log_fd = fd;
+}
+
+static void refuse(struct plane *plane, uint64_t version, const struct err *err)
+{
+    struct message_refused refused = {.version = version};
+    memcpy(refused.sentence, err->text, sizeof refused.sentence);
+    log_error("snapshot %llu is refused: %s", (unsigned long long)version, err->text);
+    channel_send(plane->control, MESSAGE_REFUSED, &refused, sizeof refused, -1);
+}
+
+static void tell_published(struct plane *plane)
+{
+    struct message_published published = {.version = plane->version, .published_ns = plane->published_ns};
+    channel_send(plane->control, MESSAGE_PUBLISHED, &published, sizeof published, -1);
+}
+
+static void dispose(struct view *view)
+{
+    world_free(view->arg);
+}
+
+static void reap(struct deadline *deadline)
+{
+    struct plane *plane = mem_container(deadline, struct plane, reap);
+    publisher_reap(plane->publisher);
+    if (plane->worlds > 1)
+        deadline_set(&plane->reap, REAP_MS);
+}
+
+/* Control may say again what it has said; an older world never comes back. */
+static void take_world(struct plane *plane, const struct message_world *told, int fd)
+{
+    struct err err;
+    if (told->version == plane->version && plane->version != 0) {
+        close(fd);
+        tell_published(plane);
+        return;
+    }
+    struct world *world = NULL;
+    if (plane->counters == NULL)
+        err_set(&err, "it came before the counters");
+    else if (told->version < plane->version)
+        err_set(&err, "version %llu is published already", (unsigned long long)plane->version);
+    else
+        world = world_open(fd, told, &err);
+    close(fd);
+    if (world == NULL) {
+        refuse(plane, told->version, &err);
+        return;
+    }
+    world_count(world, &plane->worlds);
+    plane->published_ns = publisher_publish(plane->publisher, world_snapshot(world), dispose, world);
+    plane->version = told->version;
+    order_all(plane, &(struct order){.type = ORDER_WORLD});
+    tell_published(plane);
+    deadline_set(&plane->reap, REAP_MS);
+}
+
+static void control_received(void *arg, const struct message *message)
+{
+    struct plane *plane = arg;
+    switch (message->type) {
+    case MESSAGE_COUNTERS:
+        take_counters(plane, message->fd);
+        return;
+    case MESSAGE_LISTENER:
+        take_listener(plane, message->payload, message->fd);
+        return;
+    case MESSAGE_ACCESS_LOG:
+        take_log(plane, message->fd);
+        return;
+    case MESSAGE_WORLD:
+        take_world(plane, message->payload, message->fd);
+        return;
+    case MESSAGE_WHO:
+        say_hello(plane);
+        break;
+    default:
+        log_warn("control sent a message of type %d, which the proxy does not know", (int)message->type);
+        break;
+    }
+    if (message->fd >= 0)
+        close(message->fd);
+}
+
+/* The keeper gives the other end of this channel to each control, so its end is the keeper's, which tells by
+ * its own channel. */
+static void control_closed(void *arg, const char *why)
+{
+    struct plane *plane = arg;
+    log_warn("the channel to control is gone: %s; traffic goes on as it is", why);
+    channel_close(plane->control);
+    plane->control = NULL;
+}
+
+/* ---- what the keeper says ---- */
+
+static void end(struct plane *plane, int status)
+{
+    plane->status = status;
+    order_all(plane, &(struct order){.type = ORDER_QUIT});
+}
+
+static void keeper_received(void *arg, const struct message *message)
+{
+    struct plane *plane = arg;
+    if (message->fd >= 0)
+        close(message->fd);
+    if (message->type != MESSAGE_STOP || plane->stopping)
+        return;
+    plane->stopping = true;
+    log_info("stopping: finishing what is in flight");
+    order_all(plane, &(struct order){.type = ORDER_STOP});
+}
+
+static void keeper_closed(void *arg, const char *why)
+{
+    struct plane *plane = arg;
+    log_error("the keeper is gone: %s; ending", why);
+    channel_close(plane->keeper);
+    plane->keeper = NULL;
+    end(plane, 1);
+}
+
+/* ---- what workers report ---- */
+
+static void complain(struct plane *plane, int error)
+{
+    uint64_t now_ms = loop_ms(plane->loop);
+    if (plane->log_complained_ms != 0 && now_ms - plane->log_complained_ms < LOG_COMPLAIN_MS)
+        return;
+    plane->log_complained_ms = now_ms;
+    log_error("the access log cannot be written, lines are lost: %s", strerror(error));
+}
+
+/* A full disk must not stop traffic: lines that cannot be written are dropped. */
+static void write_log(struct plane *plane, const struct access_log_batch *batch)
+{
+    size_t done = 0;
+    while (plane->log_fd >= 0 && done < batch->size) {
+        ssize_t written = write(plane->log_fd, batch->bytes + done, batch->size - done);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0) {
+            complain(plane, errno);
+            return;
+        }
+        done += (size_t)written;
+    }
+}
+
+static void reported(void *arg, struct mail *mail)
+{
+    struct plane *plane = arg;
+    struct report *report = mem_container(mail, struct report, mail);
+    switch (report->type) {
+    case REPORT_LOG:
+        write_log(plane, report->batch);
+        free(report->batch);
+        break;
+    case REPORT_ENDED:
+        if (--plane->running == 0)
+            loop_stop(plane->loop);
+        break;
+    }
+    free(report);
+}
+
+/* ---- the role ---- */
+
+/* Each client may need two descriptors; the hard limit is ours to take. */
+static void raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("the limit of open files stays as it is: %s", strerror(errno));
+}
+
+static bool start_workers(struct plane *plane, struct err *err)
+{
+    plane->workers = mem_zero(plane->worker_count, sizeof(struct worker *));
+    for (unsigned i = 0; i < plane->worker_count; i++) {
+        struct worker_options options = {
+            .index = i, .publisher = plane->publisher, .crowd = plane->crowd, .reports = plane->reports};
+        plane->workers[i] = worker_start(&options, err);
+        if (plane->workers[i] == NULL)
+            return false;
+        plane->running++;
+    }
+    return true;
+}
+
+static void open_channels(struct plane *plane, const struct plane_options *options)
+{
+    static const struct channel_callbacks keeper = {keeper_received, keeper_closed};
+    static const struct channel_callbacks control = {control_received, control_closed};
+    plane->keeper = channel_open(plane->loop, options->keeper_fd, &keeper, plane);
+    plane->control = channel_open(plane->loop, options->control_fd, &control, plane);
+    say_hello(plane);
+}
+
+static void release(struct plane *plane)
+{
+    for (unsigned i = 0; i < plane->worker_count && plane->workers[i] != NULL; i++)
+        worker_join(plane->workers[i]);
+    free(plane->workers);
+    channel_close(plane->keeper);
+    channel_close(plane->control);
+    deadline_clear(&plane->reap);
+    mailbox_free(plane->reports);
+    publisher_free(plane->publisher);
+    crowd_free(plane->crowd);
+    if (plane->counters != NULL)
+        counters_unmap(plane->counters);
+    if (plane->log_fd >= 0)
+        close(plane->log_fd);
+    loop_free(plane->loop);
+}
+
+int plane_main(const struct plane_options *options)
+{
+    struct plane plane = {.worker_count = options->workers, .log_fd = -1};
+    struct err err;
+    signal(SIGPIPE, SIG_IGN); /* the access log may be a pipe */
+    raise_limit();
+    plane.loop = loop_new();
+    plane.reports = mailbox_new(plane.loop, reported, &plane);
+    plane.publisher = publisher_new(plane.worker_count);
+    plane.crowd = crowd_new();
+    deadline_init(&plane.reap, plane.loop, reap);
+    open_channels(&plane, options);
+    if (!start_workers(&plane, &err)) {
+        log_error("%s", err.text);
+        plane.worker_count = plane.running;
+        end(&plane, 1);
+    }
+    if (plane.running > 0)
+        loop_run(plane.loop);
+    int status = plane.status;
+    release(&plane);
+    return status;
+}

@@ -1,0 +1,150 @@
+/* Bodies on their way through. Invariant: payload bytes leave in the order in which they came, each exactly
+ * once, and the end leaves only when the whole body has. */
+#include "plane/relay.h"
+
+#include "http/forward.h"
+
+#define SPANS_MAX 60      /* of payload in one send; small chunks come as many spans */
+#define BURST_FIRST 32768 /* most answers fit */
+#define BURST_LEAST 16384 /* a slow sink costs no more memory than this */
+
+void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out)
+{
+    *relay = (struct relay){.out = out, .burst = BURST_FIRST};
+    http_body_start(&relay->body, in, length);
+    relay->done = relay->body.done;
+}
+
+/* A send under construction: prefix, chunk head, spans, end. */
+struct batch {
+    struct iovec parts[SPANS_MAX + 4];
+    int count;
+    size_t payload;
+    struct str trailers;
+    char chunk_head[HTTP_CHUNK_HEAD_MAX];
+};
+
+static void add(struct batch *batch, const char *p, size_t n)
+{
+    if (n > 0)
+        batch->parts[batch->count++] = (struct iovec){(void *)p, n};
+}
+
+/* Moves what is understood from the inlet into the batch. */
+static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
+                   struct batch *batch)
+{
+    relay->hungry = false;
+    for (int spans = 0; spans < SPANS_MAX && inlet->n > 0 && !relay->body.done;) {
+        size_t used = 0;
+        struct str data = {NULL, 0};
+        if (http_body_step(&relay->body, inlet->p, inlet->n, tools->limits, &used, &data, &batch->trailers,
+                           &relay->fault) == HTTP_BAD)
+            return false;
+        if (data.n > 0) {
+            add(batch, data.p, data.n);
+            batch->payload += data.n;
+            spans++;
+        }
+        inlet_consume(inlet, used);
+        if (used == 0) {
+            relay->hungry = true;
+            break;
+        }
+    }
+    relay->bytes += batch->payload;
+    return true;
+}
+
+/* Writes the last chunk and the trailers that may pass on. */
+static size_t write_end(struct relay *relay, const struct relay_tools *tools, struct str trailers)
+{
+    char *to = tools->trailers;
+    size_t n = 0;
+    memcpy(to, "0\r\n", 3);
+    n += 3;
+    if (trailers.n > 0) {
+        if (http_trailers_parse(tools->fields, trailers, tools->limits, &relay->fault) == HTTP_BAD)
+            return 0;
+        n += http_forward_trailers(tools->fields, to + n, tools->limits->head);
+    }
+    memcpy(to + n, "\r\n", 2);
+    return n + 2;
+}
+
+/* A sink that takes all gets more at once, one that does not, less. */
+static void adapt(struct relay *relay, bool waits)
+{
+    if (waits)
+        relay->burst = BURST_LEAST;
+    else if (relay->burst < SCRATCH_SIZE)
+        relay->burst *= 2;
+}
+
+static enum relay_result send_batch(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                                    const struct relay_tools *tools, const struct batch *batch)
+{
+    switch (outlet_send(outlet, tools->buffers, sink, batch->parts, batch->count)) {
+    case OUTLET_EMPTY:
+        adapt(relay, false);
+        return RELAY_GOES_ON;
+    case OUTLET_WAITING:
+        adapt(relay, true);
+        return RELAY_WAITING;
+    case OUTLET_FAILED:
+        return RELAY_BROKEN;
+    case OUTLET_NO_MEMORY:
+        break;
+    }
+    return RELAY_NO_MEMORY;
+}
+
+/* Frames what was gathered as one chunk. The first part after the prefix is its head's place. */
+static bool frame(struct relay *relay, const struct relay_tools *tools, struct batch *batch, int place)
+{
+    if (batch->payload > 0) {
+        size_t n = http_chunk_head(batch->chunk_head, batch->payload);
+        batch->parts[place] = (struct iovec){batch->chunk_head, n};
+        add(batch, "\r\n", 2);
+    } else {
+        batch->parts[place] = (struct iovec){batch->chunk_head, 0};
+    }
+    if (!relay->body.done)
+        return true;
+    size_t end = write_end(relay, tools, batch->trailers);
+    add(batch, tools->trailers, end);
+    return end > 0;
+}
+
+enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
+                             struct stream *sink, const struct relay_tools *tools, struct str prefix)
+{
+    struct batch batch;
+    batch.count = 0;
+    batch.payload = 0;
+    batch.trailers = (struct str){NULL, 0};
+    add(&batch, prefix.p, prefix.n);
+    int place = batch.count;
+    bool chunked = relay->out == HTTP_BODY_CHUNKED && !relay->done;
+    if (chunked)
+        batch.count++;
+    if (!gather(relay, inlet, tools, &batch) || (chunked && !frame(relay, tools, &batch, place)))
+        return RELAY_BAD;
+    relay->done = relay->body.done;
+    return send_batch(relay, outlet, sink, tools, &batch);
+}
+
+bool relay_end(struct relay *relay, struct outlet *outlet, struct stream *sink,
+               const struct relay_tools *tools, enum relay_result *result)
+{
+    if (!http_body_may_end(&relay->body))
+        return false;
+    relay->done = relay->body.done = true;
+    struct batch batch = {.count = 0};
+    *result = RELAY_GOES_ON;
+    if (relay->out == HTTP_BODY_CHUNKED) {
+        add(&batch, tools->trailers, write_end(relay, tools, (struct str){NULL, 0}));
+        *result = send_batch(relay, outlet, sink, tools, &batch);
+    }
+    return true;
+}

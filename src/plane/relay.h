@@ -1,0 +1,48 @@
+/* relay: one direction of an exchange's body: finds the body in what is read, and writes it on in the framing
+ * of the other side.
+ *
+ * Takes bytes from an inlet, gives them to an outlet, and is only run while that outlet is empty: this is the
+ * back-pressure. What it knows of the sink is the outlet; a way past user space would take its place here. */
+#pragma once
+
+#include "http/body.h"
+#include "plane/inlet.h"
+#include "plane/outlet.h"
+
+/* What a worker lends for a step. */
+struct relay_tools {
+    struct buffers *buffers;
+    const struct http_limits *limits;
+    struct http_fields *fields; /* for trailers */
+    char *trailers;             /* room for a trailer section to send: limits->head bytes + RELAY_END_MAX */
+};
+
+#define RELAY_END_MAX 16
+
+struct relay {
+    struct http_body body; /* how it comes */
+    enum http_framing out; /* how it goes */
+    bool done;             /* the body's end has been put into the outlet */
+    bool hungry;           /* what the inlet holds is not enough to go on */
+    uint32_t burst;        /* bytes to read at once */
+    uint64_t bytes;        /* of payload so far */
+    struct http_fault fault;
+};
+
+enum relay_result {
+    RELAY_GOES_ON, /* all is sent */
+    RELAY_WAITING, /* the outlet is not empty */
+    RELAY_BAD,     /* the framing is broken: relay->fault */
+    RELAY_BROKEN,  /* the sink is */
+    RELAY_NO_MEMORY
+};
+
+void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out);
+
+/* Takes what is in the inlet, at most one send. `prefix` (may be empty) goes before it: the head. */
+enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
+                             struct stream *sink, const struct relay_tools *tools, struct str prefix);
+
+/* The source has ended cleanly. Finishes a body that may end so; false: it may not. */
+bool relay_end(struct relay *relay, struct outlet *outlet, struct stream *sink,
+               const struct relay_tools *tools, enum relay_result *result);

@@ -1,0 +1,245 @@
+/* From the instance to the client. Invariant: the instance is read only while nothing waits for the client;
+ * and once a head has been sent, the message ends whole or is cut so that it cannot look whole. */
+#include "plane/exchange.h"
+
+static bool flush(struct exchange *x)
+{
+    struct client *client = x->client;
+    size_t waiting = outlet_waiting(&client->out);
+    if (waiting == 0)
+        return true;
+    enum outlet_result result = outlet_flush(&client->out, x->worker->buffers, &client->stream);
+    x->moved |= outlet_waiting(&client->out) < waiting;
+    if (result == OUTLET_FAILED)
+        exchange_end(x, &end_client_closed);
+    return result == OUTLET_EMPTY;
+}
+
+/* What came of giving bytes to the client. True: go on. */
+static bool given(struct exchange *x, enum relay_result result)
+{
+    switch (result) {
+    case RELAY_GOES_ON:
+    case RELAY_WAITING:
+        return true;
+    case RELAY_BAD:
+        exchange_end(x, &(struct end){x->down.fault.reason, end_bad_response.status, end_bad_response.error});
+        return false;
+    case RELAY_BROKEN:
+        exchange_end(x, &end_client_closed);
+        return false;
+    case RELAY_NO_MEMORY:
+        break;
+    }
+    exchange_end(x, &end_overloaded);
+    return false;
+}
+
+/* The instance's end, or a broken connection. True: go on. */
+static bool lease_ended(struct exchange *x, bool clean)
+{
+    enum relay_result result;
+    if (x->state == EXCHANGE_ASKING) {
+        attempt_lost(x);
+        return false;
+    }
+    if (x->state == EXCHANGE_ANSWERING && clean &&
+        relay_end(&x->down, &x->client->out, &x->client->stream, &x->worker->tools, &result))
+        return given(x, result);
+    exchange_end(x, &end_closed_early);
+    return false;
+}
+
+/* True: there is something new in the lease's inlet. */
+static bool fill(struct exchange *x)
+{
+    struct connection *lease = x->lease;
+    if (!lease->stream.readable)
+        return false;
+    size_t burst = x->state == EXCHANGE_ANSWERING ? x->down.burst : x->worker->head_most;
+    size_t most = worker_fill_most(x->worker, &lease->in, burst);
+    ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, most);
+    if (count == STREAM_AGAIN)
+        return false;
+    if (count == INLET_FULL) {
+        exchange_end(x, &end_overloaded);
+        return false;
+    }
+    if (count <= 0)
+        return lease_ended(x, count == 0);
+    x->moved = true;
+    if (x->state == EXCHANGE_ASKING) {
+        x->state = EXCHANGE_HEARING;
+        outlet_release(&x->request, x->worker->buffers);
+    }
+    return true;
+}
+
+/* Writes the head for the client. Empty: it does not fit. */
+static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
+{
+    struct worker *worker = x->worker;
+    struct http_return how = {.client_minor = x->minor, .keep_alive = x->keep_alive, .framing = framing};
+    if (final) {
+        how.date = worker_date(worker);
+        how.request_id = (struct str){x->id, x->id_length};
+    }
+    return (struct str){worker->head,
+                        http_forward_response(&worker->response, &how, worker->head, worker->head_room)};
+}
+
+/* A 1xx. An HTTP/1.0 client knows none, and one that did not ask waits for no 100 (RFC 9110 section 15.2). */
+static bool interim(struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    bool wanted = x->minor > 0 && (response->status != 100 || x->expect_continue);
+    if (response->status == 100)
+        x->expect_continue = false;
+    inlet_consume(&x->lease->in, response->length);
+    if (!wanted)
+        return true;
+    struct str head = write_head(x, HTTP_BODY_NONE, false);
+    struct iovec part = {(char *)head.p, head.n};
+    if (head.n == 0) {
+        exchange_end(x, &end_head_too_large);
+        return false;
+    }
+    enum outlet_result result =
+        outlet_send(&x->client->out, x->worker->buffers, &x->client->stream, &part, 1);
+    x->head_out += head.n;
+    if (result == OUTLET_EMPTY || result == OUTLET_WAITING)
+        return true;
+    exchange_end(x, result == OUTLET_FAILED ? &end_client_closed : &end_overloaded);
+    return false;
+}
+
+static bool switch_protocols(struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    if (!x->upgrade) {
+        exchange_end(x, &end_bad_response);
+        return false;
+    }
+    x->keep_alive = false;
+    struct str head = write_head(x, HTTP_BODY_NONE, true);
+    inlet_consume(&x->lease->in, response->length);
+    x->status = response->status;
+    x->head_out += head.n;
+    tunnel_start(x, head);
+    return false;
+}
+
+static enum http_framing framing_for(const struct exchange *x, enum http_framing in)
+{
+    if (in != HTTP_BODY_CHUNKED && in != HTTP_BODY_CLOSE)
+        return in;
+    return x->minor == 0 ? HTTP_BODY_CLOSE : HTTP_BODY_CHUNKED;
+}
+
+/* Will the answer have ended with a request that is not read? Then the connection ends with it, and the head
+ * says so. */
+static bool ends_early(const struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    size_t come = x->lease->in.n - response->length;
+    bool is_all = response->framing == HTTP_BODY_NONE ||
+                  (response->framing == HTTP_BODY_LENGTH && response->content_length <= come);
+    return !x->up.body.done && (is_all || x->expect_continue);
+}
+
+static bool is_event_stream(const struct http_response *response)
+{
+    const struct http_field *type = http_fields_named(&response->fields, STR("content-type"));
+    struct str prefix = STR("text/event-stream");
+    return type != NULL && type->value.n >= prefix.n &&
+           str_equal_nocase((struct str){type->value.p, prefix.n}, prefix);
+}
+
+static bool final(struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    struct connection *lease = x->lease;
+    enum http_framing in = response->framing, out = framing_for(x, in);
+    if (out == HTTP_BODY_CLOSE || x->worker->stopping || ends_early(x))
+        x->keep_alive = false;
+    struct str head = write_head(x, out, true);
+    if (head.n == 0) {
+        exchange_end(x, &end_head_too_large);
+        return false;
+    }
+    uint16_t status = response->status;
+    bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
+    x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;
+    inlet_consume(&lease->in, response->length);
+    relay_start(&x->down, in, response->content_length, out);
+    enum relay_result result =
+        relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);
+    if (result == RELAY_BAD)
+        return given(x, result); /* nothing was sent: it is still ours to answer */
+    x->state = EXCHANGE_ANSWERING;
+    x->status = status;
+    x->head_out += head.n;
+    if (streams)
+        drain_class(x, EXCHANGE_STREAM);
+    return given(x, result);
+}
+
+static bool head(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    struct connection *lease = x->lease;
+    struct http_fault fault;
+    switch (http_response_parse(&worker->response, (enum http_method)x->method, lease->in.p, lease->in.n,
+                                &x->seen, &worker->limits, &fault)) {
+    case HTTP_MORE:
+        x->hungry = true;
+        return true;
+    case HTTP_BAD:
+        exchange_end(x, &(struct end){fault.reason, end_bad_response.status, end_bad_response.error});
+        return false;
+    case HTTP_DONE:
+        break;
+    }
+    x->seen = 0;
+    if (worker->response.status == 101)
+        return switch_protocols(x);
+    return worker->response.status < 200 ? interim(x) : final(x);
+}
+
+/* True: there may be more to do. */
+static bool step(struct exchange *x)
+{
+    if (!flush(x))
+        return false;
+    if (x->state == EXCHANGE_ANSWERING && x->down.done) {
+        exchange_end(x, &end_done);
+        return false;
+    }
+    struct connection *lease = x->lease;
+    bool answering = x->state == EXCHANGE_ANSWERING;
+    if (lease->in.n == 0 || (answering ? x->down.hungry : x->hungry)) {
+        x->hungry = false;
+        if (!fill(x))
+            return false;
+    }
+    if (x->state != EXCHANGE_ANSWERING)
+        return head(x);
+    return given(x, relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools,
+                               (struct str){NULL, 0}));
+}
+
+void reply_pump(struct exchange *x)
+{
+    unsigned steps = 0;
+    x->moved = false;
+    while (steps < EXCHANGE_STEPS && step(x))
+        steps++;
+    if (exchange_is_ended(x) || x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_CONNECTING)
+        return;
+    if (steps == EXCHANGE_STEPS)
+        exchange_again(x);
+    if (x->moved)
+        exchange_moved(x);
+    if (!inlet_settle(&x->lease->in, x->worker->buffers))
+        exchange_end(x, &end_overloaded);
+}

@@ -1,0 +1,282 @@
+/* Keeping, lending and closing connections. Invariant: a connection is in an idle list exactly while its
+ * state is IDLE, counts in in_flight and in the balance's loads exactly while it is CONNECTING or LENT, and
+ * leaves its state through one of the few functions below. */
+#include "plane/upstream.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define IDLE_MAX 1024 /* kept to one instance by one worker */
+
+struct upstreams {
+    struct loop *loop;
+    struct counters *counters;
+    unsigned worker;
+    struct buffers *buffers;
+    struct balance *balance;
+    bool stopping;
+    struct upstream **by_slot;
+    TAILQ_HEAD(, upstream) list;
+};
+
+struct upstreams *upstreams_new(struct loop *loop, struct counters *counters, unsigned worker,
+                                struct buffers *buffers, struct balance *balance)
+{
+    struct upstreams *all = mem_zero(1, sizeof *all);
+    *all = (struct upstreams){.loop = loop, .counters = counters, .worker = worker};
+    all->buffers = buffers;
+    all->balance = balance;
+    all->by_slot = mem_zero(COUNTERS_INSTANCES, sizeof(struct upstream *));
+    TAILQ_INIT(&all->list);
+    return all;
+}
+
+/* A retired record goes with its last connection. */
+static void forget_unused(struct upstream *upstream)
+{
+    struct upstreams *all = upstream->all;
+    if (!upstream->retired || upstream->connections > 0)
+        return;
+    if (all->by_slot[upstream->slot] == upstream)
+        all->by_slot[upstream->slot] = NULL;
+    TAILQ_REMOVE(&all->list, upstream, link);
+    free(upstream);
+}
+
+static void run_freeing(struct loop_deferred *deferred)
+{
+    free(mem_container(deferred, struct connection, freeing));
+}
+
+static void close_connection(struct connection *connection, bool reset)
+{
+    struct upstream *upstream = connection->upstream;
+    struct upstreams *all = upstream->all;
+    assert(connection->state != CONNECTION_CLOSED);
+    if (connection->state == CONNECTION_IDLE) {
+        TAILQ_REMOVE(&upstream->idle, connection, link);
+        upstream->idle_count--;
+    }
+    connection->state = CONNECTION_CLOSED;
+    stream_close(&connection->stream, reset);
+    inlet_clear(&connection->in, all->buffers);
+    deadline_clear(&connection->idle);
+    upstream->connections--;
+    counters_sub(&upstream->cells->connections, 1);
+    connection->freeing.run = run_freeing;
+    loop_defer(all->loop, &connection->freeing);
+}
+
+static void close_idle(struct upstream *upstream)
+{
+    struct connection *connection;
+    while ((connection = TAILQ_FIRST(&upstream->idle)) != NULL)
+        close_connection(connection, false);
+}
+
+static void retire(struct upstream *upstream)
+{
+    upstream->retired = true;
+    close_idle(upstream);
+    forget_unused(upstream);
+}
+
+void upstreams_stop(struct upstreams *all)
+{
+    struct upstream *next;
+    all->stopping = true;
+    for (struct upstream *upstream = TAILQ_FIRST(&all->list); upstream != NULL; upstream = next) {
+        next = TAILQ_NEXT(upstream, link);
+        retire(upstream);
+    }
+}
+
+void upstreams_free(struct upstreams *all)
+{
+    upstreams_stop(all);
+    assert(TAILQ_EMPTY(&all->list));
+    free(all->by_slot);
+    free(all);
+}
+
+static void mark(struct upstreams *all, const struct snapshot *snapshot, const struct snapshot_pool *pool)
+{
+    for (size_t i = 0; i < snapshot_pool_size(pool); i++) {
+        struct snapshot_instance instance = snapshot_pool_instance(snapshot, pool, i);
+        struct upstream *upstream = all->by_slot[instance.slot];
+        if (upstream != NULL && upstream->id == instance.id && !instance.drained)
+            upstream->seen = snapshot_version(snapshot);
+    }
+}
+
+/* Slots may be re-used, and instances may come back into rotation: both are told by id and version. */
+void upstreams_turn(struct upstreams *all, const struct snapshot *snapshot)
+{
+    struct upstream *next;
+    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
+        if (snapshot_pool_drain(pool)->requests_until_ms == 0)
+            mark(all, snapshot, pool);
+    }
+    for (struct upstream *upstream = TAILQ_FIRST(&all->list); upstream != NULL; upstream = next) {
+        next = TAILQ_NEXT(upstream, link);
+        upstream->retired = all->stopping || upstream->seen != snapshot_version(snapshot);
+        if (upstream->retired)
+            retire(upstream);
+    }
+}
+
+static struct upstream *make(struct upstreams *all, const struct snapshot_instance *instance)
+{
+    struct upstream *upstream = calloc(1, sizeof *upstream);
+    if (upstream == NULL)
+        return NULL;
+    upstream->all = all;
+    upstream->id = instance->id;
+    upstream->slot = instance->slot;
+    upstream->retired = all->stopping;
+    upstream->cells = counters_instance(all->counters, all->worker, instance->slot);
+    TAILQ_INIT(&upstream->idle);
+    TAILQ_INSERT_TAIL(&all->list, upstream, link);
+    all->by_slot[instance->slot] = upstream;
+    return upstream;
+}
+
+struct upstream *upstream_of(struct upstreams *all, const struct snapshot_instance *instance)
+{
+    struct upstream *upstream = all->by_slot[instance->slot];
+    if (upstream != NULL && upstream->id == instance->id)
+        return upstream;
+    if (upstream != NULL) {
+        all->by_slot[instance->slot] = NULL;
+        retire(upstream);
+    }
+    return make(all, instance);
+}
+
+/* An idle connection owes us nothing: whatever comes over it ends it. */
+static void connection_ready(struct stream *stream)
+{
+    struct connection *connection = mem_container(stream, struct connection, stream);
+    if (connection->state != CONNECTION_IDLE) {
+        connection->ready(connection->arg);
+    } else if (stream->readable || stream->hung_up) {
+        struct upstream *upstream = connection->upstream;
+        close_connection(connection, false);
+        forget_unused(upstream);
+    }
+}
+
+static void idle_for_too_long(struct deadline *deadline)
+{
+    struct connection *connection = mem_container(deadline, struct connection, idle);
+    if (connection->state == CONNECTION_IDLE)
+        close_connection(connection, false);
+}
+
+static void lend(struct connection *connection, const struct lending *lending)
+{
+    struct upstream *upstream = connection->upstream;
+    connection->ready = lending->ready;
+    connection->arg = lending->arg;
+    counters_add(&upstream->cells->in_flight, 1);
+    upstream->all->balance->loads[upstream->slot]++;
+}
+
+/* The end of a connection may be waiting in the same turn's events as the request that wants it. */
+static bool is_alive(const struct connection *connection)
+{
+    char byte;
+    return recv(connection->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static struct connection *take_kept(struct upstream *upstream, bool sure)
+{
+    struct connection *connection;
+    while ((connection = TAILQ_FIRST(&upstream->idle)) != NULL) {
+        if (sure && !is_alive(connection)) {
+            close_connection(connection, false);
+            continue;
+        }
+        TAILQ_REMOVE(&upstream->idle, connection, link);
+        upstream->idle_count--;
+        connection->state = CONNECTION_LENT;
+        return connection;
+    }
+    return NULL;
+}
+
+static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance)
+{
+    struct upstreams *all = upstream->all;
+    struct connection *connection = malloc(sizeof *connection);
+    if (connection == NULL)
+        return NULL;
+    int fd = stream_connect(instance->address, instance->address_length);
+    if (fd < 0 || !stream_open(&connection->stream, all->loop, fd, connection_ready)) {
+        int error = fd < 0 ? errno : ENOMEM;
+        free(connection);
+        errno = error;
+        return NULL;
+    }
+    connection->in = (struct inlet){NULL, 0, NULL};
+    connection->upstream = upstream;
+    connection->state = CONNECTION_CONNECTING;
+    connection->kept = false;
+    deadline_init(&connection->idle, all->loop, idle_for_too_long);
+    upstream->connections++;
+    counters_add(&upstream->cells->connections, 1);
+    return connection;
+}
+
+struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
+                                 const struct lending *lending)
+{
+    struct connection *connection = lending->fresh ? NULL : take_kept(upstream, lending->sure);
+    if (connection == NULL)
+        connection = begin(upstream, instance);
+    if (connection != NULL)
+        lend(connection, lending);
+    return connection;
+}
+
+int connection_check(struct connection *connection)
+{
+    assert(connection->state == CONNECTION_CONNECTING);
+    int error = stream_connected(&connection->stream);
+    if (error != 0)
+        return error;
+    if (!connection->stream.writable)
+        return EINPROGRESS;
+    connection->state = CONNECTION_LENT;
+    return 0;
+}
+
+static bool may_be_kept(const struct connection *connection)
+{
+    const struct upstream *upstream = connection->upstream;
+    return connection->state == CONNECTION_LENT && !upstream->retired && connection->in.n == 0 &&
+           !connection->stream.readable && !connection->stream.hung_up && upstream->idle_count < IDLE_MAX;
+}
+
+void connection_release(struct connection *connection, uint32_t keep_ms, bool reset)
+{
+    struct upstream *upstream = connection->upstream;
+    assert(connection->state == CONNECTION_CONNECTING || connection->state == CONNECTION_LENT);
+    counters_sub(&upstream->cells->in_flight, 1);
+    upstream->all->balance->loads[upstream->slot]--;
+    if (keep_ms == 0 || !may_be_kept(connection)) {
+        close_connection(connection, reset);
+        forget_unused(upstream);
+        return;
+    }
+    inlet_clear(&connection->in, upstream->all->buffers);
+    connection->state = CONNECTION_IDLE;
+    connection->kept = true;
+    deadline_set(&connection->idle, keep_ms);
+    TAILQ_INSERT_HEAD(&upstream->idle, connection, link);
+    upstream->idle_count++;
+}

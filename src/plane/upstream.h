@@ -1,0 +1,78 @@
+/* upstream: one worker's connections to the instances.
+ *
+ * A connection is connecting, lent to one exchange, or idle. Idle ones are watched, so that one that the
+ * instance closes is not lent again, and lent last in first out. A lent connection is given back exactly
+ * once, by connection_release. */
+#pragma once
+
+#include "io/loop.h"
+#include "io/stream.h"
+#include "link/counters.h"
+#include "plane/balance.h"
+#include "plane/inlet.h"
+#include "route/snapshot.h"
+
+#include <sys/queue.h>
+
+struct upstreams; /* all of a worker */
+
+/* What it has of one instance. */
+struct upstream {
+    struct upstreams *all;
+    uint64_t id;
+    uint32_t slot;
+    uint32_t connections; /* in every state */
+    uint32_t idle_count;
+    bool retired;  /* no request of the present world comes here: nothing is kept idle */
+    uint64_t seen; /* the last snapshot version that routes to it */
+    struct counters_instance *cells;
+    TAILQ_HEAD(connection_list, connection) idle; /* the one used last comes first */
+    TAILQ_ENTRY(upstream) link;
+};
+
+enum connection_state { CONNECTION_CONNECTING, CONNECTION_LENT, CONNECTION_IDLE, CONNECTION_CLOSED };
+
+struct connection {
+    struct stream stream;
+    struct inlet in;
+    struct upstream *upstream;
+    enum connection_state state;
+    bool kept;                /* has served before */
+    void (*ready)(void *arg); /* while connecting or lent */
+    void *arg;
+    struct deadline idle; /* how long it is kept; counts while idle only */
+    struct loop_deferred freeing;
+    TAILQ_ENTRY(connection) link;
+};
+
+/* `buffers` and `balance` (whose loads are kept here) are the worker's. */
+struct upstreams *upstreams_new(struct loop *loop, struct counters *counters, unsigned worker,
+                                struct buffers *buffers, struct balance *balance);
+/* Closes what is idle. Nothing may be lent. */
+void upstreams_free(struct upstreams *upstreams);
+
+/* A new world: closes idle connections to instances that it sends no new requests to. */
+void upstreams_turn(struct upstreams *upstreams, const struct snapshot *snapshot);
+/* Closes all that is idle, and keeps none from now on. */
+void upstreams_stop(struct upstreams *upstreams);
+
+/* The record of an instance, made if need be. NULL: no memory. */
+struct upstream *upstream_of(struct upstreams *upstreams, const struct snapshot_instance *instance);
+
+struct lending {
+    bool fresh; /* no kept connection: it must not have been closed meanwhile */
+    bool sure;  /* look once more, by a system call, whether a kept one is alive */
+    void (*ready)(void *arg);
+    void *arg;
+};
+
+/* Lends a kept connection or begins a new one (state tells). NULL with errno: none could be begun. */
+struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
+                                 const struct lending *lending);
+
+/* After `ready` while connecting: 0 connected (lent now), EINPROGRESS not yet, else the error. */
+int connection_check(struct connection *connection);
+
+/* Gives a connection back. It is kept for `keep_ms` if that is not 0, nothing unread has come, and the
+ * instance is still wanted; else closed, with a reset if asked. */
+void connection_release(struct connection *connection, uint32_t keep_ms, bool reset);

@@ -1,0 +1,239 @@
+/* The thread: takes orders, follows the world, ends. Invariant: after the order for a world, and before the
+ * version cell says so, everything that begins here begins in that world. */
+#include "plane/worker.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "plane/client.h"
+#include "plane/exchange.h"
+#include "plane/listeners.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FIRST_READ 32768 /* bytes: most messages come whole in one read */
+
+struct worker_thread {
+    struct worker worker;
+    pthread_t thread;
+};
+
+static void report(struct worker *worker, enum report_type type, struct access_log_batch *batch)
+{
+    struct report *report = mem_alloc(sizeof *report);
+    *report = (struct report){.type = type, .batch = batch};
+    mailbox_post(worker->options.reports, &report->mail);
+}
+
+static void hand_on_log(void *arg, struct access_log_batch *batch)
+{
+    report(arg, REPORT_LOG, batch);
+}
+
+static void count_turn(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->cells != NULL)
+        counters_add(&worker->cells->turns, 1);
+}
+
+static void take_counters(struct worker *worker, struct counters *counters)
+{
+    unsigned index = worker->options.index;
+    worker->counters = counters;
+    worker->cells = counters_worker(counters, index);
+    worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
+}
+
+/* Room for the largest heads that the limits allow. */
+static void set_limits(struct worker *worker)
+{
+    const struct snapshot_settings *settings = worker->settings;
+    worker->limits = (struct http_limits){.head = settings->head_max, .fields = settings->fields_max};
+    worker->connections_max =
+        settings->connections_max != 0 ? settings->connections_max : crowd_derived_limit();
+    worker->head_most = settings->head_max < FIRST_READ ? FIRST_READ : settings->head_max + 1;
+    worker->head_room = settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE;
+    worker->head = mem_resize(worker->head, worker->head_room, 1);
+    worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
+    worker->tools = (struct relay_tools){.buffers = worker->buffers,
+                                         .limits = &worker->limits,
+                                         .fields = &worker->trailer_fields,
+                                         .trailers = worker->trailers};
+}
+
+/* The version goes last, and with release: who reads it also sees what began in older worlds counted in. */
+static void take_world(struct worker *worker)
+{
+    const struct view *view = publisher_turn(worker->options.publisher, worker->options.index);
+    if (view->snapshot == worker->snapshot)
+        return;
+    worker->snapshot = view->snapshot;
+    worker->settings = snapshot_settings(worker->snapshot);
+    set_limits(worker);
+    upstreams_turn(worker->upstreams, worker->snapshot);
+    drain_turn(worker);
+    listeners_turn(worker->listeners, worker->snapshot);
+    __atomic_store_n(&worker->cells->version, snapshot_version(worker->snapshot), __ATOMIC_RELEASE);
+}
+
+static void end_if_done(struct worker *worker)
+{
+    if (worker->stopping && worker->client_count == 0)
+        loop_stop(worker->loop);
+}
+
+static void stop(struct worker *worker)
+{
+    struct client *next;
+    worker->stopping = true;
+    listeners_stop(worker->listeners);
+    drain_stop(worker);
+    for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        client_stop(client);
+    }
+    end_if_done(worker);
+}
+
+void worker_client_left(struct worker *worker)
+{
+    end_if_done(worker);
+}
+
+static void deliver(void *arg, struct mail *mail)
+{
+    struct worker *worker = arg;
+    struct order *order = mem_container(mail, struct order, mail);
+    if (worker->ended) {
+        if (order->type == ORDER_LISTENER)
+            close(order->fd);
+        free(order);
+        return;
+    }
+    switch (order->type) {
+    case ORDER_COUNTERS:
+        take_counters(worker, order->counters);
+        break;
+    case ORDER_LISTENER:
+        listeners_add(worker->listeners, order->id, order->fd);
+        break;
+    case ORDER_WORLD:
+        take_world(worker);
+        break;
+    case ORDER_STOP:
+        stop(worker);
+        break;
+    case ORDER_QUIT:
+        loop_stop(worker->loop);
+        break;
+    }
+    free(order);
+}
+
+/* What is still in flight is cut: the process ends. */
+static void close_clients(struct worker *worker)
+{
+    struct client *client;
+    worker->stopping = true;
+    while ((client = TAILQ_FIRST(&worker->clients)) != NULL) {
+        if (client->exchange != NULL)
+            exchange_end(client->exchange, &end_shutting_down);
+        if (client->state != CLIENT_CLOSED)
+            client_close(client, false);
+    }
+}
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+    loop_run(worker->loop);
+    close_clients(worker);
+    listeners_free(worker->listeners);
+    if (worker->upstreams != NULL)
+        upstreams_free(worker->upstreams);
+    access_log_free(worker->log);
+    worker->ended = true;
+    report(worker, REPORT_ENDED, NULL);
+    return NULL;
+}
+
+static void prepare(struct worker *worker, const struct worker_options *options)
+{
+    worker->options = *options;
+    worker->loop = loop_new();
+    worker->orders = mailbox_new(worker->loop, deliver, worker);
+    worker->buffers = buffers_new();
+    worker->listeners = listeners_new(worker);
+    worker->log = access_log_new(worker->loop, hand_on_log, worker);
+    random_seed(&worker->random);
+    balance_init(&worker->balance, options->index, &worker->random);
+    TAILQ_INIT(&worker->clients);
+    TAILQ_INIT(&worker->exchanges);
+    loop_on_turn(worker->loop, count_turn, worker);
+}
+
+/* Not before nobody posts any more: a late order is then still delivered, and dropped. */
+static void release(struct worker *worker)
+{
+    mailbox_free(worker->orders);
+    loop_free(worker->loop);
+    exchange_free_spares(worker);
+    balance_free(&worker->balance);
+    buffers_free(worker->buffers);
+    free(worker->head);
+    free(worker->trailers);
+    free(mem_container(worker, struct worker_thread, worker));
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct worker_thread *thread)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread->thread, NULL, run, &thread->worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+struct worker *worker_start(const struct worker_options *options, struct err *err)
+{
+    struct worker_thread *thread = mem_zero(1, sizeof *thread);
+    prepare(&thread->worker, options);
+    int error = start_thread(thread);
+    if (error == 0)
+        return &thread->worker;
+    err_set(err, "cannot start worker thread %u: %s; raise the limit of processes, or lower workers",
+            options->index, strerror(error));
+    listeners_free(thread->worker.listeners);
+    access_log_free(thread->worker.log);
+    thread->worker.ended = true;
+    release(&thread->worker);
+    return NULL;
+}
+
+void worker_order(struct worker *worker, struct order *order)
+{
+    mailbox_post(worker->orders, &order->mail);
+}
+
+void worker_join(struct worker *worker)
+{
+    pthread_join(mem_container(worker, struct worker_thread, worker)->thread, NULL);
+    release(worker);
+}
+
+struct str worker_date(struct worker *worker)
+{
+    uint64_t now_ms = loop_ms(worker->loop);
+    if (now_ms >= worker->date_until_ms) {
+        uint64_t wall_ms = clock_wall_ns() / 1000000;
+        http_date_write(wall_ms / 1000, worker->date);
+        worker->date_until_ms = now_ms + 1000 - wall_ms % 1000;
+    }
+    return (struct str){worker->date, HTTP_DATE_SIZE - 1};
+}

@@ -1,0 +1,120 @@
+/* worker: one thread of the data plane: a loop, and all that is used on its thread alone.
+ *
+ * Workers share nothing but the publisher, the crowd, and counters in which each has its own cells; other
+ * threads speak to one by mail. */
+#pragma once
+
+#include "http/answer.h"
+#include "http/forward.h"
+#include "io/loop.h"
+#include "io/mailbox.h"
+#include "link/counters.h"
+#include "plane/access_log.h"
+#include "plane/balance.h"
+#include "plane/buffers.h"
+#include "plane/crowd.h"
+#include "plane/random.h"
+#include "plane/relay.h"
+#include "plane/upstream.h"
+#include "route/publish.h"
+
+#include <sys/queue.h>
+
+struct listeners;
+
+/* What a worker is told; an order is freed by the worker. */
+enum order_type {
+    ORDER_COUNTERS, /* here are your cells; the first order */
+    ORDER_LISTENER, /* fd accepts for listener `id` */
+    ORDER_WORLD,    /* a snapshot was published */
+    ORDER_STOP,     /* finish what is in flight, then end */
+    ORDER_QUIT      /* end */
+};
+
+struct order {
+    struct mail mail;
+    enum order_type type;
+    struct counters *counters;
+    uint32_t id;
+    int fd;
+};
+
+/* What a worker tells. */
+enum report_type { REPORT_LOG, REPORT_ENDED };
+
+struct report {
+    struct mail mail;
+    enum report_type type;
+    struct access_log_batch *batch; /* of REPORT_LOG; the receiver frees it */
+};
+
+struct worker_options {
+    unsigned index;
+    struct publisher *publisher;
+    struct crowd *crowd;
+    struct mailbox *reports; /* where reports go */
+};
+
+struct worker {
+    struct worker_options options;
+    struct loop *loop;
+    struct mailbox *orders;
+    struct counters *counters;
+    struct counters_worker *cells;
+    const struct snapshot *snapshot; /* the present world; NULL: none yet. An exchange has its own view */
+    const struct snapshot_settings *settings;
+    struct http_limits limits;
+    uint32_t connections_max; /* of the whole proxy */
+    size_t head_most;         /* bytes that an inlet may hold while a head or trailers are incomplete */
+    bool stopping;
+    uint64_t stopped_ms; /* when it began to stop */
+    bool ended;          /* the thread has nothing left but to end */
+
+    struct random random;
+    struct buffers *buffers;
+    struct balance balance;
+    struct upstreams *upstreams;
+    struct listeners *listeners;
+    struct access_log *log;
+    TAILQ_HEAD(, client) clients;
+    uint32_t client_count;
+    TAILQ_HEAD(, exchange) exchanges;
+    struct exchange *spare; /* free list of exchanges */
+
+    /* Lent for one step each. */
+    struct http_request request;
+    struct http_response response;
+    struct http_fields trailer_fields;
+    char *head; /* room for a response head to send */
+    size_t head_room;
+    char *trailers; /* as struct relay_tools wants it */
+    struct relay_tools tools;
+
+    char date[HTTP_DATE_SIZE];
+    uint64_t date_until_ms;
+};
+
+/* Makes a worker that waits for orders, and starts its thread. NULL: no thread could be had. */
+struct worker *worker_start(const struct worker_options *options, struct err *err) MUST_CHECK;
+/* From any thread; the order (malloc'd) is the worker's then. */
+void worker_order(struct worker *worker, struct order *order);
+/* Waits for the thread's end, which it has reported, and frees the worker. */
+void worker_join(struct worker *worker);
+
+/* The date for a Date field. */
+struct str worker_date(struct worker *worker);
+/* Sets a deadline by a setting, of which 0 means none. */
+static inline void worker_deadline(struct deadline *deadline, uint32_t ms)
+{
+    if (ms != 0)
+        deadline_set(deadline, ms);
+    else
+        deadline_clear(deadline);
+}
+/* How many bytes an inlet may read: a head or trailers wait in it until they are complete. */
+static inline size_t worker_fill_most(const struct worker *worker, const struct inlet *inlet, size_t burst)
+{
+    return inlet->n > 0 && burst < worker->head_most ? worker->head_most : burst;
+}
+/* A client has gone, or none is left to wait for: a stopping worker without any ends. */
+void worker_client_left(struct worker *worker);

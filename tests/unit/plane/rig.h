@@ -1,0 +1,83 @@
+/* rig: the whole data plane on a thread of its own, with the test as its keeper, its control, its clients and
+ * its instances. Test sockets block, at most RIG_SECONDS: every step waits for what it expects and for
+ * nothing else. */
+#pragma once
+
+#include "link/counters.h"
+#include "link/message.h"
+#include "route/snapshot.h"
+
+#define RIG_INSTANCES 3
+#define RIG_SECONDS 10
+
+struct rig;
+
+/* What the next world says; change it, then rig_publish. */
+struct rig_world {
+    struct snapshot_settings settings;
+    struct snapshot_rules rules;
+    const char *path;   /* prefix of the one service */
+    uint32_t instances; /* of the live pool: the first ones */
+    bool drained[RIG_INSTANCES];
+    uint32_t pool;     /* slot of the live pool; SNAPSHOT_NONE: none is live */
+    uint32_t draining; /* slot of a pool that drains; SNAPSHOT_NONE: none */
+    struct snapshot_drain drain;
+    bool listens;
+    const struct address_prefix *trusted; /* one, or NULL */
+};
+
+/* Starts it with so many workers and publishes a first world: one service on any host, RIG_INSTANCES
+ * instances that listen, round robin, generous times. */
+struct rig *rig_start(unsigned workers);
+/* Says stop, waits for the end, frees. Returns plane_main's status. */
+int rig_stop(struct rig *rig);
+/* The same in two steps, and the other end: the keeper vanishes. */
+void rig_say_stop(struct rig *rig);
+int rig_join(struct rig *rig);
+int rig_lose_keeper(struct rig *rig);
+
+struct rig_world *rig_world(struct rig *rig);
+/* Publishes it and waits until every worker has taken its turn. */
+void rig_publish(struct rig *rig);
+/* Sends bytes as a world; returns the sentence of the refusal. */
+const char *rig_publish_bytes(struct rig *rig, const void *bytes, size_t size, bool sealed);
+/* Asks who it is. */
+struct message_hello rig_who(struct rig *rig);
+/* Control goes away for good. */
+void rig_lose_control(struct rig *rig);
+/* Where the access log goes from now on; the rig keeps fd. */
+void rig_log_to(struct rig *rig, int fd);
+
+struct counters *rig_counters(struct rig *rig);
+uint16_t rig_port(const struct rig *rig);
+
+/* A client's connection. */
+int rig_client(struct rig *rig);
+/* The next connection to an instance. */
+int rig_accept(struct rig *rig, unsigned instance);
+/* Is there a connection to it that nobody has accepted? */
+bool rig_is_called(struct rig *rig, unsigned instance);
+/* The instance stops listening: connections to it are refused. */
+void rig_refuse(struct rig *rig, unsigned instance);
+
+/* Sends a text. */
+void rig_say(int fd, const char *text);
+/* Reads up to the end of a head, its empty line included; what follows stays unread. */
+const char *rig_head(int fd);
+/* Reads exactly so many bytes as text. */
+const char *rig_bytes(int fd, size_t count);
+/* Reads to the connection's end; *reset (may be NULL) tells whether it was a reset. */
+const char *rig_rest(int fd, bool *reset);
+/* The value of the field in the head, or NULL. */
+const char *rig_field(const char *head, const char *name);
+void rig_reset(int fd);
+
+/* Waits until the condition holds, by looking again and again; fails the test after RIG_SECONDS. For numbers
+ * in shared memory, which no event tells of. */
+#define rig_until(condition)                                     \
+    do {                                                         \
+        uint64_t rig_end = clock_mono_ms() + RIG_SECONDS * 1000; \
+        while (!(condition) && clock_mono_ms() < rig_end)        \
+            sched_yield();                                       \
+        assert_true(condition);                                  \
+    } while (0)

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,14 +78,24 @@ static void start(const struct child_spec *spec, void *arg)
     assert_int_equal(done_calls, 0);
 }
 
+/* The next descriptor to be given out: it moves when one leaks. */
+static int next_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
 static void run(struct child_spec spec)
 {
     uint64_t began = clock_mono_ms();
+    int descriptor = next_descriptor();
     start(&spec, NULL);
     loop_run(loop);
     took_ms = clock_mono_ms() - began;
     assert_int_equal(done_calls, 1);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left to reap */
+    assert_int_equal(next_descriptor(), descriptor);
 }
 
 static void assert_exited(int status)
@@ -175,6 +186,9 @@ static void the_usage_of_what_it_waited_for_is_reported(void **state)
 static void nothing_of_the_daemon_is_inherited(void **state)
 {
     (void)state;
+    struct rlimit core, some = {4096, 4096};
+    assert_return_code(getrlimit(RLIMIT_CORE, &core), errno);
+    setrlimit(RLIMIT_CORE, &some); /* not where the machine allows none anyway */
     assert_return_code(setenv("SECRET", "1", 1), errno);
     int leak = dup2(0, 57); /* without close-on-exec */
     assert_int_equal(leak, 57);
@@ -182,6 +196,7 @@ static void nothing_of_the_daemon_is_inherited(void **state)
     run(SHELL("env | grep -c SECRET; ls /proc/$$/fd; cat; pwd; umask; ulimit -c"));
     umask(old);
     close(leak);
+    setrlimit(RLIMIT_CORE, &core);
     char expected[256];
     snprintf(expected, sizeof expected, "0\n0\n1\n2\n%s\n0022\n0\n", folder);
     assert_str_equal(buf_str(&output), expected);
@@ -269,6 +284,12 @@ static void what_lingers_without_the_output_is_killed_too(void **state)
     assert_exited(5);
     assert_in_range(took_ms, 150, 5000);
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+
+    witness = open_witness();
+    run(SHELL("exec 9>witness; (sleep 0.05; exec >&- 2>&-; exec sleep 100) & exit 5"));
+    assert_exited(5);
+    assert_in_range(took_ms, 150, 5000);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
 /* Orphans come to us, and are reaped at once: not every machine's first process does that. */
@@ -333,6 +354,8 @@ static void of_much_output_the_last_bytes_are_kept(void **state)
 {
     (void)state;
     uint64_t total = 0;
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
     struct child_spec spec = SHELL("head -c 67108864 /dev/zero; echo END");
     spec.output_max = 1000;
     start(&spec, &total);
@@ -342,6 +365,8 @@ static void of_much_output_the_last_bytes_are_kept(void **state)
     assert_exited(0);
     assert_int_equal(total, 67108864 + 4);
     assert_true(loop_turns(loop) - turns >= 1024); /* a turn reads 64 KiB, and others have theirs between */
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 16 * 1024); /* KiB */
     assert_true(result.truncated);
     assert_int_equal(output.n, 1000);
     assert_memory_equal(output.p + 990, "\0\0\0\0\0\0END\n", 10);
@@ -454,8 +479,7 @@ static void descriptors_that_are_used_up_are_an_error_and_leave_nothing(void **s
     struct rlimit limit, none;
     struct child_spec spec = SHELL("exit 0");
     assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
-    int next = dup(0);
-    close(next);
+    int next = next_descriptor();
     for (int more = 0; more <= 5; more++) {
         none = limit;
         none.rlim_cur = (rlim_t)(next + more);
@@ -464,9 +488,7 @@ static void descriptors_that_are_used_up_are_an_error_and_leave_nothing(void **s
         assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
         assert_non_null(strstr(err.text, "cannot start /bin/sh: Too many open files"));
         assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
-        int again = dup(0);
-        close(again);
-        assert_int_equal(again, next);
+        assert_int_equal(next_descriptor(), next);
     }
 }
 
@@ -475,6 +497,10 @@ static void it_runs_as_another_user_when_the_daemon_is_root(void **state)
     (void)state;
     struct child_user user;
     char expected[64];
+    gid_t own[64], strange = 4711;
+    int own_count = getgroups(64, own);
+    if (geteuid() == 0)
+        assert_return_code(setgroups(1, &strange), errno);
     assert_true(child_user_find("nobody", &user, &err));
     struct child_spec spec = SHELL("id -u; id -g; id -ru; id -rg; id -G; ulimit -p");
     spec.user = &user;
@@ -487,6 +513,7 @@ static void it_runs_as_another_user_when_the_daemon_is_root(void **state)
             "as root can do that)");
         return;
     }
+    assert_return_code(setgroups((size_t)own_count, own), errno);
     assert_int_equal(user.group_count, 1);
     snprintf(expected, sizeof expected, "%u\n%u\n%u\n%u\n%u\n1000\n", user.uid, user.gid, user.uid, user.gid,
              user.groups[0]);

@@ -99,6 +99,11 @@ static void freeing_delivers_what_waits_even_from_inside_a_delivery(void **state
         mailbox_post(mailbox, &mails[i]);
     loop_run(loop);
     assert_int_equal(arrived, 5);
+
+    mailbox = mailbox_new(loop, free_at_the_first, NULL);
+    mailbox_post(mailbox, &mails[0]);
+    mailbox_free(mailbox); /* the loop has not turned since */
+    assert_int_equal(arrived, 6);
 }
 
 static int set_up(void **state)

@@ -2,27 +2,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/with_loop.h"
 #include "unit.h"
 
 #include <event2/event.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static struct loop *loop;
-
-static int set_up(void **state)
-{
-    (void)state;
-    loop = loop_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    loop_free(loop);
-    return 0;
-}
 
 struct alarm {
     struct deadline deadline;

@@ -1,6 +1,7 @@
 #include "io/mailbox.h"
 
 #include "base/mem.h"
+#include "io/with_loop.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -14,7 +15,6 @@ struct letter {
     unsigned thread, number;
 };
 
-static struct loop *loop;
 static struct mailbox *mailbox;
 static unsigned delivered, next_number[THREADS];
 
@@ -104,20 +104,6 @@ static void freeing_delivers_what_waits_even_from_inside_a_delivery(void **state
     mailbox_post(mailbox, &mails[0]);
     mailbox_free(mailbox); /* the loop has not turned since */
     assert_int_equal(arrived, 6);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    loop = loop_new();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    loop_free(loop);
-    return 0;
 }
 
 int main(void)

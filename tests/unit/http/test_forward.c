@@ -42,8 +42,11 @@ static void a_request_keeps_its_lines_and_gets_upswaps(void **state)
 {
     (void)state;
     assert_string_equal(
-        forward("GET /a?b HTTP/1.1\r\nHost: h:1\r\nCookie: c=d\r\nX:y\r\nZ: \t w \t\r\nE:\r\n\r\n", stranger),
-        "GET /a?b HTTP/1.1\r\nHost: h:1\r\nCookie: c=d\r\nX: y\r\nZ: w\r\nE: \r\n" ADDED("h:1"));
+        forward("GET /a?b HTTP/1.1\r\nHost: h:1\r\nCookie: c=d\r\nX:y\r\nZ: \t w \t\r\nT:\tt\r\nU: u "
+                "\r\nE:\r\n\r\n",
+                stranger),
+        "GET /a?b HTTP/1.1\r\nHost: h:1\r\nCookie: c=d\r\nX: y\r\nZ: w\r\nT: t\r\nU: u\r\nE: \r\n" ADDED(
+            "h:1"));
 }
 
 static void the_matched_prefix_is_taken_off(void **state)

@@ -513,8 +513,8 @@ static void known_fields_get_their_id_in_any_case(void **state)
         {"Via_", HTTP_FIELD_OTHER},
         {"V", HTTP_FIELD_OTHER},
     };
+    char head[200];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char head[200];
         snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: a\r\n%s: b\r\n\r\n", rows[i].name);
         accept(head);
         assert_int_equal(request.fields.at[1].id, rows[i].id);

@@ -403,7 +403,8 @@ static void who_writes_beyond_the_limit_is_killed(void **state)
 static void stopping_ends_it_and_says_so(void **state)
 {
     (void)state;
-    struct child_spec spec = SHELL("trap 'echo stopped; exit 9' TERM; echo up; while :; do sleep 0.01; done");
+    struct child_spec spec =
+        SHELL("exec 2>/dev/null; trap 'echo stopped; exit 9' TERM; echo up; while :; do sleep 0.01; done");
     start(&spec, NULL);
     child_on_output(child, stop_at_the_first_piece);
     loop_run(loop);

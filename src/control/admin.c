@@ -6,6 +6,7 @@
 #include "control/api.h"
 #include "io/listener.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -101,6 +102,7 @@ void admin_configure(struct admin *admin, const struct admin_options *options)
 struct admin *admin_start(struct loop *loop, const struct admin_options *options)
 {
     struct admin *admin = mem_zero(1, sizeof *admin);
+    signal(SIGPIPE, SIG_IGN); /* bufferevents write to clients that have gone */
     admin->host = (struct admin_host){
         .loop = loop,
         .limits = options->limits != NULL ? *options->limits : admin_limits_usual,

@@ -24,6 +24,7 @@ struct admin_options {
     const struct admin_limits *limits; /* NULL: the usual ones */
 };
 
+/* From here on the process ignores SIGPIPE. */
 struct admin *admin_start(struct loop *loop, const struct admin_options *options);
 /* Takes other sockets or another token from now on (a reload); connections stay. The old sockets must still
  * be open; conductor, events and limits are not looked at. */

@@ -128,7 +128,8 @@ bool api_read_body(struct admin_request *request, const struct api_key *keys, si
                    json_t **values)
 {
     struct err err;
-    memset(values, 0, count * sizeof(*values));
+    for (size_t i = 0; i < count; i++)
+        values[i] = NULL;
     *object = parse(&request->body, &err);
     if (*object != NULL && take_values(*object, keys, count, values, &err))
         return true;

@@ -1,0 +1,175 @@
+#include "fake_conductor.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct conductor *fake_conductor_new(const char *text)
+{
+    struct err err;
+    struct conductor *conductor = mem_zero(1, sizeof *conductor);
+    FILE *file = fmemopen((char *)text, strlen(text), "r");
+    conductor->config = config_parse(file, "test.conf", &err);
+    fclose(file);
+    if (conductor->config == NULL) {
+        fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    int fd = counters_create(2, &err);
+    conductor->counters = counters_map(fd, &err);
+    close(fd);
+    conductor->registry = registry_new();
+    conductor->version = 1;
+    conductor->status = 200;
+    return conductor;
+}
+
+void fake_conductor_free(struct conductor *conductor)
+{
+    counters_unmap(conductor->counters);
+    registry_free(conductor->registry);
+    config_free(conductor->config);
+    free(conductor);
+}
+
+void fake_conductor_answer(struct conductor *conductor)
+{
+    json_t *body = json_pack("{s:s}", "asked", conductor->asked);
+    struct outcome outcome = {.status = conductor->status, .body = body, .detail = "because"};
+    conductor->done(conductor->arg, &outcome);
+    json_decref(body);
+}
+
+static void ask(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg,
+                const char *format, ...) PRINTF_LIKE(5, 6);
+
+static void ask(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg,
+                const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(conductor->asked, sizeof conductor->asked, format, args);
+    va_end(args);
+    conductor->asker = *asker;
+    conductor->done = done;
+    conductor->arg = arg;
+    if (!conductor->holds)
+        fake_conductor_answer(conductor);
+}
+
+void conductor_stage(struct conductor *conductor, const char *service, const struct stage_request *request,
+                     const struct asker *asker, outcome_fn done, void *arg)
+{
+    char instances[256] = "";
+    for (size_t i = 0; i < request->instance_count; i++) {
+        size_t n = strlen(instances);
+        snprintf(instances + n, sizeof instances - n, " %s/%d", request->instances[i], (int)request->pids[i]);
+    }
+    ask(conductor, asker, done, arg, "stage %s release=%s hold=%d untested=%d%s", service, request->release,
+        request->hold, request->allow_untested, instances);
+}
+
+void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
+                       outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "promote %s", service);
+}
+
+void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+                     const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "abort %s reason=%s", service, reason);
+}
+
+void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
+                      const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "%s %s %s", drain ? "drain" : "enable", service, instance);
+}
+
+void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "reload");
+}
+
+json_t *conductor_status(struct conductor *conductor)
+{
+    return json_pack("{s:s, s:i, s:[{s:s}]}", "version", "1.0", "snapshot", (int)conductor->version,
+                     "services", "service", "web");
+}
+
+static bool knows(const struct conductor *conductor, const char *service)
+{
+    return config_service(conductor->config, str_of(service)) != NULL;
+}
+
+json_t *conductor_service(struct conductor *conductor, const char *service)
+{
+    return knows(conductor, service) ? json_pack("{s:s}", "service", service) : NULL;
+}
+
+json_t *conductor_history(struct conductor *conductor, const char *service, size_t limit)
+{
+    return knows(conductor, service) ? json_pack("{s:[], s:i}", "deployments", "limit", (int)limit) : NULL;
+}
+
+json_t *conductor_deployment(struct conductor *conductor, const char *deployment)
+{
+    (void)conductor;
+    return strcmp(deployment, "web-1") == 0 ? json_pack("{s:s}", "deployment", deployment) : NULL;
+}
+
+void conductor_no_service(struct conductor *conductor, const char *service, struct err *err)
+{
+    (void)conductor;
+    err_set(err, "no service \"%s\"; did you mean \"web\"?", service);
+}
+
+void conductor_no_deployment(struct conductor *conductor, const char *deployment, struct err *err)
+{
+    (void)conductor;
+    err_set(err, "no deployment \"%s\"", deployment);
+}
+
+const struct config *conductor_config(struct conductor *conductor)
+{
+    return conductor->config;
+}
+
+struct counters *conductor_counters(struct conductor *conductor)
+{
+    return conductor->counters;
+}
+
+uint64_t conductor_snapshot_version(struct conductor *conductor)
+{
+    return conductor->version;
+}
+
+bool conductor_live_instances(struct conductor *conductor, const char *service, const char ***instances,
+                              size_t *count, const char **release)
+{
+    const struct config_service *found = config_service(conductor->config, str_of(service));
+    if (found == NULL)
+        return false;
+    *count = found->instances.count;
+    *instances = mem_zero(*count, sizeof **instances);
+    for (size_t i = 0; i < *count; i++)
+        (*instances)[i] = found->instances.items[i];
+    *release = "live";
+    return true;
+}
+
+const struct registry *conductor_registry(struct conductor *conductor)
+{
+    return conductor->registry;
+}
+
+void conductor_listeners(struct conductor *conductor, const char *addresses[COUNTERS_LISTENERS])
+{
+    for (size_t i = 0; i < COUNTERS_LISTENERS; i++)
+        addresses[i] = i == 1 ? conductor->listener : NULL;
+}

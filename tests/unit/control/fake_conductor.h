@@ -1,0 +1,27 @@
+/* fake_conductor: stands in for the conductor, so that the API and the metrics are tested alone. It knows the
+ * services of a config, writes down what it is asked and answers what the test says, when the test says. */
+#pragma once
+
+#include "control/conductor.h"
+#include "deploy/registry.h"
+
+struct conductor {
+    struct config *config;
+    struct registry *registry;
+    struct counters *counters;
+    uint64_t version;
+    const char *listener; /* address of listener 1, or NULL */
+
+    char asked[512];    /* the last command */
+    struct asker asker; /* and whose it was */
+    bool holds;         /* commands are answered by fake_conductor_answer only */
+    unsigned status;    /* to answer with; its body is {"asked": asked}, its sentence "because" */
+    outcome_fn done;    /* of the command that is held */
+    void *arg;
+};
+
+/* With the services of this config text. */
+struct conductor *fake_conductor_new(const char *config);
+void fake_conductor_free(struct conductor *conductor);
+/* Answers what is held. */
+void fake_conductor_answer(struct conductor *conductor);

@@ -1,0 +1,824 @@
+#include "control/admin.h"
+
+#include "unit.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "fake_conductor.h"
+#include "io/listener.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[64], socket_path[96], suite_path[96];
+static struct loop *loop;
+static struct conductor *conductor;
+static struct event_log *events;
+static struct admin *admin;
+static struct address tcp_address;
+static int unix_fd, tcp_fd;
+static struct admin_limits limits;
+
+static void configure(void)
+{
+    struct err err;
+    char *text =
+        mem_printf("listeners = ({ address = \"127.0.0.1:0\"; });\n"
+                   "services = ({ name = \"web\"; instances = [ \"127.0.0.1:8001\" ];\n"
+                   "  hosts = [ \"*.example.com\", \"example.com\" ]; uptests = { directory = \"%s\"; }; },\n"
+                   "{ name = \"bare\"; hosts = [ \"bare\" ]; instances = [ \"127.0.0.1:8002\" ]; });\n",
+                   suite_path);
+    conductor = fake_conductor_new(text);
+    free(text);
+    events = event_log_open(folder, &err);
+    assert_non_null(events);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct err err;
+    alarm(60); /* a test that waits for what never comes */
+    strcpy(folder, "/tmp/upswap-admin-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(socket_path, sizeof socket_path, "%s/sock", folder);
+    snprintf(suite_path, sizeof suite_path, "%s/uptests", folder);
+    assert_int_equal(mkdir(suite_path, 0755), 0);
+    configure();
+    loop = loop_new();
+    unix_fd = listener_open_unix(socket_path, 0600, (gid_t)-1, &err);
+    assert_true(unix_fd >= 0);
+    assert_true(address_parse(STR("127.0.0.1:0"), true, &tcp_address, &err));
+    assert_true(listener_open(&tcp_address, 1, &tcp_fd, &err));
+    limits = admin_limits_usual;
+    struct admin_options options = {.unix_fd = unix_fd,
+                                    .tcp_fd = tcp_fd,
+                                    .token = "sesame",
+                                    .conductor = conductor,
+                                    .events = events,
+                                    .limits = &limits};
+    admin = admin_start(loop, &options);
+    return 0;
+}
+
+/* With other limits; before any client is there. */
+static void restart_with(struct admin_limits other)
+{
+    struct admin_options options = {.unix_fd = unix_fd,
+                                    .tcp_fd = tcp_fd,
+                                    .token = "sesame",
+                                    .conductor = conductor,
+                                    .events = events,
+                                    .limits = &other};
+    admin_stop(admin);
+    admin = admin_start(loop, &options);
+}
+
+static void remove_in(const char *path, const char *name)
+{
+    char *file = mem_printf("%s/%s", path, name);
+    unlink(file);
+    free(file);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    admin_stop(admin);
+    loop_free(loop);
+    event_log_close(events);
+    fake_conductor_free(conductor);
+    close(unix_fd);
+    close(tcp_fd);
+    remove_in(suite_path, "01_a");
+    remove_in(suite_path, "02_b");
+    rmdir(suite_path);
+    remove_in(folder, "sock");
+    remove_in(folder, "events.jsonl");
+    assert_int_equal(rmdir(folder), 0);
+    return 0;
+}
+
+/* ---- a client in the same loop ---- */
+
+struct peer {
+    struct bufferevent *stream;
+    struct buf received;
+    bool ended; /* the server has closed */
+};
+
+static void peer_received(struct bufferevent *stream, void *arg)
+{
+    struct peer *peer = arg;
+    struct evbuffer *input = bufferevent_get_input(stream);
+    size_t count = evbuffer_get_length(input);
+    evbuffer_remove(input, buf_reserve(&peer->received, count), count);
+    peer->received.n += count;
+    buf_add(&peer->received, "", 0);
+    loop_stop(loop);
+}
+
+static void peer_event(struct bufferevent *stream, short what, void *arg)
+{
+    (void)stream;
+    struct peer *peer = arg;
+    if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
+        peer->ended = true;
+    loop_stop(loop);
+}
+
+static struct peer *peer_on(int fd)
+{
+    struct peer *peer = mem_zero(1, sizeof *peer);
+    evutil_make_socket_nonblocking(fd);
+    peer->stream = bufferevent_socket_new(loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE);
+    buf_add(&peer->received, "", 0);
+    bufferevent_setcb(peer->stream, peer_received, NULL, peer_event, peer);
+    bufferevent_enable(peer->stream, EV_READ | EV_WRITE);
+    return peer;
+}
+
+static struct peer *peer_new(void)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    strcpy(name.sun_path, socket_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+    return peer_on(fd);
+}
+
+static struct peer *peer_new_tcp(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET,
+                               .sin_port = htons(tcp_address.port),
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+    return peer_on(fd);
+}
+
+static void peer_free(struct peer *peer)
+{
+    bufferevent_free(peer->stream);
+    buf_free(&peer->received);
+    free(peer);
+}
+
+static void peer_send(struct peer *peer, const char *text)
+{
+    bufferevent_write(peer->stream, text, strlen(text));
+}
+
+static void peer_shut(struct peer *peer)
+{
+    shutdown(bufferevent_getfd(peer->stream), SHUT_WR);
+}
+
+/* Waits until the text has come; what stands before and in it is taken off. */
+static void peer_expect(struct peer *peer, const char *text)
+{
+    const char *at;
+    while ((at = memmem(peer->received.p, peer->received.n, text, strlen(text))) == NULL) {
+        if (peer->ended)
+            fail_msg("\"%s\" did not come, but \"%s\"", text, peer->received.p);
+        loop_run(loop);
+    }
+    buf_drop(&peer->received, (size_t)(at - peer->received.p) + strlen(text));
+}
+
+static void peer_expect_end(struct peer *peer)
+{
+    while (!peer->ended)
+        loop_run(loop);
+}
+
+static void request(struct peer *peer, const char *method, const char *path, const char *body)
+{
+    char *text = mem_printf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s", method, path,
+                            strlen(body), body);
+    peer_send(peer, text);
+    free(text);
+}
+
+static void get(struct peer *peer, const char *path)
+{
+    char *text = mem_printf("GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path);
+    peer_send(peer, text);
+    free(text);
+}
+
+/* One request on a connection of its own. */
+static void assert_answer(const char *method, const char *path, const char *body, const char *status,
+                          const char *detail)
+{
+    struct peer *peer = peer_new();
+    request(peer, method, path, body);
+    peer_expect(peer, "HTTP/1.1 ");
+    peer_expect(peer, status);
+    if (atoi(status) >= 400)
+        peer_expect(peer, "Content-Type: application/problem+json\r\n");
+    peer_expect(peer, detail);
+    peer_free(peer);
+}
+
+/* ---- requests and answers ---- */
+
+static void every_get_of_the_table_answers(void **state)
+{
+    (void)state;
+    assert_answer("GET", "/v1/status", "", "200 OK", "{\"version\":\"1.0\",\"snapshot\":1");
+    assert_answer("GET", "/v1/services", "", "200 OK", "\r\n\r\n{\"services\":[{\"service\":\"web\"}]}\n");
+    assert_answer("GET", "/v1/services/web", "", "200 OK", "{\"service\":\"web\"}");
+    assert_answer("GET", "/v1/services/web/deployments", "", "200 OK", "\"limit\":20}");
+    assert_answer("GET", "/v1/services/web/deployments?limit=7", "", "200 OK", "\"limit\":7}");
+    assert_answer("GET", "/v1/deployments/web-1", "", "200 OK", "{\"deployment\":\"web-1\"}");
+    assert_answer("GET", "/metrics", "", "200 OK", "# HELP upswap_requests_total");
+    assert_answer("GET", "/healthz", "", "200 OK", "\r\n\r\nok\n");
+    conductor->version = 0;
+    assert_answer("GET", "/healthz", "", "503 Service Unavailable", "no snapshot has been published");
+}
+
+static void what_is_not_there_is_a_404_that_helps(void **state)
+{
+    (void)state;
+    assert_answer(
+        "GET", "/v1/statsu", "", "404 Not Found",
+        "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,\"detail\":\"there is no path "
+        "\\\"/v1/statsu\\\"; did you mean \\\"/v1/status\\\"?\"}");
+    assert_answer("POST", "/v1/services/web/promot", "", "404 Not Found",
+                  "\\\"/v1/services/web/promote\\\"?");
+    assert_answer("GET", "/", "", "404 Not Found", "there is no path");
+    assert_answer("POST", "/v1/services/web/rollback", "{}", "404 Not Found", "there is no path");
+    assert_answer("GET", "/v1/services/wbe", "", "404 Not Found", "no service \\\"wbe\\\"; did you mean");
+    assert_answer("GET", "/v1/services/wbe/deployments", "", "404 Not Found", "no service \\\"wbe\\\"");
+    assert_answer("GET", "/v1/events?service=wbe", "", "404 Not Found", "no service \\\"wbe\\\"");
+    assert_answer("GET", "/v1/deployments/web-9", "", "404 Not Found", "no deployment \\\"web-9\\\"");
+    assert_answer("GET", "/v1/\xff", "", "400 Bad Request", "not valid HTTP/1.1");
+}
+
+static void a_wrong_method_is_a_405_with_allow(void **state)
+{
+    (void)state;
+    assert_answer("POST", "/v1/status", "", "405 Method Not Allowed", "Allow: GET");
+    assert_answer("PUT", "/v1/services/web/promote", "", "405 Method Not Allowed", "\r\nAllow: POST\r\n");
+    assert_answer("DELETE", "/v1/services/web/deployments", "", "405 Method Not Allowed",
+                  "\r\nAllow: GET, HEAD, POST\r\n");
+    assert_answer("OPTIONS", "*", "", "404 Not Found", "there is no path");
+}
+
+static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *body, *detail;
+    } wrong[] = {
+        {"/v1/services/web/deployments", "{", "the body is not JSON: line 1"},
+        {"/v1/services/web/deployments", "[]", "the body must be an object, not a list"},
+        {"/v1/services/web/deployments", "", "the key \\\"instances\\\" is missing"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"instances\":[]}", "duplicate object key"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"relaese\":\"v1\"}",
+         "the key \\\"relaese\\\" is not known; did you mean \\\"release\\\"?"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"hold\":\"yes\"}",
+         "the key \\\"hold\\\" must be true or false, not a text"},
+        {"/v1/services/web/deployments", "{\"instances\":\"a:1\"}",
+         "the key \\\"instances\\\" must be a list, not a text"},
+        {"/v1/services/web/deployments", "{\"instances\":[1]}", "each of \\\"instances\\\" must be a text"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"adress\":\"a:1\"}]}", "the key \\\"adress\\\""},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"pid\":\"7\"}]}",
+         "the key \\\"pid\\\" of instance a:1 must be"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"pid\":7}]}", "the key \\\"address\\\""},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5]}",
+         "the key \\\"canary\\\" is not in this version"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"step\":\"1s\"}",
+         "the key \\\"step\\\" is not in this version"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"watch\":\"60s\"}",
+         "the key \\\"watch\\\" beyond \\\"0s\\\" is not in this version"},
+        {"/v1/services/web/promote", "{\"now\":true}",
+         "the key \\\"now\\\" is not known; none is taken here"},
+        {"/v1/services/web/abort", "{\"reason\":null}", "the key \\\"reason\\\" must be a text, not null"},
+        {"/v1/services/web/drain", "{}", "the key \\\"instance\\\" is missing"},
+        {"/v1/services/web/promote?now=1", "", "a POST takes no query"},
+        {"/v1/reload", "\"now\"", "the body"},
+        {"/v1/services/web/uptest", "{\"instances\":[7]}", "each of \\\"instances\\\" must be a text"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_answer("POST", wrong[i].path, wrong[i].body, "400 Bad Request", wrong[i].detail);
+    assert_answer("GET", "/v1/status", "{}", "400 Bad Request", "a GET takes no body");
+    assert_answer("GET", "/v1/status?verbose", "", "400 Bad Request", "the parameter \\\"verbose\\\"");
+    assert_answer("GET", "/v1/services/web/deployments?limit=0", "", "400 Bad Request",
+                  "the parameter \\\"limit\\\" is \\\"0\\\"; it must be a number from 1 to 1000");
+    assert_answer("GET", "/v1/events?sinc=1", "", "400 Bad Request", "did you mean \\\"since\\\"?");
+    assert_answer("GET", "/v1/events?since=1&since=2", "", "400 Bad Request", "is there twice");
+    assert_answer("GET", "/v1/events?service=%zz", "", "400 Bad Request", "two hex digits");
+    assert_answer("GET", "/v1/events?service=w%65", "", "404 Not Found", "no service \\\"we\\\"");
+    assert_string_equal(conductor->asked, "");
+}
+
+static void commands_reach_the_conductor_with_who_asked(void **state)
+{
+    (void)state;
+    conductor->status = 202;
+    assert_answer("POST", "/v1/services/web/deployments",
+                  "{\"instances\":[\"a:1\",{\"address\":\"b:2\",\"pid\":7}],\"release\":\"v2\",\"hold\":true,"
+                  "\"allow_untested\":true,\"watch\":\"0s\"}",
+                  "202 Accepted", "{\"asked\":\"stage web release=v2 hold=1 untested=1 a:1/0 b:2/7\"}");
+    assert_int_equal(conductor->asker.uid, getuid());
+    assert_int_equal(conductor->asker.pid, getpid());
+    assert_true(conductor->asker.user[0] != '\0');
+    conductor->status = 200;
+    assert_answer("POST", "/v1/services/web/promote", "", "200 OK", "promote web");
+    assert_answer("POST", "/v1/services/web/abort", "", "200 OK", "abort web reason=\"");
+    assert_answer("POST", "/v1/services/web/abort", "{\"reason\":\"late\"}", "200 OK", "reason=late");
+    assert_answer("POST", "/v1/services/web/drain", "{\"instance\":\"a:1\"}", "200 OK", "drain web a:1");
+    assert_answer("POST", "/v1/services/web/enable", "{\"instance\":\"a:1\"}", "200 OK", "enable web a:1");
+    assert_answer("POST", "/v1/reload", "{}", "200 OK", "reload");
+    conductor->status = 409;
+    assert_answer("POST", "/v1/services/web/promote", "", "409 Conflict", "\"detail\":\"because\"");
+    conductor->status = 507;
+    assert_answer("POST", "/v1/services/web/promote", "", "507 Insufficient Storage", "because");
+}
+
+/* ---- HTTP ---- */
+
+static void a_head_has_the_length_of_its_get_and_no_body(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    peer_send(peer, "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    peer_expect(peer, "Content-Length: 3\r\n\r\n");
+    get(peer, "/healthz");
+    peer_expect(peer, "HTTP/1.1 200 OK\r\n");
+    assert_true(peer->received.n > 0);
+    peer_expect(peer, "\r\n\r\nok\n");
+    peer_free(peer);
+}
+
+static void pipelined_requests_are_answered_in_order_though_the_first_takes_long(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    conductor->holds = true;
+    request(peer, "POST", "/v1/reload", "");
+    get(peer, "/healthz");
+    get(peer, "/v1/deployments/web-1");
+    while (conductor->done == NULL) {
+        struct peer *other = peer_new(); /* is served meanwhile */
+        get(other, "/healthz");
+        peer_expect(other, "ok\n");
+        peer_free(other);
+    }
+    assert_int_equal(peer->received.n, 0);
+    fake_conductor_answer(conductor);
+    peer_expect(peer, "{\"asked\":\"reload\"}");
+    peer_expect(peer, "\r\n\r\nok\n");
+    peer_expect(peer, "{\"deployment\":\"web-1\"}");
+    peer_free(peer);
+}
+
+static void an_answer_to_a_client_that_has_gone_goes_nowhere(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new(), *other = peer_new();
+    conductor->holds = true;
+    request(peer, "POST", "/v1/reload", "");
+    get(other, "/healthz");
+    peer_expect(other, "ok\n");
+    while (conductor->done == NULL) {
+        get(other, "/healthz");
+        peer_expect(other, "ok\n");
+    }
+    bufferevent_disable(peer->stream, EV_READ);
+    peer_free(peer);
+    for (int i = 0; i < 3; i++) { /* meanwhile its end has been seen */
+        get(other, "/healthz");
+        peer_expect(other, "ok\n");
+    }
+    fake_conductor_answer(conductor);
+    get(other, "/healthz");
+    peer_expect(other, "ok\n");
+    peer_free(other);
+}
+
+static void a_client_that_sends_its_end_still_gets_its_answers(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    get(peer, "/healthz");
+    request(peer, "POST", "/v1/reload", "");
+    peer_send(peer, "GET /healthz HTTP/1.1\r\n");
+    bufferevent_flush(peer->stream, EV_WRITE, BEV_FLUSH);
+    conductor->holds = true;
+    peer_expect(peer, "ok\n");
+    peer_shut(peer);
+    while (conductor->done == NULL)
+        loop_run(loop);
+    fake_conductor_answer(conductor);
+    peer_expect(peer, "{\"asked\":\"reload\"}");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
+static void chunked_bodies_and_expect_are_understood(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    peer_send(peer, "POST /v1/services/web/abort HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                    "Expect: 100-continue\r\n\r\n");
+    peer_expect(peer, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_int_equal(peer->received.n, 0);
+    peer_send(peer, "9\r\n{\"reason\"\r\n7\r\n:\"why\"}\r\n0\r\n\r\n");
+    peer_expect(peer, "abort web reason=why");
+    peer_free(peer);
+}
+
+static void a_body_over_1_mib_is_a_413(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    peer_send(peer, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n");
+    peer_expect(peer, "413 Content Too Large");
+    peer_expect(peer, "the body has 1048577 bytes");
+    peer_expect_end(peer);
+    peer_free(peer);
+    peer = peer_new();
+    peer_send(peer, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n200000\r\n");
+    char *bytes = mem_zero(0x200000, 1);
+    memset(bytes, ' ', 0x200000);
+    bufferevent_write(peer->stream, bytes, 0x200000);
+    free(bytes);
+    peer_expect(peer, "413 Content Too Large");
+    peer_expect(peer, "more than 1 MiB");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
+static void what_is_not_http_is_a_problem_and_the_end(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    peer_send(peer, "GET /healthz HTTP/1.1\r\nHost: x\r\nBad Name: 1\r\n\r\n");
+    peer_expect(peer, "HTTP/1.1 400 Bad Request\r\n");
+    peer_expect(peer, "Content-Type: application/problem+json\r\n");
+    peer_expect(peer, "the request is not valid HTTP/1.1: ");
+    peer_expect_end(peer);
+    peer_free(peer);
+    peer = peer_new();
+    peer_send(peer, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    peer_expect(peer, "HTTP/1.1 400 Bad Request\r\n");
+    peer_expect(peer, "bad-chunk");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
+static void over_tcp_the_token_lets_in_and_nothing_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *field, *status;
+    } tries[] = {
+        {"", "401 Unauthorized"},
+        {"Authorization: Bearer sesam\r\n", "401 Unauthorized"},
+        {"Authorization: Bearer sesamesesame\r\n", "401 Unauthorized"},
+        {"Authorization: Bearer \r\n", "401 Unauthorized"},
+        {"Authorization: Basic sesame\r\n", "401 Unauthorized"},
+        {"Authorization: bearer sesame\r\n", "200 OK"},
+    };
+    struct peer *peer = peer_new_tcp();
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        char *text = mem_printf("GET /healthz HTTP/1.1\r\nHost: x\r\n%s\r\n", tries[i].field);
+        peer_send(peer, text);
+        free(text);
+        peer_expect(peer, "HTTP/1.1 ");
+        peer_expect(peer, tries[i].status);
+        if (atoi(tries[i].status) == 401)
+            peer_expect(peer, "WWW-Authenticate: Bearer");
+        peer_expect(peer, "\r\n\r\n");
+        peer_expect(peer, "\n");
+    }
+    peer_send(peer, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\n\r\n");
+    peer_expect(peer, "200 OK");
+    assert_int_equal(conductor->asker.uid, -1);
+    assert_string_equal(conductor->asker.user, "token");
+    peer_free(peer);
+}
+
+/* ---- limits ---- */
+
+static void a_request_that_does_not_come_in_time_is_a_408(void **state)
+{
+    (void)state;
+    struct admin_limits short_ones = admin_limits_usual;
+    short_ones.head = short_ones.body = 30;
+    restart_with(short_ones);
+    struct peer *head = peer_new(), *body = peer_new();
+    peer_send(head, "GET /healthz HTTP/1.1\r\nHos");
+    peer_send(body, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{");
+    peer_expect(head, "408 Request Timeout");
+    peer_expect_end(head);
+    peer_expect(body, "408 Request Timeout");
+    peer_expect_end(body);
+    peer_free(head);
+    peer_free(body);
+}
+
+static void an_idle_connection_is_closed_without_a_word(void **state)
+{
+    (void)state;
+    struct admin_limits short_ones = admin_limits_usual;
+    short_ones.idle = 30;
+    restart_with(short_ones);
+    struct peer *fresh = peer_new(), *used = peer_new();
+    get(used, "/healthz");
+    peer_expect(used, "ok\n");
+    peer_expect_end(fresh);
+    peer_expect_end(used);
+    assert_int_equal(fresh->received.n, 0);
+    assert_int_equal(used->received.n, 0);
+    peer_free(fresh);
+    peer_free(used);
+}
+
+static void the_longest_idle_makes_room_and_where_none_is_idle_the_newcomer_is_told(void **state)
+{
+    (void)state;
+    struct admin_limits few = admin_limits_usual;
+    few.connections = 2;
+    restart_with(few);
+    struct peer *a = peer_new(), *b = peer_new();
+    get(a, "/healthz");
+    peer_expect(a, "ok\n");
+    get(b, "/healthz");
+    peer_expect(b, "ok\n");
+    get(a, "/healthz");
+    peer_expect(a, "ok\n"); /* so b is the longest idle */
+    struct peer *c = peer_new();
+    get(c, "/healthz");
+    peer_expect(c, "ok\n");
+    peer_expect_end(b);
+    assert_false(a->ended);
+    get(a, "/v1/events?follow=1");
+    peer_expect(a, "\r\n\r\n");
+    get(c, "/v1/events?follow=1");
+    peer_expect(c, "\r\n\r\n");
+    struct peer *d = peer_new();
+    peer_expect(d, "503 Service Unavailable");
+    peer_expect(d, "too many admin connections");
+    peer_expect_end(d);
+    peer_free(a);
+    peer_free(b);
+    peer_free(c);
+    peer_free(d);
+}
+
+static void answers_that_nobody_reads_hold_back_the_next_requests(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    char *wide = mem_alloc(200001);
+    memset(wide, 'x', 200000);
+    wide[200000] = '\0';
+    event_log_add(events, "uptest.finished", "web", NULL, json_pack("{s:s}", "output", wide));
+    free(wide);
+    bufferevent_disable(peer->stream, EV_READ);
+    for (int i = 0; i < 200; i++)
+        get(peer, "/v1/events");
+    request(peer, "POST", "/v1/reload", "");
+    for (int i = 0; i < 50; i++) {
+        struct peer *other = peer_new();
+        get(other, "/healthz");
+        peer_expect(other, "ok\n");
+        peer_free(other);
+    }
+    assert_string_equal(conductor->asked, ""); /* 40 MB have not been piled up */
+    bufferevent_enable(peer->stream, EV_READ);
+    for (int i = 0; i < 200; i++) {
+        peer_expect(peer, "\"output\":\"x");
+        peer_expect(peer, "\r\n0\r\n\r\n");
+    }
+    peer_expect(peer, "{\"asked\":\"reload\"}");
+    peer_free(peer);
+}
+
+static void a_client_that_never_reads_is_cut(void **state)
+{
+    (void)state;
+    struct admin_limits short_ones = admin_limits_usual;
+    short_ones.stall = 50;
+    restart_with(short_ones);
+    char *wide = mem_alloc(1000001);
+    memset(wide, 'x', 1000000);
+    wide[1000000] = '\0';
+    event_log_add(events, "uptest.finished", "web", NULL, json_pack("{s:s}", "output", wide));
+    free(wide);
+    struct peer *peer = peer_new();
+    bufferevent_setcb(peer->stream, NULL, NULL, peer_event, peer);
+    bufferevent_disable(peer->stream, EV_READ);
+    get(peer, "/v1/events?follow=1");
+    /* The peer's socket breaks when the server closes it with bytes unread: seen by writing. */
+    while (!peer->ended) {
+        struct peer *other = peer_new();
+        get(other, "/healthz");
+        peer_expect(other, "ok\n");
+        peer_free(other);
+        peer_send(peer, " ");
+    }
+    peer_free(peer);
+}
+
+/* ---- events ---- */
+
+static void events_are_lines_above_a_number_of_a_service(void **state)
+{
+    (void)state;
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    event_log_add(events, "gate.passed", "bare", "bare-1", NULL);
+    event_log_add(events, "gate.failed", "web", "web-2", NULL);
+    struct peer *peer = peer_new();
+    get(peer, "/v1/events");
+    peer_expect(peer, "Content-Type: application/jsonl\r\n");
+    peer_expect(peer, "{\"seq\":1,");
+    peer_expect(peer, "}\n");
+    peer_expect(peer, "{\"seq\":2,");
+    peer_expect(peer, "{\"seq\":3,");
+    peer_expect(peer, "\r\n0\r\n\r\n");
+    get(peer, "/v1/events?since=1&service=web&follow=0");
+    peer_expect(peer, "\r\n\r\n");
+    peer_expect(peer, "\r\n{\"seq\":3,");
+    peer_expect(peer, "\r\n0\r\n\r\n");
+    peer_send(peer, "GET /v1/events?since=2 HTTP/1.0\r\n\r\n");
+    peer_expect(peer, "Connection: close\r\n\r\n{\"seq\":3,");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
+static void a_follower_is_told_as_it_happens_until_it_leaves(void **state)
+{
+    (void)state;
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    struct peer *peer = peer_new();
+    get(peer, "/v1/events?follow=1&service=web");
+    peer_expect(peer, "{\"seq\":1,");
+    event_log_add(events, "gate.passed", "bare", "bare-1", NULL);
+    event_log_add(events, "gate.failed", "web", "web-2", NULL);
+    peer_expect(peer, "{\"seq\":3,");
+    peer_shut(peer);
+    peer_expect_end(peer);
+    assert_null(memmem(peer->received.p, peer->received.n, "\r\n0\r\n", 5)); /* cut, not ended */
+    event_log_add(events, "gate.failed", "web", "web-3", NULL);
+    peer_free(peer);
+}
+
+static void a_slow_follower_misses_nothing(void **state)
+{
+    (void)state;
+    enum { EVENTS = 3000 };
+    struct peer *peer = peer_new();
+    char filler[1001], wanted[32];
+    memset(filler, 'x', 1000);
+    filler[1000] = '\0';
+    get(peer, "/v1/events?follow=1");
+    peer_expect(peer, "\r\n\r\n");
+    bufferevent_disable(peer->stream, EV_READ);
+    for (int i = 0; i < EVENTS; i++)
+        event_log_add(events, "gate.passed", "web", NULL, json_pack("{s:s}", "filler", filler));
+    bufferevent_enable(peer->stream, EV_READ);
+    for (int i = 1; i <= EVENTS; i++) {
+        snprintf(wanted, sizeof wanted, "{\"seq\":%d,", i);
+        peer_expect(peer, wanted);
+    }
+    peer_free(peer);
+}
+
+static void server_sent_events_have_ids_and_go_on_after_the_last_one(void **state)
+{
+    (void)state;
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    event_log_add(events, "gate.failed", "web", "web-2", NULL);
+    struct peer *peer = peer_new();
+    peer_send(peer, "GET /v1/events?follow=1&since=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+                    "Last-Event-ID: 1\r\n\r\n");
+    peer_expect(peer, "Content-Type: text/event-stream\r\n");
+    peer_expect(peer, "\r\nid: 2\ndata: {\"seq\":2,");
+    peer_expect(peer, "}\n\n");
+    peer_free(peer);
+}
+
+/* ---- uptests by hand ---- */
+
+static void script(const char *name, const char *text)
+{
+    char *path = mem_printf("%s/%s", suite_path, name);
+    FILE *file = fopen(path, "w");
+    fprintf(file, "#!/bin/sh\n%s\n", text);
+    fclose(file);
+    assert_int_equal(chmod(path, 0755), 0);
+    free(path);
+}
+
+static void uptests_by_hand_answer_with_velociraptor_s_array(void **state)
+{
+    (void)state;
+    script("01_a", "echo $UPTEST_VHOST $UPTEST_RELEASE $UPTEST_DEPLOYMENT.");
+    script("02_b", "exit 1");
+    struct peer *peer = peer_new();
+    request(peer, "POST", "/v1/services/web/uptest", "");
+    peer_expect(peer, "200 OK");
+    peer_expect(
+        peer,
+        "[{\"Name\":\"01_a\",\"Passed\":true,\"Output\":\"example.com live .\\n\",\"Host\":\"127.0.0.1\","
+        "\"Port\":8001,\"Seconds\":0.");
+    peer_expect(peer, "{\"Name\":\"02_b\",\"Passed\":false,\"Output\":\"\",");
+    request(peer, "POST", "/v1/services/web/uptest", "{\"instances\":[\"[::1]:9\"],\"release\":\"v9\"}");
+    peer_expect(peer, "\"Output\":\"example.com v9 .\\n\",\"Host\":\"::1\",\"Port\":9,");
+    peer_free(peer);
+}
+
+static void uptests_by_hand_that_cannot_be_run_are_refused(void **state)
+{
+    (void)state;
+    assert_answer("POST", "/v1/services/web/uptest", "", "422 Unprocessable Content", "has no uptests");
+    assert_answer("POST", "/v1/services/bare/uptest", "", "422 Unprocessable Content",
+                  "no uptests are configured");
+    script("01_a", "exit 0");
+    assert_answer("POST", "/v1/services/web/uptest", "{\"instances\":[\"nonsense\"]}", "422",
+                  "\\\"nonsense\\\" is not an address");
+    assert_answer("POST", "/v1/services/web/uptest", "{\"instances\":[]}", "422", "no instances");
+    assert_answer("POST", "/v1/services/web/uptest", "{\"release\":\"a/b\"}", "422",
+                  "the release \\\"a/b\\\"");
+    assert_answer("POST", "/v1/services/wbe/uptest", "", "404", "no service \\\"wbe\\\"");
+}
+
+/* All that were started have been reaped. */
+static void stop_when_childless(void *arg)
+{
+    (void)arg;
+    siginfo_t info;
+    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+        loop_stop(loop);
+}
+
+static void a_client_that_leaves_ends_its_uptests_and_only_so_many_run_at_once(void **state)
+{
+    (void)state;
+    struct peer *peers[4];
+    script("01_a", "echo $$ >&2; exec sleep 600");
+    for (size_t i = 0; i < 4; i++) {
+        peers[i] = peer_new();
+        request(peers[i], "POST", "/v1/services/web/uptest", "");
+    }
+    struct peer *fifth = peer_new();
+    request(fifth, "POST", "/v1/services/web/uptest", "");
+    peer_expect(fifth, "409 Conflict");
+    peer_expect(fifth, "try again when one has ended");
+    for (size_t i = 0; i < 4; i++)
+        peer_free(peers[i]);
+    loop_on_turn(loop, stop_when_childless, NULL);
+    loop_run(loop);
+    loop_on_turn(loop, NULL, NULL);
+    script("01_a", "exit 0");
+    request(fifth, "POST", "/v1/services/web/uptest", "");
+    peer_expect(fifth, "200 OK");
+    peer_free(fifth);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_get_of_the_table_answers),
+        TEST(what_is_not_there_is_a_404_that_helps),
+        TEST(a_wrong_method_is_a_405_with_allow),
+        TEST(wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked),
+        TEST(commands_reach_the_conductor_with_who_asked),
+        TEST(a_head_has_the_length_of_its_get_and_no_body),
+        TEST(pipelined_requests_are_answered_in_order_though_the_first_takes_long),
+        TEST(an_answer_to_a_client_that_has_gone_goes_nowhere),
+        TEST(a_client_that_sends_its_end_still_gets_its_answers),
+        TEST(chunked_bodies_and_expect_are_understood),
+        TEST(a_body_over_1_mib_is_a_413),
+        TEST(what_is_not_http_is_a_problem_and_the_end),
+        TEST(over_tcp_the_token_lets_in_and_nothing_else),
+        TEST(a_request_that_does_not_come_in_time_is_a_408),
+        TEST(an_idle_connection_is_closed_without_a_word),
+        TEST(the_longest_idle_makes_room_and_where_none_is_idle_the_newcomer_is_told),
+        TEST(answers_that_nobody_reads_hold_back_the_next_requests),
+        TEST(a_client_that_never_reads_is_cut),
+        TEST(events_are_lines_above_a_number_of_a_service),
+        TEST(a_follower_is_told_as_it_happens_until_it_leaves),
+        TEST(a_slow_follower_misses_nothing),
+        TEST(server_sent_events_have_ids_and_go_on_after_the_last_one),
+        TEST(uptests_by_hand_answer_with_velociraptor_s_array),
+        TEST(uptests_by_hand_that_cannot_be_run_are_refused),
+        TEST(a_client_that_leaves_ends_its_uptests_and_only_so_many_run_at_once),
+    };
+    return cmocka_run_group_tests_name("admin", tests, NULL, NULL);
+}

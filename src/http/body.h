@@ -20,13 +20,13 @@ void http_body_start(struct http_body *body, enum http_framing framing, uint64_t
 
 /* One step over `count` bytes. Sets *used to the bytes consumed (framing and data) and *data to the payload
  * among them: a span of `bytes` (empty where this step met only framing). Call again while *used > 0 and
- * !body->done. HTTP_DONE: body->done; this step may
- * still have given data; bytes behind *used belong to the next message. HTTP_MORE: go on (with
- * *used == 0: bytes are missing). HTTP_BAD: fault is set (400 "bad-chunk", "bad-trailer",
- * "trailers-too-large"). Chunk sizes have at most 16 hex digits; chunk extensions are checked against their
- * grammar, limited to 4096 bytes a body in all, and dropped. The trailer section is consumed only when it is
- * complete, so the caller must be able to hold limits->head bytes of it; *trailers is then its text, field
- * lines with their CRLF (empty where there are none), to be given to http_trailers_parse. */
+ * !body->done. HTTP_DONE: body->done (this step may still have given data); bytes behind *used belong to the
+ * next message. HTTP_MORE: go on (with *used == 0: bytes are missing). HTTP_BAD: fault is set (400
+ * "bad-chunk", "bad-trailer", "trailers-too-large"). Chunk sizes have at most 16 hex digits; chunk extensions
+ * are checked against their grammar, limited to 4096 bytes a body in all, and dropped. The trailer section is
+ * consumed only when it is complete, so the caller must be able to hold limits->head bytes of it; *trailers
+ * is then its text, field lines with their CRLF (empty where there are none), to be given to
+ * http_trailers_parse. */
 enum http_result http_body_step(struct http_body *body, const char *bytes, size_t count,
                                 const struct http_limits *limits, size_t *used, struct str *data,
                                 struct str *trailers, struct http_fault *fault);

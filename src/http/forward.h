@@ -2,7 +2,9 @@
  * section 7.6).
  *
  * Host is passed as it came (of an absolute form: its authority, RFC 9112 section 3.2.2). Upswap's fields are
- * written after the client's, and a client cannot remove them through Connection. */
+ * written after the client's, and a client cannot remove them through Connection. What a client sends under
+ * such a name, or under one with '_' for '-' (which CGI-like apps cannot tell apart), does not pass; nor do
+ * Proxy-*, which are between a client and a proxy of its own choice. */
 #pragma once
 
 #include "http/http.h"
@@ -16,7 +18,7 @@ struct http_forward {
     struct str port;       /* the listener's port as text */
     struct str request_id; /* a new one, used unless a trusted peer sent one */
     bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
-    uint32_t strip; /* bytes of the path to take off (a matched prefix); what is left begins with '/' */
+    uint32_t strip; /* bytes of the path to take off (a matched prefix): all of it, or up to a '/' */
     enum http_framing framing; /* how the body goes out: as it came */
     bool keep_alive;           /* ask the upstream to keep the connection */
 };
@@ -24,7 +26,8 @@ struct http_forward {
 /* Writes the request head for an instance (always HTTP/1.1) into `room` bytes at out. Returns its length, or
  * 0 if it does not fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + the lengths of the strings in
  * `how`, twice the authority for X-Forwarded-Host). Expect: 100-continue and Upgrade (with Connection:
- * upgrade) are passed on; TE only as "trailers". Via gets "1.1 upswap" (or 1.0) appended. */
+ * upgrade) are passed on; TE only as "trailers". Via gets "1.1 upswap" (or 1.0) appended.
+ * Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112 section 3.2. */
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
                             size_t room);
 

@@ -96,7 +96,9 @@ struct http_field {
     struct str name;
     struct str value;
     enum http_field_id id;
-    bool listed; /* named by a Connection option: hop-by-hop (RFC 9110 section 7.6.1) */
+    /* Must not be passed on: a Connection option names it (RFC 9110 section 7.6.1) and it is not for all
+     * recipients, or it stands in a trailer section and may not. */
+    bool listed;
 };
 
 /* A field id as a bit of a set. */

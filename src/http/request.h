@@ -18,8 +18,10 @@ struct http_request {
     uint8_t minor; /* HTTP/1.minor: 0 or 1 */
     struct str method_text;
     struct str target; /* as it came */
-    struct str path;   /* begins with '/'; "*" for OPTIONS *; "/" for an absolute form without a path */
-    struct str query;  /* with its '?'; empty where there is none */
+    /* Begins with '/'. "*" for OPTIONS * and for OPTIONS on an absolute form without path and query (RFC 9112
+     * section 3.2.4); "/" for another absolute form without a path. */
+    struct str path;
+    struct str query; /* with its '?'; empty where there is none */
     struct str
         authority; /* host and port as it came: of the absolute form, else of Host; empty: HTTP/1.0 without */
     struct str host; /* the authority without its port; IPv6 keeps its brackets */
@@ -28,7 +30,8 @@ struct http_request {
     uint64_t content_length; /* bytes, with HTTP_BODY_LENGTH */
     bool keep_alive;         /* may the connection serve another request, as far as the client goes */
     bool expect_continue;    /* Expect: 100-continue, from HTTP/1.1 */
-    bool upgrade;     /* Upgrade is there and listed in Connection, from HTTP/1.1, and there is no body */
+    /* Upgrade is there and listed in Connection, from HTTP/1.1, without a body, and is not h2c. */
+    bool upgrade;
     bool te_trailers; /* TE lists "trailers" */
     uint32_t length;  /* bytes of the head, the empty line included */
     struct http_fields fields;

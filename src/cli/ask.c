@@ -1,0 +1,54 @@
+#include "cli/ask.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int ask_fail(int status, const struct err *err)
+{
+    fprintf(stderr, "upswap: %s\n", err->text);
+    return status;
+}
+
+int ask(const struct session *session, const char *method, const char *path, const json_t *body,
+        uint64_t timeout_ms, struct client_reply *reply)
+{
+    struct err err;
+    switch (client_request(session->client, method, path, body, timeout_ms, reply, &err)) {
+    case CLIENT_UNREACHABLE:
+        return ask_fail(CLI_UNREACHABLE, &err);
+    case CLIENT_INTERRUPTED:
+        return CLI_INTERRUPTED;
+    case CLIENT_ANSWERED:
+        break;
+    }
+    if (reply->status < 400)
+        return CLI_DONE;
+    client_reply_refusal(reply, &err);
+    client_reply_free(reply);
+    return ask_fail(CLI_REFUSED, &err);
+}
+
+void ask_print(const struct client_reply *reply)
+{
+    fwrite(reply->text.p, 1, reply->text.n, stdout);
+    if (reply->text.n > 0 && reply->text.p[reply->text.n - 1] != '\n')
+        putchar('\n');
+}
+
+int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
+             const char *words)
+{
+    struct client_reply reply;
+    char *path = client_path("/v1/services/", service, verb);
+    int status = ask(session, "POST", path, body, ASK_MS, &reply);
+    free(path);
+    json_decref(body);
+    if (status != CLI_DONE)
+        return status;
+    if (session->json)
+        ask_print(&reply);
+    else
+        printf("%s: %s\n", service, words);
+    client_reply_free(&reply);
+    return CLI_DONE;
+}

@@ -1,0 +1,25 @@
+/* ask: one question to the daemon, from a command, with everything that can go wrong told on stderr. */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/command.h"
+
+#define ASK_MS                                                                                  \
+    30000 /* the daemon answers at once, but a reload with thousands of services takes its time \
+           */
+
+/* CLI_DONE: reply is a success and must be freed. Else the exit status; the sentence is on stderr. */
+int ask(const struct session *session, const char *method, const char *path, const json_t *body,
+        uint64_t timeout_ms, struct client_reply *reply) MUST_CHECK;
+
+/* As ask, of POST /v1/services/SERVICE/VERB; prints the reply under --json, else "SERVICE: WORDS". `body` is
+ * released. */
+int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
+             const char *words) MUST_CHECK;
+
+/* Prints a sentence on stderr. Returns status. */
+int ask_fail(int status, const struct err *err);
+
+/* Prints the reply's text as it came. */
+void ask_print(const struct client_reply *reply);

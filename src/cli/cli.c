@@ -1,0 +1,107 @@
+#include "cli/cli.h"
+
+#include "cli/arguments.h"
+#include "cli/ask.h"
+#include "cli/help.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SOCKET_DEFAULT "/run/upswap/admin.sock"
+
+static int print_version(void)
+{
+    printf("upswap %s (%s, jansson %s)\n", PACKAGE_VERSION, curl_version(), jansson_version_str());
+    return CLI_DONE;
+}
+
+static int print_help(const struct command *command)
+{
+    if (command != NULL)
+        help_command(stdout, command);
+    else
+        help_overview(stdout);
+    return CLI_DONE;
+}
+
+/* A pid, a reason, a release: all of them end in JSON, which is UTF-8. */
+static bool is_utf8(int argc, char **argv, struct err *err)
+{
+    for (int i = 0; i < argc; i++) {
+        json_t *text = json_string(argv[i]);
+        if (text == NULL)
+            return err_set(err, "argument %d is not valid UTF-8", i + 1);
+        json_decref(text);
+    }
+    return true;
+}
+
+static int usage_fault(const struct err *err)
+{
+    fprintf(stderr, "upswap: %s\n", err->text);
+    return CLI_USAGE;
+}
+
+/* $UPSWAP_SOCKET set to nothing is as good as unset. */
+static const char *socket_of(const struct arguments *arguments)
+{
+    const char *given = arguments_text(arguments, "socket"), *environment = getenv("UPSWAP_SOCKET");
+    if (given != NULL)
+        return given;
+    return environment != NULL && environment[0] != '\0' ? environment : SOCKET_DEFAULT;
+}
+
+static int run_command(const struct arguments *arguments)
+{
+    struct session session = {.json = arguments_has(arguments, "json")};
+    session.client = client_new(socket_of(arguments));
+    int status = arguments_command(arguments)->run(&session, arguments);
+    client_free(session.client);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        struct err err;
+        err_set(&err, "the output cannot be written");
+        return ask_fail(status != CLI_DONE ? status : CLI_REFUSED, &err);
+    }
+    return status;
+}
+
+static int dispatch(const struct arguments *arguments)
+{
+    struct err err;
+    if (arguments_has(arguments, "version"))
+        return print_version();
+    if (arguments_has(arguments, "help"))
+        return print_help(arguments_command(arguments));
+    if (arguments_command(arguments) == NULL) {
+        err_set(&err, "a command is missing; \"upswap --help\" lists them");
+        return usage_fault(&err);
+    }
+    return run_command(arguments);
+}
+
+/* upswap --words [COMMAND]: for the shell's completion. */
+static int print_words(int argc, char **argv)
+{
+    struct err err;
+    const struct command *command = argc > 0 ? command_find(argv[0], &err) : NULL;
+    if (argc > 0 && command == NULL)
+        return usage_fault(&err);
+    help_words(stdout, command);
+    return CLI_DONE;
+}
+
+int cli_main(int argc, char **argv)
+{
+    struct err err;
+    if (argc > 1 && strcmp(argv[1], "--words") == 0)
+        return print_words(argc - 2, argv + 2);
+    if (!is_utf8(argc - 1, argv + 1, &err))
+        return usage_fault(&err);
+    struct arguments *arguments = arguments_parse(argc - 1, argv + 1, &err);
+    if (arguments == NULL)
+        return usage_fault(&err);
+    int status = dispatch(arguments);
+    arguments_free(arguments);
+    return status;
+}

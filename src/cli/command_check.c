@@ -1,0 +1,28 @@
+#include "cli/arguments.h"
+#include "cli/ask.h"
+#include "config/config.h"
+
+static int run(const struct session *session, const struct arguments *arguments)
+{
+    (void)session;
+    struct err err;
+    const char *path = arguments_operand(arguments, 0);
+    struct config *config = config_load(path, &err);
+    bool valid = config != NULL && config_check(config, &err);
+    config_free(config);
+    if (valid)
+        printf("%s: valid\n", path);
+    else
+        fprintf(stderr, "%s\n", err.text);
+    return valid ? CLI_DONE : CLI_REFUSED;
+}
+
+const struct command command_check = {
+    .name = "check",
+    .operands = "FILE",
+    .summary = "check a config without a daemon",
+    .first = OPERAND_FILE,
+    .least = 1,
+    .most = 1,
+    .run = run,
+};

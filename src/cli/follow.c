@@ -1,0 +1,256 @@
+/* Events tell what to show; the deployment's state alone tells how it ended, so that an event that was missed
+ * costs a line and never a wrong exit status. */
+#include "cli/follow.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cli/ask.h"
+#include "cli/feed.h"
+#include "cli/fields.h"
+#include "cli/report.h"
+
+#include <stdlib.h>
+
+#define TURN_MS 1000   /* also how often in-flight requests are asked for */
+#define CHECK_MS 5000  /* the state is asked for this often even without an event that calls for it */
+#define ANSWER_MS 3000 /* a control process that is just starting answers later; then it is asked again */
+#define REST_MS 1000   /* for events that are still on their way when the end is known */
+
+struct follower {
+    const struct session *session;
+    const struct follow_plan *plan;
+    struct terminal terminal;
+    struct feed *feed;
+    bool seen;     /* an event of this deployment has come */
+    bool end_seen; /* and the one of its end */
+    bool is_due;   /* its state is to be asked for */
+    bool drains;
+    uint64_t next_check_ms;
+    uint64_t next_count_ms; /* of requests in flight */
+    char *replaces;         /* or NULL */
+    int64_t in_flight;      /* last shown; -1: none */
+    json_t *deployment;     /* as last asked for, or NULL */
+};
+
+int follow_status(const char *state, bool hold)
+{
+    static const struct {
+        const char *state;
+        int status;
+    } ends[] = {
+        {"done", CLI_DONE},
+        {"rejected", CLI_REJECTED},
+        {"rolled_back", CLI_ROLLED_BACK},
+        {"aborted", CLI_ABORTED},
+    };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (strcmp(ends[i].state, state) == 0)
+            return ends[i].status;
+    }
+    return hold && strcmp(state, "held") == 0 ? CLI_DONE : -1;
+}
+
+/* The old pool's drain and teardown are part of what happens to this deployment. */
+static bool concerns(const struct follower *follower, const json_t *event)
+{
+    if (field_is(event, "deployment", follower->plan->deployment))
+        return true;
+    const char *type = field_text(event, "type", "");
+    bool ends_a_pool = strncmp(type, "drain.", 6) == 0 || strncmp(type, "teardown.", 9) == 0 ||
+                       strcmp(type, "instance.retired") == 0;
+    return follower->seen && ends_a_pool && follower->replaces != NULL &&
+           (field_is(event, "pool", follower->replaces) || field_is(event, "deployment", follower->replaces));
+}
+
+static uint64_t elapsed(const struct follower *follower)
+{
+    return clock_mono_ms() - follower->plan->start_ms;
+}
+
+static void take_event(void *arg, struct str line, const json_t *event)
+{
+    struct follower *follower = arg;
+    if (!concerns(follower, event))
+        return;
+    const char *type = field_text(event, "type", "");
+    follower->seen = true;
+    follower->is_due = follower->is_due || strncmp(type, "deployment.", 11) == 0;
+    if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
+        follower->drains = true;
+    if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) >= 0)
+        follower->end_seen = true;
+    if (follower->session->json)
+        printf("%.*s\n", STR_ARG(line));
+    else
+        report_event(&follower->terminal, elapsed(follower), event);
+    fflush(stdout);
+}
+
+static json_t *get(const struct follower *follower, const char *before, const char *name)
+{
+    struct err ignored;
+    struct client_reply reply;
+    char *path = client_path(before, name, "");
+    enum client_result result =
+        client_request(follower->session->client, "GET", path, NULL, ANSWER_MS, &reply, &ignored);
+    free(path);
+    if (result != CLIENT_ANSWERED)
+        return NULL;
+    json_t *json = reply.status == 200 ? json_incref(reply.json) : NULL;
+    client_reply_free(&reply);
+    return json;
+}
+
+/* The pool that this deployment replaces, while it drains; borrowed from the service. */
+static const json_t *draining_pool(const struct follower *follower, const json_t *service)
+{
+    size_t i;
+    const json_t *pool;
+    json_array_foreach (json_object_get(service, "pools"), i, pool) {
+        if (field_is(pool, "state", "draining") && follower->replaces != NULL &&
+            field_is(pool, "deployment", follower->replaces))
+            return pool;
+    }
+    return NULL;
+}
+
+static void show_in_flight(struct follower *follower)
+{
+    if (!follower->drains || follower->session->json || clock_mono_ms() < follower->next_count_ms)
+        return;
+    json_t *service = get(follower, "/v1/services/", follower->plan->service);
+    const json_t *pool = draining_pool(follower, service);
+    int64_t count = field_number(pool, "in_flight", 0);
+    follower->next_count_ms = clock_mono_ms() + TURN_MS;
+    if (pool != NULL && count != follower->in_flight)
+        terminal_line(&follower->terminal, TONE_FAINT, "%8.1f s  %s drains: %lld in flight",
+                      (double)elapsed(follower) / 1000, follower->replaces, (long long)count);
+    follower->in_flight = count;
+    json_decref(service);
+}
+
+/* Asks for the deployment's state when an event calls for it, or when none came for a while. Returns the exit
+ * status, or -1. */
+static int check_state(struct follower *follower)
+{
+    if (!follower->is_due && clock_mono_ms() < follower->next_check_ms)
+        return -1;
+    json_t *deployment = get(follower, "/v1/deployments/", follower->plan->deployment);
+    if (deployment == NULL)
+        return -1;
+    json_decref(follower->deployment);
+    follower->deployment = deployment;
+    follower->is_due = false;
+    follower->next_check_ms = clock_mono_ms() + CHECK_MS;
+    free(follower->replaces);
+    follower->replaces = mem_dup(json_string_value(json_object_get(deployment, "replaces")));
+    return follow_status(field_text(deployment, "state", ""), follower->plan->hold);
+}
+
+/* Lets the last events come, so that the end is shown before its summary. */
+static void take_rest(struct follower *follower)
+{
+    struct err ignored;
+    uint64_t until = clock_mono_ms() + REST_MS, now;
+    while (!follower->end_seen && (now = clock_mono_ms()) < until) {
+        if (feed_turn(follower->feed, until - now, &ignored) != FEED_OPEN)
+            return;
+    }
+}
+
+static void print_deployment(const json_t *deployment)
+{
+    char *text = json_dumps(deployment, JSON_COMPACT);
+    printf("%s\n", text);
+    free(text);
+}
+
+static void show_end(struct follower *follower)
+{
+    const char *service = follower->plan->service, *state = field_text(follower->deployment, "state", "");
+    const char *deployment = follower->plan->deployment;
+    struct terminal *terminal = &follower->terminal;
+    if (follower->session->json)
+        print_deployment(follower->deployment);
+    else if (strcmp(state, "done") == 0)
+        terminal_line(terminal, TONE_GOOD, "%s: %s is live, after %.1f s", service, deployment,
+                      (double)elapsed(follower) / 1000);
+    else if (strcmp(state, "held") == 0)
+        terminal_line(terminal, TONE_PLAIN,
+                      "%s: %s waits; \"upswap promote %s\" swaps, \"upswap abort %s\" gives it up", service,
+                      deployment, service, service);
+    else
+        terminal_line(terminal, TONE_BAD, "%s: %s is %s, after %.1f s; %s stays live", service, deployment,
+                      state, (double)elapsed(follower) / 1000,
+                      follower->replaces != NULL ? follower->replaces : "nothing");
+}
+
+static int goes_on(struct follower *follower, int status, const char *why)
+{
+    const char *deployment = follower->plan->deployment, *service = follower->plan->service;
+    terminal_settle(&follower->terminal);
+    fprintf(stderr, "upswap: %s; %s goes on: \"upswap show %s\" tells how, \"upswap abort %s\" gives it up\n",
+            why, deployment, deployment, service);
+    return status;
+}
+
+static void show_progress(struct follower *follower)
+{
+    if (!follower->session->json)
+        terminal_progress(&follower->terminal, "%8.1f s  %s: %s", (double)elapsed(follower) / 1000,
+                          follower->plan->deployment, field_text(follower->deployment, "state", "staged"));
+}
+
+/* How long a turn may wait: never past --timeout. */
+static uint64_t turn_ms(const struct follower *follower)
+{
+    uint64_t gone = elapsed(follower), timeout = follower->plan->timeout_ms;
+    if (timeout == 0 || timeout - gone > TURN_MS)
+        return TURN_MS;
+    return timeout - gone;
+}
+
+/* One turn. Returns the exit status, or -1 while it goes on. */
+static int turn(struct follower *follower)
+{
+    struct err err;
+    if (follower->plan->timeout_ms != 0 && elapsed(follower) >= follower->plan->timeout_ms)
+        return goes_on(follower, CLI_TIMEOUT, "the time of --timeout is over");
+    switch (feed_turn(follower->feed, turn_ms(follower), &err)) {
+    case FEED_INTERRUPTED:
+        return goes_on(follower, CLI_INTERRUPTED, "interrupted");
+    case FEED_LOST:
+        return goes_on(follower, CLI_UNREACHABLE, err.text);
+    case FEED_REFUSED:
+        return ask_fail(CLI_REFUSED, &err);
+    default:
+        break;
+    }
+    int status = check_state(follower);
+    if (status >= 0) {
+        take_rest(follower);
+        show_end(follower);
+        return status;
+    }
+    show_in_flight(follower);
+    show_progress(follower);
+    return -1;
+}
+
+int follow(const struct session *session, const struct follow_plan *plan)
+{
+    struct follower follower = {.session = session, .plan = plan, .in_flight = -1, .is_due = true};
+    struct feed_options options = {
+        .service = plan->service, .since = plan->since, .follow = true, .patient = true};
+    follower.terminal = terminal_open(stdout);
+    client_catch_interrupt(session->client);
+    follower.feed = feed_open(session->client, &options, take_event, &follower);
+    int status = -1;
+    while (status < 0)
+        status = turn(&follower);
+    terminal_settle(&follower.terminal);
+    feed_close(follower.feed);
+    json_decref(follower.deployment);
+    free(follower.replaces);
+    return status;
+}

@@ -1,0 +1,64 @@
+#include "cli/help.h"
+
+#include "cli/arguments.h"
+
+static void print_option(FILE *out, const struct option_row *row)
+{
+    char name[64];
+    if (row->kind == OPTION_LATER || row->kind == OPTION_OFF)
+        return;
+    char letter[8] = "    ";
+    if (row->letter != '\0')
+        snprintf(letter, sizeof letter, "-%c, ", row->letter);
+    snprintf(name, sizeof name, "%s--%s%s%s", letter, row->name, row->value != NULL ? " " : "",
+             row->value != NULL ? row->value : "");
+    fprintf(out, "  %-24s  %s\n", name, row->help);
+}
+
+static void print_options(FILE *out, const struct option_row *rows)
+{
+    for (; rows != NULL && rows->name != NULL; rows++)
+        print_option(out, rows);
+}
+
+void help_overview(FILE *out)
+{
+    fprintf(out, "usage: upswap [-s SOCKET] [--json] COMMAND ...\n\n");
+    for (const struct command *const *command = commands; *command != NULL; command++)
+        fprintf(out, "  %-10s%s\n", (*command)->name, (*command)->summary);
+    fprintf(out, "\n");
+    print_options(out, common_options);
+    fprintf(out, "\n\"upswap COMMAND --help\" says more about one of them; see also upswap(1).\n");
+}
+
+void help_command(FILE *out, const struct command *command)
+{
+    fprintf(out, "usage: upswap %s%s%s%s\n\n%s.\n", command->name, command->operands[0] != '\0' ? " " : "",
+            command->operands, command->options != NULL ? " [OPTION...]" : "", command->summary);
+    if (command->details != NULL)
+        fprintf(out, "%s\n", command->details);
+    fprintf(out, "\n");
+    print_options(out, command->options);
+    print_options(out, common_options);
+}
+
+static void print_words(FILE *out, const struct option_row *rows)
+{
+    for (; rows != NULL && rows->name != NULL; rows++) {
+        if (rows->kind != OPTION_LATER && rows->kind != OPTION_OFF)
+            fprintf(out, "--%s\n", rows->name);
+    }
+}
+
+void help_words(FILE *out, const struct command *command)
+{
+    static const char *const operands[] = {"none", "service", "file", "other"};
+    if (command == NULL) {
+        for (const struct command *const *each = commands; *each != NULL; each++)
+            fprintf(out, "%s\n", (*each)->name);
+        return;
+    }
+    fprintf(out, "%s\n", operands[command->first]);
+    print_words(out, command->options);
+    print_words(out, common_options);
+}

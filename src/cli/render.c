@@ -1,0 +1,170 @@
+#include "cli/render.h"
+
+#include "base/buf.h"
+#include "cli/fields.h"
+#include "cli/report.h"
+
+#include <string.h>
+
+/* "2026-11-22T10:00:00.123Z" -> "2026-11-22 10:00:00", to the second and in UTC. Returns out. */
+static char *short_time(const char *time, char out[20])
+{
+    snprintf(out, 20, "%.19s", time);
+    if (strlen(out) == 19)
+        out[10] = ' ';
+    return out;
+}
+
+static const char *plural(json_int_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+static void render_instance(struct terminal *terminal, const json_t *instance)
+{
+    long long in_flight = field_number(instance, "in_flight", 0), pid = field_number(instance, "pid", 0);
+    const char *state = field_text(instance, "state", "?");
+    char more[32] = "";
+    if (pid > 0)
+        snprintf(more, sizeof more, "  pid %lld", pid);
+    terminal_line(terminal, strcmp(state, "up") == 0 ? TONE_PLAIN : TONE_BAD,
+                  "    %-27.36s %-9.9s %5lld in flight%s", field_text(instance, "address", "?"), state,
+                  in_flight, more);
+}
+
+static void render_pool(struct terminal *terminal, const json_t *pool)
+{
+    size_t i;
+    const json_t *instance;
+    bool live = field_is(pool, "state", "live");
+    terminal_line(terminal, live ? TONE_GOOD : TONE_PLAIN, "  %-16.24s %-8.8s %.40s",
+                  field_text(pool, "deployment", "?"), field_text(pool, "state", "?"),
+                  field_text(pool, "release", ""));
+    terminal_line(terminal, TONE_PLAIN, "    %lld in flight, %lld requests, %lld errors",
+                  (long long)field_number(pool, "in_flight", 0), (long long)field_number(pool, "requests", 0),
+                  (long long)field_number(pool, "errors", 0));
+    json_array_foreach (json_object_get(pool, "instances"), i, instance)
+        render_instance(terminal, instance);
+}
+
+void render_service(struct terminal *terminal, const json_t *service)
+{
+    size_t i;
+    const json_t *pool, *deployment = json_object_get(service, "deployment");
+    terminal_line(terminal, TONE_PLAIN, "%s: %s", field_text(service, "service", "?"),
+                  field_text(service, "state", "?"));
+    json_array_foreach (json_object_get(service, "pools"), i, pool)
+        render_pool(terminal, pool);
+    if (json_is_object(deployment))
+        terminal_line(terminal, TONE_PLAIN, "  deployment %.24s is %s",
+                      field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"));
+}
+
+static enum tone tone_of(const json_t *deployment)
+{
+    const char *state = field_text(deployment, "state", "");
+    if (strcmp(state, "done") == 0)
+        return TONE_GOOD;
+    bool bad =
+        strcmp(state, "rejected") == 0 || strcmp(state, "aborted") == 0 || strcmp(state, "rolled_back") == 0;
+    return bad ? TONE_BAD : TONE_PLAIN;
+}
+
+static const char *asker_of(const json_t *deployment)
+{
+    const char *user = field_text(json_object_get(deployment, "asked_by"), "user", "");
+    return user[0] != '\0' ? user : "-";
+}
+
+void render_history(struct terminal *terminal, const json_t *deployments)
+{
+    size_t i;
+    const json_t *deployment;
+    char created[20];
+    json_array_foreach (deployments, i, deployment) {
+        terminal_line(terminal, tone_of(deployment), "%-16.24s %-11s %-12.16s %s  %.12s",
+                      field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"),
+                      field_text(deployment, "release", "-"),
+                      short_time(field_text(deployment, "created", "-"), created), asker_of(deployment));
+        terminal_block(terminal, "    ", field_text(deployment, "reason", ""));
+    }
+}
+
+static void render_argv(const json_t *argv, struct buf *out)
+{
+    size_t i;
+    const json_t *word;
+    buf_add(out, "", 0);
+    json_array_foreach (argv, i, word)
+        buf_printf(out, "%s%s", i > 0 ? " " : "", json_is_string(word) ? json_string_value(word) : "?");
+}
+
+static void render_cell(struct terminal *terminal, const json_t *cell)
+{
+    char verdict[REPORT_VERDICT_MAX];
+    struct buf argv = BUF_EMPTY;
+    const char *state = field_text(cell, "state", "?");
+    bool ended = strcmp(state, "passed") == 0 || strcmp(state, "failed") == 0;
+    bool failed = strcmp(state, "failed") == 0;
+    render_argv(json_object_get(cell, "argv"), &argv);
+    terminal_line(terminal, failed ? TONE_BAD : TONE_PLAIN, "  %s  %s  %s, %.2f s",
+                  field_text(cell, "instance", "?"), field_text(cell, "uptest", "?"),
+                  ended ? report_verdict(cell, verdict) : state, field_real(cell, "seconds"));
+    if (argv.n > 0)
+        terminal_line(terminal, TONE_FAINT, "    %s", argv.p);
+    terminal_block(terminal, "    ", field_text(cell, "output", ""));
+    buf_free(&argv);
+}
+
+static void render_moment(struct terminal *terminal, const json_t *moment)
+{
+    char time[20];
+    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s", short_time(field_text(moment, "time", "-"), time),
+                  field_text(moment, "state", "?"), field_text(moment, "why", ""));
+}
+
+static void render_head(struct terminal *terminal, const json_t *deployment)
+{
+    const char *release = field_text(deployment, "release", ""),
+               *reason = field_text(deployment, "reason", "");
+    const char *replaces = field_text(deployment, "replaces", "");
+    size_t instances = json_array_size(json_object_get(deployment, "instances"));
+    terminal_line(terminal, tone_of(deployment), "%s: %s", field_text(deployment, "deployment", "?"),
+                  field_text(deployment, "state", "?"));
+    if (reason[0] != '\0')
+        terminal_block(terminal, "  ", reason);
+    terminal_line(terminal, TONE_PLAIN, "  %s%s%zu instance%s, asked for by %s%s%s", release,
+                  release[0] != '\0' ? ", " : "", instances, plural((json_int_t)instances),
+                  asker_of(deployment), replaces[0] != '\0' ? ", in place of " : "", replaces);
+}
+
+void render_deployment(struct terminal *terminal, const json_t *deployment)
+{
+    size_t i;
+    const json_t *item, *cells = json_object_get(json_object_get(deployment, "gate"), "cells");
+    render_head(terminal, deployment);
+    json_array_foreach (json_object_get(deployment, "timeline"), i, item)
+        render_moment(terminal, item);
+    if (json_array_size(cells) > 0)
+        terminal_line(terminal, TONE_PLAIN, "uptests:");
+    json_array_foreach (cells, i, item)
+        render_cell(terminal, item);
+}
+
+void render_results(struct terminal *terminal, const json_t *results)
+{
+    size_t i, passed = 0, count = json_array_size(results);
+    const json_t *result;
+    json_array_foreach (results, i, result) {
+        bool good = field_true(result, "Passed");
+        passed += good;
+        terminal_line(terminal, good ? TONE_GOOD : TONE_BAD, "%s:%lld  %s  %s in %.2f s",
+                      field_text(result, "Host", "?"), (long long)field_number(result, "Port", 0),
+                      field_text(result, "Name", "?"), good ? "passed" : "failed",
+                      field_real(result, "Seconds"));
+        if (!good)
+            terminal_block(terminal, "    ", field_text(result, "Output", ""));
+    }
+    terminal_line(terminal, TONE_PLAIN, "%zu of %zu uptest%s passed", passed, count,
+                  plural((json_int_t)count));
+}

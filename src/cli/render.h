@@ -1,0 +1,13 @@
+/* render: the daemon's shapes as text of at most 80 columns. */
+#pragma once
+
+#include "cli/terminal.h"
+
+#include <jansson.h>
+
+void render_service(struct terminal *terminal, const json_t *service);
+void render_history(struct terminal *terminal, const json_t *deployments);
+/* A whole deployment: who, when, timeline, every uptest. */
+void render_deployment(struct terminal *terminal, const json_t *deployment);
+/* The array that an uptest run answers with.. */
+void render_results(struct terminal *terminal, const json_t *results);

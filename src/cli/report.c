@@ -1,0 +1,134 @@
+/* One row a type of event. A type without a row, from a daemon of another version, is shown by its name. */
+#include "cli/report.h"
+
+#include "cli/fields.h"
+
+#include <string.h>
+
+#define INDENT "               "
+
+struct moment {
+    struct terminal *terminal;
+    double seconds;
+    const json_t *event;
+};
+
+struct shape {
+    const char *type;
+    enum tone tone;
+    void (*show)(const struct moment *moment, const struct shape *shape);
+    const char *words;
+};
+
+/* "  12.3 s  " in front of the line. */
+#define LINE(moment, tone, format, ...) \
+    terminal_line((moment)->terminal, tone, "%8.1f s  " format, (moment)->seconds, __VA_ARGS__)
+
+char *report_verdict(const json_t *cell, char out[REPORT_VERDICT_MAX])
+{
+    const json_t *passed = json_object_get(cell, "passed");
+    bool is_passed = passed != NULL ? json_is_true(passed) : field_is(cell, "state", "passed");
+    if (is_passed)
+        snprintf(out, REPORT_VERDICT_MAX, "passed");
+    else if (field_true(cell, "timed_out"))
+        snprintf(out, REPORT_VERDICT_MAX, "timed out");
+    else if (field_number(cell, "signal", 0) > 0)
+        snprintf(out, REPORT_VERDICT_MAX, "ended by signal %lld", (long long)field_number(cell, "signal", 0));
+    else if (field_number(cell, "exit", -1) > 0)
+        snprintf(out, REPORT_VERDICT_MAX, "exited with %lld", (long long)field_number(cell, "exit", 0));
+    else
+        snprintf(out, REPORT_VERDICT_MAX, "failed");
+    return out;
+}
+
+static void show_deployment(const struct moment *moment, const struct shape *shape)
+{
+    const char *reason = field_text(moment->event, "reason", "");
+    LINE(moment, shape->tone, "%s %s%s%s", field_text(moment->event, "deployment", "?"), shape->words,
+         reason[0] != '\0' ? ": " : "", reason);
+}
+
+static void show_staged(const struct moment *moment, const struct shape *shape)
+{
+    const char *release = field_text(moment->event, "release", "");
+    LINE(moment, shape->tone, "%s %s%s%s", field_text(moment->event, "deployment", "?"), shape->words,
+         release[0] != '\0' ? ": release " : "", release);
+}
+
+static void show_uptest_started(const struct moment *moment, const struct shape *shape)
+{
+    LINE(moment, shape->tone, "%s  %s  %s", field_text(moment->event, "instance", "?"),
+         field_text(moment->event, "uptest", "?"), shape->words);
+}
+
+static void show_uptest_finished(const struct moment *moment, const struct shape *shape)
+{
+    char verdict[REPORT_VERDICT_MAX];
+    bool passed = strcmp(report_verdict(moment->event, verdict), "passed") == 0;
+    LINE(moment, passed ? TONE_GOOD : TONE_BAD, "%s  %s  %s %s %.2f s",
+         field_text(moment->event, "instance", "?"), field_text(moment->event, "uptest", "?"), verdict,
+         shape->words, field_real(moment->event, "seconds"));
+    if (!passed)
+        terminal_block(moment->terminal, INDENT, field_text(moment->event, "output", ""));
+}
+
+static void show_swap(const struct moment *moment, const struct shape *shape)
+{
+    double ms = field_real(moment->event, "nanoseconds") / 1e6;
+    LINE(moment, shape->tone, "%s %s, %.3f ms from decision to publication",
+         field_text(moment->event, "deployment", "?"), shape->words, ms);
+}
+
+static void show_pool(const struct moment *moment, const struct shape *shape)
+{
+    const char *pool = field_text(moment->event, "pool", field_text(moment->event, "deployment", "?"));
+    const char *drained = field_text(moment->event, "drained", "");
+    LINE(moment, shape->tone, "%s %s%s%s", pool, shape->words, drained[0] != '\0' ? ": " : "", drained);
+}
+
+static void show_instance(const struct moment *moment, const struct shape *shape)
+{
+    const char *reason = field_text(moment->event, "reason", "");
+    LINE(moment, shape->tone, "%s %s%s%s", field_text(moment->event, "instance", "?"), shape->words,
+         reason[0] != '\0' ? ": " : "", reason);
+}
+
+static void show_other(const struct moment *moment, const struct shape *shape)
+{
+    LINE(moment, shape->tone, "%s", field_text(moment->event, "type", "?"));
+}
+
+static const struct shape shapes[] = {
+    {"deployment.staged", TONE_PLAIN, show_staged, "is staged"},
+    {"deployment.ready", TONE_PLAIN, show_deployment, "is ready: every instance accepts connections"},
+    {"deployment.held", TONE_PLAIN, show_deployment, "is held"},
+    {"deployment.promoted", TONE_PLAIN, show_deployment, "is promoted"},
+    {"deployment.rejected", TONE_BAD, show_deployment, "is rejected"},
+    {"deployment.aborted", TONE_BAD, show_deployment, "is aborted"},
+    {"deployment.rolled_back", TONE_BAD, show_deployment, "is rolled back"},
+    {"deployment.done", TONE_GOOD, show_deployment, "is done"},
+    {"uptest.started", TONE_FAINT, show_uptest_started, "started"},
+    {"uptest.finished", TONE_PLAIN, show_uptest_finished, "in"},
+    {"gate.passed", TONE_GOOD, show_deployment, "passed its gate"},
+    {"gate.failed", TONE_BAD, show_deployment, "failed its gate"},
+    {"swap.published", TONE_GOOD, show_swap, "is live"},
+    {"drain.started", TONE_PLAIN, show_pool, "drains"},
+    {"drain.finished", TONE_PLAIN, show_pool, "is drained"},
+    {"instance.retired", TONE_FAINT, show_instance, "is retired"},
+    {"teardown.started", TONE_FAINT, show_instance, "is being torn down"},
+    {"teardown.finished", TONE_PLAIN, show_instance, "is torn down"},
+    {"teardown.failed", TONE_BAD, show_instance, "could not be torn down"},
+};
+static const struct shape other_shape = {"", TONE_FAINT, show_other, ""};
+
+void report_event(struct terminal *terminal, uint64_t elapsed_ms, const json_t *event)
+{
+    const struct moment moment = {terminal, (double)elapsed_ms / 1000, event};
+    const char *type = field_text(event, "type", "");
+    const struct shape *shape = &other_shape;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (strcmp(shapes[i].type, type) == 0)
+            shape = &shapes[i];
+    }
+    shape->show(&moment, shape);
+}

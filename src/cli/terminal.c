@@ -1,0 +1,105 @@
+/* Texts from uptests and from the daemon's peers end up here; a control character in them could rewrite what
+ * the person sees, so none is passed on. */
+#include "cli/terminal.h"
+
+#include "base/buf.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define COLUMNS 79
+
+static const char *const colours[] = {
+    [TONE_PLAIN] = "",
+    [TONE_GOOD] = "\033[32m",
+    [TONE_BAD] = "\033[31m",
+    [TONE_FAINT] = "\033[2m",
+};
+
+struct terminal terminal_open(FILE *out)
+{
+    const char *no_colour = getenv("NO_COLOR"), *type = getenv("TERM");
+    bool is_terminal = isatty(fileno(out)) == 1;
+    bool is_able = is_terminal && type != NULL && strcmp(type, "dumb") != 0;
+    return (struct terminal){
+        .out = out,
+        .colour = is_able && (no_colour == NULL || no_colour[0] == '\0'),
+        .live = is_able,
+    };
+}
+
+void terminal_settle(struct terminal *terminal)
+{
+    if (terminal->pending)
+        fputs("\r\033[K", terminal->out);
+    terminal->pending = false;
+}
+
+/* Is there a control character, of one byte or (U+0080 to U+009F) of two? */
+static bool is_control(struct str text, size_t at)
+{
+    unsigned char c = (unsigned char)text.p[at];
+    unsigned char next = (unsigned char)(at + 1 < text.n ? text.p[at + 1] : 0);
+    return (c < 0x20 && c != '\t') || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
+}
+
+static void put(const struct terminal *terminal, struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        bool control = is_control(text, i);
+        fputc(control ? '?' : text.p[i], terminal->out);
+        if (control && (unsigned char)text.p[i] == 0xc2)
+            i++;
+    }
+}
+
+static void put_line(struct terminal *terminal, enum tone tone, struct str text)
+{
+    bool coloured = terminal->colour && tone != TONE_PLAIN;
+    if (coloured)
+        fputs(colours[tone], terminal->out);
+    put(terminal, text);
+    fputs(coloured ? "\033[0m\n" : "\n", terminal->out);
+}
+
+void terminal_line(struct terminal *terminal, enum tone tone, const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    if (n < 0)
+        abort();
+    terminal_settle(terminal);
+    put_line(terminal, tone, (struct str){text, (size_t)n});
+    fflush(terminal->out);
+    free(text);
+}
+
+void terminal_block(struct terminal *terminal, const char *indent, const char *text)
+{
+    struct str rest = str_trim(str_of(text)), line;
+    if (rest.n == 0)
+        return;
+    while (str_split(&rest, '\n', &line)) {
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        terminal_line(terminal, TONE_PLAIN, "%s%.*s", indent, STR_ARG(line));
+    }
+}
+
+void terminal_progress(struct terminal *terminal, const char *format, ...)
+{
+    char text[COLUMNS + 1];
+    va_list args;
+    if (!terminal->live)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    terminal_settle(terminal);
+    put(terminal, str_of(text));
+    terminal->pending = true;
+    fflush(terminal->out);
+}

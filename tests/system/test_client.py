@@ -1,0 +1,459 @@
+"""The client against a daemon that is played by the test: every exit status, and what is shown on the way.
+
+Needs the built `upswap` only; the folder with it is $UPSWAP_BUILD.
+"""
+
+import http.server
+import json
+import os
+import pty
+import select
+import signal
+import socketserver
+import subprocess
+import threading
+
+import pytest
+
+BUILD = os.environ.get("UPSWAP_BUILD", ".")
+PATIENCE = 20
+
+DONE = [
+    ("deployment.staged", {"release": "v2"}),
+    ("deployment.ready", {}),
+    ("uptest.started", {"instance": "127.0.0.1:1", "uptest": "01_alive"}),
+    ("uptest.finished", {"instance": "127.0.0.1:1", "uptest": "01_alive", "passed": True, "exit": 0, "seconds": 0.12}),
+    ("gate.passed", {}),
+    ("swap.published", {"nanoseconds": 43000}),
+    ("drain.started", {"pool": "web-1"}),
+    ("drain.finished", {"pool": "web-1", "drained": "clean"}),
+    ("deployment.done", {}),
+]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_GET(self):
+        self.server.play.note("GET", self.path, None)
+        if self.path.startswith("/v1/events"):
+            self.stream()
+        else:
+            self.answer(*self.server.play.get(self.path))
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.play.note("POST", self.path, json.loads(body))
+        self.answer(*self.server.play.post(self.path))
+
+    def stream(self):
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        self.server.play.stream(self.path, self.wfile)
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 32
+
+    def get_request(self):
+        request, _ = super().get_request()
+        return request, ("local", 0)
+
+    def handle_error(self, request, client_address):
+        """A client that goes away in the middle is part of the tests."""
+
+
+class Play:
+    """A daemon with the service web, whose deployment web-2 goes through `events` and ends in `state`."""
+
+    def __init__(self, path):
+        self.path = path
+        self.requests = []
+        self.answers = {}
+        self.deployment = {"deployment": "web-2", "service": "web", "state": "testing", "replaces": "web-1"}
+        self.pools = []
+        self.events = []
+        self.follows = True
+        self.break_after = None  # events, then the stream breaks, once
+        self.changed = threading.Condition()
+        self.server = Server(path, Handler)
+        self.server.play = self
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self):
+        with self.changed:
+            self.follows = False
+            self.changed.notify_all()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def note(self, method, path, body):
+        with self.changed:
+            self.requests.append((method, path, body))
+            self.changed.notify_all()
+
+    def wait_for(self, condition):
+        with self.changed:
+            assert self.changed.wait_for(condition, PATIENCE), self.requests
+
+    def asked(self, prefix):
+        return [path for _, path, _ in self.requests if path.startswith(prefix)]
+
+    def body(self, path):
+        return next(body for method, asked, body in self.requests if (method, asked) == ("POST", path))
+
+    def get(self, path):
+        if path in self.answers:
+            return self.answers[path]
+        if path.startswith("/v1/deployments/"):
+            return 200, self.deployment
+        return 200, {"service": "web", "state": "serving", "live": "web-1", "pools": self.pools}
+
+    def post(self, path):
+        return self.answers.get(path, (202, {"deployment": "web-2"}))
+
+    def happens(self, events, state=None):
+        """Appends events; the state is there when the last of them is."""
+        with self.changed:
+            if state is not None:
+                self.deployment = {**self.deployment, "state": state}
+            for kind, more in events:
+                self.events.append(
+                    {"seq": len(self.events) + 1, "service": "web", "deployment": "web-2", "type": kind, **more}
+                )
+            self.changed.notify_all()
+
+    def stream(self, path, out):
+        sent = int(path.split("since=")[1].split("&")[0])
+        follow = "follow=1" in path
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: len(self.events) > sent or not (follow and self.follows))
+                waiting = self.events[sent:]
+                if not waiting:
+                    return
+            for event in waiting:
+                if self.break_after == sent:
+                    self.break_after = None
+                    return
+                out.write(json.dumps(event).encode() + b"\n")
+                out.flush()
+                sent += 1
+
+
+@pytest.fixture
+def play(tmp_path):
+    it = Play(str(tmp_path / "admin.sock"))
+    yield it
+    it.close()
+
+
+def command(play, *words):
+    return [os.path.join(BUILD, "upswap"), "-s", play.path, *words]
+
+
+def run(play, *words, **options):
+    return subprocess.run(
+        command(play, *words), capture_output=True, text=True, timeout=PATIENCE, check=False, **options
+    )
+
+
+def start(play, *words):
+    return subprocess.Popen(command(play, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_stage_follows_a_deployment_until_it_is_done(play):
+    play.happens(DONE, "done")
+    done = run(play, "stage", "web", "127.0.0.1:1", "127.0.0.1:2,pid=4711", "--release", "v2")
+    assert done.returncode == 0, done.stderr
+    assert play.body("/v1/services/web/deployments") == {
+        "instances": ["127.0.0.1:1", {"address": "127.0.0.1:2", "pid": 4711}],
+        "release": "v2",
+    }
+    for sentence in (
+        "web-2 is staged: release v2",
+        "127.0.0.1:1  01_alive  started",
+        "127.0.0.1:1  01_alive  passed in 0.12 s",
+        "web-2 is live, 0.043 ms from decision to publication",
+        "web-1 is drained: clean",
+        "web: web-2 is live, after",
+    ):
+        assert sentence in done.stdout
+    assert "\033" not in done.stdout
+
+
+def test_events_of_other_deployments_are_not_shown(play):
+    play.happens([("deployment.rejected", {"deployment": "web-1", "reason": "long ago"}), *DONE], "done")
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert done.returncode == 0
+    assert "long ago" not in done.stdout
+
+
+@pytest.mark.parametrize("state, status", [("rejected", 3), ("rolled_back", 4), ("aborted", 5)])
+def test_each_end_has_its_exit_status(play, state, status):
+    play.happens([("deployment.staged", {}), (f"deployment.{state}", {"reason": "the reason"})], state)
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert done.returncode == status
+    assert "the reason" in done.stdout
+    assert "web-1 stays live" in done.stdout
+
+
+def test_a_failed_uptest_is_shown_with_its_output_and_nothing_that_moves_the_cursor(play):
+    failed = {"instance": "127.0.0.1:1", "uptest": "01_alive", "passed": False, "exit": 7, "seconds": 1.5}
+    play.happens([("uptest.finished", {**failed, "output": "no\n\033[2J db\n"}), ("deployment.rejected", {})], "rejected")
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert "127.0.0.1:1  01_alive  exited with 7 in 1.50 s\n               no\n               ?[2J db\n" in done.stdout
+
+
+def test_in_flight_requests_are_shown_while_the_old_pool_drains(play):
+    play.pools = [{"deployment": "web-1", "state": "draining", "in_flight": 3}]
+    play.happens(DONE[:7], "draining")
+    client = start(play, "stage", "web", "127.0.0.1:1")
+    play.wait_for(lambda: "/v1/services/web" in play.asked("/v1/services"))
+    play.happens(DONE[7:], "done")
+    out, _ = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 0
+    assert "web-1 drains: 3 in flight" in out
+
+
+def test_hold_returns_when_held_and_says_how_to_go_on(play):
+    play.happens([("deployment.staged", {}), ("deployment.held", {})], "held")
+    done = run(play, "stage", "web", "127.0.0.1:1", "--hold")
+    assert done.returncode == 0
+    assert play.body("/v1/services/web/deployments")["hold"] is True
+    assert '"upswap promote web" swaps, "upswap abort web" gives it up' in done.stdout
+
+
+def test_no_wait_returns_when_staged(play):
+    done = run(play, "stage", "web", "127.0.0.1:1", "--no-wait", "--watch", "0s")
+    assert (done.returncode, done.stdout) == (0, "web: web-2 is staged\n")
+
+
+def test_json_of_stage_is_the_events_and_then_the_deployment(play):
+    play.happens(DONE, "done")
+    lines = run(play, "stage", "web", "127.0.0.1:1", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [*play.events, play.deployment]
+
+
+def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
+    play.break_after = 4
+    play.happens(DONE, "testing")
+    client = start(play, "stage", "web", "127.0.0.1:1", "--json")
+    play.wait_for(lambda: len(play.asked("/v1/events")) > 1)
+    play.happens([], "done")
+    out, _ = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 0
+    assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, 10))
+    assert "since=4&" in play.asked("/v1/events")[1]
+
+
+def test_the_time_of_timeout_ends_the_client_and_not_the_deployment(play):
+    play.happens(DONE[:3])
+    done = run(play, "stage", "web", "127.0.0.1:1", "--timeout", "300ms")
+    assert done.returncode == 6
+    assert 'web-2 goes on: "upswap show web-2" tells how' in done.stderr
+    assert not play.asked("/v1/services/web/abort")
+
+
+def test_ctrl_c_ends_the_client_and_not_the_deployment(play):
+    play.happens(DONE[:3])
+    client = start(play, "stage", "web", "127.0.0.1:1")
+    play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=PATIENCE)
+    assert client.returncode == 130
+    assert "web-2 goes on" in errors
+
+
+def test_a_refusal_is_the_daemons_sentence(play):
+    play.answers["/v1/services/web/deployments"] = (409, {"status": 409, "detail": "web-1 is running; abort it"})
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (1, "upswap: web-1 is running; abort it\n")
+
+
+def test_a_daemon_that_is_not_there_is_named(tmp_path):
+    done = subprocess.run(
+        [os.path.join(BUILD, "upswap"), "status"],
+        env={**os.environ, "UPSWAP_SOCKET": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7
+    assert f"cannot reach the daemon at {tmp_path}/none: No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize("passed, status", [(True, 0), (False, 3)])
+def test_uptest_ends_with_what_the_suite_says(play, passed, status):
+    results = [
+        {"Name": "01", "Passed": True, "Output": "", "Host": "::1", "Port": 1, "Seconds": 0.1},
+        {"Name": "02", "Passed": passed, "Output": "why\n", "Host": "::1", "Port": 1, "Seconds": 0.1},
+    ]
+    play.answers["/v1/services/web/uptest"] = (200, results)
+    done = run(play, "uptest", "web", "[::1]:1", "--release", "v2")
+    assert done.returncode == status
+    assert play.body("/v1/services/web/uptest") == {"instances": ["[::1]:1"], "release": "v2"}
+    assert ("    why\n" in done.stdout) is not passed
+    done = run(play, "uptest", "web", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (status, results)
+
+
+def test_no_uptests_at_all_are_no_pass(play):
+    play.answers["/v1/services/web/uptest"] = (200, [])
+    assert run(play, "uptest", "web").returncode == 3
+
+
+@pytest.mark.parametrize(
+    "words, path, body",
+    [
+        (["promote", "web"], "/v1/services/web/promote", {}),
+        (["abort", "web", "--reason", "why not"], "/v1/services/web/abort", {"reason": "why not"}),
+        (["drain", "web", "h:1"], "/v1/services/web/drain", {"instance": "h:1"}),
+        (["enable", "web", "h:1"], "/v1/services/web/enable", {"instance": "h:1"}),
+        (["reload"], "/v1/reload", {}),
+        (["promote", "../x"], "/v1/services/..%2Fx/promote", {}),
+    ],
+)
+def test_each_command_posts_to_its_place(play, words, path, body):
+    play.answers[path] = (200, {})
+    done = run(play, *words)
+    assert done.returncode == 0, done.stderr
+    assert play.body(path) == body
+
+
+def service(**more):
+    instance = {"address": "10.0.0.5:8001", "state": "up", "in_flight": 3, "pid": 4711}
+    pool = {"deployment": "web-16", "state": "live", "release": "v41", "in_flight": 3, "requests": 12, "errors": 0}
+    return {"service": "web", "state": "serving", "live": "web-16", "deployment": None,
+            "pools": [{**pool, "instances": [{**instance, **more}]}]}
+
+
+def test_status_fits_80_columns(play):
+    long_one = service(address="a" * 200 + ":8001", in_flight=99999, pid=4194304)
+    play.answers["/v1/status"] = (200, {"version": "1.0", "snapshot": 1, "services": [service(), long_one]})
+    done = run(play, "status")
+    assert done.returncode == 0
+    assert "web: serving" in done.stdout and "10.0.0.5:8001" in done.stdout and "v41" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_json_is_printed_as_it_came(play):
+    play.answers["/v1/services/web"] = (200, b'{"service":  "web"}')
+    assert run(play, "--json", "status", "web").stdout == '{"service":  "web"}\n'
+
+
+def test_history_and_show_tell_what_became_of_a_deployment(play):
+    deployment = {"deployment": "web-2", "state": "rejected", "release": "v2", "reason": "01_alive exited with 1",
+                  "created": "2026-11-22T10:00:00.123Z", "asked_by": {"user": "root"}, "instances": ["h:1"],
+                  "timeline": [{"time": "2026-11-22T10:00:00.123Z", "state": "testing", "why": "the gate runs"}],
+                  "gate": {"cells": [{"instance": "h:1", "uptest": "01_alive", "state": "failed", "exit": 1,
+                                      "argv": ["/u/01_alive", "h", "1"], "seconds": 0.5, "output": "no db"}]}}
+    play.answers["/v1/services/web/deployments?limit=5"] = (200, {"deployments": [deployment]})
+    play.answers["/v1/deployments/web-2"] = (200, deployment)
+    history = run(play, "history", "web", "-n5").stdout
+    assert "web-2            rejected    v2           2026-11-22 10:00:00  root" in history
+    assert "    01_alive exited with 1\n" in history
+    show = run(play, "show", "web-2").stdout
+    for sentence in ("testing   the gate runs", "h:1  01_alive  exited with 1, 0.50 s", "/u/01_alive h 1", "    no db\n"):
+        assert sentence in show
+
+
+def test_events_are_printed_one_a_line_and_followed_on_demand(play):
+    play.happens(DONE[:2])
+    assert [json.loads(line) for line in run(play, "events", "--since", "1").stdout.splitlines()] == play.events[1:]
+    client = start(play, "events", "web", "-f")
+    play.wait_for(lambda: "/v1/events?since=0&follow=1&service=web" in play.asked("/v1/events"))
+    play.happens([DONE[2]])
+    assert [json.loads(client.stdout.readline()) for _ in range(3)] == play.events
+    client.kill()
+    client.communicate()
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ([], "a command is missing"),
+        (["stauts"], 'there is no command "stauts"; did you mean "status"?'),
+        (["rollback", "web"], 'there is no command "rollback"'),
+        (["stage", "web"], '"stage" needs SERVICE HOST:PORT...'),
+        (["stage", "web", "h:1", "--relase", "v1"], "there is no option --relase; did you mean --release?"),
+        (["stage", "web", "h:1", "--canary", "1,10"], "--canary is not in this version of upswap; leave it out"),
+        (["stage", "web", "h:1", "--watch", "60s"], "--watch other than 0s is not in this version"),
+        (["stage", "web", "h:1,pid=x"], '"h:1,pid=x" is no instance'),
+        (["status", b"\xff"], "argument 4 is not valid UTF-8"),
+    ],
+)
+def test_wrong_usage_is_told_before_the_daemon_is_asked(play, words, sentence):
+    done = run(play, *words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert play.requests == []
+
+
+def test_check_tells_the_place_of_a_fault(play, tmp_path):
+    config = tmp_path / "upswapd.conf"
+    config.write_text('listeners = ( { address = "127.0.0.1:0"; } );\n')
+    done = run(play, "check", str(config))
+    assert (done.returncode, done.stdout) == (0, f"{config}: valid\n")
+    config.write_text("worker = 1;\n")
+    done = run(play, "check", str(config))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{config}:1: ")
+
+
+def on_terminal(play, environment, *words):
+    """Runs it on a terminal of its own; returns what that terminal got."""
+    master, slave = pty.openpty()
+    client = subprocess.Popen(
+        command(play, *words), stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm", **environment}
+    )
+    os.close(slave)
+    out = b""
+    while select.select([master], [], [], PATIENCE)[0]:
+        try:
+            out += os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+    os.close(master)
+    assert client.wait(PATIENCE) == 0
+    return out.decode()
+
+
+def test_colour_is_for_terminals_that_want_it(play):
+    play.happens(DONE, "done")
+    assert "\033[32m" in on_terminal(play, {"NO_COLOR": ""}, "stage", "web", "127.0.0.1:1")
+    assert "\033[32m" not in on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1")
+
+
+def test_completion_offers_commands_options_and_services(play):
+    play.answers["/v1/status"] = (200, {"services": [service(), {**service(), "service": "shop"}]})
+    script = os.path.join(os.path.dirname(__file__), "..", "..", "conf", "upswap.bash")
+
+    def complete(*words):
+        line = " ".join(f"'{word}'" for word in words)
+        done = subprocess.run(
+            ["bash", "-c", f'. "{script}"; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _upswap; '
+             'printf "%s\\n" "${COMPREPLY[@]}"'],
+            env={**os.environ, "PATH": f"{os.path.abspath(BUILD)}:{os.environ['PATH']}", "UPSWAP_SOCKET": play.path},
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )
+        return done.stdout.split()
+
+    assert complete("upswap", "st") == ["status", "stage"]
+    assert complete("upswap", "stage", "") == ["web", "shop"]
+    assert complete("upswap", "stage", "web", "--re") == ["--release"]
+    assert complete("upswap", "-s", play.path, "drain", "s") == ["shop"]

@@ -1,0 +1,149 @@
+#include "cli/render.h"
+#include "cli/report.h"
+
+#include "unit.h"
+
+#include "cli/follow.h"
+
+#include <stdlib.h>
+
+static char *text;
+static size_t text_size;
+
+/* A terminal, or what is none, whose output ends in `text`. */
+static struct terminal capture(bool is_terminal)
+{
+    FILE *out = open_memstream(&text, &text_size);
+    assert_non_null(out);
+    return (struct terminal){.out = out, .colour = is_terminal, .live = is_terminal};
+}
+
+static void assert_output(struct terminal *terminal, const char *expected)
+{
+    fclose(terminal->out);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void show(struct terminal *terminal, const char *json)
+{
+    json_t *event = json_loads(json, 0, NULL);
+    assert_non_null(event);
+    report_event(terminal, 1234, event);
+    json_decref(event);
+}
+
+static void an_event_is_a_line_with_its_time(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    show(&terminal, "{\"type\":\"uptest.finished\",\"instance\":\"h:1\",\"uptest\":\"01\",\"passed\":false,"
+                    "\"exit\":2,\"seconds\":0.5,\"output\":\"a\\r\\nb\\n\"}");
+    show(&terminal, "{\"type\":\"swap.published\",\"deployment\":\"web-2\",\"nanoseconds\":1500000}");
+    assert_output(&terminal, "     1.2 s  h:1  01  exited with 2 in 0.50 s\n"
+                             "               a\n               b\n"
+                             "     1.2 s  web-2 is live, 1.500 ms from decision to publication\n");
+}
+
+static void events_of_a_daemon_of_another_version_are_shown_as_far_as_they_go(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    show(&terminal, "{\"type\":\"uptest.finished\"}");
+    show(&terminal, "{\"type\":\"deployment.rejected\",\"deployment\":5,\"reason\":null}");
+    show(&terminal, "{\"type\":\"canary.step\"}");
+    show(&terminal, "{}");
+    assert_output(&terminal, "     1.2 s  ?  ?  failed in 0.00 s\n     1.2 s  ? is rejected\n"
+                             "     1.2 s  canary.step\n     1.2 s  ?\n");
+}
+
+static void an_end_of_an_uptest_is_told_by_its_cause(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *verdict;
+    } rows[] = {
+        {"{\"passed\":true,\"exit\":0}", "passed"},
+        {"{\"state\":\"passed\"}", "passed"},
+        {"{\"state\":\"failed\",\"exit\":1,\"signal\":null}", "exited with 1"},
+        {"{\"state\":\"failed\",\"exit\":null,\"signal\":9}", "ended by signal 9"},
+        {"{\"passed\":false,\"signal\":15,\"timed_out\":true}", "timed out"},
+        {"{\"passed\":false,\"exit\":0}", "failed"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char verdict[REPORT_VERDICT_MAX];
+        json_t *cell = json_loads(rows[i].json, 0, NULL);
+        assert_string_equal(report_verdict(cell, verdict), rows[i].verdict);
+        json_decref(cell);
+    }
+}
+
+static void what_is_no_terminal_gets_neither_colour_nor_progress(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    terminal_progress(&terminal, "%s", "1 s");
+    terminal_line(&terminal, TONE_GOOD, "%s", "good");
+    assert_output(&terminal, "good\n");
+}
+
+static void a_line_takes_the_place_of_progress(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(true);
+    terminal_progress(&terminal, "%s", "1 s");
+    terminal_progress(&terminal, "%s", "2 s");
+    terminal_line(&terminal, TONE_GOOD, "%s", "good");
+    terminal_settle(&terminal);
+    assert_output(&terminal, "1 s\r\033[K2 s\r\033[K\033[32mgood\033[0m\n");
+}
+
+static void control_characters_do_not_reach_the_terminal(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    terminal_line(&terminal, TONE_PLAIN, "%s", "a\033[2J\r\x7f\xc2\x9b\tb \xc3\xa9");
+    assert_output(&terminal, "a?[2J???\tb \xc3\xa9\n");
+}
+
+static void results_are_counted(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    json_t *results =
+        json_loads("[{\"Name\":\"01\",\"Passed\":true,\"Output\":\"x\",\"Host\":\"h\",\"Port\":1,"
+                   "\"Seconds\":0.25},{\"Name\":\"02\",\"Passed\":false,\"Output\":\"no\"}]",
+                   0, NULL);
+    render_results(&terminal, results);
+    json_decref(results);
+    assert_output(&terminal, "h:1  01  passed in 0.25 s\n?:0  02  failed in 0.00 s\n    no\n"
+                             "1 of 2 uptests passed\n");
+}
+
+static void only_an_end_has_an_exit_status(void **state)
+{
+    (void)state;
+    assert_int_equal(follow_status("done", false), CLI_DONE);
+    assert_int_equal(follow_status("rejected", true), CLI_REJECTED);
+    assert_int_equal(follow_status("rolled_back", false), CLI_ROLLED_BACK);
+    assert_int_equal(follow_status("aborted", false), CLI_ABORTED);
+    assert_int_equal(follow_status("held", true), CLI_DONE);
+    assert_int_equal(follow_status("held", false), -1);
+    assert_int_equal(follow_status("draining", true), -1);
+    assert_int_equal(follow_status("", true), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_event_is_a_line_with_its_time),
+        cmocka_unit_test(events_of_a_daemon_of_another_version_are_shown_as_far_as_they_go),
+        cmocka_unit_test(an_end_of_an_uptest_is_told_by_its_cause),
+        cmocka_unit_test(what_is_no_terminal_gets_neither_colour_nor_progress),
+        cmocka_unit_test(a_line_takes_the_place_of_progress),
+        cmocka_unit_test(control_characters_do_not_reach_the_terminal),
+        cmocka_unit_test(results_are_counted),
+        cmocka_unit_test(only_an_end_has_an_exit_status),
+    };
+    return cmocka_run_group_tests_name("output", tests, NULL, NULL);
+}

@@ -75,8 +75,7 @@ static void refuse_path(struct admin_request *request)
     if (nearest != NULL)
         admin_problem(request, 404, "there is no path \"%s\"; did you mean \"%s\"?", request->path, nearest);
     else
-        admin_problem(request, 404,
-                      "there is no path \"%.200s\"; GET /v1/status is one, upswapd(8) has them all",
+        admin_problem(request, 404, "there is no path \"%.200s\"; GET /v1/status tells what there is",
                       request->path);
     for (size_t i = 0; i < ROUTES; i++)
         free(known[i]);

@@ -35,7 +35,7 @@ STAGE = {"instances": ["127.0.0.1:9"]}
 WRONG = {
     # name: (method, path, body, status, a word of the sentence)
     "no_json": ("POST", DEPLOYMENTS, b"{nonsense", 400, "JSON"),
-    "an_empty_body": ("POST", DEPLOYMENTS, b"", 400, "JSON"),
+    "an_empty_body": ("POST", DEPLOYMENTS, b"", 400, "instances"),
     "a_json_array": ("POST", DEPLOYMENTS, [], 400, "object"),
     "json_with_a_tail": ("POST", DEPLOYMENTS, b'{"instances":["127.0.0.1:9"]} x', 400, "JSON"),
     "json_that_is_no_utf_8": ("POST", DEPLOYMENTS, b'{"release":"\xff"}', 400, "JSON"),

@@ -343,7 +343,7 @@ def test_an_upload_with_a_slow_reader_keeps_the_proxys_memory_flat(front):
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_large_body_is_the_same_on_the_other_side(front, framing):
-    size = 64 * MIB
+    size = 32 * MIB
 
     def script(connection, request):
         pieces = [BLOCK] * (size // MIB)

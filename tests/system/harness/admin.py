@@ -123,7 +123,7 @@ def parse_metrics(text):
         elif line.startswith("# TYPE "):
             _, _, name, kind = line.split(" ")
             assert name not in types, f"{name} has two TYPE lines"
-            assert kind in ("counter", "gauge", "histogram"), line
+            assert kind in ("counter", "gauge", "histogram", "summary"), line
             types[name] = kind
         elif line:
             series, value = line.rsplit(" ", 1)

@@ -43,7 +43,7 @@ class BackendConnection(Wire):
 
 def default_script(connection, request):
     request.read_body(connection)
-    connection.answer(connection.backend.name)
+    connection.answer(connection.backend.name, framing="length" if request.method != "HEAD" else None)
 
 
 class Backend:

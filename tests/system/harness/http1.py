@@ -69,6 +69,7 @@ class Message:
         return None
 
     def read_chunks(self, wire):
+        pieces = []
         while True:
             size = wire.until(b"\r\n")[:-2]
             demand(re.fullmatch(rb"[0-9A-Fa-f]{1,16}", size), f"chunk size line {size!r}")
@@ -76,8 +77,9 @@ class Message:
             if count == 0:
                 break
             self.chunks += 1
-            self.body += wire.exactly(count)
+            pieces.append(wire.exactly(count))
             demand(wire.exactly(2) == b"\r\n", "chunk without CRLF")
+        self.body = b"".join(pieces)
         while (line := wire.until(b"\r\n")[:-2]) != b"":
             self.trailers.append(self._field(line))
 

@@ -46,16 +46,19 @@ static void skip_past(struct cursor *cursor, const char *word)
         step(cursor);
 }
 
+/* A missing quote is told here, on its own line: libconfig would go on to the next quote in the file. */
 static bool check_text(struct cursor *cursor, struct err *err)
 {
-    for (step(cursor); cursor->at < cursor->end && *cursor->at != '"'; step(cursor)) {
+    for (step(cursor); cursor->at < cursor->end && *cursor->at != '"' && *cursor->at != '\n'; step(cursor)) {
         if (ahead(cursor, "\\x00"))
             return err_set(err, "a text cannot hold a NUL byte; take the \\x00 out");
-        if (*cursor->at == '\\' && cursor->at + 1 < cursor->end)
+        if (*cursor->at == '\\' && cursor->at + 1 < cursor->end && cursor->at[1] != '\n')
             step(cursor);
     }
-    if (cursor->at < cursor->end)
-        step(cursor);
+    if (cursor->at == cursor->end || *cursor->at != '"')
+        return err_set(err,
+                       "a text is not closed on its line; write the missing quote, or \\n for a line end");
+    step(cursor);
     return true;
 }
 

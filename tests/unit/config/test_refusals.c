@@ -33,6 +33,10 @@ static void broken_syntax_is_refused_with_its_line(void **state)
         {"workers = 1\n\nuser = ;\n",
          "t.conf:3: syntax error; look for a missing \";\", quote or bracket here "
          "and on the line before"},
+        {"user = \"a;\nstate_directory = \"/x\";\n",
+         "t.conf:1: a text is not closed on its line; write the missing quote, or \\n for a line end"},
+        {"workers = 1;\nuser = \"a\\",
+         "t.conf:2: a text is not closed on its line; write the missing quote, or \\n for a line end"},
         {"trusted_proxies = [ \"a\",\n 1 ];", "t.conf:2: mismatched element type in array"},
         {"\n@include \"x\"\n",
          "t.conf:2: \"@include\" is not in this version of upswap; write the config as one "

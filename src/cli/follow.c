@@ -205,9 +205,9 @@ static void show_progress(struct follower *follower)
 static uint64_t turn_ms(const struct follower *follower)
 {
     uint64_t gone = elapsed(follower), timeout = follower->plan->timeout_ms;
-    if (timeout == 0 || timeout - gone > TURN_MS)
+    if (timeout == 0 || timeout > gone + TURN_MS)
         return TURN_MS;
-    return timeout - gone;
+    return timeout > gone ? timeout - gone : 0;
 }
 
 /* One turn. Returns the exit status, or -1 while it goes on. */

@@ -44,8 +44,8 @@ static char *how_it_failed(const struct child_result *result, const char *expire
 void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *expired)
 {
     assert(cell->state == GATE_RUNNING);
-    bool passed = result->started && result->exit_status == 0 && result->signal == 0 && !result->timed_out &&
-                  !result->stopped && !result->overflowed && expired == NULL;
+    bool passed = result->exit_status == 0 && !result->timed_out && !result->stopped && !result->overflowed &&
+                  expired == NULL;
     cell->state = passed ? GATE_PASSED : GATE_FAILED;
     cell->exit_status = result->exit_status;
     cell->signal = result->signal;

@@ -228,6 +228,7 @@ static void the_total_timeout_fails_what_runs_and_what_has_not_begun(void **stat
     assert_reason("since the gate's total_timeout of 0.25 s was over; and 3 more of 4 failed");
     assert_string_equal(gate_cell_at(gate, 1)->output, "the gate's total_timeout of 0.25 s was over");
     assert_true(gate_cell_at(gate, 3)->timed_out);
+    assert_true(gate_cell_at(gate, 0)->ns < 9000000000);
     assert_string_equal(trace.p, "+01_a@127.0.0.1:8001 -01_a@127.0.0.1:8001 -02_b@127.0.0.1:8001 "
                                  "-01_a@127.0.0.1:8002 -02_b@127.0.0.1:8002 ");
 }
@@ -253,7 +254,7 @@ static void what_cannot_be_run_is_a_failed_uptest_that_says_why(void **state)
     }
 }
 
-static void a_file_that_vanishes_after_the_listing_fails_even_behind_a_runner(void **state)
+static void a_file_that_vanishes_or_is_not_executable_fails_even_behind_a_runner(void **state)
 {
     (void)state;
     static char env[] = "/usr/bin/env";
@@ -261,12 +262,14 @@ static void a_file_that_vanishes_after_the_listing_fails_even_behind_a_runner(vo
     script("01_a", "rm -f ${0%/*}/02_b ${0%/*}/03_c");
     script("02_b", "exit 0");
     script("03_c", "exit 0");
+    write_file("04_d", "#!/bin/sh\n", 0644);
     uptests.runner = (struct config_list){runner, 1};
     run_one();
     assert_false(passed);
     assert_reason("uptest 02_b on 127.0.0.1:8001 could not be started: \"");
     assert_reason("it has vanished");
-    assert_reason("and 1 more of 3 failed");
+    assert_reason("and 2 more of 4 failed");
+    assert_non_null(strstr(gate_cell_at(gate, 3)->output, "is not executable"));
 }
 
 static void hidden_files_and_folders_are_no_uptests(void **state)
@@ -523,7 +526,7 @@ int main(void)
         TEST(a_timeout_fails_also_what_then_exits_with_0),
         TEST(the_total_timeout_fails_what_runs_and_what_has_not_begun),
         TEST(what_cannot_be_run_is_a_failed_uptest_that_says_why),
-        TEST(a_file_that_vanishes_after_the_listing_fails_even_behind_a_runner),
+        TEST(a_file_that_vanishes_or_is_not_executable_fails_even_behind_a_runner),
         TEST(hidden_files_and_folders_are_no_uptests),
         TEST(a_suite_that_is_empty_or_gone_fails_unless_it_is_not_required),
         TEST(a_gate_without_instances_does_not_pass),

@@ -53,6 +53,8 @@ uint16_t rig_port(const struct rig *rig);
 
 /* A client's connection. */
 int rig_client(struct rig *rig);
+/* Is a new client refused? */
+bool rig_is_deaf(struct rig *rig);
 /* The next connection to an instance. */
 int rig_accept(struct rig *rig, unsigned instance);
 /* Is there a connection to it that nobody has accepted? */

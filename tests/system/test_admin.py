@@ -1,5 +1,6 @@
 """Wrong admin requests: a clear error that names the place, and nothing changed (promises 7 and 8)."""
 
+import http.client
 import json
 import os
 import stat
@@ -7,15 +8,14 @@ import threading
 
 import pytest
 
+from harness import processes
 from harness.admin import UnixConnection
-from harness.daemon import Daemon
+from harness.backend import Backend
 from harness.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def front(start_front):
-    from harness.backend import Backend
-
     return start_front(Backend("live"), service={"uptests": {"directory": "/nonexistent/uptests"}})
 
 
@@ -186,7 +186,6 @@ def test_the_admin_socket_answers_while_everything_else_is_slow(make_stand, make
     stand.admin.stage([make_backend().address])
     call = puppets.next()
     for _ in range(50):
-        assert UnixConnection(stand.daemon.socket, timeout=1) is not None
         assert stand.admin.status()["services"][0]["deployment"]["state"] == "testing"
     call.exit(0)
     lazy.close()
@@ -234,17 +233,13 @@ def test_the_socket_has_its_mode_and_the_kernel_says_who_asked(make_stand, make_
 
 
 def test_over_tcp_a_token_is_needed(make_daemon):
-    import http.client
-
     daemon = make_daemon()
     token = daemon.path("token")
     with open(token, "w", encoding="utf-8") as file:
         file.write("s3cret\n")
     daemon.config["admin"].update({"listen": "127.0.0.1:0", "token_file": token})
     daemon.start()
-    bound = daemon.admin.status()["admin"]["bound"] if "admin" in daemon.admin.status() else None
-    if bound is None:
-        pytest.skip("status does not tell where admin.listen is bound")
+    bound = daemon.admin.status()["admin"]["bound"]
 
     def ask(**headers):
         connection = http.client.HTTPConnection(bound, timeout=5)
@@ -280,8 +275,6 @@ def test_clients_that_go_away_while_they_wait_leave_nothing_behind(make_stand, m
 
 
 def test_the_second_daemon_on_a_socket_or_state_directory_is_refused(make_daemon):
-    from harness import processes
-
     first = make_daemon().start()
     for key in ("socket", "state"):
         second = make_daemon()
@@ -310,4 +303,4 @@ def test_concurrent_requests_of_all_kinds_are_all_answered(front):
     for thread in threads:
         thread.join(20)
     assert len(statuses) == len(cases)
-    assert isinstance(front.daemon, Daemon) and front.admin.status()
+    assert front.admin.request("GET", "/healthz").status == 200

@@ -2,11 +2,13 @@
 
 import os
 import re
+import signal
 
 import pytest
 
 from harness import processes
-from harness.backend import Backend
+from harness.backend import Backend, Held
+from harness.client import ask
 from harness.config import config_text
 from harness.daemon import upswapd
 
@@ -124,7 +126,6 @@ CLASHES = {
     "two_services_of_one_name": 'services = ( { name = "a"; }, { name = "a"; paths = [ "/b" ]; } );',
     "two_services_on_one_host_and_path": 'services = ( { name = "a"; }, { name = "b"; } );',
     "two_listeners_on_one_address": 'listeners = ( { address = "127.0.0.1:8080"; }, { address = "127.0.0.1:8080"; } );',
-    "a_listener_under_a_wildcard": 'listeners = ( { address = "0.0.0.0:8080"; }, { address = "127.0.0.1:8080"; } );',
 }
 
 
@@ -153,7 +154,7 @@ def test_a_file_that_is_not_there_is_named():
 
 
 def test_usage_version_and_help():
-    assert upswapd().returncode == 2 or upswapd().returncode == 1
+    assert upswapd().returncode == 2
     assert upswapd("-x").returncode == 2
     version = upswapd("-V")
     assert version.returncode == 0 and "upswapd" in version.stdout and "libevent" in version.stdout
@@ -210,8 +211,6 @@ def test_a_reload_adds_and_removes_services_and_listeners_all_or_nothing(front, 
     assert front.daemon.upswap("reload").returncode == 0
     assert front.ask(host="second.test").text == "second"
     assert front.ask().text == "one"
-    from harness.client import ask
-
     ports = front.daemon.ports()
     assert len(ports) == 2 and ports[0] == front.port
     assert ask(ports[1], host="second.test").text == "second"
@@ -256,8 +255,6 @@ def test_a_reload_in_a_deployment_does_not_disturb_it(make_stand, make_backend, 
 
 
 def test_a_reload_keeps_connections_and_what_is_in_flight(front):
-    from harness.backend import Held
-
     held = Held(b"through the reload")
     front.backend.on("/held", held)
     with front.client() as busy, front.client() as idle:
@@ -273,8 +270,6 @@ def test_a_reload_keeps_connections_and_what_is_in_flight(front):
 def test_sighup_reloads_too(front):
     events = front.daemon.events()
     front.daemon.write_config(front.daemon.changed_config(lambda config: config.update(limits={"body": "1k"})))
-    import signal
-
     front.daemon.signal(signal.SIGHUP)
     events.wait("config.reloaded")
     assert front.ask("POST", body=b"x" * 5000).status == 413

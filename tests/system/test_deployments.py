@@ -1,6 +1,8 @@
 """Deployments from the outside: staged, tested, held, promoted, swapped, drained, and what is told of them."""
 
 import json
+import os
+import pwd
 import re
 import threading
 
@@ -65,8 +67,8 @@ def test_the_record_of_a_deployment_tells_its_whole_story(stand, make_backend):
     assert record["deployment"] == deployment and record["service"] == "web" and record["release"] == "v2"
     assert record["state"] == "done" and record["replaces"] == old and record["instances"] == [fresh.address]
     assert record["gate"]["passed"] is True and len(record["gate"]["cells"]) == 1
-    assert record["asked_by"]["uid"] == 0 or record["asked_by"]["uid"] > 0
-    assert record["asked_by"]["pid"] > 0 and record["asked_by"]["user"]
+    assert record["asked_by"]["uid"] == os.getuid() and record["asked_by"]["pid"] == os.getpid()
+    assert record["asked_by"]["user"] == pwd.getpwuid(os.getuid()).pw_name
     for key in ("created", "ended"):
         assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]+)?Z", record[key])
     states = times_of(record)

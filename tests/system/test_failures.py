@@ -1,10 +1,12 @@
 """Instances that fail: which requests go to another one, and what the client sees otherwise."""
 
+import json
 import socket
 
 import pytest
 
 from harness.backend import Backend, Held, canned
+from harness.client import ask
 from harness.http1 import answer
 from harness.waiting import wait_until
 
@@ -83,8 +85,6 @@ def test_instances_that_never_accept_are_a_504_with_a_reason(start_own_front):
 
 def test_a_service_without_a_pool_answers_503(make_daemon):
     daemon = make_daemon().start()
-    from harness.client import ask
-
     response = ask(daemon.port)
     assert response.status == 503 and response.upswap
     assert daemon.admin.service()["state"] == "empty"
@@ -182,8 +182,6 @@ def test_an_own_answer_is_a_page_in_the_format_that_was_asked_for(start_own_fron
     assert page.get("Content-Type").startswith("text/html") and b"502" in page.body
     page = front.ask(fields=["Accept: application/json"])
     assert page.get("Content-Type").startswith("application/json")
-    import json
-
     assert json.loads(page.body)["status"] == 502
     with front.client() as client:
         page = client.ask("HEAD")

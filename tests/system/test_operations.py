@@ -4,6 +4,7 @@ import os
 import pwd
 import signal
 import socket
+import subprocess
 
 import pytest
 
@@ -256,8 +257,6 @@ def test_counters_survive_a_restart_of_control(front):
 def test_a_full_disk_refuses_to_stage_and_serves_on(make_stand, make_backend, tmp_path):
     if os.getuid() != 0:
         pytest.skip("only root may mount")
-    import subprocess
-
     stand = make_stand()
     stand.suite.shell("01")
     state = stand.daemon.config["state_directory"]

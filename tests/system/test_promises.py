@@ -129,7 +129,7 @@ def test_1_and_2_a_gate_that_fails_this_way_rejects_and_no_client_ever_met_the_p
     assert stand.admin.live() == before and set(load.releases()) == {"v1"}
     for app in fresh:
         assert app.log() == ["GET /uptest uptest"]
-    assert stand.admin.pool(deployment) is None or stand.admin.pool(deployment)["state"] == "retired"
+    assert stand.admin.pool(deployment) is None
 
 
 def test_2_a_directory_that_vanished_since_the_pool_was_staged_fails_the_gate(loaded, make_app, make_backend):
@@ -159,7 +159,7 @@ def test_2_an_empty_suite_is_refused_when_the_pool_is_staged(loaded, make_app):
     fresh = make_app("v2")
     answer = stand.admin.try_stage([fresh.address])
     assert answer.status == 422 and stand.suite.folder in answer.detail
-    assert stand.admin.history() == [] or all(r["instances"] != [fresh.address] for r in stand.admin.history())
+    assert all(record["instances"] != [fresh.address] for record in stand.admin.history())
     assert fresh.log() == []
 
 

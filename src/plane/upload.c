@@ -60,6 +60,8 @@ static bool relay(struct exchange *x)
     case RELAY_WAITING:
         break;
     case RELAY_BAD:
+        /* Where this message ends, and so what stands behind it, is not believed. */
+        x->keep_alive = false;
         exchange_end(x, &(struct end){x->up.fault.reason, x->up.fault.status, END_NO_ERROR});
         return false;
     case RELAY_BROKEN:

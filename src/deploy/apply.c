@@ -83,9 +83,7 @@ static struct pool *pool_of(const struct registry *registry, const struct record
 static const struct transition *row_of(const struct pool *pool, enum deployment_event event)
 {
     const struct deployment *deployment = pool->deployment;
-    return deployment == NULL
-               ? NULL
-               : table_find(deployment->state, event, deployment->hold, pool->service->live != NULL);
+    return deployment == NULL ? NULL : table_find(deployment->state, event, deployment->hold);
 }
 
 static bool check_swap(const struct pool *pool, struct err *err)
@@ -115,7 +113,7 @@ static bool check_event(const struct registry *registry, const struct record *re
                        pool->instance_count, record->resolved_count);
     if (record->event == EVENT_CONFIRMED)
         return check_swap(pool, err);
-    if (record->event == EVENT_OLD_RETIRED) {
+    if (record->event == EVENT_OLD_RETIRED && pool->deployment->replaces != NULL) {
         const struct pool *old = registry_pool(registry, pool->deployment->replaces);
         if (old != NULL && old->state != POOL_RETIRED)
             return err_set(err, "deployment %s is not done: %s is still %s", pool->name, old->name,
@@ -281,7 +279,8 @@ static void act_instances(struct registry *registry, const struct record *record
         if (record->type == RECORD_ROTATED) {
             instance->state = record->out ? INSTANCE_DRAINED : INSTANCE_UP;
         } else if (record->type == RECORD_RETIRED) {
-            instance->state = INSTANCE_RETIRED;
+            instance->state = record->left ? INSTANCE_TORN_DOWN : INSTANCE_RETIRED;
+            instance->end = record->left ? TEARDOWN_LEFT : TEARDOWN_NONE;
             instance->forced = record->forced;
         } else {
             instance->state = INSTANCE_TORN_DOWN;

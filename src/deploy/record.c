@@ -151,10 +151,12 @@ static void add_instances(json_t *line, const struct record *record)
     set(line, "instances", instances);
     if (record->type == RECORD_ROTATED)
         set(line, "out", json_boolean(record->out));
-    else if (record->type == RECORD_RETIRED)
-        set(line, "forced", json_boolean(record->forced));
-    else
+    else if (record->type == RECORD_TORN_DOWN)
         set(line, "end", json_string(teardown_end_names[record->end]));
+    if (record->type == RECORD_RETIRED) {
+        set(line, "forced", json_boolean(record->forced));
+        set(line, "left", json_boolean(record->left));
+    }
 }
 
 static void add_asker_and_why(json_t *line, const struct record *record)

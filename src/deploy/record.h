@@ -36,6 +36,7 @@ struct record {
     size_t instance_count;
     bool out;              /* ROTATED: out of rotation */
     bool forced;           /* RETIRED */
+    bool left;             /* RETIRED: and left alone, so that no teardown follows */
     enum teardown_end end; /* TORN_DOWN */
 };
 

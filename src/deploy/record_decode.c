@@ -235,7 +235,7 @@ static bool to_indexes(json_t *json, struct record *record, struct err *err)
 static bool to_instances(json_t *line, struct record *record, struct err *err)
 {
     json_t *instances;
-    int flag;
+    int flag, left;
     const char *end;
     unsigned found = TEARDOWN_NONE;
     if (record->type == RECORD_TORN_DOWN) {
@@ -248,9 +248,10 @@ static bool to_instances(json_t *line, struct record *record, struct err *err)
             return false;
         record->out = flag != 0;
     } else {
-        if (!UNPACK(line, err, "{s:o, s:b}", "instances", &instances, "forced", &flag))
+        if (!UNPACK(line, err, "{s:o, s:b, s:b}", "instances", &instances, "forced", &flag, "left", &left))
             return false;
         record->forced = flag != 0;
+        record->left = left != 0;
     }
     return to_indexes(instances, record, err);
 }

@@ -36,7 +36,7 @@ enum teardown_end {
     TEARDOWN_NONE,   /* it has not */
     TEARDOWN_DONE,   /* hook and signal carried out */
     TEARDOWN_FAILED, /* the attempts are used up */
-    TEARDOWN_LEFT,   /* left alone: its address serves elsewhere, or is being torn down there */
+    TEARDOWN_LEFT,   /* left alone: its address serves elsewhere, or goes with another pool */
     TEARDOWN_ENDS
 };
 
@@ -109,7 +109,7 @@ struct service {
     uint64_t last_number;       /* of its newest pool */
     struct pool *live;          /* NULL: none */
     struct deployment *running; /* the one before its swap; NULL: none */
-    TAILQ_HEAD(, pool) pools;
+    TAILQ_HEAD(pools, pool) pools; /* oldest first */
     UT_hash_handle hh; /* registry->services by name */
 };
 

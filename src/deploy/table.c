@@ -33,10 +33,8 @@ static const struct transition rows[] = {
 {DEPLOYMENT_HELD, EVENT_RESTARTED, ALWAYS,
  DEPLOYMENT_HELD, MOVE_NONE, {EFFECT_HOLD}, {NULL}},
 
-{DEPLOYMENT_CONFIRMING, EVENT_CONFIRMED, IF_REPLACING,
+{DEPLOYMENT_CONFIRMING, EVENT_CONFIRMED, ALWAYS,
  DEPLOYMENT_DRAINING, MOVE_LIVE, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {NULL}},
-{DEPLOYMENT_CONFIRMING, EVENT_CONFIRMED, IF_FIRST,
- DEPLOYMENT_DONE, MOVE_LIVE, {EFFECT_PUBLISH, EFFECT_STOP}, {"deployment.done"}},
 {DEPLOYMENT_CONFIRMING, EVENT_UNCONFIRMED, ALWAYS,
  DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_STOP, EFFECT_RETIRE}, {"gate.failed", "deployment.rejected"}},
 {DEPLOYMENT_CONFIRMING, EVENT_ABORTED, ALWAYS,
@@ -78,29 +76,16 @@ static const char *const event_names[DEPLOYMENT_EVENTS] = {
     [EVENT_RESTARTED] = "restarted",
 };
 
-static bool holds(enum condition condition, bool held, bool replacing)
+static bool holds(enum condition condition, bool held)
 {
-    switch (condition) {
-    case IF_HELD:
-        return held;
-    case IF_NOT_HELD:
-        return !held;
-    case IF_REPLACING:
-        return replacing;
-    case IF_FIRST:
-        return !replacing;
-    case ALWAYS:
-        break;
-    }
-    return true;
+    return condition == ALWAYS || held == (condition == IF_HELD);
 }
 
-const struct transition *table_find(enum deployment_state state, enum deployment_event event, bool held,
-                                    bool replacing)
+const struct transition *table_find(enum deployment_state state, enum deployment_event event, bool held)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct transition *row = &rows[i];
-        if (row->from == state && row->event == event && holds(row->condition, held, replacing))
+        if (row->from == state && row->event == event && holds(row->condition, held))
             return row;
     }
     return NULL;

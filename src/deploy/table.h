@@ -12,7 +12,7 @@ enum deployment_state {
     DEPLOYMENT_TESTING,    /* the gate runs */
     DEPLOYMENT_CONFIRMING, /* passed, released; every instance must accept once more. Users see "testing" */
     DEPLOYMENT_HELD,       /* passed; waits for promote */
-    DEPLOYMENT_DRAINING,   /* live; the pool before it drains and is torn down */
+    DEPLOYMENT_DRAINING,   /* live; the pool before it, if any, drains and is torn down */
     DEPLOYMENT_DONE,
     DEPLOYMENT_REJECTED,
     DEPLOYMENT_ABORTED,
@@ -29,7 +29,7 @@ enum deployment_event {
     EVENT_UNCONFIRMED,  /* one did not */
     EVENT_ABORTED,      /* asked for */
     EVENT_HOLD_EXPIRED, /* nobody promoted it in time */
-    EVENT_OLD_RETIRED,  /* each instance of the pool before it is torn down */
+    EVENT_OLD_RETIRED,  /* the swap is published, and no pool before it is left */
     EVENT_RESTARTED,    /* the conductor has come up anew and nothing runs for this deployment */
     DEPLOYMENT_EVENTS
 };
@@ -43,7 +43,7 @@ enum effect {
     EFFECT_HOLD,    /* start the hold timer */
     EFFECT_CONFIRM, /* probe every instance once */
     EFFECT_PUBLISH, /* send the world */
-    EFFECT_DRAIN,   /* watch the pool that has just been replaced drain */
+    EFFECT_DRAIN,   /* watch the pool that has just been replaced, if any, drain */
     EFFECT_RETIRE,  /* tear the deployment's own pool down */
 };
 #define EFFECTS_MAX 4
@@ -58,7 +58,7 @@ enum pool_move {
 };
 
 /* Which of two rows for the same state and event holds. */
-enum condition { ALWAYS, IF_HELD, IF_NOT_HELD, IF_REPLACING, IF_FIRST };
+enum condition { ALWAYS, IF_HELD, IF_NOT_HELD };
 
 struct transition {
     enum deployment_state from;
@@ -70,10 +70,8 @@ struct transition {
     const char *announce[2]; /* types in the event log; NULL: none */
 };
 
-/* The row for this state and event. `held`: staged with hold; `replacing`: the service has a live pool.
- * NULL: not allowed. */
-const struct transition *table_find(enum deployment_state state, enum deployment_event event, bool held,
-                                    bool replacing);
+/* The row for this state and event. `held`: staged with hold. NULL: not allowed. */
+const struct transition *table_find(enum deployment_state state, enum deployment_event event, bool held);
 /* All rows, for tests and documentation. */
 const struct transition *table_rows(size_t *count);
 

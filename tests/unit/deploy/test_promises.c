@@ -62,6 +62,7 @@ static void random_record(struct walk *walk, struct record *record)
     record_init(record, (enum record_type)(RECORD_ROTATED + (int)pick(3)), pool->name);
     record->time_ns = 4000000;
     record->out = record->forced = pick(2) == 0;
+    record->left = pick(4) == 0;
     record->end = TEARDOWN_DONE;
     record_add_instance(record, pick((unsigned)pool->instance_count));
 }

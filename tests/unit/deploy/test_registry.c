@@ -173,6 +173,28 @@ static void an_instance_is_torn_down_after_it_is_retired_and_the_pool_with_its_l
     assert_int_equal(registry_pool(registry, "web-1")->deployment->state, DEPLOYMENT_DONE);
 }
 
+static void an_instance_that_is_left_alone_needs_no_teardown(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    assert_true(stage_and_pass(registry, "web-1", 10) && happen(registry, "web-1", EVENT_CONFIRMED));
+    record_init(&record, RECORD_RETIRED, "web-0");
+    record_add_instance(&record, 0);
+    record_add_instance(&record, 1);
+    record.left = true;
+    assert_true(apply(registry, &record));
+    assert_int_equal(registry_pool(registry, "web-0")->state, POOL_RETIRED);
+    assert_int_equal(registry_pool(registry, "web-0")->instances[0].end, TEARDOWN_LEFT);
+}
+
+static void a_first_swap_waits_for_no_older_pool(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_and_pass(registry, "api-1", 10) && happen(registry, "api-1", EVENT_CONFIRMED));
+    assert_null(registry_pool(registry, "api-1")->deployment->replaces);
+    assert_true(happen(registry, "api-1", EVENT_OLD_RETIRED));
+}
+
 static void instances_of_the_live_pool_are_never_retired(void **state)
 {
     assert_false(on_instances(*state, RECORD_RETIRED, "web-0", 1, false));
@@ -260,6 +282,8 @@ int main(void)
         EACH(the_first_pool_takes_no_event),
         EACH(the_last_instance_in_rotation_stays),
         EACH(an_instance_is_torn_down_after_it_is_retired_and_the_pool_with_its_last),
+        EACH(an_instance_that_is_left_alone_needs_no_teardown),
+        EACH(a_first_swap_waits_for_no_older_pool),
         EACH(instances_of_the_live_pool_are_never_retired),
         EACH(records_that_name_what_is_not_there_are_refused),
         EACH(an_address_is_held_by_the_live_pool_first),

@@ -1,0 +1,310 @@
+/* adopt: takes a config up, at the start and at each reload. Everything that can fail comes first: sockets,
+ * names, the frozen world, the journal; then all of it holds at once. Runtime pools are not touched. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/places.h"
+#include "control/conduct.h"
+#include "control/sockaddr.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A service that no journal knows, and the instances that the config names for it. */
+struct newcomer {
+    const struct config_service *service;
+    struct record record; /* its first pool */
+};
+
+struct adoption {
+    struct conductor *conductor;
+    struct config *config;
+    char *text;
+    size_t text_size;
+    struct newcomer *newcomers;
+    size_t count;
+    size_t resolved; /* newcomers whose names are resolved */
+    struct resolve *resolve;
+    struct record world;
+    int access_log; /* opened; -1: none */
+    size_t waiting; /* records on their way */
+    int error;
+    bool is_first; /* at the start */
+    struct asker asker;
+    outcome_fn done;
+    void *arg;
+};
+
+/* ---- ends ---- */
+
+static void adoption_free(struct adoption *adoption)
+{
+    adoption->conductor->adoption = NULL;
+    for (size_t i = 0; i < adoption->count; i++)
+        record_free(&adoption->newcomers[i].record);
+    record_free(&adoption->world);
+    if (adoption->access_log >= 0)
+        close(adoption->access_log);
+    free(adoption->newcomers);
+    free(adoption->text);
+    config_free(adoption->config);
+    free(adoption);
+}
+
+static json_t *event_details(const struct adoption *adoption, const char *reason)
+{
+    json_t *more = json_pack("{s:s*}", "reason", reason);
+    if (adoption->asker.user[0] != '\0')
+        json_object_set_new(more, "asked_by", view_asker(&adoption->asker));
+    return more;
+}
+
+static void give_slots_back(struct adoption *adoption)
+{
+    for (size_t i = 0; i < adoption->resolved; i++)
+        slotting_take_back(adoption->conductor, adoption->newcomers[i].record.fresh, 0);
+}
+
+static void refuse_all(struct adoption *adoption, unsigned status, const char *reason)
+{
+    struct conductor *conductor = adoption->conductor;
+    log_error("the config is not taken up: %s", reason);
+    sockets_discard(conductor->options.sockets);
+    give_slots_back(adoption);
+    event_log_add(conductor->options.events, "config.refused", NULL, NULL, event_details(adoption, reason));
+    refuse(adoption->done, adoption->arg, status, "%s", reason);
+    adoption_free(adoption);
+}
+
+/* ---- the commit ---- */
+
+static void apply_records(struct adoption *adoption)
+{
+    struct registry *registry = adoption->conductor->options.registry;
+    struct err err;
+    bool ok = registry_apply(registry, &adoption->world, NULL, &err);
+    for (size_t i = 0; ok && i < adoption->resolved; i++)
+        ok = registry_apply(registry, &adoption->newcomers[i].record, NULL, &err);
+    if (!ok) {
+        log_error("a record that was allowed is not: %s", err.text);
+        abort();
+    }
+}
+
+static void commit(struct adoption *adoption)
+{
+    struct conductor *conductor = adoption->conductor;
+    bool is_first = adoption->is_first;
+    config_free(conductor->config);
+    conductor->config = adoption->config;
+    adoption->config = NULL;
+    sockets_commit(conductor->options.sockets);
+    conductor->options.configured(conductor->options.arg, conductor->config,
+                                  (struct str){adoption->text, adoption->text_size});
+    sockets_settle(conductor->options.sockets);
+    world_access_log(conductor->world, adoption->access_log);
+    adoption->access_log = -1;
+    world_publish(conductor->world, conductor->config, adoption->world.world, clock_mono_ns());
+    if (!is_first) {
+        log_info("the config is taken up anew");
+        event_log_add(conductor->options.events, "config.reloaded", NULL, NULL,
+                      event_details(adoption, NULL));
+    }
+    answer(adoption->done, adoption->arg, 200,
+           json_pack("{s:b, s:I}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world));
+    adoption_free(adoption);
+    if (is_first)
+        effects_resume(conductor);
+}
+
+/* The number of a world alone is not worth an outage: a proxy that knows a higher one says so. */
+static bool can_go_on(const struct adoption *adoption)
+{
+    return adoption->error == 0 || (adoption->is_first && adoption->resolved == 0);
+}
+
+static void on_durable(void *arg, struct record *record, int error)
+{
+    struct adoption *adoption = arg;
+    (void)record;
+    if (error != 0)
+        adoption->error = error;
+    if (--adoption->waiting > 0)
+        return;
+    char *reason = mem_printf("%s cannot be written: %s; make room for it or mend the disk",
+                              journal_path(adoption->conductor->options.journal), strerror(adoption->error));
+    if (can_go_on(adoption)) {
+        if (adoption->error == 0)
+            apply_records(adoption);
+        else
+            log_error("%s", reason);
+        commit(adoption);
+    } else {
+        refuse_all(adoption, 507, reason);
+    }
+    free(reason);
+}
+
+/* All in one turn of the loop, so that they are one write: all of them are on disk, or none. */
+static void write_records(struct adoption *adoption)
+{
+    struct conductor *conductor = adoption->conductor;
+    adoption->waiting = 1 + adoption->resolved;
+    journal_append(conductor->options.journal, &adoption->world, on_durable, adoption);
+    for (size_t i = 0; i < adoption->resolved; i++)
+        journal_append(conductor->options.journal, &adoption->newcomers[i].record, on_durable, adoption);
+}
+
+/* ---- first pools ---- */
+
+static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer,
+                            const struct probe_target *targets, struct err *err)
+{
+    const struct config_service *service = newcomer->service;
+    char *name = mem_printf("%s-0", service->name);
+    struct pool *pool = pool_new(name, "", service->instances.count);
+    free(name);
+    pool->state = POOL_LIVE;
+    pool->was_live = true;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        pool->instances[i].address = mem_dup(service->instances.items[i]);
+        pool->instances[i].resolved = sockaddr_text(&targets[i].address);
+        pool->instances[i].state = INSTANCE_UP;
+    }
+    if (!slotting_give(adoption->conductor, pool, err)) {
+        pool_free(pool);
+        return false;
+    }
+    newcomer->record.fresh = pool;
+    newcomer->record.service = mem_dup(service->name);
+    return true;
+}
+
+static void resolve_next(struct adoption *adoption);
+
+static void on_resolved(void *arg, const struct probe_target *targets, const char *reason)
+{
+    struct adoption *adoption = arg;
+    struct newcomer *newcomer = &adoption->newcomers[adoption->resolved];
+    struct err err;
+    adoption->resolve = NULL;
+    if (targets == NULL)
+        err_set(&err, "%s", reason);
+    if (targets != NULL && make_first_pool(adoption, newcomer, targets, &err)) {
+        adoption->resolved++;
+        resolve_next(adoption);
+        return;
+    }
+    err_prefix(&err, "%s:%u: service \"%s\"", adoption->config->path, newcomer->service->line,
+               newcomer->service->name);
+    refuse_all(adoption, 422, err.text);
+}
+
+static void resolve_next(struct adoption *adoption)
+{
+    if (adoption->resolved == adoption->count) {
+        write_records(adoption);
+        return;
+    }
+    const struct config_list *instances = &adoption->newcomers[adoption->resolved].service->instances;
+    adoption->resolve =
+        resolve_start(adoption->conductor->options.loop, (const char *const *)instances->items,
+                      instances->count, on_resolved, adoption);
+}
+
+static void find_newcomers(struct adoption *adoption)
+{
+    const struct config *config = adoption->config;
+    adoption->newcomers = mem_zero(config->service_count, sizeof *adoption->newcomers);
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        if (service->instances.count == 0 ||
+            registry_service(adoption->conductor->options.registry, service->name) != NULL)
+            continue;
+        struct newcomer *newcomer = &adoption->newcomers[adoption->count++];
+        newcomer->service = service;
+        record_init(&newcomer->record, RECORD_POOL, NULL);
+    }
+}
+
+/* ---- checks ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool refuse_change(const struct config *config, const void *field, const char *key, struct err *err)
+{
+    return err_set(err, "%s:%u: \"%s\" cannot change while the daemon runs; put it back, or start anew",
+                   config->path, places_line(config->places, field, 1), key);
+}
+
+static bool keeps_what_is_fixed(const struct config *old, const struct config *config, struct err *err)
+{
+    if (old->workers != config->workers)
+        return refuse_change(config, &config->workers, "workers", err);
+    if (!same_text(old->user, config->user))
+        return refuse_change(config, &config->user, "user", err);
+    if (!same_text(old->state_directory, config->state_directory))
+        return refuse_change(config, &config->state_directory, "state_directory", err);
+    return true;
+}
+
+/* A service whose pools are on the move needs its settings. */
+static bool keeps_what_moves(struct conductor *conductor, const struct config *config, struct err *err)
+{
+    struct pool *pool, *next;
+    HASH_ITER(hh, conductor->options.registry->pools, pool, next)
+    {
+        const char *service = pool->service->name;
+        bool moves = pool->state == POOL_STAGED || pool->state == POOL_DRAINING;
+        if (moves && conductor_settings(conductor, service) != NULL &&
+            config_service(config, str_of(service)) == NULL)
+            return err_set(
+                err,
+                "%s: service \"%s\" cannot be removed while its pool %s is %s; wait for it, or abort "
+                "the deployment",
+                config->path, service, pool->name, pool_state_names[pool->state]);
+    }
+    return true;
+}
+
+static bool check(struct adoption *adoption, struct err *err)
+{
+    struct conductor *conductor = adoption->conductor;
+    if (conductor->config != NULL && (!keeps_what_is_fixed(conductor->config, adoption->config, err) ||
+                                      !keeps_what_moves(conductor, adoption->config, err)))
+        return false;
+    return conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&
+           access_log_open(adoption->config, &adoption->access_log, err) &&
+           sockets_prepare(conductor->options.sockets, adoption->config, err);
+}
+
+void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
+           outcome_fn done, void *arg)
+{
+    struct err err;
+    struct adoption *adoption = mem_zero(1, sizeof *adoption);
+    adoption->conductor = conductor;
+    adoption->config = config;
+    adoption->access_log = -1;
+    adoption->text = str_dup(text);
+    adoption->text_size = text.n;
+    adoption->is_first = conductor->config == NULL;
+    adoption->done = done;
+    adoption->arg = arg;
+    if (asker != NULL)
+        adoption->asker = *asker;
+    conductor->adoption = adoption;
+    record_init(&adoption->world, RECORD_WORLD, NULL);
+    record_set_why(&adoption->world, adoption->is_first ? "started" : "reloaded");
+    find_newcomers(adoption);
+    if (!check(adoption, &err)) {
+        refuse_all(adoption, 422, err.text);
+        return;
+    }
+    adoption->world.world = world_next(conductor->world);
+    resolve_next(adoption);
+}

@@ -1,0 +1,138 @@
+/* archive.c hands each file to a thread and hears of its end by mail. Invariant: a job belongs to its thread
+ * until its mail is posted, and to the loop from then on. */
+#include "control/archive.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/file.h"
+#include "io/mailbox.h"
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define FILE_MAX ((size_t)1 << 31)
+
+struct archive {
+    char *folder;
+    struct mailbox *mailbox;
+    LIST_HEAD(, job) jobs;
+};
+
+struct job {
+    struct mail mail;
+    struct archive *archive;
+    pthread_t thread;
+    bool has_thread;
+    char *path;
+    json_t *gate;
+    bool failed;
+    struct err err;
+    void (*done)(void *arg, const char *failure);
+    void *arg;
+    LIST_ENTRY(job) entry;
+};
+
+static char *path_of(const struct archive *archive, const char *deployment)
+{
+    return mem_printf("%s/%s.json", archive->folder, deployment);
+}
+
+static void join(struct job *job)
+{
+    if (job->has_thread)
+        pthread_join(job->thread, NULL);
+    job->has_thread = false;
+}
+
+static void delivered(void *arg, struct mail *mail)
+{
+    (void)arg;
+    struct job *job = mem_container(mail, struct job, mail);
+    join(job);
+    LIST_REMOVE(job, entry);
+    job->done(job->arg, job->failed ? job->err.text : NULL);
+    free(job->path);
+    free(job);
+}
+
+struct archive *archive_open(struct loop *loop, const char *directory, struct err *err)
+{
+    char *folder = mem_printf("%s/deployments", directory);
+    if (!file_make_directory(folder, 0700, err)) {
+        free(folder);
+        return NULL;
+    }
+    struct archive *archive = mem_zero(1, sizeof *archive);
+    archive->folder = folder;
+    archive->mailbox = mailbox_new(loop, delivered, archive);
+    LIST_INIT(&archive->jobs);
+    return archive;
+}
+
+static void *write_file(void *arg)
+{
+    struct job *job = arg;
+    char *text = json_dumps(job->gate, JSON_COMPACT);
+    json_decref(job->gate);
+    if (text == NULL)
+        job->failed = !err_set(&job->err, "%s: the gate's result cannot be written as JSON", job->path);
+    else
+        job->failed = !file_replace(job->path, str_of(text), 0600, &job->err);
+    free(text);
+    mailbox_post(job->archive->mailbox, &job->mail);
+    return NULL;
+}
+
+void archive_write(struct archive *archive, const char *deployment, json_t *gate,
+                   void (*done)(void *arg, const char *failure), void *arg)
+{
+    struct job *job = mem_zero(1, sizeof *job);
+    *job = (struct job){
+        .archive = archive, .path = path_of(archive, deployment), .gate = gate, .done = done, .arg = arg};
+    LIST_INSERT_HEAD(&archive->jobs, job, entry);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, write_file, job) == 0) {
+        job->thread = thread;
+        job->has_thread = true;
+    } else {
+        write_file(job); /* no thread to be had: slow is better than never */
+    }
+}
+
+json_t *archive_read(struct archive *archive, const char *deployment)
+{
+    struct buf text = BUF_EMPTY;
+    struct err err;
+    bool missing = false;
+    json_t *gate = NULL;
+    char *path = path_of(archive, deployment);
+    if (file_read(path, FILE_MAX, &text, &missing, &err))
+        gate = json_loadb(text.p, text.n, 0, NULL);
+    else if (!missing)
+        log_warn("%s", err.text);
+    buf_free(&text);
+    free(path);
+    return gate;
+}
+
+void archive_drop(struct archive *archive, const char *deployment)
+{
+    char *path = path_of(archive, deployment);
+    unlink(path);
+    free(path);
+}
+
+void archive_close(struct archive *archive)
+{
+    if (archive == NULL)
+        return;
+    struct job *job;
+    LIST_FOREACH (job, &archive->jobs, entry)
+        join(job);
+    mailbox_free(archive->mailbox);
+    free(archive->folder);
+    free(archive);
+}

@@ -1,0 +1,25 @@
+/* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json. Written and synced
+ * on a thread of its own, since the outputs of a large gate are many megabytes. */
+#pragma once
+
+#include "base/err.h"
+#include "io/loop.h"
+
+#include <jansson.h>
+
+struct archive;
+
+/* Makes the folder. */
+struct archive *archive_open(struct loop *loop, const char *directory, struct err *err) MUST_CHECK;
+
+/* Writes the gate of a deployment. `gate` becomes the archive's: the caller must hold no reference. `done`
+ * comes later, with NULL when it is on disk, else with a sentence. */
+void archive_write(struct archive *archive, const char *deployment, json_t *gate,
+                   void (*done)(void *arg, const char *failure), void *arg);
+
+/* What was written for it; NULL where nothing was. A new reference. */
+json_t *archive_read(struct archive *archive, const char *deployment);
+void archive_drop(struct archive *archive, const char *deployment);
+
+/* Waits for what is being written; their `done` comes first. NULL is fine. */
+void archive_close(struct archive *archive);

@@ -1,0 +1,162 @@
+/* commands: promote, abort, drain, enable and reload. Each is refused with what to do instead when the state
+ * does not allow it. */
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+#include "control/config_text.h"
+#include "io/file.h"
+
+#include <stdlib.h>
+
+static struct step *command(struct conductor *conductor, const char *service, enum record_type type,
+                            const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct err err;
+    if (conductor_settings(conductor, service) != NULL)
+        return step_command(course_of(conductor, service), type, asker, done, arg);
+    conductor_no_service(conductor, service, &err);
+    refuse(done, arg, 404, "%s", err.text);
+    return NULL;
+}
+
+/* ---- promote and abort ---- */
+
+static struct deployment *running(const struct step *step)
+{
+    const struct course *course = step->course;
+    const struct service *service = registry_service(course->conductor->options.registry, course->service);
+    return service == NULL ? NULL : service->running;
+}
+
+static bool prepare_event(struct step *step, struct deployment *deployment)
+{
+    struct err err;
+    free(step->record.pool);
+    step->record.pool = mem_dup(deployment->pool->name);
+    step->record.asker = step->asker;
+    if (registry_allows(step->course->conductor->options.registry, &step->record, &err))
+        return true;
+    return step_refuse(step, 409, "%s", err.text);
+}
+
+static bool prepare_promote(struct step *step)
+{
+    struct deployment *deployment = running(step);
+    if (deployment == NULL)
+        return step_refuse(step, 409,
+                           "service \"%s\" has no deployment to promote; stage one with --hold first",
+                           step->course->service);
+    if (deployment->state != DEPLOYMENT_HELD)
+        return step_refuse(step, 409, "deployment %s is %s, and only a held one can be promoted",
+                           deployment->pool->name, deployment_state_shown(deployment->state));
+    return prepare_event(step, deployment);
+}
+
+static bool prepare_abort(struct step *step)
+{
+    struct deployment *deployment = running(step);
+    if (deployment == NULL)
+        return step_refuse(step, 409,
+                           "service \"%s\" has no deployment that could be aborted: none is staged, testing "
+                           "or held",
+                           step->course->service);
+    return prepare_event(step, deployment);
+}
+
+void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
+                       outcome_fn done, void *arg)
+{
+    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    if (step == NULL)
+        return;
+    step->record.event = EVENT_PROMOTED;
+    record_set_why(&step->record, "promoted; every instance must accept a connection once more");
+    step->prepare = prepare_promote;
+    step_submit(step);
+}
+
+void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+                     const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    if (step == NULL)
+        return;
+    step->record.event = EVENT_ABORTED;
+    record_set_why(&step->record, reason != NULL && reason[0] != '\0' ? reason : "aborted by hand");
+    step->prepare = prepare_abort;
+    step_submit(step);
+}
+
+/* ---- drain and enable ---- */
+
+static bool prepare_rotate(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    const struct service *service = registry_service(conductor->options.registry, step->course->service);
+    const struct pool *live = service == NULL ? NULL : service->live;
+    const char *address = step->data;
+    struct err err;
+    const struct instance *instance = live == NULL ? NULL : pool_instance(live, address);
+    if (instance == NULL)
+        return step_refuse(step, 409, "service \"%s\" has no live instance %s; `upswap status %s` lists them",
+                           step->course->service, address, step->course->service);
+    free(step->record.pool);
+    step->record.pool = mem_dup(live->name);
+    step->record.asker = step->asker;
+    record_add_instance(&step->record, (size_t)(instance - live->instances));
+    if (!registry_allows(conductor->options.registry, &step->record, &err))
+        return step_refuse(step, 409, "%s", err.text);
+    step->record.world = world_next(conductor->world);
+    return true;
+}
+
+static void release_address(struct step *step, bool used)
+{
+    (void)used;
+    free(step->data);
+}
+
+void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
+                      const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct step *step = command(conductor, service, RECORD_ROTATED, asker, done, arg);
+    if (step == NULL)
+        return;
+    step->record.out = drain;
+    step->data = mem_dup(instance);
+    step->release = release_address;
+    step->prepare = prepare_rotate;
+    step_submit(step);
+}
+
+/* ---- reload ---- */
+
+static struct config *read_config(const char *path, struct buf *text, struct err *err)
+{
+    if (!file_read(path, CONFIG_TEXT_MAX, text, NULL, err))
+        return NULL;
+    return config_text_parse(buf_str(text), path, err);
+}
+
+void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct buf text = BUF_EMPTY;
+    struct err err;
+    if (conductor->adoption != NULL || conductor->stopping) {
+        refuse(done, arg, 409, "%s",
+               conductor->stopping ? "the daemon is stopping"
+                                   : "a reload is under way; try again when it is done");
+        return;
+    }
+    struct config *config = read_config(conductor->options.config_path, &text, &err);
+    if (config != NULL) {
+        adopt(conductor, config, buf_str(&text), asker, done, arg);
+    } else {
+        log_error("the config is not taken up: %s", err.text);
+        event_log_add(conductor->options.events, "config.refused", NULL, NULL,
+                      json_pack("{s:o}", "reason", view_text(err.text)));
+        refuse(done, arg, 422, "%s", err.text);
+    }
+    buf_free(&text);
+}

@@ -1,0 +1,191 @@
+/* conduct: what the conductor's own files share, and nobody else includes.
+ *
+ * Everything that changes a service goes through its course: a queue of steps. The step in front makes its
+ * record (or is refused), the record goes to the journal, and when it is on disk the registry takes it, the
+ * command is answered, what follows is done, and the next step begins. */
+#pragma once
+
+#include "control/archive.h"
+#include "control/conductor.h"
+#include "control/drain.h"
+#include "control/gate.h"
+#include "control/journal.h"
+#include "control/probe.h"
+#include "control/process.h"
+#include "control/slots.h"
+#include "control/sockets.h"
+#include "control/teardown.h"
+#include "control/world.h"
+#include "deploy/record.h"
+#include "deploy/registry.h"
+
+/* What the role's main has made; all of it stays its own. */
+struct conductor_options {
+    struct loop *loop;
+    const char *config_path;
+    struct event_log *events;
+    struct registry *registry;
+    struct journal *journal;
+    struct archive *archive;
+    struct counters *counters;
+    int counters_fd;
+    struct sockets *sockets;
+    int proxy_fd;      /* the conductor's from now on */
+    int32_t proxy_pid; /* 0: none runs */
+    int32_t keeper_pid;
+    /* Could the role work with this config? Asked before anything is changed; what it prepares is used by the
+     * next `configured`. False with "PATH:LINE: sentence". */
+    bool (*acceptable)(void *arg, const struct config *config, struct err *err);
+    /* Another config (which stays the conductor's) has been accepted; `text` is what it was read from. The
+     * sockets have changed already. */
+    void (*configured)(void *arg, const struct config *config, struct str text);
+    /* The first snapshot of this process is published. */
+    void (*serving)(void *arg);
+    void *arg;
+};
+
+struct adoption;
+
+struct conductor {
+    struct conductor_options options;
+    struct config *config; /* NULL before the first one is adopted */
+    struct world *world;
+    struct drain *drain;
+    struct teardown *teardown;
+    struct processes *processes;
+    struct slots *pool_slots, *instance_slots;
+    struct course *courses;    /* by service */
+    struct adoption *adoption; /* a config that is being taken up; NULL: none */
+    uint64_t last_instance;    /* highest id given out */
+    unsigned retiring; /* records that retire instances and are on their way; one pool at a time, since
+                          who holds an address depends on the one before */
+    bool serving;
+    bool stopping;
+};
+
+struct step;
+TAILQ_HEAD(steps, step);
+
+/* What runs for a service. */
+struct course {
+    struct conductor *conductor;
+    char *service;
+    struct steps steps; /* waiting */
+    struct step *current;
+    bool turning;
+    /* For the running deployment: */
+    struct resolve *resolve;
+    struct probe *probe;
+    struct gate *gate;
+    struct deadline hold;
+    struct probe_target *targets; /* resolved, while they are probed */
+    size_t target_count;
+    char *verdict; /* of the gate, while its result is being written */
+    bool passed;
+    unsigned archiving; /* which writing of a result counts; an older one was overtaken */
+    /* The last swap, until it is published: */
+    char *swapped; /* deployment; NULL: none */
+    uint64_t swap_version, swap_decided_ns;
+    UT_hash_handle hh;
+};
+
+struct step {
+    struct course *course;
+    /* Makes the record, or refuses with step_refuse, when it is this step's turn. NULL: the record is made,
+     * and the step is dropped if it is not allowed any more. */
+    bool (*prepare)(struct step *step);
+    /* What prepare keeps beside the record (NULL: nothing): `used` tells if the record was taken. */
+    void (*release)(struct step *step, bool used);
+    void *data;
+    struct record record;
+    uint64_t decided_ns; /* monotonic */
+    outcome_fn done;     /* NULL: nobody waits */
+    void *arg;
+    struct asker asker;
+    unsigned status; /* of a refusal */
+    struct err err;
+    struct deadline retry;
+    TAILQ_ENTRY(step) entry;
+};
+
+/* ---- steps.c ---- */
+
+struct course *course_of(struct conductor *conductor, const char *service);
+struct course *course_find(struct conductor *conductor, const char *service);
+struct step *step_new(struct course *course, enum record_type type, const char *pool);
+/* A step that answers. `asker` may be NULL. */
+struct step *step_command(struct course *course, enum record_type type, const struct asker *asker,
+                          outcome_fn done, void *arg);
+/* Queues it; the course owns it from now on. */
+void step_submit(struct step *step);
+bool step_refuse(struct step *step, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Something happened to a deployment; `why` (may be NULL) is copied and made valid UTF-8. */
+void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why);
+void record_set_why(struct record *record, const char *why);
+/* Answers a command that has no step. */
+void answer(outcome_fn done, void *arg, unsigned status, json_t *body);
+void refuse(outcome_fn done, void *arg, unsigned status, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* ---- effects.c ---- */
+
+/* What follows from a record that the registry has taken. */
+void effects_follow(struct step *step, const struct transition *row);
+/* Deployments whose swap is published and whose old pool is gone are done. */
+void effects_finish(struct conductor *conductor);
+/* After a start, when the first config is adopted: what was under way goes on. */
+void effects_resume(struct conductor *conductor);
+
+/* ---- course.c: what is done for a running deployment ---- */
+
+void course_await(struct course *course, const struct pool *pool);
+void course_test(struct course *course, const struct pool *pool);
+void course_hold(struct course *course, const struct pool *pool);
+void course_confirm(struct course *course, const struct pool *pool);
+/* Ends whatever of these is under way. */
+void course_stop(struct course *course);
+
+/* ---- slotting.c ---- */
+
+/* Ids and slots for a new pool. False: there is no slot left. */
+bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *err) MUST_CHECK;
+/* Takes them back from one that came to nothing (version 0) or is not in the world from `version` on. */
+void slotting_take_back(struct conductor *conductor, const struct pool *pool, uint64_t version);
+/* At the start: marks what the registry names. */
+void slotting_restore(struct conductor *conductor);
+
+/* ---- adopt.c ---- */
+
+/* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
+void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
+           outcome_fn done, void *arg);
+
+/* ---- access_log.c ---- */
+
+/* Opens the config's access log to append. *fd is -1 where there is none. False with "PATH:LINE: sentence".
+ */
+bool access_log_open(const struct config *config, int *fd, struct err *err) MUST_CHECK;
+
+/* ---- view.c ---- */
+
+json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole);
+json_t *view_service(struct conductor *conductor, const char *name);
+/* The cells of a gate and whether all passed. */
+json_t *view_gate(const struct gate *gate, bool passed);
+json_t *view_asker(const struct asker *asker);
+/* A text of unknown origin as JSON; NULL: null. */
+json_t *view_text(const char *text);
+
+/* ---- conductor.c ---- */
+
+struct conductor *conductor_new(const struct conductor_options *options);
+/* Takes up the first config; `done` tells whether it could be. */
+void conductor_begin(struct conductor *conductor, struct config *config, struct str text, outcome_fn done,
+                     void *arg);
+/* The keeper has started a proxy. */
+void conductor_proxy_started(struct conductor *conductor, int32_t pid);
+/* Opens the access log again, since its file was moved away. */
+void conductor_reopen(struct conductor *conductor);
+/* No deployment from now on; gates are stopped, and run again after the next start. */
+void conductor_stop(struct conductor *conductor);
+/* The settings of a service, or NULL. */
+const struct config_service *conductor_settings(const struct conductor *conductor, const char *service);

@@ -1,0 +1,263 @@
+/* conductor.c makes the conductor, and answers what others want to know of it. What it does is in steps,
+ * stage, commands, adopt, course and effects. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+
+#include <stdlib.h>
+
+const struct config_service *conductor_settings(const struct conductor *conductor, const char *service)
+{
+    return conductor->config == NULL ? NULL : config_service(conductor->config, str_of(service));
+}
+
+/* ---- what the parts tell ---- */
+
+static const struct config_service *on_settings(void *arg, const char *service)
+{
+    return conductor_settings(arg, service);
+}
+
+static void on_torn_down(void *arg, const char *pool_name, size_t instance, enum teardown_end end)
+{
+    struct conductor *conductor = arg;
+    const struct pool *pool = registry_pool(conductor->options.registry, pool_name);
+    struct step *step = step_new(course_of(conductor, pool->service->name), RECORD_TORN_DOWN, pool_name);
+    record_add_instance(&step->record, instance);
+    step->record.end = end;
+    step_submit(step);
+}
+
+static void retired(struct step *step, bool used)
+{
+    (void)used;
+    step->course->conductor->retiring--;
+}
+
+/* Those whose address somebody else holds are left alone, the others torn down: a record each. */
+static void retire(struct conductor *conductor, struct pool *pool, const size_t *instances, size_t count,
+                   bool forced, bool left)
+{
+    struct step *step = step_new(course_of(conductor, pool->service->name), RECORD_RETIRED, pool->name);
+    step->record.forced = forced;
+    step->record.left = left;
+    step->release = retired;
+    conductor->retiring++;
+    for (size_t i = 0; i < count; i++) {
+        const struct pool *holder;
+        const struct instance *instance = &pool->instances[instances[i]];
+        if ((registry_holder(conductor->options.registry, instance, &holder) != NULL) == left)
+            record_add_instance(&step->record, instances[i]);
+    }
+    /* Without instances it is not allowed, and dropped. */
+    step_submit(step);
+}
+
+static void on_drained(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced)
+{
+    struct conductor *conductor = arg;
+    if (conductor->retiring > 0)
+        return;
+    conductor->retiring++;
+    retire(conductor, pool, instances, count, forced, true);
+    retire(conductor, pool, instances, count, forced, false);
+    conductor->retiring--;
+}
+
+static void announce_swap(struct conductor *conductor, struct course *course, uint64_t ns)
+{
+    const struct pool *pool = registry_pool(conductor->options.registry, course->swapped);
+    const char *replaces = pool->deployment->replaces;
+    uint64_t taken = ns > course->swap_decided_ns ? ns - course->swap_decided_ns : 0;
+    log_info("%s: live since version %llu", pool->name, (unsigned long long)course->swap_version);
+    event_log_add(conductor->options.events, "swap.published", course->service, pool->name,
+                  json_pack("{s:I, s:I, s:s*}", "nanoseconds", (json_int_t)taken, "snapshot",
+                            (json_int_t)course->swap_version, "replaces", replaces));
+    if (replaces != NULL)
+        event_log_add(conductor->options.events, "drain.started", course->service, pool->name,
+                      json_pack("{s:s}", "pool", replaces));
+    free(course->swapped);
+    course->swapped = NULL;
+}
+
+static void on_published(void *arg, uint64_t version, uint64_t ns)
+{
+    struct conductor *conductor = arg;
+    struct course *course, *next;
+    HASH_ITER(hh, conductor->courses, course, next)
+    {
+        if (course->swapped != NULL && version >= course->swap_version)
+            announce_swap(conductor, course, ns != 0 ? ns : clock_mono_ns());
+    }
+    if (!conductor->serving) {
+        conductor->serving = true;
+        conductor->options.serving(conductor->options.arg);
+    }
+    if (conductor->config != NULL)
+        effects_finish(conductor);
+}
+
+static void on_behind(void *arg)
+{
+    struct conductor *conductor = arg;
+    world_publish(conductor->world, conductor->config, world_next(conductor->world), clock_mono_ns());
+}
+
+/* ---- its life ---- */
+
+struct conductor *conductor_new(const struct conductor_options *options)
+{
+    struct conductor *conductor = mem_zero(1, sizeof *conductor);
+    conductor->options = *options;
+    conductor->processes = processes_new();
+    conductor->pool_slots = slots_new(COUNTERS_POOLS);
+    conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
+    slotting_restore(conductor);
+    conductor->world = world_new(&(struct world_options){
+        .loop = options->loop,
+        .proxy_fd = options->proxy_fd,
+        .registry = options->registry,
+        .sockets = options->sockets,
+        .counters = options->counters,
+        .counters_fd = options->counters_fd,
+        .proxy_pid = options->proxy_pid,
+        .published = on_published,
+        .behind = on_behind,
+        .arg = conductor,
+    });
+    conductor->drain = drain_new(&(struct drain_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .drained = on_drained,
+        .arg = conductor,
+    });
+    conductor->teardown = teardown_new(&(struct teardown_options){
+        .loop = options->loop,
+        .events = options->events,
+        .processes = conductor->processes,
+        .settings = on_settings,
+        .ended = on_torn_down,
+        .arg = conductor,
+    });
+    return conductor;
+}
+
+void conductor_begin(struct conductor *conductor, struct config *config, struct str text, outcome_fn done,
+                     void *arg)
+{
+    /* What a proxy before this process still holds is not known: no slot is used again before the first world
+     * of this one has come through. */
+    uint64_t first = conductor->options.registry->world + 1;
+    slots_distrust(conductor->pool_slots, first);
+    slots_distrust(conductor->instance_slots, first);
+    adopt(conductor, config, text, NULL, done, arg);
+}
+
+void conductor_stop(struct conductor *conductor)
+{
+    struct course *course, *next;
+    conductor->stopping = true;
+    HASH_ITER(hh, conductor->courses, course, next)
+    {
+        course_stop(course);
+    }
+}
+
+void conductor_proxy_started(struct conductor *conductor, int32_t pid)
+{
+    world_proxy_started(conductor->world, pid);
+}
+
+void conductor_reopen(struct conductor *conductor)
+{
+    struct err err;
+    int fd;
+    if (conductor->config == NULL)
+        return;
+    if (access_log_open(conductor->config, &fd, &err))
+        world_access_log(conductor->world, fd);
+    else
+        log_error("%s", err.text);
+}
+
+/* ---- for others ---- */
+
+const struct config *conductor_config(struct conductor *conductor)
+{
+    return conductor->config;
+}
+
+struct counters *conductor_counters(struct conductor *conductor)
+{
+    return conductor->options.counters;
+}
+
+const struct registry *conductor_registry(struct conductor *conductor)
+{
+    return conductor->options.registry;
+}
+
+uint64_t conductor_snapshot_version(struct conductor *conductor)
+{
+    return world_published(conductor->world);
+}
+
+void conductor_listeners(struct conductor *conductor, const char *addresses[COUNTERS_LISTENERS])
+{
+    const struct sockets *sockets = conductor->options.sockets;
+    memset(addresses, 0, COUNTERS_LISTENERS * sizeof *addresses);
+    for (size_t i = 0; i < sockets_count(sockets); i++) {
+        const struct listening *listening = sockets_at(sockets, i);
+        addresses[listening->id] = listening->bound;
+    }
+}
+
+bool conductor_live_instances(struct conductor *conductor, const char *name, const char ***instances,
+                              size_t *count, const char **release)
+{
+    if (conductor_settings(conductor, name) == NULL)
+        return false;
+    const struct service *service = registry_service(conductor->options.registry, name);
+    const struct pool *live = service == NULL ? NULL : service->live;
+    *count = live == NULL ? 0 : live->instance_count;
+    *release = live == NULL ? "" : live->release;
+    *instances = mem_zero(*count, sizeof **instances);
+    for (size_t i = 0; i < *count; i++)
+        (*instances)[i] = live->instances[i].address;
+    return true;
+}
+
+void conductor_no_service(struct conductor *conductor, const char *service, struct err *err)
+{
+    const struct config *config = conductor->config;
+    const char **names = mem_zero(config->service_count, sizeof *names);
+    for (size_t i = 0; i < config->service_count; i++)
+        names[i] = config->services[i].name;
+    const char *nearest = str_nearest(str_of(service), names, config->service_count);
+    if (nearest != NULL)
+        err_set(err, "no service \"%s\"; did you mean \"%s\"?", service, nearest);
+    else
+        err_set(err, "no service \"%s\"; `upswap status` lists those that there are", service);
+    free(names);
+}
+
+void conductor_no_deployment(struct conductor *conductor, const char *deployment, struct err *err)
+{
+    const struct registry *registry = conductor->options.registry;
+    const char **names = mem_zero(HASH_COUNT(registry->pools), sizeof *names);
+    size_t count = 0;
+    struct pool *pool, *next;
+    HASH_ITER(hh, registry->pools, pool, next)
+    {
+        if (pool->deployment != NULL)
+            names[count++] = pool->name;
+    }
+    const char *nearest = str_nearest(str_of(deployment), names, count);
+    if (nearest != NULL)
+        err_set(err, "no deployment \"%s\"; did you mean \"%s\"?", deployment, nearest);
+    else
+        err_set(err, "no deployment \"%s\"; `upswap history SERVICE` lists those that there are", deployment);
+    free(names);
+}

@@ -1,0 +1,426 @@
+/* control.c: the role's main: what the keeper says, the order of the start, and of the end. */
+#include "control/control.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/admin.h"
+#include "control/conduct.h"
+#include "control/config_text.h"
+#include "control/token.h"
+#include "io/child.h"
+#include "io/file.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define LOCK_WAIT_MS 3000
+#define NAME_CONFIG "config"
+#define NAME_COUNTERS "counters"
+
+/* A descriptor that an earlier control left with the keeper. */
+struct stored {
+    char name[MESSAGE_NAME_MAX];
+    int fd; /* -1: taken */
+};
+
+struct control {
+    const struct control_options *options;
+    struct loop *loop;
+    struct channel *keeper;
+    struct message_start start;
+    bool is_started;
+    struct stored *stored;
+    size_t stored_count;
+    int lock;
+    struct event_log *events;
+    struct archive *archive;
+    struct registry *registry;
+    struct journal *journal;
+    unsigned workers;
+    int counters_fd;
+    struct counters *counters;
+    struct sockets *sockets;
+    struct conductor *conductor;
+    struct admin *admin;
+    char *token, *next_token; /* NULL: none */
+    bool stopping;
+    int exit_status;
+};
+
+static void end(struct control *control, int exit_status)
+{
+    control->exit_status = exit_status;
+    loop_stop(control->loop);
+}
+
+static void cannot_start(struct control *control, const char *sentence)
+{
+    fprintf(stderr, "upswapd: %s\n", sentence);
+    end(control, 1);
+}
+
+/* ---- what the keeper keeps ---- */
+
+/* The descriptor stored under this name, owned by the caller from now on; -1: none. */
+static int take_stored(struct control *control, const char *name)
+{
+    for (size_t i = 0; i < control->stored_count; i++) {
+        struct stored *stored = &control->stored[i];
+        if (strcmp(stored->name, name) == 0) {
+            int fd = stored->fd;
+            stored->fd = -1;
+            return fd;
+        }
+    }
+    return -1;
+}
+
+static void store(struct control *control, const char *text, int fd)
+{
+    struct message_name name = {0};
+    snprintf(name.name, sizeof name.name, "%s", text);
+    channel_send(control->keeper, MESSAGE_STORE, &name, sizeof name, fd);
+}
+
+/* The accepted text, so that a restart is not at the mercy of a file that is being edited. */
+static void store_config(struct control *control, struct str text)
+{
+    int fd = memfd_create("upswap-config", MFD_CLOEXEC);
+    bool ok = fd >= 0 && pwrite(fd, text.p, text.n, 0) == (ssize_t)text.n;
+    if (ok)
+        store(control, NAME_CONFIG, fd);
+    else
+        log_warn("the accepted config cannot be kept for a restart: %s", strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+static bool read_descriptor(int fd, struct buf *text, struct err *err)
+{
+    ssize_t n;
+    while ((n = pread(fd, buf_reserve(text, 65536), 65536, (off_t)text->n)) > 0)
+        text->n += (size_t)n;
+    return n == 0 ||
+           err_set(err, "the config that is kept for a restart cannot be read: %s", strerror(errno));
+}
+
+/* ---- parts of the start ---- */
+
+static struct config *read_config(struct control *control, struct buf *text, struct err *err)
+{
+    const char *path = control->options->config_path;
+    int fd = take_stored(control, NAME_CONFIG);
+    bool ok = fd >= 0 ? read_descriptor(fd, text, err) : file_read(path, CONFIG_TEXT_MAX, text, NULL, err);
+    if (fd >= 0)
+        close(fd);
+    return ok ? config_text_parse(buf_str(text), path, err) : NULL;
+}
+
+static unsigned count_workers(const struct config *config)
+{
+    cpu_set_t cpus;
+    uint64_t count = config->workers;
+    if (count == 0)
+        count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (uint64_t)CPU_COUNT(&cpus) : 1;
+    return count > COUNTERS_WORKERS_MAX ? COUNTERS_WORKERS_MAX : (unsigned)count;
+}
+
+static bool open_counters(struct control *control, const struct config *config, struct err *err)
+{
+    control->counters_fd = take_stored(control, NAME_COUNTERS);
+    bool is_new = control->counters_fd < 0;
+    if (is_new)
+        control->counters_fd = counters_create(count_workers(config), err);
+    if (control->counters_fd < 0)
+        return false;
+    control->counters = counters_map(control->counters_fd, err);
+    if (control->counters == NULL)
+        return false;
+    control->workers = counters_workers(control->counters);
+    if (is_new)
+        store(control, NAME_COUNTERS, control->counters_fd);
+    return true;
+}
+
+static void forgotten(void *arg, const char *pool)
+{
+    struct control *control = arg;
+    archive_drop(control->archive, pool);
+}
+
+static bool open_state(struct control *control, const char *directory, struct err *err)
+{
+    char *lock = mem_printf("%s/lock", directory);
+    bool ok = file_make_directory(directory, 0750, err);
+    if (ok)
+        control->lock = file_lock(lock, LOCK_WAIT_MS, err);
+    free(lock);
+    if (!ok || control->lock < 0)
+        return false;
+    control->events = event_log_open(directory, err);
+    control->archive = control->events == NULL ? NULL : archive_open(control->loop, directory, err);
+    if (control->archive == NULL)
+        return false;
+    control->registry = registry_new();
+    control->journal = journal_open(control->loop, directory, control->registry, JOURNAL_COMPACT_BYTES,
+                                    forgotten, control, err);
+    return control->journal != NULL;
+}
+
+static void restore_sockets(struct control *control)
+{
+    control->sockets = sockets_new(control->workers, control->keeper);
+    for (size_t i = 0; i < control->stored_count; i++) {
+        struct stored *stored = &control->stored[i];
+        if (stored->fd >= 0 && !sockets_restore(control->sockets, stored->name, stored->fd)) {
+            log_warn("the keeper holds \"%s\", which nobody knows; it is closed", stored->name);
+            close(stored->fd);
+        }
+    }
+    free(control->stored);
+    control->stored = NULL;
+    control->stored_count = 0;
+}
+
+/* ---- what the conductor tells ---- */
+
+static bool acceptable(void *arg, const struct config *config, struct err *err)
+{
+    struct control *control = arg;
+    free(control->next_token);
+    control->next_token = NULL;
+    return config->admin.token_file == NULL || token_read(config, &control->next_token, err);
+}
+
+/* Absent `user`, as root: upswap where there is such a user, else nobody. */
+static struct message_ready make_ready(const struct control *control, const struct config *config)
+{
+    struct message_ready ready = {
+        .workers = control->workers, .log_level = config->log_level, .log_format = config->log_format};
+    const struct passwd *user = getpwnam(config->user == NULL ? "upswap" : config->user);
+    if (user == NULL)
+        user = getpwnam("nobody");
+    ready.change_user = geteuid() == 0 && user != NULL;
+    if (ready.change_user) {
+        ready.uid = user->pw_uid;
+        ready.gid = user->pw_gid;
+    }
+    return ready;
+}
+
+static void configured(void *arg, const struct config *config, struct str text)
+{
+    struct control *control = arg;
+    struct message_ready ready = make_ready(control, config);
+    log_configure(config->log_level, config->log_format);
+    store_config(control, text);
+    free(control->token);
+    control->token = control->next_token;
+    control->next_token = NULL;
+    struct admin_options options = {.unix_fd = sockets_admin(control->sockets),
+                                    .tcp_fd = sockets_admin_tcp(control->sockets),
+                                    .token = control->token,
+                                    .conductor = control->conductor,
+                                    .events = control->events};
+    if (control->admin == NULL)
+        control->admin = admin_start(control->loop, &options);
+    else
+        admin_configure(control->admin, &options);
+    channel_send(control->keeper, MESSAGE_READY, &ready, sizeof ready, -1);
+}
+
+static void serving(void *arg)
+{
+    struct control *control = arg;
+    channel_send(control->keeper, MESSAGE_SERVING, NULL, 0, -1);
+}
+
+static void begun(void *arg, const struct outcome *outcome)
+{
+    struct control *control = arg;
+    if (outcome->status >= 400) {
+        cannot_start(control, outcome->detail);
+        return;
+    }
+    if (control->start.restarts == 0)
+        event_log_add(control->events, "daemon.started", NULL, NULL,
+                      json_pack("{s:s}", "version", PACKAGE_VERSION));
+    else
+        log_warn("control was started again; traffic did not notice");
+}
+
+/* ---- the start ---- */
+
+static void begin(struct control *control)
+{
+    struct buf text = BUF_EMPTY;
+    struct err err;
+    struct config *config = read_config(control, &text, &err);
+    if (config != NULL)
+        log_configure(config->log_level, config->log_format);
+    if (config == NULL || !open_state(control, config->state_directory, &err) ||
+        !open_counters(control, config, &err)) {
+        config_free(config);
+        buf_free(&text);
+        cannot_start(control, err.text);
+        return;
+    }
+    restore_sockets(control);
+    control->conductor = conductor_new(&(struct conductor_options){
+        .loop = control->loop,
+        .config_path = control->options->config_path,
+        .events = control->events,
+        .registry = control->registry,
+        .journal = control->journal,
+        .archive = control->archive,
+        .counters = control->counters,
+        .counters_fd = control->counters_fd,
+        .sockets = control->sockets,
+        .proxy_fd = control->options->proxy_fd,
+        .proxy_pid = control->start.proxy_pid,
+        .keeper_pid = getppid(),
+        .acceptable = acceptable,
+        .configured = configured,
+        .serving = serving,
+        .arg = control,
+    });
+    conductor_begin(control->conductor, config, buf_str(&text), begun, control);
+    buf_free(&text);
+}
+
+/* ---- what the keeper says ---- */
+
+static void begin_if_told_all(struct control *control)
+{
+    if (control->is_started && control->stored_count == control->start.stored)
+        begin(control);
+}
+
+static void take_start(struct control *control, const struct message_start *start)
+{
+    control->start = *start;
+    control->is_started = true;
+    control->stored = mem_zero(start->stored, sizeof *control->stored);
+    begin_if_told_all(control);
+}
+
+/* Returns whether the descriptor was taken. */
+static bool take_one_stored(struct control *control, const struct message_name *name, int fd)
+{
+    if (!control->is_started || control->conductor != NULL || control->stored_count == control->start.stored)
+        return false;
+    struct stored *stored = &control->stored[control->stored_count++];
+    memcpy(stored->name, name->name, sizeof stored->name);
+    stored->fd = fd;
+    begin_if_told_all(control);
+    return true;
+}
+
+static void proxy_started(struct control *control, const struct message_proxy *proxy)
+{
+    if (control->conductor != NULL)
+        conductor_proxy_started(control->conductor, proxy->pid);
+    if (proxy->restarts == 0)
+        return;
+    log_warn("the proxy ended (wait status %d) and was started again as pid %d", (int)proxy->status,
+             (int)proxy->pid);
+    if (control->events != NULL)
+        event_log_add(
+            control->events, "daemon.proxy_restarted", NULL, NULL,
+            json_pack("{s:i, s:I}", "pid", (int)proxy->pid, "restarts", (json_int_t)proxy->restarts));
+}
+
+static void stop(struct control *control)
+{
+    control->stopping = true;
+    if (control->conductor == NULL) {
+        end(control, 0);
+        return;
+    }
+    conductor_stop(control->conductor);
+    sockets_close_listeners(control->sockets);
+}
+
+static void received(void *arg, const struct message *message)
+{
+    struct control *control = arg;
+    switch (message->type) {
+    case MESSAGE_START:
+        take_start(control, message->payload);
+        break;
+    case MESSAGE_STORED:
+        if (take_one_stored(control, message->payload, message->fd))
+            return;
+        break;
+    case MESSAGE_RELOAD:
+        if (control->conductor != NULL)
+            conductor_reload(control->conductor, NULL, NULL, NULL);
+        break;
+    case MESSAGE_REOPEN:
+        if (control->conductor != NULL)
+            conductor_reopen(control->conductor);
+        break;
+    case MESSAGE_PROXY_STARTED:
+        proxy_started(control, message->payload);
+        break;
+    case MESSAGE_STOP:
+        stop(control);
+        break;
+    default:
+        log_error("the keeper sent message %d, which control does not know; it is ignored", message->type);
+    }
+    if (message->fd >= 0)
+        close(message->fd);
+}
+
+/* While stopping it closes when the proxy has finished. Otherwise the keeper is gone, and with it everything
+ * that this process could decide about. */
+static void closed(void *arg, const char *why)
+{
+    struct control *control = arg;
+    if (!control->stopping)
+        log_error("the channel to the keeper is closed: %s", why);
+    end(control, control->stopping ? 0 : 1);
+}
+
+static void leave_signals_to_keeper(void)
+{
+    static const int numbers[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        signal(numbers[i], SIG_IGN);
+}
+
+/* What runs in the background dies with the process, and is taken up by the next one. */
+static void finish(struct control *control)
+{
+    if (control->admin != NULL)
+        admin_stop(control->admin);
+    archive_close(control->archive);
+    journal_close(control->journal);
+    if (control->events != NULL)
+        event_log_close(control->events);
+    if (control->stopping && control->conductor != NULL)
+        unlink(conductor_config(control->conductor)->admin.socket);
+}
+
+int control_main(const struct control_options *options)
+{
+    static const struct channel_callbacks callbacks = {received, closed};
+    static struct control control; /* its parts live as long as the process */
+    leave_signals_to_keeper();
+    control.options = options;
+    control.lock = control.counters_fd = -1;
+    control.loop = loop_new();
+    control.keeper = channel_open(control.loop, options->keeper_fd, &callbacks, &control);
+    loop_run(control.loop);
+    finish(&control);
+    return control.exit_status;
+}

@@ -1,0 +1,270 @@
+/* course: what is done for the running deployment of a service: its names are resolved, its instances
+ * awaited, tested and asked once more. Each ends in an event for the state table. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+#include "control/sockaddr.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NS_PER_MS 1000000
+
+/* The deployment for which something ended; it is the running one, since course_stop comes before any other.
+ */
+static const struct pool *running(const struct course *course)
+{
+    const struct service *service = registry_service(course->conductor->options.registry, course->service);
+    return service != NULL && service->running != NULL ? service->running->pool : NULL;
+}
+
+static void happened(struct course *course, enum deployment_event event, const char *why)
+{
+    const struct pool *pool = running(course);
+    if (pool != NULL)
+        step_event(course, pool->name, event, why);
+}
+
+static const char **addresses_of(const struct pool *pool)
+{
+    const char **addresses = mem_zero(pool->instance_count, sizeof *addresses);
+    for (size_t i = 0; i < pool->instance_count; i++)
+        addresses[i] = pool->instances[i].address;
+    return addresses;
+}
+
+/* ---- awaiting ---- */
+
+static void on_ready(void *arg, bool ok, const char *reason)
+{
+    struct course *course = arg;
+    const struct pool *pool = running(course);
+    course->probe = NULL;
+    if (pool == NULL)
+        return;
+    if (!ok) {
+        step_event(course, pool->name, EVENT_NOT_READY, reason);
+        return;
+    }
+    struct step *step = step_new(course, RECORD_EVENT, pool->name);
+    struct record *record = &step->record;
+    record->event = EVENT_READY;
+    record_set_why(record, "every instance accepts connections");
+    record->resolved = mem_zero(course->target_count, sizeof *record->resolved);
+    record->resolved_count = course->target_count;
+    for (size_t i = 0; i < course->target_count; i++)
+        record->resolved[i] = sockaddr_text(&course->targets[i].address);
+    step_submit(step);
+}
+
+/* Two names of one address would be two instances that are one. NULL, or a sentence to be freed. */
+static char *find_twins(const struct probe_target *targets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (targets[i].length == targets[k].length &&
+                memcmp(&targets[i].address, &targets[k].address, targets[i].length) == 0)
+                return mem_printf("instances %s and %s are one and the same address", targets[k].name,
+                                  targets[i].name);
+        }
+    }
+    return NULL;
+}
+
+static void keep_targets(struct course *course, const struct probe_target *targets, size_t count,
+                         const struct pool *pool)
+{
+    free(course->targets);
+    course->targets = mem_zero(count, sizeof *course->targets);
+    course->target_count = count;
+    for (size_t i = 0; i < count; i++) {
+        course->targets[i] = targets[i];
+        course->targets[i].name = pool->instances[i].address;
+    }
+}
+
+static void on_resolved(void *arg, const struct probe_target *targets, const char *reason)
+{
+    struct course *course = arg;
+    const struct pool *pool = running(course);
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    course->resolve = NULL;
+    if (pool == NULL || settings == NULL)
+        return;
+    char *twins = targets == NULL ? NULL : find_twins(targets, pool->instance_count);
+    if (targets == NULL || twins != NULL) {
+        step_event(course, pool->name, EVENT_NOT_READY, targets == NULL ? reason : twins);
+        free(twins);
+        return;
+    }
+    keep_targets(course, targets, pool->instance_count, pool);
+    course->probe = probe_start(course->conductor->options.loop, course->targets, course->target_count,
+                                settings->ready_timeout_ms, NULL, on_ready, course);
+}
+
+void course_await(struct course *course, const struct pool *pool)
+{
+    const char **addresses = addresses_of(pool);
+    course->resolve =
+        resolve_start(course->conductor->options.loop, addresses, pool->instance_count, on_resolved, course);
+    free(addresses);
+}
+
+/* ---- testing ---- */
+
+static void announce_cell(struct course *course, const char *type, const struct gate_cell *cell, json_t *more)
+{
+    const struct pool *pool = running(course);
+    json_object_set_new(more, "instance", json_string(cell->instance));
+    json_object_set_new(more, "uptest", view_text(cell->uptest));
+    event_log_add(course->conductor->options.events, type, course->service, pool == NULL ? NULL : pool->name,
+                  more);
+}
+
+static void on_cell_started(void *arg, const struct gate_cell *cell)
+{
+    announce_cell(arg, "uptest.started", cell, json_object());
+}
+
+static void on_cell_finished(void *arg, const struct gate_cell *cell)
+{
+    json_t *more = json_pack("{s:b, s:o, s:o, s:b, s:f, s:o}", "passed", cell->state == GATE_PASSED, "exit",
+                             cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status), "signal",
+                             cell->signal == 0 ? json_null() : json_integer(cell->signal), "timed_out",
+                             cell->timed_out, "seconds", (double)cell->ns / 1e9, "how", view_text(cell->how));
+    announce_cell(arg, "uptest.finished", cell, more);
+}
+
+/* A result on its way to the disk. */
+struct verdict {
+    struct course *course;
+    unsigned number;
+};
+
+static void on_archived(void *arg, const char *failure)
+{
+    struct verdict *verdict = arg;
+    struct course *course = verdict->course;
+    bool overtaken = verdict->number != course->archiving || course->verdict == NULL;
+    free(verdict);
+    if (overtaken)
+        return;
+    if (failure != NULL)
+        happened(course, EVENT_GATE_FAILED, failure);
+    else
+        happened(course, course->passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED, course->verdict);
+}
+
+static char *describe_pass(const struct gate *gate)
+{
+    size_t count = gate_cell_count(gate);
+    return count == 0
+               ? mem_dup("there are no uptests, which is allowed here: untested")
+               : mem_printf("%s%zu uptest%s passed", count == 1 ? "" : "all ", count, count == 1 ? "" : "s");
+}
+
+/* The matrix is on disk before its verdict is recorded. */
+static void on_gate_done(void *arg, bool passed, const char *reason)
+{
+    struct course *course = arg;
+    const struct pool *pool = running(course);
+    struct verdict *verdict = mem_alloc(sizeof *verdict);
+    free(course->verdict);
+    course->verdict = passed ? describe_pass(course->gate) : mem_dup(reason);
+    course->passed = passed;
+    *verdict = (struct verdict){course, ++course->archiving};
+    archive_write(course->conductor->options.archive, pool->name, view_gate(course->gate, passed),
+                  on_archived, verdict);
+}
+
+/* The first host that is no wildcard, or "". */
+static const char *vhost_of(const struct config_service *settings)
+{
+    for (size_t i = 0; i < settings->hosts.count; i++) {
+        if (settings->hosts.items[i][0] != '*')
+            return settings->hosts.items[i];
+    }
+    return "";
+}
+
+void course_test(struct course *course, const struct pool *pool)
+{
+    static const struct gate_callbacks callbacks = {on_cell_started, on_cell_finished, on_gate_done};
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    if (settings == NULL) {
+        step_event(course, pool->name, EVENT_GATE_FAILED, "the service is not in the config any more");
+        return;
+    }
+    const char **addresses = addresses_of(pool);
+    struct gate_plan plan = {.uptests = &settings->uptests,
+                             .service = course->service,
+                             .release = pool->release,
+                             .deployment = pool->name,
+                             .vhost = vhost_of(settings),
+                             .instances = addresses,
+                             .instance_count = pool->instance_count};
+    course->gate =
+        gate_start(course->conductor->options.loop, &plan,
+                   settings->uptests.required && !pool->deployment->allow_untested, &callbacks, course);
+    free(addresses);
+}
+
+/* ---- holding and confirming ---- */
+
+static uint64_t held_since(const struct deployment *deployment)
+{
+    for (size_t i = 0; i < deployment->timeline_count; i++) {
+        if (deployment->timeline[i].state == DEPLOYMENT_HELD)
+            return deployment->timeline[i].time_ns;
+    }
+    return deployment->created_ns;
+}
+
+/* By the wall clock, since it goes on while the daemon is down. */
+void course_hold(struct course *course, const struct pool *pool)
+{
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    uint64_t since = held_since(pool->deployment), now = clock_wall_ns();
+    uint64_t passed_ms = now > since ? (now - since) / NS_PER_MS : 0;
+    uint64_t most_ms = settings == NULL ? 0 : settings->hold_timeout_ms;
+    deadline_set(&course->hold, passed_ms < most_ms ? most_ms - passed_ms : 0);
+}
+
+static void on_confirmed(void *arg, bool ok, const char *reason)
+{
+    struct course *course = arg;
+    course->probe = NULL;
+    happened(course, ok ? EVENT_CONFIRMED : EVENT_UNCONFIRMED,
+             ok ? "every instance accepted a connection once more" : reason);
+}
+
+void course_confirm(struct course *course, const struct pool *pool)
+{
+    struct probe_target *targets = mem_zero(pool->instance_count, sizeof *targets);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        targets[i].name = pool->instances[i].address;
+        targets[i].length = sockaddr_of(pool->instances[i].resolved, &targets[i].address);
+    }
+    free(course->targets);
+    course->targets = targets;
+    course->target_count = pool->instance_count;
+    course->probe = probe_start(course->conductor->options.loop, targets, pool->instance_count, 0, NULL,
+                                on_confirmed, course);
+}
+
+void course_stop(struct course *course)
+{
+    resolve_cancel(course->resolve);
+    probe_cancel(course->probe);
+    gate_free(course->gate);
+    deadline_clear(&course->hold);
+    free(course->targets);
+    free(course->verdict);
+    course->resolve = NULL;
+    course->probe = NULL;
+    course->gate = NULL;
+    course->targets = NULL;
+    course->verdict = NULL;
+    course->target_count = 0;
+}

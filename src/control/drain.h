@@ -1,0 +1,30 @@
+/* drain: tells which instances of the pools on their way out hold nothing any more. Reads shared memory every
+ * 20 ms while there is such a pool, and decides nothing. */
+#pragma once
+
+#include "deploy/registry.h"
+#include "io/loop.h"
+#include "link/counters.h"
+#include "route/snapshot.h"
+
+struct drain;
+
+struct drain_options {
+    struct loop *loop;
+    const struct registry *registry;
+    struct counters *counters;
+    /* These instances of a draining pool are to be retired: `idle` ones, or, at the pool's deadline, those
+     * that are not (forced). May be told again until the registry knows. */
+    void (*drained)(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced);
+    void *arg;
+};
+
+/* Lives as long as the process. */
+struct drain *drain_new(const struct drain_options *options);
+/* There may be a pool to watch: looks in the next turns, and on until there is none. */
+void drain_watch(struct drain *drain);
+
+/* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not
+ * drain. What is left is reckoned by the wall clock, since it must outlive a restart, but is never more than
+ * was configured. */
+struct snapshot_drain drain_limits(const struct pool *pool, uint64_t mono_ms, uint64_t wall_ns);

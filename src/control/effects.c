@@ -1,0 +1,288 @@
+/* effects: what follows from a record once it is on disk: events, and the effects of its row. The same
+ * effects are taken up again after a restart, from what the registry says. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+static void announce(struct conductor *conductor, const char *type, const struct pool *pool, json_t *more)
+{
+    event_log_add(conductor->options.events, type, pool->service->name, pool->name, more);
+}
+
+static void publish(struct conductor *conductor, const struct step *step)
+{
+    world_publish(conductor->world, conductor->config, step->record.world, step->decided_ns);
+}
+
+/* ---- deployments ---- */
+
+static void remember_swap(struct course *course, const struct step *step)
+{
+    free(course->swapped);
+    course->swapped = mem_dup(step->record.pool);
+    course->swap_version = step->record.world;
+    course->swap_decided_ns = step->decided_ns;
+}
+
+static void carry_out(struct course *course, const struct pool *pool, enum effect effect,
+                      const struct step *step)
+{
+    switch (effect) {
+    case EFFECT_STOP:
+        course_stop(course);
+        break;
+    case EFFECT_AWAIT:
+        course_await(course, pool);
+        break;
+    case EFFECT_TEST:
+        course_test(course, pool);
+        break;
+    case EFFECT_HOLD:
+        course_hold(course, pool);
+        break;
+    case EFFECT_CONFIRM:
+        course_confirm(course, pool);
+        break;
+    case EFFECT_PUBLISH:
+        remember_swap(course, step);
+        publish(course->conductor, step);
+        break;
+    case EFFECT_DRAIN:
+    case EFFECT_RETIRE:
+        drain_watch(course->conductor->drain);
+        break;
+    case EFFECT_NONE:
+        break;
+    }
+}
+
+static json_t *event_details(const struct step *step)
+{
+    json_t *more = json_pack("{s:s*}", "why", step->record.why);
+    if (step->record.asker.user[0] != '\0')
+        json_object_set_new(more, "asked_by", view_asker(&step->record.asker));
+    return more;
+}
+
+static void follow_event(struct step *step, const struct transition *row)
+{
+    struct course *course = step->course;
+    const struct pool *pool = registry_pool(course->conductor->options.registry, step->record.pool);
+    log_info("%s: %s -> %s%s%s", pool->name, deployment_state_name(row->from), deployment_state_name(row->to),
+             step->record.why == NULL ? "" : ": ", step->record.why == NULL ? "" : step->record.why);
+    for (size_t i = 0; i < sizeof row->announce / sizeof row->announce[0]; i++) {
+        if (row->announce[i] != NULL)
+            announce(course->conductor, row->announce[i], pool, event_details(step));
+    }
+    if (step->done != NULL)
+        answer(step->done, step->arg, 200, view_deployment(course->conductor, pool, true));
+    /* A stopping daemon begins nothing: the next one takes it up. */
+    for (size_t i = 0; i < EFFECTS_MAX; i++) {
+        enum effect effect = row->effects[i];
+        bool begins = effect == EFFECT_AWAIT || effect == EFFECT_TEST || effect == EFFECT_HOLD ||
+                      effect == EFFECT_CONFIRM;
+        if (!begins || !course->conductor->stopping)
+            carry_out(course, pool, effect, step);
+    }
+    effects_finish(course->conductor);
+}
+
+static bool swap_is_published(const struct conductor *conductor, const struct pool *pool)
+{
+    const struct course *course = course_find((struct conductor *)conductor, pool->service->name);
+    bool is_last = course != NULL && course->swapped != NULL && strcmp(course->swapped, pool->name) == 0;
+    uint64_t version = is_last ? course->swap_version : 1;
+    return world_published(conductor->world) >= version;
+}
+
+void effects_finish(struct conductor *conductor)
+{
+    struct registry *registry = conductor->options.registry;
+    struct pool *pool, *next;
+    HASH_ITER(hh, registry->pools, pool, next)
+    {
+        const struct deployment *deployment = pool->deployment;
+        if (deployment == NULL || deployment->state != DEPLOYMENT_DRAINING ||
+            !swap_is_published(conductor, pool))
+            continue;
+        const struct pool *old =
+            deployment->replaces == NULL ? NULL : registry_pool(registry, deployment->replaces);
+        if (old == NULL || old->state == POOL_RETIRED)
+            step_event(course_of(conductor, pool->service->name), pool->name, EVENT_OLD_RETIRED,
+                       deployment->replaces == NULL ? "live; there was no pool before it"
+                                                    : "live; the pool before it is drained and torn down");
+    }
+}
+
+/* ---- pools and instances ---- */
+
+static void follow_pool(struct step *step)
+{
+    struct course *course = step->course;
+    struct conductor *conductor = course->conductor;
+    const struct service *service = registry_service(conductor->options.registry, course->service);
+    const struct pool *pool = service->running->pool;
+    json_t *more =
+        json_pack("{s:s, s:b, s:b, s:s*, s:o}", "release", pool->release, "hold", pool->deployment->hold,
+                  "allow_untested", pool->deployment->allow_untested, "replaces", pool->deployment->replaces,
+                  "asked_by", view_asker(&pool->deployment->asker));
+    json_t *instances = json_array();
+    for (size_t i = 0; i < pool->instance_count; i++)
+        json_array_append_new(instances, json_string(pool->instances[i].address));
+    json_object_set_new(more, "instances", instances);
+    log_info("%s: staged with %zu instance%s, release \"%s\"", pool->name, pool->instance_count,
+             pool->instance_count == 1 ? "" : "s", pool->release);
+    announce(conductor, "deployment.staged", pool, more);
+    answer(step->done, step->arg, 202, view_deployment(conductor, pool, true));
+    if (!conductor->stopping)
+        course_await(course, pool);
+}
+
+static void follow_rotated(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    const struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    const struct instance *instance = &pool->instances[step->record.instances[0]];
+    log_info("%s: instance %s is %s rotation, as %s asked", pool->name, instance->address,
+             step->record.out ? "out of" : "back in", step->record.asker.user);
+    publish(conductor, step);
+    answer(step->done, step->arg, 200, view_service(conductor, step->course->service));
+}
+
+static void note_drained(struct conductor *conductor, const struct pool *pool)
+{
+    size_t forced = 0;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (pool->instances[i].state == INSTANCE_UP || pool->instances[i].state == INSTANCE_DRAINED ||
+            pool->instances[i].state == INSTANCE_DOWN)
+            return;
+        forced += pool->instances[i].forced;
+    }
+    if (!pool->was_live)
+        return;
+    uint64_t now = clock_wall_ns();
+    double seconds = now > pool->going_since_ns ? (double)(now - pool->going_since_ns) / 1e9 : 0;
+    const struct pool *by = registry_pool(conductor->options.registry, pool->replaced_by);
+    announce(
+        conductor, "drain.finished", by == NULL ? pool : by,
+        json_pack("{s:s, s:f, s:I}", "pool", pool->name, "seconds", seconds, "forced", (json_int_t)forced));
+}
+
+/* A pool that is gone leaves the world, and gives its slots back with that version. */
+static void pool_is_gone(struct step *step, struct pool *pool)
+{
+    struct conductor *conductor = step->course->conductor;
+    struct service *service = pool->service;
+    char *forgotten;
+    if (pool->was_live)
+        publish(conductor, step);
+    slotting_take_back(conductor, pool, step->record.world);
+    log_info("%s: every instance is torn down; the pool is retired", pool->name);
+    effects_finish(conductor);
+    while ((forgotten = registry_forget(conductor->options.registry, service, JOURNAL_HISTORY)) != NULL) {
+        archive_drop(conductor->options.archive, forgotten);
+        free(forgotten);
+    }
+}
+
+static void follow_retired(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    for (size_t i = 0; i < step->record.instance_count; i++) {
+        const struct instance *instance = &pool->instances[step->record.instances[i]];
+        log_info("%s: instance %s is retired (%s)%s", pool->name, instance->address,
+                 instance->forced ? "at its deadline" : "idle",
+                 step->record.left ? "; it serves elsewhere and is left alone" : "");
+        announce(conductor, "instance.retired", pool,
+                 json_pack("{s:s, s:s, s:s, s:b}", "instance", instance->address, "reason",
+                           retire_reason_names[pool->reason], "drained",
+                           instance->forced ? "forced" : "clean", "left_alone", step->record.left));
+        if (step->record.left)
+            processes_drop(conductor->processes, instance->id);
+        else
+            teardown_order(conductor->teardown, pool, step->record.instances[i]);
+    }
+    note_drained(conductor, pool);
+    if (pool->state == POOL_RETIRED)
+        pool_is_gone(step, pool);
+    drain_watch(conductor->drain);
+}
+
+static void follow_torn_down(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    if (pool->state == POOL_RETIRED)
+        pool_is_gone(step, pool);
+}
+
+void effects_follow(struct step *step, const struct transition *row)
+{
+    switch (step->record.type) {
+    case RECORD_POOL:
+        follow_pool(step);
+        break;
+    case RECORD_EVENT:
+        follow_event(step, row);
+        break;
+    case RECORD_ROTATED:
+        follow_rotated(step);
+        break;
+    case RECORD_RETIRED:
+        follow_retired(step);
+        break;
+    case RECORD_TORN_DOWN:
+        follow_torn_down(step);
+        break;
+    case RECORD_WORLD: /* goes past the queues: adopt.c */
+    case RECORD_TYPES:
+        abort();
+    }
+}
+
+/* ---- after a start ---- */
+
+static void resume_pool(struct conductor *conductor, const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        if (instance->pid != 0 && instance->state != INSTANCE_TORN_DOWN)
+            processes_recover(conductor->processes, instance->id, instance->pid, instance->pid_start);
+        if (instance->state == INSTANCE_RETIRED)
+            teardown_order(conductor->teardown, pool, i);
+    }
+}
+
+static void resume_deployment(struct conductor *conductor, struct service *service)
+{
+    struct course *course = course_of(conductor, service->name);
+    const struct pool *pool = service->running->pool;
+    if (conductor_settings(conductor, service->name) == NULL)
+        step_event(course, pool->name, EVENT_ABORTED, "the service is not in the config any more");
+    else
+        step_event(course, pool->name, EVENT_RESTARTED, "the daemon was started again");
+}
+
+void effects_resume(struct conductor *conductor)
+{
+    struct registry *registry = conductor->options.registry;
+    struct service *service, *next;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        const struct pool *pool;
+        TAILQ_FOREACH (pool, &service->pools, of_service) {
+            if (pool->state != POOL_RETIRED)
+                resume_pool(conductor, pool);
+        }
+        if (service->running != NULL)
+            resume_deployment(conductor, service);
+    }
+    drain_watch(conductor->drain);
+    effects_finish(conductor);
+}

@@ -1,0 +1,286 @@
+/* journal.c numbers records as they are written, a batch at a time: a batch that fails gives its numbers
+ * back. Invariant: the file holds the records 1 to `last` and nothing else, save while a batch is under way.
+ */
+#include "control/journal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "io/file.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define NS_PER_MS 1000000
+
+struct entry {
+    struct record *record;
+    void (*done)(void *arg, struct record *record, int error);
+    void *arg;
+    STAILQ_ENTRY(entry) next;
+};
+
+STAILQ_HEAD(entries, entry);
+
+struct journal {
+    char *path;
+    struct appender *appender;
+    uint64_t last; /* number of the last record on disk */
+    struct entries waiting, writing;
+};
+
+/* ---- reading ---- */
+
+struct reading {
+    const char *path;
+    FILE *file;
+    uint64_t number; /* of the record at `offset` */
+    uint64_t offset; /* bytes before the line */
+};
+
+static bool damaged(const struct reading *reading, struct err *err)
+{
+    char fault[sizeof err->text];
+    snprintf(fault, sizeof fault, "%s", err->text);
+    return err_set(err,
+                   "%s: record %" PRIu64 " at byte %" PRIu64
+                   " is damaged: %s; put the file back from a copy, or give "
+                   "up this record and all behind it with `truncate -s %" PRIu64 " %s`",
+                   reading->path, reading->number, reading->offset, fault, reading->offset, reading->path);
+}
+
+static bool is_at_end(FILE *file)
+{
+    int c = getc(file);
+    if (c != EOF)
+        ungetc(c, file);
+    return c == EOF;
+}
+
+static bool cut_back(const struct reading *reading, struct err *err)
+{
+    log_warn("%s: the last record (number %" PRIu64
+             ") was torn while it was written, before anything was done "
+             "about it; it is dropped",
+             reading->path, reading->number);
+    if (truncate(reading->path, (off_t)reading->offset) == 0)
+        return true;
+    return err_set(err, "%s: the torn last record cannot be cut off: %s", reading->path, strerror(errno));
+}
+
+static bool take_line(struct registry *registry, const struct reading *reading, struct str line,
+                      struct err *err)
+{
+    struct record record;
+    if (!record_decode(line, &record, err))
+        return false;
+    bool taken = record.seq == reading->number ? registry_apply(registry, &record, NULL, err)
+                                               : err_set(err, "its number is %" PRIu64, record.seq);
+    record_free(&record);
+    return taken;
+}
+
+static bool is_whole(struct str line)
+{
+    struct record record;
+    struct err ignored;
+    bool whole = record_decode(line, &record, &ignored);
+    record_free(&record);
+    return whole;
+}
+
+static bool read_lines(struct reading *reading, struct registry *registry, struct err *err)
+{
+    char *bytes = NULL;
+    size_t room = 0;
+    ssize_t n;
+    bool ok = true;
+    while (ok && (n = getline(&bytes, &room, reading->file)) > 0) {
+        bool ended = bytes[n - 1] == '\n';
+        struct str line = {bytes, (size_t)n - ended};
+        if (!ended || (!is_whole(line) && is_at_end(reading->file))) {
+            ok = cut_back(reading, err);
+            break;
+        }
+        ok = take_line(registry, reading, line, err) || damaged(reading, err);
+        reading->number++;
+        reading->offset += (uint64_t)n;
+    }
+    if (ok && ferror(reading->file))
+        ok = err_set(err, "%s: cannot be read: %s", reading->path, strerror(errno));
+    free(bytes);
+    return ok;
+}
+
+/* *last gets the number of the last record, *size the bytes up to its end. */
+static bool read_journal(const char *path, struct registry *registry, uint64_t *last, uint64_t *size,
+                         struct err *err)
+{
+    struct reading reading = {.path = path, .file = fopen(path, "re"), .number = 1};
+    if (reading.file == NULL && errno != ENOENT)
+        return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
+    bool ok = reading.file == NULL || read_lines(&reading, registry, err);
+    if (reading.file != NULL)
+        fclose(reading.file);
+    *last = reading.number - 1;
+    *size = reading.offset;
+    return ok;
+}
+
+static void forget(struct registry *registry, void (*forgotten)(void *arg, const char *pool), void *arg)
+{
+    struct service *service, *next;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        char *pool;
+        while ((pool = registry_forget(registry, service, JOURNAL_HISTORY)) != NULL) {
+            if (forgotten != NULL)
+                forgotten(arg, pool);
+            free(pool);
+        }
+    }
+}
+
+/* ---- compaction ---- */
+
+static void add_line(struct buf *out, struct record *record, uint64_t *seq)
+{
+    size_t size;
+    record->seq = ++*seq;
+    record->time_ns = clock_wall_ns();
+    char *line = record_encode(record, &size);
+    buf_add(out, line, size);
+    free(line);
+}
+
+/* Every pool in whatever state it is, service by service, oldest first, and the version of the world. */
+static void write_baseline(const struct registry *registry, struct buf *out, uint64_t *seq)
+{
+    struct service *service, *next;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        struct pool *pool;
+        TAILQ_FOREACH (pool, &service->pools, of_service) {
+            struct record record = {
+                .type = RECORD_POOL, .service = service->name, .fresh = pool, .asker = {.uid = -1}};
+            add_line(out, &record, seq);
+        }
+    }
+    struct record world = {.type = RECORD_WORLD, .world = registry->world, .asker = {.uid = -1}};
+    add_line(out, &world, seq);
+}
+
+/* Without room for it the old journal is as good. */
+static void compact(const char *path, const struct registry *registry, uint64_t *last)
+{
+    struct buf baseline = BUF_EMPTY;
+    struct err err;
+    uint64_t seq = 0;
+    write_baseline(registry, &baseline, &seq);
+    if (file_replace(path, buf_str(&baseline), 0600, &err))
+        *last = seq;
+    else
+        log_warn("the journal stays as long as it is: %s", err.text);
+    buf_free(&baseline);
+}
+
+struct journal *journal_open(struct loop *loop, const char *directory, struct registry *registry,
+                             uint64_t compact_bytes, void (*forgotten)(void *arg, const char *pool),
+                             void *arg, struct err *err)
+{
+    uint64_t last = 0, size = 0;
+    char *path = mem_printf("%s/journal", directory);
+    struct appender *appender = NULL;
+    if (read_journal(path, registry, &last, &size, err)) {
+        forget(registry, forgotten, arg);
+        if (size > compact_bytes)
+            compact(path, registry, &last);
+        appender = appender_open(loop, path, err);
+    }
+    if (appender == NULL) {
+        free(path);
+        return NULL;
+    }
+    struct journal *journal = mem_zero(1, sizeof *journal);
+    journal->path = path;
+    journal->appender = appender;
+    journal->last = last;
+    STAILQ_INIT(&journal->waiting);
+    STAILQ_INIT(&journal->writing);
+    return journal;
+}
+
+/* ---- appending ---- */
+
+static void flush(struct journal *journal);
+
+static void written(void *arg, int error)
+{
+    struct journal *journal = arg;
+    struct entries ended;
+    STAILQ_INIT(&ended);
+    STAILQ_CONCAT(&ended, &journal->writing);
+    struct entry *entry;
+    STAILQ_FOREACH (entry, &ended, next)
+        journal->last += error == 0;
+    while ((entry = STAILQ_FIRST(&ended)) != NULL) {
+        STAILQ_REMOVE_HEAD(&ended, next);
+        entry->done(entry->arg, entry->record, error);
+        free(entry);
+    }
+    if (STAILQ_EMPTY(&journal->writing))
+        flush(journal);
+}
+
+/* Writes all that waits as one batch. */
+static void flush(struct journal *journal)
+{
+    struct buf batch = BUF_EMPTY;
+    struct entry *entry;
+    uint64_t seq = journal->last;
+    STAILQ_CONCAT(&journal->writing, &journal->waiting);
+    STAILQ_FOREACH (entry, &journal->writing, next) {
+        size_t size;
+        entry->record->seq = ++seq;
+        char *line = record_encode(entry->record, &size);
+        buf_add(&batch, line, size);
+        free(line);
+    }
+    if (batch.n > 0)
+        appender_write(journal->appender, buf_str(&batch), written, journal);
+    buf_free(&batch);
+}
+
+void journal_append(struct journal *journal, struct record *record,
+                    void (*done)(void *arg, struct record *record, int error), void *arg)
+{
+    struct entry *entry = mem_alloc(sizeof *entry);
+    *entry = (struct entry){.record = record, .done = done, .arg = arg};
+    if (record->time_ns == 0)
+        record->time_ns = clock_wall_ns();
+    record->time_ns -= record->time_ns % NS_PER_MS; /* as a replay will read it */
+    STAILQ_INSERT_TAIL(&journal->waiting, entry, next);
+    if (STAILQ_EMPTY(&journal->writing))
+        flush(journal);
+}
+
+const char *journal_path(const struct journal *journal)
+{
+    return journal->path;
+}
+
+void journal_close(struct journal *journal)
+{
+    if (journal == NULL)
+        return;
+    appender_close(journal->appender);
+    assert(STAILQ_EMPTY(&journal->waiting) && STAILQ_EMPTY(&journal->writing));
+    free(journal->path);
+    free(journal);
+}

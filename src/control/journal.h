@@ -1,0 +1,34 @@
+/* journal: DIRECTORY/journal, what was decided, one record a line. A record is on disk before anything is
+ * done about it.
+ *
+ * A last line that is torn was never answered for, and is cut off; any other damage refuses to start. */
+#pragma once
+
+#include "base/err.h"
+#include "deploy/record.h"
+#include "io/loop.h"
+
+/* A journal that is larger when it is opened is rewritten to what the registry needs. */
+#define JOURNAL_COMPACT_BYTES ((uint64_t)4 * 1024 * 1024)
+/* Ended deployments of a service that are kept. */
+#define JOURNAL_HISTORY 200
+
+struct journal;
+
+/* Reads the journal (none is fine) into the registry, which must be empty, and opens it to append. NULL with
+ * a sentence that names the record, its offset and what can be done. `compact_bytes`: JOURNAL_COMPACT_BYTES,
+ * save in tests. `forgotten` (may be NULL) is called with the name of each pool that the history drops. */
+struct journal *journal_open(struct loop *loop, const char *directory, struct registry *registry,
+                             uint64_t compact_bytes, void (*forgotten)(void *arg, const char *pool),
+                             void *arg, struct err *err) MUST_CHECK;
+
+/* Appends the record, which gets its number, and its time where it has none; it must stay until `done` is
+ * called (never from here): error 0: it is on disk; else errno: it is not, nor is any other that was appended
+ * since. */
+void journal_append(struct journal *journal, struct record *record,
+                    void (*done)(void *arg, struct record *record, int error), void *arg);
+
+const char *journal_path(const struct journal *journal);
+
+/* Finishes what is queued and closes. NULL is fine. */
+void journal_close(struct journal *journal);

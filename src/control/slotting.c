@@ -1,0 +1,60 @@
+/* slotting: gives new pools their places in the counters and instances their ids. */
+#include "base/mem.h"
+#include "control/conduct.h"
+
+static bool pool_is_busy(void *arg, uint32_t slot)
+{
+    return counters_pool_in_flight(arg, slot) > 0;
+}
+
+static bool instance_is_busy(void *arg, uint32_t slot)
+{
+    return counters_instance_in_flight(arg, slot) > 0;
+}
+
+static void put_instances(struct conductor *conductor, const struct pool *pool, size_t count,
+                          uint64_t version)
+{
+    for (size_t i = 0; i < count; i++)
+        slots_put(conductor->instance_slots, pool->instances[i].slot, version);
+}
+
+bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *err)
+{
+    struct counters *counters = conductor->options.counters;
+    uint64_t version = counters_version(counters);
+    if (!slots_get(conductor->pool_slots, version, pool_is_busy, counters, &pool->slot))
+        return err_set(err, "there are too many pools; wait until some are retired");
+    counters_clear_pool(counters, pool->slot);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        struct instance *instance = &pool->instances[i];
+        if (!slots_get(conductor->instance_slots, version, instance_is_busy, counters, &instance->slot)) {
+            put_instances(conductor, pool, i, 0);
+            slots_put(conductor->pool_slots, pool->slot, 0);
+            return err_set(err, "there are too many instances; wait until some are retired");
+        }
+        counters_clear_instance(counters, instance->slot);
+        instance->id = ++conductor->last_instance;
+    }
+    return true;
+}
+
+void slotting_take_back(struct conductor *conductor, const struct pool *pool, uint64_t version)
+{
+    put_instances(conductor, pool, pool->instance_count, version);
+    slots_put(conductor->pool_slots, pool->slot, version);
+}
+
+void slotting_restore(struct conductor *conductor)
+{
+    struct pool *pool, *next;
+    HASH_ITER(hh, conductor->options.registry->pools, pool, next)
+    {
+        if (pool->state == POOL_RETIRED)
+            continue;
+        slots_take(conductor->pool_slots, pool->slot);
+        for (size_t i = 0; i < pool->instance_count; i++)
+            slots_take(conductor->instance_slots, pool->instances[i].slot);
+    }
+    conductor->last_instance = conductor->options.registry->last_instance;
+}

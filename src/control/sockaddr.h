@@ -1,0 +1,11 @@
+/* sockaddr: "IP:PORT", as the registry keeps resolved addresses, and what the kernel takes. */
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+/* Fills the address; returns its length. A text that is no IP address and port stops the process: the
+ * registry holds no other. */
+socklen_t sockaddr_of(const char *resolved, struct sockaddr_storage *address);
+/* The text, to be freed; NULL for a socket of another kind. */
+char *sockaddr_text(const struct sockaddr_storage *address);

@@ -1,0 +1,419 @@
+/* sockets.c: a socket is known by the address as it is written in the config, so that one with port 0 stays
+ * what it is over reloads and restarts. Invariant: between prepare and commit or discard, `opened` counts the
+ * listeners at the list's end that are new. */
+#include "control/sockets.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/places.h"
+#include "control/sockaddr.h"
+#include "io/listener.h"
+#include "route/snapshot.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAME_ADMIN "admin "
+#define NAME_ADMIN_TCP "admin-tcp "
+#define NAME_LISTENER "listener "
+
+/* One socket of the API. */
+struct door {
+    const char *prefix; /* of its name at the keeper; the address follows */
+    int fd, next_fd;    /* -1: none */
+    int old_fd;         /* replaced, and still looked at by the API's server; -1: none */
+    char *address;      /* path, or HOST:PORT as configured; NULL: none */
+    char *next_address; /* what is prepared */
+    char *bound;        /* of a TCP socket */
+};
+
+struct sockets {
+    unsigned workers;
+    struct channel *keeper;
+    struct listening *list;
+    size_t count;
+    size_t opened;
+    uint32_t next_id; /* ids go round, so that one is not soon used again */
+    struct door admin, admin_tcp;
+    mode_t mode; /* of the Unix socket's file, as prepared */
+    gid_t group; /* -1: as it is */
+};
+
+struct sockets *sockets_new(unsigned workers, struct channel *keeper)
+{
+    struct sockets *sockets = mem_zero(1, sizeof *sockets);
+    sockets->workers = workers;
+    sockets->keeper = keeper;
+    sockets->admin = (struct door){.prefix = NAME_ADMIN, .fd = -1, .next_fd = -1, .old_fd = -1};
+    sockets->admin_tcp = (struct door){.prefix = NAME_ADMIN_TCP, .fd = -1, .next_fd = -1, .old_fd = -1};
+    return sockets;
+}
+
+/* ---- the keeper ---- */
+
+/* Has the keeper keep fd under this name; -1: forget it. */
+static void PRINTF_LIKE(3, 4) keep(struct sockets *sockets, int fd, const char *format, ...)
+{
+    struct message_name name = {0};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name.name, sizeof name.name, format, args);
+    va_end(args);
+    channel_send(sockets->keeper, fd < 0 ? MESSAGE_DROP : MESSAGE_STORE, &name, sizeof name, fd);
+}
+
+static void keep_listening(struct sockets *sockets, const struct listening *listening, bool stays)
+{
+    for (unsigned worker = 0; worker < sockets->workers; worker++)
+        keep(sockets, stays ? listening->fds[worker] : -1, NAME_LISTENER "%" PRIu32 " %s/%u", listening->id,
+             listening->address, worker);
+}
+
+/* "127.0.0.1:41234"; to be freed; NULL where it is none of TCP. */
+static char *bound_text(int fd)
+{
+    struct sockaddr_storage bound;
+    socklen_t length = sizeof bound;
+    return getsockname(fd, (struct sockaddr *)&bound, &length) == 0 ? sockaddr_text(&bound) : NULL;
+}
+
+/* ---- what an earlier control left ---- */
+
+static struct listening *add_listening(struct sockets *sockets, uint32_t id, struct str address)
+{
+    sockets->list = mem_resize(sockets->list, sockets->count + 1, sizeof *sockets->list);
+    struct listening *listening = &sockets->list[sockets->count++];
+    *listening = (struct listening){.id = id, .address = str_dup(address)};
+    listening->fds = mem_zero(sockets->workers, sizeof *listening->fds);
+    for (unsigned i = 0; i < sockets->workers; i++)
+        listening->fds[i] = -1;
+    return listening;
+}
+
+static struct listening *by_id(struct sockets *sockets, uint32_t id)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->list[i].id == id)
+            return &sockets->list[i];
+    }
+    return NULL;
+}
+
+/* Of "listener 3 127.0.0.1:0/1". */
+static bool restore_listening(struct sockets *sockets, struct str name, int fd)
+{
+    struct str id_text, worker_text;
+    uint64_t id, worker;
+    size_t slash = name.n;
+    while (slash > 0 && name.p[slash - 1] != '/')
+        slash--;
+    if (slash == 0)
+        return false;
+    worker_text = (struct str){name.p + slash, name.n - slash};
+    name.n = slash - 1;
+    if (!str_split(&name, ' ', &id_text) || name.p == NULL || !str_to_u64(id_text, &id) ||
+        !str_to_u64(worker_text, &worker) || id >= SNAPSHOT_LISTENERS_MAX || worker >= sockets->workers)
+        return false;
+    struct listening *listening = by_id(sockets, (uint32_t)id);
+    if (listening == NULL)
+        listening = add_listening(sockets, (uint32_t)id, name);
+    listening->fds[worker] = fd;
+    if (listening->bound == NULL)
+        listening->bound = bound_text(fd);
+    return true;
+}
+
+static void restore_door(struct door *door, struct str address, int fd)
+{
+    door->fd = fd;
+    door->address = str_dup(address);
+    door->bound = bound_text(fd);
+}
+
+static bool take_prefix(struct str *name, const char *prefix)
+{
+    struct str start = str_of(prefix);
+    if (!str_starts_with(*name, start))
+        return false;
+    *name = (struct str){name->p + start.n, name->n - start.n};
+    return true;
+}
+
+bool sockets_restore(struct sockets *sockets, const char *text, int fd)
+{
+    struct str name = str_of(text);
+    if (take_prefix(&name, NAME_LISTENER))
+        return restore_listening(sockets, name, fd);
+    struct door *door = take_prefix(&name, NAME_ADMIN)       ? &sockets->admin
+                        : take_prefix(&name, NAME_ADMIN_TCP) ? &sockets->admin_tcp
+                                                             : NULL;
+    if (door == NULL || door->fd >= 0)
+        return false;
+    restore_door(door, name, fd);
+    return true;
+}
+
+/* ---- what they are ---- */
+
+size_t sockets_count(const struct sockets *sockets)
+{
+    return sockets->count;
+}
+
+const struct listening *sockets_at(const struct sockets *sockets, size_t index)
+{
+    return &sockets->list[index];
+}
+
+int sockets_admin(const struct sockets *sockets)
+{
+    return sockets->admin.fd;
+}
+
+int sockets_admin_tcp(const struct sockets *sockets)
+{
+    return sockets->admin_tcp.fd;
+}
+
+const char *sockets_admin_bound(const struct sockets *sockets)
+{
+    return sockets->admin_tcp.bound;
+}
+
+/* ---- changes ---- */
+
+static void close_listening(struct sockets *sockets, struct listening *listening)
+{
+    for (unsigned i = 0; i < sockets->workers; i++) {
+        if (listening->fds[i] >= 0)
+            close(listening->fds[i]);
+    }
+    free(listening->fds);
+    free(listening->address);
+    free(listening->bound);
+}
+
+static bool is_complete(const struct sockets *sockets, const struct listening *listening)
+{
+    for (unsigned i = 0; i < sockets->workers; i++) {
+        if (listening->fds[i] < 0)
+            return false;
+    }
+    return true;
+}
+
+/* The one with this address that no earlier line of the config has taken. One that an earlier control could
+ * not store whole is opened anew. */
+static struct listening *find_free(struct sockets *sockets, const char *address)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct listening *listening = &sockets->list[i];
+        if (!listening->wanted && strcmp(listening->address, address) == 0 && is_complete(sockets, listening))
+            return listening;
+    }
+    return NULL;
+}
+
+static bool free_id(struct sockets *sockets, uint32_t *id)
+{
+    for (uint32_t i = 0; i < SNAPSHOT_LISTENERS_MAX; i++) {
+        uint32_t candidate = (sockets->next_id + i) % SNAPSHOT_LISTENERS_MAX;
+        if (by_id(sockets, candidate) == NULL) {
+            *id = candidate;
+            sockets->next_id = candidate + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool open_listening(struct sockets *sockets, const struct config_listener *wanted, struct err *err)
+{
+    uint32_t id = 0;
+    struct address address = wanted->address;
+    int *fds = mem_zero(sockets->workers, sizeof *fds);
+    bool ok = free_id(sockets, &id) ||
+              err_set(err, "there are %d listeners already; remove some first", SNAPSHOT_LISTENERS_MAX);
+    if (ok && listener_open(&address, sockets->workers, fds, err)) {
+        struct listening *listening = add_listening(sockets, id, str_of(wanted->text));
+        memcpy(listening->fds, fds, sockets->workers * sizeof *fds);
+        listening->bound = bound_text(fds[0]);
+        listening->wanted = true;
+        sockets->opened++;
+    } else {
+        ok = false;
+    }
+    free(fds);
+    return ok;
+}
+
+static bool prepare_listeners(struct sockets *sockets, const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *wanted = &config->listeners[i];
+        struct listening *there = find_free(sockets, wanted->text);
+        if (there != NULL)
+            there->wanted = true;
+        else if (!open_listening(sockets, wanted, err))
+            return err_prefix(err, "%s:%u", config->path, wanted->line);
+    }
+    return true;
+}
+
+static bool find_group(const char *name, gid_t *gid, struct err *err)
+{
+    *gid = (gid_t)-1;
+    if (name == NULL)
+        return true;
+    const struct group *group = getgrnam(name);
+    if (group == NULL)
+        return err_set(err, "there is no group \"%s\"; add it, or name another one", name);
+    *gid = group->gr_gid;
+    return true;
+}
+
+static bool is_there(const struct door *door, const char *address)
+{
+    return door->fd >= 0 && strcmp(door->address, address) == 0;
+}
+
+static bool prepare_admin(struct sockets *sockets, const struct config_admin *admin, struct err *err)
+{
+    struct door *door = &sockets->admin;
+    sockets->mode = (mode_t)admin->mode;
+    if (!find_group(admin->group, &sockets->group, err))
+        return false;
+    door->next_address = mem_dup(admin->socket);
+    if (is_there(door, admin->socket))
+        return true;
+    door->next_fd = listener_open_unix(admin->socket, sockets->mode, sockets->group, err);
+    return door->next_fd >= 0;
+}
+
+static bool prepare_admin_tcp(struct sockets *sockets, const struct config_admin *admin, struct err *err)
+{
+    struct door *door = &sockets->admin_tcp;
+    struct address address = admin->listen_address;
+    if (admin->listen == NULL)
+        return true;
+    door->next_address = mem_dup(admin->listen);
+    return is_there(door, admin->listen) || listener_open(&address, 1, &door->next_fd, err);
+}
+
+bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err)
+{
+    bool ok = prepare_listeners(sockets, config, err);
+    if (ok &&
+        (!prepare_admin(sockets, &config->admin, err) || !prepare_admin_tcp(sockets, &config->admin, err)))
+        ok = err_prefix(err, "%s:%u", config->path,
+                        places_line(config->places, &config->admin.socket, config->admin.listen_line));
+    if (!ok)
+        sockets_discard(sockets);
+    return ok;
+}
+
+static void commit_door(struct sockets *sockets, struct door *door)
+{
+    bool stays = door->next_address != NULL && is_there(door, door->next_address);
+    if (!stays && door->fd >= 0) {
+        keep(sockets, -1, "%s%s", door->prefix, door->address);
+        door->old_fd = door->fd;
+        free(door->address);
+        free(door->bound);
+        door->fd = -1;
+        door->address = door->bound = NULL;
+    }
+    if (!stays && door->next_address != NULL) {
+        restore_door(door, str_of(door->next_address), door->next_fd);
+        keep(sockets, door->fd, "%s%s", door->prefix, door->address);
+    }
+    door->next_fd = -1;
+    free(door->next_address);
+    door->next_address = NULL;
+}
+
+/* The socket stays while its file's mode and group may have changed. */
+static void commit_admin(struct sockets *sockets)
+{
+    char *old = mem_dup(sockets->admin.address);
+    commit_door(sockets, &sockets->admin);
+    const char *path = sockets->admin.address;
+    if (old != NULL && strcmp(old, path) != 0)
+        unlink(old);
+    else if (old != NULL && (chmod(path, sockets->mode) != 0 || chown(path, (uid_t)-1, sockets->group) != 0))
+        log_warn("%s: mode or group cannot be changed: %s", path, strerror(errno));
+    free(old);
+}
+
+void sockets_commit(struct sockets *sockets)
+{
+    size_t kept = 0, first_new = sockets->count - sockets->opened;
+    for (size_t i = 0; i < sockets->count; i++) {
+        struct listening *listening = &sockets->list[i];
+        if (i >= first_new) {
+            log_info("listening on %s", listening->bound);
+            keep_listening(sockets, listening, true);
+        } else if (!listening->wanted) {
+            log_info("no longer listening on %s", listening->bound);
+            keep_listening(sockets, listening, false);
+            close_listening(sockets, listening);
+            continue;
+        }
+        listening->wanted = false;
+        sockets->list[kept++] = *listening;
+    }
+    sockets->count = kept;
+    sockets->opened = 0;
+    commit_admin(sockets);
+    commit_door(sockets, &sockets->admin_tcp);
+}
+
+static void settle_door(struct door *door)
+{
+    if (door->old_fd >= 0)
+        close(door->old_fd);
+    door->old_fd = -1;
+}
+
+void sockets_settle(struct sockets *sockets)
+{
+    settle_door(&sockets->admin);
+    settle_door(&sockets->admin_tcp);
+}
+
+static void discard_door(struct door *door)
+{
+    if (door->next_fd >= 0)
+        close(door->next_fd);
+    door->next_fd = -1;
+    free(door->next_address);
+    door->next_address = NULL;
+}
+
+void sockets_discard(struct sockets *sockets)
+{
+    if (sockets->admin.next_fd >= 0)
+        unlink(sockets->admin.next_address);
+    discard_door(&sockets->admin);
+    discard_door(&sockets->admin_tcp);
+    while (sockets->opened > 0) {
+        close_listening(sockets, &sockets->list[--sockets->count]);
+        sockets->opened--;
+    }
+    for (size_t i = 0; i < sockets->count; i++)
+        sockets->list[i].wanted = false;
+}
+
+void sockets_close_listeners(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        keep_listening(sockets, &sockets->list[i], false);
+        close_listening(sockets, &sockets->list[i]);
+    }
+    sockets->count = 0;
+}

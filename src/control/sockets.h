@@ -1,0 +1,46 @@
+/* sockets: every socket that the daemon listens on: the proxy's, one a worker, and the admin API's. The
+ * keeper holds a copy of each, so that they outlive this process. A change is prepared first, then committed
+ * as a whole or discarded. */
+#pragma once
+
+#include "base/err.h"
+#include "config/config.h"
+#include "link/channel.h"
+
+#include <jansson.h>
+
+struct sockets;
+
+/* `keeper` (may change its process, not itself) gets what is to be kept. */
+struct sockets *sockets_new(unsigned workers, struct channel *keeper);
+
+/* A descriptor that an earlier control stored, by its name; owned from now on. Returns false if the name is
+ * none of a socket. */
+bool sockets_restore(struct sockets *sockets, const char *name, int fd);
+
+/* One of the proxy's listening sockets. */
+struct listening {
+    uint32_t id;
+    char *address; /* as configured */
+    char *bound;   /* as bound: the port is known */
+    int *fds;      /* one a worker; -1: missing */
+    bool wanted;   /* by the config that is being prepared */
+};
+size_t sockets_count(const struct sockets *sockets);
+const struct listening *sockets_at(const struct sockets *sockets, size_t index);
+int sockets_admin(const struct sockets *sockets);
+int sockets_admin_tcp(const struct sockets *sockets);
+/* The bound address, or NULL where the API does not listen on TCP. */
+const char *sockets_admin_bound(const struct sockets *sockets);
+
+/* Opens what the config asks for and is not there. False with a sentence "PATH:LINE: ...", and nothing is
+ * changed. */
+bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err) MUST_CHECK;
+/* Takes up what was prepared: from now on these are the sockets. What is not wanted is closed, save the
+ * sockets of the API: they stay open until sockets_settle. */
+void sockets_commit(struct sockets *sockets);
+void sockets_settle(struct sockets *sockets);
+/* Closes what was prepared. */
+void sockets_discard(struct sockets *sockets);
+/* The daemon stops: no listener of the proxy's is kept any longer, here or at the keeper. */
+void sockets_close_listeners(struct sockets *sockets);

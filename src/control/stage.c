@@ -1,0 +1,219 @@
+/* stage: the command that begins a deployment. Everything that can be told at once is told before the record
+ * is written, as a refusal with its reason; names are resolved after it. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The request, kept until its step has its turn. */
+struct stage {
+    char **instances;
+    int64_t *pids;
+    int *pidfds; /* -1: none */
+    size_t count;
+    char *release;
+    bool hold, allow_untested;
+    bool slotted; /* the record's pool has slots */
+};
+
+static struct stage *stage_new(const struct stage_request *request)
+{
+    struct stage *stage = mem_zero(1, sizeof *stage);
+    stage->count = request->instance_count;
+    stage->instances = mem_zero(stage->count, sizeof *stage->instances);
+    stage->pids = mem_zero(stage->count, sizeof *stage->pids);
+    stage->pidfds = mem_zero(stage->count, sizeof *stage->pidfds);
+    for (size_t i = 0; i < stage->count; i++) {
+        stage->instances[i] = mem_dup(request->instances[i]);
+        stage->pids[i] = request->pids == NULL ? 0 : request->pids[i];
+        stage->pidfds[i] = -1;
+    }
+    stage->release = mem_dup(request->release);
+    stage->hold = request->hold;
+    stage->allow_untested = request->allow_untested;
+    return stage;
+}
+
+/* The processes are held from here on, or let go where the pool came to nothing. */
+static void release(struct step *step, bool used)
+{
+    struct stage *stage = step->data;
+    struct conductor *conductor = step->course->conductor;
+    const struct service *service = registry_service(conductor->options.registry, step->course->service);
+    for (size_t i = 0; i < stage->count; i++) {
+        if (stage->pidfds[i] >= 0 && used)
+            processes_hold(conductor->processes, service->running->pool->instances[i].id, stage->pidfds[i]);
+        else if (stage->pidfds[i] >= 0)
+            close(stage->pidfds[i]);
+        free(stage->instances[i]);
+    }
+    if (stage->slotted && !used)
+        slotting_take_back(conductor, step->record.fresh, 0);
+    free(stage->instances);
+    free(stage->pids);
+    free(stage->pidfds);
+    free(stage->release);
+    free(stage);
+}
+
+/* One spelling for equal addresses. */
+static char *canonical(const struct address *address)
+{
+    struct address same = *address;
+    uint8_t bytes[16];
+    char text[ADDRESS_TEXT_MAX];
+    if (address->kind == ADDRESS_IPV6 && inet_pton(AF_INET6, address->host, bytes) == 1)
+        inet_ntop(AF_INET6, bytes, same.host, sizeof same.host);
+    return mem_dup(address_text(&same, text));
+}
+
+static bool check_addresses(struct step *step, const struct stage *stage)
+{
+    char **seen = mem_zero(stage->count, sizeof *seen);
+    bool ok = true;
+    for (size_t i = 0; ok && i < stage->count; i++) {
+        struct address address;
+        struct err err;
+        if (!address_parse(str_of(stage->instances[i]), false, &address, &err)) {
+            ok = step_refuse(step, 422, "instances: %s", err.text);
+            break;
+        }
+        seen[i] = canonical(&address);
+        for (size_t k = 0; ok && k < i; k++) {
+            if (strcmp(seen[i], seen[k]) == 0)
+                ok = step_refuse(step, 422, "instances: \"%s\" is named twice; name each instance once",
+                                 stage->instances[i]);
+        }
+    }
+    for (size_t i = 0; i < stage->count; i++)
+        free(seen[i]);
+    free(seen);
+    return ok;
+}
+
+static bool check_going(struct step *step, const struct stage *stage)
+{
+    const struct registry *registry = step->course->conductor->options.registry;
+    for (size_t i = 0; i < stage->count; i++) {
+        const struct pool *pool;
+        if (registry_going(registry, stage->instances[i], &pool) != NULL)
+            return step_refuse(
+                step, 422,
+                "instances: \"%s\" is being torn down with pool %s; wait until that is done, or use "
+                "another address",
+                stage->instances[i], pool->name);
+    }
+    return true;
+}
+
+static bool check_release(struct step *step, const struct stage *stage)
+{
+    if (stage->release[0] == '\0' || config_release_is_valid(str_of(stage->release)))
+        return true;
+    return step_refuse(
+        step, 422,
+        "release: \"%s\" is no name of a release; use letters, digits, dots, dashes and underscores",
+        stage->release);
+}
+
+static bool check_suite(struct step *step, const struct stage *stage, const struct config_service *settings)
+{
+    size_t count;
+    struct err err;
+    if (!settings->uptests.required || stage->allow_untested ||
+        gate_check_suite(&settings->uptests, stage->release, &count, &err))
+        return true;
+    return step_refuse(step, 422, "%s", err.text);
+}
+
+static bool open_processes(struct step *step, const struct stage *stage, struct pool *pool)
+{
+    struct err err;
+    for (size_t i = 0; i < stage->count; i++) {
+        if (stage->pids[i] == 0)
+            continue;
+        pool->instances[i].pid = stage->pids[i];
+        stage->pidfds[i] = process_open(stage->pids[i], &pool->instances[i].pid_start, &err);
+        if (stage->pidfds[i] < 0)
+            return step_refuse(step, 422, "instances: \"%s\": %s", stage->instances[i], err.text);
+    }
+    return true;
+}
+
+static bool is_free(struct step *step)
+{
+    const struct course *course = step->course;
+    const struct service *service = registry_service(course->conductor->options.registry, course->service);
+    if (course->conductor->stopping)
+        return step_refuse(step, 409, "the daemon is stopping; stage again when it is up");
+    if (service == NULL || service->running == NULL)
+        return true;
+    const struct deployment *running = service->running;
+    const char *remedy =
+        running->state == DEPLOYMENT_HELD ? "promote or abort it first" : "wait for it, or abort it";
+    return step_refuse(step, 409, "deployment %s of service \"%s\" is %s; %s", running->pool->name,
+                       course->service, deployment_state_shown(running->state), remedy);
+}
+
+static struct pool *make_pool(struct step *step, const struct stage *stage)
+{
+    const struct course *course = step->course;
+    const struct service *service = registry_service(course->conductor->options.registry, course->service);
+    uint64_t number = service == NULL ? 1 : service->last_number + 1;
+    char *name = mem_printf("%s-%" PRIu64, course->service, number);
+    struct pool *pool = pool_new(name, stage->release, stage->count);
+    free(name);
+    for (size_t i = 0; i < stage->count; i++)
+        pool->instances[i].address = mem_dup(stage->instances[i]);
+    struct deployment *deployment = pool_deploy(pool);
+    deployment->hold = stage->hold;
+    deployment->allow_untested = stage->allow_untested;
+    deployment->asker = step->asker;
+    deployment->replaces = service == NULL || service->live == NULL ? NULL : mem_dup(service->live->name);
+    deployment->created_ns = clock_wall_ns();
+    deployment_mark(deployment, deployment->created_ns, "waits until every instance accepts a connection");
+    return pool;
+}
+
+static bool prepare(struct step *step)
+{
+    struct stage *stage = step->data;
+    struct conductor *conductor = step->course->conductor;
+    const struct config_service *settings = conductor_settings(conductor, step->course->service);
+    struct err err;
+    if (settings == NULL)
+        return step_refuse(step, 404, "service \"%s\" was removed from the config", step->course->service);
+    if (stage->count == 0)
+        return step_refuse(step, 422, "instances: name at least one HOST:PORT");
+    if (!is_free(step) || !check_addresses(step, stage) || !check_release(step, stage) ||
+        !check_going(step, stage) || !check_suite(step, stage, settings))
+        return false;
+    struct pool *pool = make_pool(step, stage);
+    step->record.fresh = pool;
+    step->record.service = mem_dup(step->course->service);
+    if (!open_processes(step, stage, pool))
+        return false;
+    stage->slotted = slotting_give(conductor, pool, &err);
+    return stage->slotted || step_refuse(step, 422, "instances: %s", err.text);
+}
+
+void conductor_stage(struct conductor *conductor, const char *service, const struct stage_request *request,
+                     const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct err err;
+    if (conductor_settings(conductor, service) == NULL) {
+        conductor_no_service(conductor, service, &err);
+        refuse(done, arg, 404, "%s", err.text);
+        return;
+    }
+    struct step *step = step_command(course_of(conductor, service), RECORD_POOL, asker, done, arg);
+    step->prepare = prepare;
+    step->release = release;
+    step->data = stage_new(request);
+    step_submit(step);
+}

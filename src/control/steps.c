@@ -1,0 +1,256 @@
+/* steps: the queue of a service. Invariant: `current` is the one step whose record is on its way to the disk,
+ * and no other step of the service is looked at until it is there. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "control/conduct.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RETRY_MS 1000
+#define WHY_MAX 4096
+
+static void take_turn(struct course *course);
+
+/* ---- answers ---- */
+
+void answer(outcome_fn done, void *arg, unsigned status, json_t *body)
+{
+    struct outcome outcome = {.status = status, .body = body, .detail = ""};
+    if (done != NULL)
+        done(arg, &outcome);
+    json_decref(body);
+}
+
+void refuse(outcome_fn done, void *arg, unsigned status, const char *format, ...)
+{
+    va_list args;
+    struct err err;
+    va_start(args, format);
+    vsnprintf(err.text, sizeof err.text, format, args);
+    va_end(args);
+    struct outcome outcome = {.status = status, .detail = err.text};
+    if (done != NULL)
+        done(arg, &outcome);
+}
+
+/* ---- making steps ---- */
+
+static void on_hold(struct deadline *deadline)
+{
+    struct course *course = mem_container(deadline, struct course, hold);
+    const struct service *service = registry_service(course->conductor->options.registry, course->service);
+    if (service != NULL && service->running != NULL)
+        step_event(course, service->running->pool->name, EVENT_HOLD_EXPIRED,
+                   "held for longer than hold_timeout without being promoted");
+}
+
+struct course *course_find(struct conductor *conductor, const char *service)
+{
+    struct course *course;
+    HASH_FIND_STR(conductor->courses, service, course);
+    return course;
+}
+
+struct course *course_of(struct conductor *conductor, const char *service)
+{
+    struct course *course = course_find(conductor, service);
+    if (course != NULL)
+        return course;
+    course = mem_zero(1, sizeof *course);
+    course->conductor = conductor;
+    course->service = mem_dup(service);
+    TAILQ_INIT(&course->steps);
+    deadline_init(&course->hold, conductor->options.loop, on_hold);
+    HASH_ADD_KEYPTR(hh, conductor->courses, course->service, strlen(course->service), course);
+    return course;
+}
+
+static void on_retry(struct deadline *deadline)
+{
+    step_submit(mem_container(deadline, struct step, retry));
+}
+
+struct step *step_new(struct course *course, enum record_type type, const char *pool)
+{
+    struct step *step = mem_zero(1, sizeof *step);
+    step->course = course;
+    step->asker.uid = -1;
+    step->decided_ns = clock_mono_ns();
+    record_init(&step->record, type, pool);
+    deadline_init(&step->retry, course->conductor->options.loop, on_retry);
+    return step;
+}
+
+struct step *step_command(struct course *course, enum record_type type, const struct asker *asker,
+                          outcome_fn done, void *arg)
+{
+    struct step *step = step_new(course, type, NULL);
+    step->done = done;
+    step->arg = arg;
+    if (asker != NULL) {
+        size_t size;
+        char *user = utf8_tail(str_of(asker->user), sizeof asker->user - 1, false, &size);
+        step->asker = *asker;
+        snprintf(step->asker.user, sizeof step->asker.user, "%s", user);
+        free(user);
+    }
+    return step;
+}
+
+void record_set_why(struct record *record, const char *why)
+{
+    size_t size;
+    free(record->why);
+    record->why = why == NULL ? NULL : utf8_tail(str_of(why), WHY_MAX, false, &size);
+}
+
+void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why)
+{
+    struct step *step = step_new(course, RECORD_EVENT, pool);
+    step->record.event = event;
+    record_set_why(&step->record, why);
+    step_submit(step);
+}
+
+bool step_refuse(struct step *step, unsigned status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(step->err.text, sizeof step->err.text, format, args);
+    va_end(args);
+    step->status = status;
+    return false;
+}
+
+static void step_end(struct step *step, bool used)
+{
+    if (step->release != NULL)
+        step->release(step, used);
+    deadline_clear(&step->retry);
+    record_free(&step->record);
+    free(step);
+}
+
+/* ---- their turn ---- */
+
+/* Will the pool be gone with this record? */
+static bool ends_pool(const struct pool *pool, const struct record *record)
+{
+    size_t gone = record->type == RECORD_TORN_DOWN || record->left ? record->instance_count : 0;
+    for (size_t i = 0; i < pool->instance_count; i++)
+        gone += pool->instances[i].state == INSTANCE_TORN_DOWN;
+    return gone == pool->instance_count;
+}
+
+/* Numbers the world that follows, and adds what a swap needs: as late as can be, so that it is the config of
+ * that moment. */
+static void complete(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    struct record *record = &step->record;
+    const struct pool *pool = registry_pool(conductor->options.registry, record->pool);
+    const struct config_service *settings = conductor_settings(conductor, step->course->service);
+    bool swaps = record->type == RECORD_EVENT && record->event == EVENT_CONFIRMED;
+    bool ends = (record->type == RECORD_RETIRED || record->type == RECORD_TORN_DOWN) && pool->was_live &&
+                ends_pool(pool, record);
+    if (swaps || ends)
+        record->world = world_next(conductor->world);
+    if (swaps && settings != NULL)
+        record->drain = (struct drain_times){settings->drain.requests_ms, settings->drain.streams_ms,
+                                             settings->drain.websockets_ms, settings->drain.spread_ms};
+}
+
+static bool is_ready(struct step *step)
+{
+    struct err err;
+    if (step->prepare != NULL)
+        return step->prepare(step);
+    if (!registry_allows(step->course->conductor->options.registry, &step->record, &err)) {
+        log_debug("dropped, since things have moved on: %s", err.text);
+        return false;
+    }
+    complete(step);
+    return true;
+}
+
+/* "no space" must never become a pass: what cannot be recorded has not happened. */
+static void fail_closed(struct step *step, const char *failure)
+{
+    enum deployment_event *event = &step->record.event;
+    if (step->record.type != RECORD_EVENT || (*event != EVENT_GATE_PASSED && *event != EVENT_CONFIRMED))
+        return;
+    *event = *event == EVENT_GATE_PASSED ? EVENT_GATE_FAILED : EVENT_UNCONFIRMED;
+    step->record.world = 0;
+    record_set_why(&step->record, failure);
+}
+
+static void not_recorded(struct step *step, int error)
+{
+    char *failure = mem_printf("%s cannot be written: %s; make room for it or mend the disk",
+                               journal_path(step->course->conductor->options.journal), strerror(error));
+    if (step->done != NULL) {
+        refuse(step->done, step->arg, 507, "%s, then try again; nothing was changed", failure);
+        step_end(step, false);
+    } else {
+        log_error("%s", failure);
+        fail_closed(step, failure);
+        deadline_set(&step->retry, RETRY_MS);
+    }
+    free(failure);
+}
+
+static void recorded(struct step *step)
+{
+    const struct transition *row;
+    struct err err;
+    if (!registry_apply(step->course->conductor->options.registry, &step->record, &row, &err)) {
+        log_error("a record that was allowed is not: %s", err.text);
+        abort();
+    }
+    effects_follow(step, row);
+    step_end(step, true);
+}
+
+static void on_durable(void *arg, struct record *record, int error)
+{
+    struct step *step = arg;
+    struct course *course = step->course;
+    (void)record;
+    if (error == 0)
+        recorded(step);
+    else
+        not_recorded(step, error);
+    course->current = NULL;
+    take_turn(course);
+}
+
+/* A step that is refused or dropped makes room for the next at once. */
+static void take_turn(struct course *course)
+{
+    struct step *step;
+    if (course->turning)
+        return;
+    course->turning = true;
+    while (course->current == NULL && (step = TAILQ_FIRST(&course->steps)) != NULL) {
+        TAILQ_REMOVE(&course->steps, step, entry);
+        if (is_ready(step)) {
+            course->current = step;
+            journal_append(course->conductor->options.journal, &step->record, on_durable, step);
+            continue;
+        }
+        if (step->done != NULL)
+            refuse(step->done, step->arg, step->status, "%s", step->err.text);
+        step_end(step, false);
+    }
+    course->turning = false;
+}
+
+void step_submit(struct step *step)
+{
+    TAILQ_INSERT_TAIL(&step->course->steps, step, entry);
+    take_turn(step->course);
+}

@@ -1,0 +1,201 @@
+/* view: the registry and the counters as the JSON that CONTRACT.md promises. Changes nothing. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "control/conduct.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+json_t *view_text(const char *text)
+{
+    size_t size;
+    if (text == NULL)
+        return json_null();
+    char *clean = utf8_tail(str_of(text), SIZE_MAX, false, &size);
+    json_t *json = json_stringn(clean, size);
+    free(clean);
+    return json;
+}
+
+static json_t *time_json(uint64_t time_ns)
+{
+    char text[CLOCK_TEXT_SIZE];
+    return time_ns == 0 ? json_null() : json_string(clock_text(time_ns, text));
+}
+
+json_t *view_asker(const struct asker *asker)
+{
+    return json_pack("{s:o, s:o, s:o}", "uid", asker->uid < 0 ? json_null() : json_integer(asker->uid),
+                     "user", view_text(asker->user), "pid",
+                     asker->pid == 0 ? json_null() : json_integer(asker->pid));
+}
+
+/* ---- gates ---- */
+
+static json_t *cell_json(const struct gate_cell *cell)
+{
+    json_t *argv = json_array();
+    for (size_t i = 0; cell->argv != NULL && cell->argv[i] != NULL; i++)
+        json_array_append_new(argv, view_text(cell->argv[i]));
+    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:f, s:o}", "instance", view_text(cell->instance),
+                     "uptest", view_text(cell->uptest), "state", gate_cell_state_names[cell->state], "argv",
+                     argv, "exit", cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status),
+                     "signal", cell->signal == 0 ? json_null() : json_integer(cell->signal), "timed_out",
+                     cell->timed_out, "seconds", (double)cell->ns / 1e9, "output",
+                     cell->output == NULL ? json_string("") : json_stringn(cell->output, cell->output_size));
+}
+
+json_t *view_gate(const struct gate *gate, bool passed)
+{
+    json_t *cells = json_array();
+    size_t count = gate == NULL ? 0 : gate_cell_count(gate);
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(cells, cell_json(gate_cell_at(gate, i)));
+    return json_pack("{s:b, s:o}", "passed", passed, "cells", cells);
+}
+
+static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
+{
+    const struct course *course = course_find(conductor, pool->service->name);
+    bool runs = pool->service->running == pool->deployment && course != NULL && course->gate != NULL;
+    json_t *kept = runs ? NULL : archive_read(conductor->options.archive, pool->name);
+    if (kept != NULL)
+        return kept;
+    return view_gate(runs ? course->gate : NULL, pool->deployment->gate_passed);
+}
+
+/* ---- deployments ---- */
+
+static json_t *timeline_json(const struct deployment *deployment)
+{
+    json_t *timeline = json_array();
+    for (size_t i = 0; i < deployment->timeline_count; i++) {
+        const struct moment *moment = &deployment->timeline[i];
+        json_array_append_new(timeline, json_pack("{s:o, s:s, s:o}", "time", time_json(moment->time_ns),
+                                                  "state", deployment_state_shown(moment->state), "why",
+                                                  view_text(moment->why)));
+    }
+    return timeline;
+}
+
+json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole)
+{
+    const struct deployment *deployment = pool->deployment;
+    json_t *instances = json_array();
+    for (size_t i = 0; i < pool->instance_count; i++)
+        json_array_append_new(instances, json_string(pool->instances[i].address));
+    json_t *json = json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "deployment", pool->name, "service",
+        pool->service->name, "release", pool->release, "state", deployment_state_shown(deployment->state),
+        "reason", view_text(deployment->reason), "replaces", view_text(deployment->replaces), "asked_by",
+        view_asker(&deployment->asker), "created", time_json(deployment->created_ns), "ended",
+        time_json(deployment->ended_ns), "hold", deployment->hold, "allow_untested",
+        deployment->allow_untested, "instances", instances);
+    if (whole) {
+        json_object_set_new(json, "gate", gate_of(conductor, pool));
+        json_object_set_new(json, "timeline", timeline_json(deployment));
+    }
+    return json;
+}
+
+json_t *conductor_deployment(struct conductor *conductor, const char *deployment)
+{
+    const struct pool *pool = registry_pool(conductor->options.registry, deployment);
+    return pool == NULL || pool->deployment == NULL ? NULL : view_deployment(conductor, pool, true);
+}
+
+json_t *conductor_history(struct conductor *conductor, const char *name, size_t limit)
+{
+    const struct service *service = registry_service(conductor->options.registry, name);
+    if (service == NULL && conductor_settings(conductor, name) == NULL)
+        return NULL;
+    json_t *list = json_array();
+    const struct pool *pool = service == NULL ? NULL : TAILQ_LAST(&service->pools, pools);
+    for (; pool != NULL && (limit == 0 || json_array_size(list) < limit);
+         pool = TAILQ_PREV(pool, pools, of_service)) {
+        if (pool->deployment != NULL)
+            json_array_append_new(list, view_deployment(conductor, pool, false));
+    }
+    return json_pack("{s:o}", "deployments", list);
+}
+
+/* ---- services ---- */
+
+static json_t *instance_json(struct conductor *conductor, const struct instance *instance)
+{
+    uint64_t in_flight = instance->state == INSTANCE_TORN_DOWN
+                             ? 0
+                             : counters_instance_in_flight(conductor->options.counters, instance->slot);
+    return json_pack("{s:s, s:s, s:I, s:o}", "address", instance->address, "state",
+                     instance_state_shown(instance->state), "in_flight", (json_int_t)in_flight, "pid",
+                     instance->pid == 0 ? json_null() : json_integer(instance->pid));
+}
+
+static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
+{
+    struct counters_pool sum;
+    uint64_t errors = 0;
+    counters_pool_sum(conductor->options.counters, pool->slot, &sum);
+    for (size_t i = 0; i < COUNTERS_ERRORS; i++)
+        errors += sum.errors[i];
+    json_t *instances = json_array();
+    for (size_t i = 0; i < pool->instance_count; i++)
+        json_array_append_new(instances, instance_json(conductor, &pool->instances[i]));
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "deployment", pool->name, "state",
+                     pool_state_names[pool->state], "release", pool->release, "generation",
+                     (json_int_t)pool->number, "in_flight", (json_int_t)sum.in_flight, "requests",
+                     (json_int_t)sum.requests, "errors", (json_int_t)errors, "instances", instances);
+}
+
+json_t *view_service(struct conductor *conductor, const char *name)
+{
+    const struct service *service = registry_service(conductor->options.registry, name);
+    const struct pool *live = service == NULL ? NULL : service->live, *pool;
+    const struct deployment *running = service == NULL ? NULL : service->running;
+    json_t *pools = json_array();
+    if (service != NULL) {
+        TAILQ_FOREACH (pool, &service->pools, of_service) {
+            if (pool->state != POOL_RETIRED)
+                json_array_append_new(pools, pool_json(conductor, pool));
+        }
+    }
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:o}", "service", name, "state", live == NULL ? "empty" : "serving", "live",
+        live == NULL ? json_null() : json_string(live->name), "deployment",
+        running == NULL ? json_null() : view_deployment(conductor, running->pool, false), "pools", pools);
+}
+
+json_t *conductor_service(struct conductor *conductor, const char *service)
+{
+    return conductor_settings(conductor, service) == NULL ? NULL : view_service(conductor, service);
+}
+
+/* ---- the whole ---- */
+
+static json_t *listeners_json(const struct sockets *sockets)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < sockets_count(sockets); i++) {
+        const struct listening *listening = sockets_at(sockets, i);
+        json_array_append_new(
+            list, json_pack("{s:s, s:s}", "address", listening->address, "bound", listening->bound));
+    }
+    return list;
+}
+
+json_t *conductor_status(struct conductor *conductor)
+{
+    const struct config *config = conductor->config;
+    const struct sockets *sockets = conductor->options.sockets;
+    const char *admin = sockets_admin_bound(sockets);
+    json_t *services = json_array();
+    for (size_t i = 0; i < config->service_count; i++)
+        json_array_append_new(services, view_service(conductor, config->services[i].name));
+    return json_pack("{s:s, s:I, s:{s:i, s:i, s:i}, s:o, s:{s:s, s:o}, s:o}", "version", PACKAGE_VERSION,
+                     "snapshot", (json_int_t)world_published(conductor->world), "pids", "keeper",
+                     (int)conductor->options.keeper_pid, "control", (int)getpid(), "proxy",
+                     (int)world_proxy_pid(conductor->world), "listeners", listeners_json(sockets), "admin",
+                     "socket", config->admin.socket, "listen",
+                     admin == NULL ? json_null() : json_string(admin), "services", services);
+}

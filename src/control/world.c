@@ -1,0 +1,242 @@
+/* world.c: the channel to the proxy. Invariant: `sent` is what a proxy that comes up must get, and its
+ * version is never below one that any proxy has seen. */
+#include "control/world.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/world_spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* An image on its way. */
+struct sent {
+    int fd; /* sealed memfd; -1: nothing was published yet */
+    struct message_world message;
+};
+
+struct world {
+    struct world_options options;
+    struct channel *channel;
+    int access_log;
+    struct sent sent;
+    uint64_t highest; /* version given out, or seen at the proxy */
+    uint64_t published;
+    uint64_t told; /* listeners that the proxy has, a bit an id */
+    int32_t proxy_pid;
+    bool greeted; /* by the proxy that runs; nothing is sent before, since it would come without the counters
+                   */
+};
+
+_Static_assert(SNAPSHOT_LISTENERS_MAX <= 64, "a bit a listener");
+
+/* ---- to the proxy ---- */
+
+static void send_world(struct world *world)
+{
+    if (world->greeted && world->sent.fd >= 0)
+        channel_send(world->channel, MESSAGE_WORLD, &world->sent.message, sizeof world->sent.message,
+                     world->sent.fd);
+}
+
+static void send_listening(struct world *world, const struct listening *listening)
+{
+    unsigned workers = counters_workers(world->options.counters);
+    for (unsigned worker = 0; worker < workers; worker++) {
+        struct message_listener message = {listening->id, worker};
+        channel_send(world->channel, MESSAGE_LISTENER, &message, sizeof message, listening->fds[worker]);
+    }
+}
+
+/* Those that the proxy does not have yet. */
+static void send_listeners(struct world *world)
+{
+    const struct sockets *sockets = world->options.sockets;
+    uint64_t there = 0;
+    if (!world->greeted)
+        return;
+    for (size_t i = 0; i < sockets_count(sockets); i++) {
+        const struct listening *listening = sockets_at(sockets, i);
+        uint64_t bit = (uint64_t)1 << listening->id;
+        there |= bit;
+        if ((world->told & bit) == 0)
+            send_listening(world, listening);
+    }
+    world->told = there;
+}
+
+static void send_access_log(struct world *world)
+{
+    if (world->greeted && world->access_log >= 0)
+        channel_send(world->channel, MESSAGE_ACCESS_LOG, NULL, 0, world->access_log);
+}
+
+void world_access_log(struct world *world, int fd)
+{
+    if (world->access_log >= 0)
+        close(world->access_log);
+    world->access_log = fd;
+    send_access_log(world);
+}
+
+/* ---- from the proxy ---- */
+
+static void published(struct world *world, uint64_t version, uint64_t ns)
+{
+    world->published = version;
+    world->options.published(world->options.arg, version, ns);
+}
+
+static void greeted(struct world *world, const struct message_hello *hello)
+{
+    bool is_new = hello->pid != world->proxy_pid;
+    log_info("the proxy (pid %d) says hello with version %" PRIu64, (int)hello->pid, hello->version);
+    world->proxy_pid = hello->pid;
+    world->greeted = true;
+    if (is_new)
+        counters_reset_gauges(world->options.counters);
+    if (hello->version > world->highest)
+        world->highest = hello->version;
+    if (hello->version == 0)
+        channel_send(world->channel, MESSAGE_COUNTERS, NULL, 0, world->options.counters_fd);
+    world->told = 0; /* even an old one may have missed some, when the control before this one died */
+    send_listeners(world);
+    send_access_log(world);
+    if (hello->version > 0)
+        published(world, hello->version, 0);
+    if (hello->version < world->sent.message.version)
+        send_world(world);
+    else if (world->sent.fd >= 0)
+        world->options.behind(world->options.arg);
+}
+
+static void received(void *arg, const struct message *message)
+{
+    struct world *world = arg;
+    const struct message_published *done = message->payload;
+    const struct message_refused *refused = message->payload;
+    switch (message->type) {
+    case MESSAGE_HELLO:
+        greeted(world, message->payload);
+        break;
+    case MESSAGE_PUBLISHED:
+        published(world, done->version, done->published_ns);
+        break;
+    case MESSAGE_REFUSED:
+        log_error("the proxy refuses version %" PRIu64 " and keeps the one before: %s", refused->version,
+                  refused->sentence);
+        break;
+    default:
+        log_error("the proxy sent message %d, which control does not know; it is ignored", message->type);
+    }
+    if (message->fd >= 0)
+        close(message->fd);
+}
+
+/* The keeper holds both ends, so this is no proxy that died; without the channel this process is of no use.
+ */
+static void closed(void *arg, const char *why)
+{
+    (void)arg;
+    log_error("the channel to the proxy is broken: %s; control ends, to be started again", why);
+    _exit(1);
+}
+
+/* ---- making it ---- */
+
+static bool put(int fd, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, bytes, size);
+        if (n < 0)
+            return false;
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0;
+}
+
+/* A sealed memfd with the image, or -1. */
+static int seal(const void *image, size_t size, struct err *err)
+{
+    int fd = memfd_create("upswap-world", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd >= 0 && put(fd, image, size))
+        return fd;
+    err_set(err, "no memory file of %zu bytes can be had: %s", size, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static void *freeze(struct world *world, const struct config *config, uint64_t version, size_t *size,
+                    struct err *err)
+{
+    struct world_spec *made =
+        world_spec_new(world->options.registry, config, world->options.sockets, version);
+    void *image = snapshot_freeze(world_spec_get(made), size, err);
+    world_spec_free(made);
+    return image;
+}
+
+void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns)
+{
+    struct err err;
+    size_t size;
+    void *image = freeze(world, config, version, &size, &err);
+    int fd = image == NULL ? -1 : seal(image, size, &err);
+    free(image);
+    if (fd < 0) {
+        log_error("version %" PRIu64 " cannot be published, the one before stays: %s", version, err.text);
+        return;
+    }
+    if (world->sent.fd >= 0)
+        close(world->sent.fd);
+    world->sent = (struct sent){fd, {.version = version, .decided_ns = decided_ns, .size = size}};
+    if (version > world->highest)
+        world->highest = version;
+    /* New listeners go before the world that names them. */
+    send_listeners(world);
+    send_world(world);
+}
+
+uint64_t world_next(struct world *world)
+{
+    if (world->options.registry->world > world->highest)
+        world->highest = world->options.registry->world;
+    return ++world->highest;
+}
+
+void world_proxy_started(struct world *world, int32_t pid)
+{
+    if (pid != world->proxy_pid)
+        world->greeted = false;
+}
+
+uint64_t world_published(const struct world *world)
+{
+    return world->published;
+}
+
+int32_t world_proxy_pid(const struct world *world)
+{
+    return world->proxy_pid;
+}
+
+struct world *world_new(const struct world_options *options)
+{
+    static const struct channel_callbacks callbacks = {received, closed};
+    struct world *world = mem_zero(1, sizeof *world);
+    world->options = *options;
+    world->access_log = -1;
+    world->sent.fd = -1;
+    world->proxy_pid = options->proxy_pid;
+    world->channel = channel_open(options->loop, options->proxy_fd, &callbacks, world);
+    if (options->proxy_pid != 0)
+        channel_send(world->channel, MESSAGE_WHO, NULL, 0, -1);
+    return world;
+}

@@ -1,0 +1,47 @@
+/* world: what the proxy is to know: built from the registry, the config and the sockets, frozen, and sent
+ * over the channel whole each time. Also answers a proxy that has come up. */
+#pragma once
+
+#include "config/config.h"
+#include "control/sockets.h"
+#include "deploy/registry.h"
+#include "io/loop.h"
+#include "link/channel.h"
+#include "link/counters.h"
+
+struct world;
+
+struct world_options {
+    struct loop *loop;
+    int proxy_fd; /* channel; owned from now on */
+    const struct registry *registry;
+    struct sockets *sockets;
+    struct counters *counters;
+    int counters_fd;   /* stays the caller's */
+    int32_t proxy_pid; /* the proxy that runs already; 0: none */
+    /* The proxy has published `version` at `ns` (monotonic; 0: before this process was there). */
+    void (*published)(void *arg, uint64_t version, uint64_t ns);
+    /* The proxy has a version that is not below what was sent to it: the world must be sent with a higher
+     * one. */
+    void (*behind)(void *arg);
+    void *arg;
+};
+
+/* Lives as long as the process. */
+struct world *world_new(const struct world_options *options);
+
+/* A version above all that were given out, that the registry names, or that the proxy has. */
+uint64_t world_next(struct world *world);
+
+/* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. A config
+ * that cannot be frozen is logged, and the old world stays. */
+void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns);
+/* Where access log lines go from now on; -1: nowhere. Owned. */
+void world_access_log(struct world *world, int fd);
+
+/* The keeper has started this proxy: nothing is sent until it has said hello. */
+void world_proxy_started(struct world *world, int32_t pid);
+
+/* The version that the proxy has published last; 0: none yet. */
+uint64_t world_published(const struct world *world);
+int32_t world_proxy_pid(const struct world *world);

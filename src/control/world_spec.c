@@ -1,0 +1,207 @@
+/* world_spec.c copies what differs in shape and points at the rest. A pool is in the world while it is live
+ * or drains after it was live; a service while the config has it. */
+#include "control/world_spec.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "control/drain.h"
+#include "control/sockaddr.h"
+
+#include <stdlib.h>
+
+struct world_spec {
+    struct snapshot_spec spec;
+    struct snapshot_service_spec *services;
+    struct snapshot_listener_spec *listeners;
+    struct snapshot_pool_spec *pools;
+    size_t pool_room;
+    struct sockaddr_storage **addresses; /* one array a pool */
+    uint64_t mono_ms, wall_ns;
+};
+
+static uint32_t clip(uint64_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
+/* ---- settings and rules ---- */
+
+static uint32_t access_log_format(enum config_log_format format)
+{
+    switch (format) {
+    case CONFIG_ACCESS_LOG_JSON:
+        return SNAPSHOT_LOG_JSON;
+    case CONFIG_ACCESS_LOG_COMBINED:
+        return SNAPSHOT_LOG_COMBINED;
+    case CONFIG_ACCESS_LOG_NONE:
+        break;
+    }
+    return SNAPSHOT_LOG_NONE;
+}
+
+static struct snapshot_settings settings_of(const struct config *config)
+{
+    const struct config_limits *limits = &config->limits;
+    return (struct snapshot_settings){
+        .body_max = limits->body,
+        .head_max = clip(limits->head),
+        .fields_max = clip(limits->fields),
+        .connections_max = clip(limits->connections),
+        .connections_per_address = clip(limits->connections_per_address),
+        .head_ms = clip(config->default_timeouts.head),
+        .idle_ms = clip(config->default_timeouts.idle),
+        .access_log = access_log_format(config->access_log_format),
+    };
+}
+
+static uint8_t balance_of(enum config_balance balance)
+{
+    switch (balance) {
+    case CONFIG_LEAST_REQUESTS:
+        return SNAPSHOT_LEAST_REQUESTS;
+    case CONFIG_RANDOM:
+        return SNAPSHOT_RANDOM;
+    case CONFIG_ROUND_ROBIN:
+        break;
+    }
+    return SNAPSHOT_ROUND_ROBIN;
+}
+
+static struct snapshot_rules rules_of(const struct config_service *service)
+{
+    return (struct snapshot_rules){
+        .connect_ms = clip(service->timeouts.connect),
+        .first_byte_ms = clip(service->timeouts.first_byte),
+        .stall_ms = clip(service->timeouts.stall),
+        .upstream_idle_ms = clip(service->timeouts.upstream_idle),
+        .drain_requests_ms = clip(service->drain.requests_ms),
+        .drain_streams_ms = clip(service->drain.streams_ms),
+        .drain_websockets_ms = clip(service->drain.websockets_ms),
+        .drain_spread_ms = clip(service->drain.spread_ms),
+        .balance = balance_of(service->balance),
+        .strip_path = service->strip_path,
+    };
+}
+
+/* ---- pools ---- */
+
+static void add_instances(struct snapshot_pool_spec *spec, const struct pool *pool,
+                          struct sockaddr_storage *addresses)
+{
+    struct snapshot_instance_spec *instances = mem_zero(pool->instance_count, sizeof *instances);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        instances[i] = (struct snapshot_instance_spec){
+            .name = instance->address,
+            .address = (const struct sockaddr *)&addresses[i],
+            .address_length = sockaddr_of(instance->resolved, &addresses[i]),
+            .id = instance->id,
+            .slot = instance->slot,
+            .drained = instance->state != INSTANCE_UP,
+        };
+    }
+    spec->instances = instances;
+    spec->instance_count = pool->instance_count;
+}
+
+static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
+{
+    size_t index = made->spec.pool_count++;
+    if (index == made->pool_room) {
+        made->pool_room = 2 * index + 8;
+        made->pools = mem_resize(made->pools, made->pool_room, sizeof *made->pools);
+        made->addresses = mem_resize(made->addresses, made->pool_room, sizeof *made->addresses);
+    }
+    made->addresses[index] = mem_zero(pool->instance_count, sizeof **made->addresses);
+    made->pools[index] = (struct snapshot_pool_spec){
+        .deployment = pool->name,
+        .release = pool->release,
+        .slot = pool->slot,
+        .drain = drain_limits(pool, made->mono_ms, made->wall_ns),
+    };
+    add_instances(&made->pools[index], pool, made->addresses[index]);
+    return (uint32_t)index;
+}
+
+/* Returns the index of the live one. */
+static uint32_t add_pools(struct world_spec *made, const struct service *service)
+{
+    uint32_t live = SNAPSHOT_NONE;
+    const struct pool *pool;
+    TAILQ_FOREACH (pool, &service->pools, of_service) {
+        if (pool->state == POOL_LIVE)
+            live = add_pool(made, pool);
+        else if (pool->state == POOL_DRAINING && pool->was_live)
+            add_pool(made, pool);
+    }
+    return live;
+}
+
+/* ---- the whole ---- */
+
+static void add_services(struct world_spec *made, const struct registry *registry,
+                         const struct config *config)
+{
+    made->services = mem_zero(config->service_count, sizeof *made->services);
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        const struct service *known = registry_service(registry, service->name);
+        made->services[i] = (struct snapshot_service_spec){
+            .name = service->name,
+            .hosts = (const char *const *)service->hosts.items,
+            .host_count = service->hosts.count,
+            .paths = (const char *const *)service->paths.items,
+            .path_count = service->paths.count,
+            .rules = rules_of(service),
+            .live = known == NULL ? SNAPSHOT_NONE : add_pools(made, known),
+        };
+    }
+}
+
+static void add_listeners(struct world_spec *made, const struct sockets *sockets)
+{
+    size_t count = sockets_count(sockets);
+    made->listeners = mem_zero(count, sizeof *made->listeners);
+    for (size_t i = 0; i < count; i++) {
+        const struct listening *listening = sockets_at(sockets, i);
+        made->listeners[i] = (struct snapshot_listener_spec){listening->id, listening->bound};
+    }
+    made->spec.listeners = made->listeners;
+    made->spec.listener_count = count;
+}
+
+struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
+                                  const struct sockets *sockets, uint64_t version)
+{
+    struct world_spec *made = mem_zero(1, sizeof *made);
+    made->mono_ms = clock_mono_ms();
+    made->wall_ns = clock_wall_ns();
+    made->spec.version = version;
+    made->spec.settings = settings_of(config);
+    made->spec.trusted = config->trusted_proxies;
+    made->spec.trusted_count = config->trusted_count;
+    add_listeners(made, sockets);
+    add_services(made, registry, config);
+    made->spec.services = made->services;
+    made->spec.service_count = config->service_count;
+    made->spec.pools = made->pools;
+    return made;
+}
+
+const struct snapshot_spec *world_spec_get(const struct world_spec *made)
+{
+    return &made->spec;
+}
+
+void world_spec_free(struct world_spec *made)
+{
+    for (size_t i = 0; i < made->spec.pool_count; i++) {
+        free((void *)made->pools[i].instances);
+        free(made->addresses[i]);
+    }
+    free(made->addresses);
+    free(made->pools);
+    free(made->services);
+    free(made->listeners);
+    free(made);
+}

@@ -1,0 +1,15 @@
+/* world_spec: the registry, the config and the sockets as the description that a snapshot is frozen from. */
+#pragma once
+
+#include "config/config.h"
+#include "control/sockets.h"
+#include "deploy/registry.h"
+#include "route/snapshot.h"
+
+struct world_spec;
+
+/* All of it must stay while the spec is used. */
+struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
+                                  const struct sockets *sockets, uint64_t version);
+const struct snapshot_spec *world_spec_get(const struct world_spec *made);
+void world_spec_free(struct world_spec *made);

@@ -245,6 +245,8 @@ int follow(const struct session *session, const struct follow_plan *plan)
     follower.terminal = terminal_open(stdout);
     client_catch_interrupt(session->client);
     follower.feed = feed_open(session->client, &options, take_event, &follower);
+    (void)!check_state(&follower); /* which pool it replaces is to be known before the first event */
+    follower.is_due = true;
     int status = -1;
     while (status < 0)
         status = turn(&follower);

@@ -27,6 +27,7 @@ DONE = [
     ("swap.published", {"nanoseconds": 43000}),
     ("drain.started", {"pool": "web-1"}),
     ("drain.finished", {"pool": "web-1", "drained": "clean"}),
+    ("teardown.finished", {"deployment": "web-1", "instance": "127.0.0.1:9"}),
     ("deployment.done", {}),
 ]
 
@@ -190,14 +191,24 @@ def test_stage_follows_a_deployment_until_it_is_done(play):
         "127.0.0.1:1  01_alive  passed in 0.12 s",
         "web-2 is live, 0.043 ms from decision to publication",
         "web-1 is drained: clean",
+        "127.0.0.1:9 is torn down",
         "web: web-2 is live, after",
     ):
         assert sentence in done.stdout
     assert "\033" not in done.stdout
 
 
+def test_the_end_is_seen_without_its_event(play):
+    play.happens([], "rejected")
+    assert run(play, "stage", "web", "127.0.0.1:1").returncode == 3
+
+
 def test_events_of_other_deployments_are_not_shown(play):
-    play.happens([("deployment.rejected", {"deployment": "web-1", "reason": "long ago"}), *DONE], "done")
+    before = [
+        ("deployment.done", {"deployment": "web-1", "reason": "long ago"}),
+        ("teardown.finished", {"deployment": "web-1", "instance": "long ago"}),
+    ]
+    play.happens([*before, *DONE], "done")
     done = run(play, "stage", "web", "127.0.0.1:1")
     assert done.returncode == 0
     assert "long ago" not in done.stdout
@@ -257,7 +268,7 @@ def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
     play.happens([], "done")
     out, _ = client.communicate(timeout=PATIENCE)
     assert client.returncode == 0
-    assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, 10))
+    assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, len(DONE) + 1))
     assert "since=4&" in play.asked("/v1/events")[1]
 
 

@@ -361,11 +361,12 @@ static void a_head_has_the_length_of_its_get_and_no_body(void **state)
     (void)state;
     struct peer *peer = peer_new();
     peer_send(peer, "HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
-    peer_expect(peer, "Content-Length: 3\r\n\r\n");
     get(peer, "/healthz");
-    peer_expect(peer, "HTTP/1.1 200 OK\r\n");
-    assert_true(peer->received.n > 0);
+    peer_expect(peer, "Content-Length: 3\r\n\r\nHTTP/1.1 200 OK\r\n");
     peer_expect(peer, "\r\n\r\nok\n");
+    peer_send(peer, "HEAD /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    get(peer, "/healthz");
+    peer_expect(peer, "Transfer-Encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\n");
     peer_free(peer);
 }
 
@@ -692,7 +693,8 @@ static void server_sent_events_have_ids_and_go_on_after_the_last_one(void **stat
     peer_send(peer, "GET /v1/events?follow=1&since=0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
                     "Last-Event-ID: 1\r\n\r\n");
     peer_expect(peer, "Content-Type: text/event-stream\r\n");
-    peer_expect(peer, "\r\nid: 2\ndata: {\"seq\":2,");
+    peer_expect(peer, "id: ");
+    assert_memory_equal(peer->received.p, "2\ndata: {\"seq\":2,", 16);
     peer_expect(peer, "}\n\n");
     peer_free(peer);
 }

@@ -132,3 +132,16 @@ void api_outcome(void *arg, const struct outcome *outcome)
     else
         admin_problem(request, outcome->status, "%s", outcome->detail);
 }
+
+void api_found(struct api *api, struct admin_request *request, json_t *found, const char *name,
+               void (*absent)(struct conductor *conductor, const char *name, struct err *err))
+{
+    struct err err;
+    if (found != NULL) {
+        admin_answer_json(request, 200, found);
+        json_decref(found);
+        return;
+    }
+    absent(api->conductor, name, &err);
+    admin_problem(request, 404, "%s", err.text);
+}

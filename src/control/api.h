@@ -27,6 +27,10 @@ api_handler api_events, api_uptest;
 /* Answers with what a command of the conductor has come to; an outcome_fn, `request` is its arg. */
 void api_outcome(void *request, const struct outcome *outcome);
 
+/* Answers with what was found under this name, and releases it; with a 404 by `absent` where it is NULL. */
+void api_found(struct api *api, struct admin_request *request, json_t *found, const char *name,
+               void (*absent)(struct conductor *conductor, const char *name, struct err *err));
+
 /* ---- bodies ---- */
 
 /* One key that a body may have. */

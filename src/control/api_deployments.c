@@ -8,43 +8,22 @@
 #define HISTORY_USUAL 20
 #define HISTORY_MAX 1000
 
-static void refuse_service(struct api *api, struct admin_request *request, const char *service)
-{
-    struct err err;
-    conductor_no_service(api->conductor, service, &err);
-    admin_problem(request, 404, "%s", err.text);
-}
-
 void api_history(struct api *api, struct admin_request *request, const char *service)
 {
     struct api_parameter limit = {.name = "limit"};
     uint64_t most = HISTORY_USUAL;
     if (!api_read_query(request, &limit, 1))
         return;
-    if (api_read_number(request, &limit, 1, HISTORY_MAX, &most)) {
-        json_t *history = conductor_history(api->conductor, service, most);
-        if (history == NULL)
-            refuse_service(api, request, service);
-        else
-            admin_answer_json(request, 200, history);
-        json_decref(history);
-    }
+    if (api_read_number(request, &limit, 1, HISTORY_MAX, &most))
+        api_found(api, request, conductor_history(api->conductor, service, most), service,
+                  conductor_no_service);
     api_free_query(&limit, 1);
 }
 
 void api_deployment(struct api *api, struct admin_request *request, const char *name)
 {
-    struct err err;
-    if (!api_read_query(request, NULL, 0))
-        return;
-    json_t *deployment = conductor_deployment(api->conductor, name);
-    if (deployment == NULL) {
-        conductor_no_deployment(api->conductor, name, &err);
-        admin_problem(request, 404, "%s", err.text);
-        return;
-    }
-    admin_answer_json(request, 200, deployment);
-    json_decref(deployment);
+    if (api_read_query(request, NULL, 0))
+        api_found(api, request, conductor_deployment(api->conductor, name), name, conductor_no_deployment);
 }
 
 /* ---- stage ---- */

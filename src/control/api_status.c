@@ -30,17 +30,8 @@ void api_services(struct api *api, struct admin_request *request, const char *na
 
 void api_service(struct api *api, struct admin_request *request, const char *name)
 {
-    struct err err;
-    if (!takes_no_query(request))
-        return;
-    json_t *service = conductor_service(api->conductor, name);
-    if (service == NULL) {
-        conductor_no_service(api->conductor, name, &err);
-        admin_problem(request, 404, "%s", err.text);
-        return;
-    }
-    admin_answer_json(request, 200, service);
-    json_decref(service);
+    if (takes_no_query(request))
+        api_found(api, request, conductor_service(api->conductor, name), name, conductor_no_service);
 }
 
 void api_metrics(struct api *api, struct admin_request *request, const char *name)

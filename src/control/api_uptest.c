@@ -71,15 +71,6 @@ static void run_gone(void *arg)
     run_free(arg);
 }
 
-static const char *first_exact_host(const struct config_service *service)
-{
-    for (size_t i = 0; i < service->hosts.count; i++) {
-        if (strncmp(service->hosts.items[i], "*.", 2) != 0)
-            return service->hosts.items[i];
-    }
-    return "";
-}
-
 static void start(struct api *api, struct admin_request *request, const struct wish *wish)
 {
     static const struct gate_callbacks callbacks = {cell_changed, cell_changed, run_done};
@@ -87,7 +78,7 @@ static void start(struct api *api, struct admin_request *request, const struct w
                              .service = wish->service->name,
                              .release = wish->release,
                              .deployment = "",
-                             .vhost = first_exact_host(wish->service),
+                             .vhost = gate_vhost(wish->service),
                              .instances = wish->instances,
                              .instance_count = wish->count};
     struct run *run = mem_zero(1, sizeof *run);

@@ -178,16 +178,6 @@ static void on_gate_done(void *arg, bool passed, const char *reason)
                   on_archived, verdict);
 }
 
-/* The first host that is no wildcard, or "". */
-static const char *vhost_of(const struct config_service *settings)
-{
-    for (size_t i = 0; i < settings->hosts.count; i++) {
-        if (settings->hosts.items[i][0] != '*')
-            return settings->hosts.items[i];
-    }
-    return "";
-}
-
 void course_test(struct course *course, const struct pool *pool)
 {
     static const struct gate_callbacks callbacks = {on_cell_started, on_cell_finished, on_gate_done};
@@ -201,7 +191,7 @@ void course_test(struct course *course, const struct pool *pool)
                              .service = course->service,
                              .release = pool->release,
                              .deployment = pool->name,
-                             .vhost = vhost_of(settings),
+                             .vhost = gate_vhost(settings),
                              .instances = addresses,
                              .instance_count = pool->instance_count};
     course->gate =

@@ -399,6 +399,15 @@ bool gate_check_suite(const struct config_uptests *uptests, const char *release,
     return true;
 }
 
+const char *gate_vhost(const struct config_service *service)
+{
+    for (size_t i = 0; i < service->hosts.count; i++) {
+        if (service->hosts.items[i][0] != '*')
+            return service->hosts.items[i];
+    }
+    return "";
+}
+
 struct gate *gate_start(struct loop *loop, const struct gate_plan *plan, bool required,
                         const struct gate_callbacks *callbacks, void *arg)
 {

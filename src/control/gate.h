@@ -36,10 +36,13 @@ struct gate_plan {
     const char *service;
     const char *release;          /* or "" */
     const char *deployment;       /* or "" for a run by hand */
-    const char *vhost;            /* the service's first exact host, or "": then host:port of the instance */
+    const char *vhost;            /* as by gate_vhost */
     const char *const *instances; /* HOST:PORT */
     size_t instance_count;
 };
+
+/* The service's first exact host, or "": then UPTEST_VHOST is host:port of the instance. */
+const char *gate_vhost(const struct config_service *service);
 
 struct gate;
 

@@ -157,8 +157,11 @@ static void refresh_time(struct access_log *log, uint64_t wall_ns)
     digits[2] = (char)('0' + ms % 10);
 }
 
+/* What is no request has no version. */
 static struct str version(const struct access_log_entry *entry)
 {
+    if (entry->method.n == 0)
+        return (struct str){NULL, 0};
     return entry->minor == 0 ? STR("HTTP/1.0") : STR("HTTP/1.1");
 }
 
@@ -175,7 +178,7 @@ static void write_json(struct access_log *log, struct line *line, const struct a
     PUT(line, ",\"target\":");
     put_json_or_null(line, entry->target);
     PUT(line, ",\"protocol\":");
-    put_json(line, version(entry));
+    put_json_or_null(line, version(entry));
     PUT(line, ",\"status\":");
     put_number(line, entry->status);
     PUT(line, ",\"bytes_in\":");

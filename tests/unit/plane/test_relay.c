@@ -1,0 +1,285 @@
+#include "plane/relay.h"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Buffers and tools; without a sink everything waits in the outlet, where the test reads it. */
+struct shop {
+    struct buffers *buffers;
+    struct http_limits limits;
+    struct http_fields fields;
+    char trailers[1024 + RELAY_END_MAX];
+    struct relay_tools tools;
+    struct outlet out;
+};
+
+static int set_up(void **state)
+{
+    struct shop *shop = calloc(1, sizeof *shop);
+    shop->buffers = buffers_new();
+    shop->limits = (struct http_limits){.head = 1024, .fields = 10};
+    shop->tools = (struct relay_tools){.buffers = shop->buffers,
+                                       .limits = &shop->limits,
+                                       .fields = &shop->fields,
+                                       .trailers = shop->trailers};
+    *state = shop;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct shop *shop = *state;
+    outlet_clear(&shop->out, shop->buffers);
+    buffers_free(shop->buffers);
+    free(shop);
+    return 0;
+}
+
+/* Runs the bytes through, in pieces of at most `piece`. Returns what came out, in *result how it ended. */
+static struct str run(struct shop *shop, struct relay *relay, struct str bytes, size_t piece,
+                      enum relay_result *result)
+{
+    struct inlet in = {NULL, 0, NULL};
+    *result = RELAY_GOES_ON;
+    while (bytes.n > 0 && *result != RELAY_BAD && !relay->done) {
+        size_t n = bytes.n < piece ? bytes.n : piece;
+        char *joined = malloc(in.n + n);
+        if (in.n > 0)
+            memcpy(joined, in.p, in.n);
+        memcpy(joined + in.n, bytes.p, n);
+        bytes.p += n;
+        bytes.n -= n;
+        struct inlet all = {joined, in.n + n, NULL};
+        *result = relay_step(relay, &all, &shop->out, NULL, &shop->tools, (struct str){NULL, 0});
+        inlet_clear(&in, shop->buffers);
+        in = all;
+        assert_true(inlet_settle(&in, shop->buffers));
+        free(joined);
+    }
+    inlet_clear(&in, shop->buffers);
+    if (shop->out.buffer == NULL)
+        return (struct str){"", 0};
+    return (struct str){shop->out.buffer->bytes, shop->out.end};
+}
+
+static void chunks_become_payload_for_a_side_that_knows_no_chunks(void **state)
+{
+    struct relay relay;
+    enum relay_result result;
+    relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CLOSE);
+    struct str out =
+        run(*state, &relay, STR("3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-T: 1\r\n\r\n"), SIZE_MAX, &result);
+    assert_str_equal(out, "abcde");
+    assert_true(relay.done);
+    assert_int_equal(relay.bytes, 5);
+}
+
+static void chunks_that_come_together_leave_as_one_with_the_end_and_the_trailers(void **state)
+{
+    struct relay relay;
+    enum relay_result result;
+    relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CHUNKED);
+    struct str out =
+        run(*state, &relay, STR("3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: 1\r\nTransfer-Encoding: x\r\n\r\n"),
+            SIZE_MAX, &result);
+    assert_str_equal(out, "5\r\nabcde\r\n0\r\nX-T: 1\r\n\r\n");
+}
+
+static void however_a_body_is_cut_into_reads_its_payload_is_the_same(void **state)
+{
+    struct shop *shop = *state;
+    for (size_t piece = 1; piece < 40; piece++) {
+        struct relay relay;
+        enum relay_result result;
+        relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CLOSE);
+        struct str out =
+            run(shop, &relay, STR("3\r\nabc\r\n0000a\r\n0123456789\r\n0\r\nX-T: 1\r\n\r\n"), piece, &result);
+        assert_str_equal(out, "abc0123456789");
+        assert_true(relay.done);
+        outlet_clear(&shop->out, shop->buffers);
+    }
+}
+
+static void a_broken_chunk_stops_the_relay_and_sends_nothing_of_its_batch(void **state)
+{
+    struct relay relay;
+    enum relay_result result;
+    relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CHUNKED);
+    struct str out = run(*state, &relay, STR("3\r\nabc\r\nx\r\n"), SIZE_MAX, &result);
+    assert_int_equal(result, RELAY_BAD);
+    assert_string_equal(relay.fault.reason, "bad-chunk");
+    assert_int_equal(out.n, 0);
+    assert_false(relay.done);
+}
+
+static void a_length_is_exact_and_what_follows_is_left(void **state)
+{
+    struct shop *shop = *state;
+    struct relay relay;
+    char bytes[] = "abcdef";
+    struct inlet in = {bytes, 6, NULL};
+    relay_start(&relay, HTTP_BODY_LENGTH, 4, HTTP_BODY_LENGTH);
+    struct str prefix = STR("head:");
+    assert_int_equal(relay_step(&relay, &in, &shop->out, NULL, &shop->tools, prefix), RELAY_WAITING);
+    assert_true(relay.done);
+    assert_int_equal(in.n, 2);
+    assert_memory_equal(shop->out.buffer->bytes, "head:abcd", 9);
+    assert_int_equal(outlet_waiting(&shop->out), 9);
+}
+
+static void only_a_body_that_close_ends_may_end_with_the_connection(void **state)
+{
+    struct shop *shop = *state;
+    struct relay relay;
+    enum relay_result result;
+    relay_start(&relay, HTTP_BODY_CLOSE, 0, HTTP_BODY_CHUNKED);
+    run(shop, &relay, STR("abc"), SIZE_MAX, &result);
+    assert_true(relay_end(&relay, &shop->out, NULL, &shop->tools, &result));
+    assert_str_equal(((struct str){shop->out.buffer->bytes, shop->out.end}), "3\r\nabc\r\n0\r\n\r\n");
+    relay_start(&relay, HTTP_BODY_LENGTH, 4, HTTP_BODY_LENGTH);
+    assert_false(relay_end(&relay, &shop->out, NULL, &shop->tools, &result));
+    relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CHUNKED);
+    assert_false(relay_end(&relay, &shop->out, NULL, &shop->tools, &result));
+}
+
+static void many_small_chunks_need_no_more_than_a_batch_at_once(void **state)
+{
+    struct shop *shop = *state;
+    char bytes[6 * 200];
+    for (size_t i = 0; i < 200; i++)
+        memcpy(bytes + 6 * i, "1\r\nx\r\n", 6);
+    struct inlet in = {bytes, sizeof bytes, NULL};
+    struct relay relay;
+    relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CLOSE);
+    while (in.n > 0)
+        assert_int_equal(relay_step(&relay, &in, &shop->out, NULL, &shop->tools, (struct str){NULL, 0}),
+                         RELAY_WAITING);
+    assert_int_equal(relay.bytes, 200);
+    assert_int_equal(outlet_waiting(&shop->out), 200);
+}
+
+/* ---- outlets and inlets over a real socket ---- */
+
+static void nothing(struct stream *stream)
+{
+    (void)stream;
+}
+
+static void what_the_kernel_does_not_take_waits_and_is_sent_in_order(void **state)
+{
+    enum { SIZE = 1 << 20 };
+    struct shop *shop = *state;
+    struct loop *loop = loop_new();
+    struct stream stream;
+    int fds[2];
+    char *bytes = malloc(SIZE), *got = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (char)(i / 7 + i / 1000);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    assert_true(stream_open(&stream, loop, fds[0], nothing));
+    stream.writable = true;
+    struct iovec parts[2] = {{bytes, 1000}, {bytes + 1000, SIZE - 1000}};
+    assert_int_equal(outlet_send(&shop->out, shop->buffers, &stream, parts, 2), OUTLET_WAITING);
+    assert_in_range(outlet_waiting(&shop->out), 1, SIZE - 1);
+    size_t sum = 0;
+    while (sum < SIZE) {
+        ssize_t n = recv(fds[1], got + sum, SIZE - sum, 0);
+        assert_true(n > 0);
+        sum += (size_t)n;
+        stream.writable = true;
+        outlet_flush(&shop->out, shop->buffers, &stream);
+    }
+    assert_memory_equal(got, bytes, SIZE);
+    assert_null(shop->out.buffer);
+    stream_close(&stream, false);
+    close(fds[1]);
+    loop_free(loop);
+    free(bytes);
+    free(got);
+}
+
+static void a_holding_outlet_can_begin_again_until_it_holds_too_much(void **state)
+{
+    static char block[40000];
+    struct shop *shop = *state;
+    struct outlet *out = &shop->out;
+    struct iovec part = {block, sizeof block};
+    out->hold = true;
+    assert_int_equal(outlet_send(out, shop->buffers, NULL, &part, 1), OUTLET_WAITING);
+    out->sent = 30000;
+    outlet_rewind(out);
+    assert_int_equal(outlet_waiting(out), sizeof block);
+    assert_int_equal(outlet_send(out, shop->buffers, NULL, &part, 1), OUTLET_WAITING);
+    assert_false(out->hold);
+    assert_int_equal(outlet_waiting(out), 2 * sizeof block);
+}
+
+static void an_inlet_owns_a_buffer_only_for_what_is_left_over(void **state)
+{
+    struct shop *shop = *state;
+    struct loop *loop = loop_new();
+    struct stream stream;
+    struct inlet in = {NULL, 0, NULL};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_true(stream_open(&stream, loop, fds[0], nothing));
+    assert_int_equal(send(fds[1], "abcdef", 6, 0), 6);
+    assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 4), 4);
+    assert_null(in.buffer);
+    inlet_consume(&in, 4);
+    assert_true(inlet_settle(&in, shop->buffers));
+    assert_int_equal(shop->buffers->lent, 0);
+    assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 4), 2);
+    assert_true(inlet_settle(&in, shop->buffers));
+    assert_int_equal(shop->buffers->lent, 1);
+    assert_int_equal(send(fds[1], "ghij", 4, 0), 4);
+    assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 5), 3);
+    assert_memory_equal(in.p, "efghi", 5);
+    assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 5), INLET_FULL);
+    inlet_consume(&in, 5);
+    assert_true(inlet_settle(&in, shop->buffers));
+    assert_int_equal(shop->buffers->lent, 0);
+    stream_close(&stream, false);
+    close(fds[1]);
+    loop_free(loop);
+}
+
+static void buffers_come_back_from_their_list_and_large_ones_from_the_heap(void **state)
+{
+    struct shop *shop = *state;
+    for (unsigned class = 0; class < BUFFERS_CLASSES; class ++) {
+        struct buffer *buffer = buffers_take(shop->buffers, buffers_sizes[class]);
+        assert_int_equal(buffer->size, buffers_sizes[class]);
+        buffers_give(shop->buffers, buffer);
+        assert_ptr_equal(buffers_take(shop->buffers, buffers_sizes[class]), buffer);
+        buffers_give(shop->buffers, buffer);
+    }
+    struct buffer *large = buffers_take(shop->buffers, 1 << 20);
+    assert_int_equal(large->size, 1 << 20);
+    buffers_give(shop->buffers, large);
+    assert_int_equal(shop->buffers->lent, 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(chunks_become_payload_for_a_side_that_knows_no_chunks),
+        TEST(chunks_that_come_together_leave_as_one_with_the_end_and_the_trailers),
+        TEST(however_a_body_is_cut_into_reads_its_payload_is_the_same),
+        TEST(a_broken_chunk_stops_the_relay_and_sends_nothing_of_its_batch),
+        TEST(a_length_is_exact_and_what_follows_is_left),
+        TEST(only_a_body_that_close_ends_may_end_with_the_connection),
+        TEST(many_small_chunks_need_no_more_than_a_batch_at_once),
+        TEST(what_the_kernel_does_not_take_waits_and_is_sent_in_order),
+        TEST(a_holding_outlet_can_begin_again_until_it_holds_too_much),
+        TEST(an_inlet_owns_a_buffer_only_for_what_is_left_over),
+        TEST(buffers_come_back_from_their_list_and_large_ones_from_the_heap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,293 @@
+#include "plane/upstream.h"
+
+#include "unit.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define KEEP 60000 /* ms */
+
+/* One worker's upstreams, and an instance that listens. */
+struct bench {
+    struct loop *loop;
+    int counters_fd;
+    struct counters *counters;
+    struct buffers *buffers;
+    struct random random;
+    struct balance balance;
+    struct upstreams *upstreams;
+    int listening;
+    struct sockaddr_in address;
+    struct snapshot_instance instance;
+    int news; /* calls of ready */
+};
+
+static void ready(void *arg)
+{
+    struct bench *bench = arg;
+    bench->news++;
+}
+
+static int set_up(void **state)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+    struct err err;
+    bench->loop = loop_new();
+    bench->counters_fd = counters_create(1, &err);
+    bench->counters = counters_map(bench->counters_fd, &err);
+    assert_non_null(bench->counters);
+    bench->buffers = buffers_new();
+    balance_init(&bench->balance, 0, &bench->random);
+    bench->upstreams = upstreams_new(bench->loop, bench->counters, 0, bench->buffers, &bench->balance);
+    bench->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bench->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof bench->address;
+    assert_int_equal(bind(bench->listening, (struct sockaddr *)&bench->address, length), 0);
+    assert_int_equal(listen(bench->listening, 16), 0);
+    assert_int_equal(getsockname(bench->listening, (struct sockaddr *)&bench->address, &length), 0);
+    bench->instance = (struct snapshot_instance){.name = STR("one"),
+                                                 .address = (struct sockaddr *)&bench->address,
+                                                 .address_length = length,
+                                                 .id = 7,
+                                                 .slot = 5};
+    *state = bench;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct bench *bench = *state;
+    upstreams_free(bench->upstreams);
+    assert_int_equal(counters_instance(bench->counters, 0, 5)->in_flight, 0);
+    assert_int_equal(counters_instance(bench->counters, 0, 5)->connections, 0);
+    assert_int_equal(bench->balance.loads[5], 0);
+    loop_free(bench->loop);
+    balance_free(&bench->balance);
+    buffers_free(bench->buffers);
+    counters_unmap(bench->counters);
+    close(bench->counters_fd);
+    if (bench->listening >= 0)
+        close(bench->listening);
+    free(bench);
+    return 0;
+}
+
+static void stop_the_loop(struct loop_deferred *deferred);
+
+/* One turn that does not sleep. */
+struct turn {
+    struct loop_deferred deferred;
+    struct loop *loop;
+};
+
+static void stop_the_loop(struct loop_deferred *deferred)
+{
+    loop_stop(mem_container(deferred, struct turn, deferred)->loop);
+}
+
+static void turn(struct bench *bench)
+{
+    struct turn one = {.deferred = {.run = stop_the_loop}, .loop = bench->loop};
+    loop_defer(bench->loop, &one.deferred);
+    loop_run(bench->loop);
+}
+
+static struct connection *lend(struct bench *bench, bool fresh, bool sure)
+{
+    struct lending lending = {.fresh = fresh, .sure = sure, .ready = ready, .arg = bench};
+    return upstream_lend(upstream_of(bench->upstreams, &bench->instance), &bench->instance, &lending);
+}
+
+/* A new connection, made, and the instance's end of it. */
+static struct connection *connected(struct bench *bench, int *peer)
+{
+    struct connection *connection = lend(bench, true, false);
+    assert_non_null(connection);
+    *peer = accept(bench->listening, NULL, NULL);
+    bench->news = 0;
+    while (bench->news == 0)
+        turn(bench);
+    assert_int_equal(connection_check(connection), 0);
+    return connection;
+}
+
+static struct counters_instance *cells(struct bench *bench)
+{
+    return counters_instance(bench->counters, 0, 5);
+}
+
+static void a_lease_counts_from_its_lending_to_its_release(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    struct connection *connection = connected(bench, &peer);
+    assert_int_equal(cells(bench)->in_flight, 1);
+    assert_int_equal(bench->balance.loads[5], 1);
+    connection_release(connection, KEEP, false);
+    assert_int_equal(cells(bench)->in_flight, 0);
+    assert_int_equal(bench->balance.loads[5], 0);
+    assert_int_equal(cells(bench)->connections, 1);
+    close(peer);
+}
+
+static void what_was_used_last_is_lent_first(void **state)
+{
+    struct bench *bench = *state;
+    int peers[3];
+    struct connection *connections[3];
+    for (int i = 0; i < 3; i++)
+        connections[i] = connected(bench, &peers[i]);
+    for (int i = 0; i < 3; i++)
+        connection_release(connections[i], KEEP, false);
+    for (int i = 2; i >= 0; i--) {
+        assert_ptr_equal(lend(bench, false, false), connections[i]);
+        assert_true(connections[i]->kept);
+    }
+    for (int i = 0; i < 3; i++) {
+        connection_release(connections[i], 0, false);
+        close(peers[i]);
+    }
+}
+
+static void one_that_closed_while_idle_is_never_lent(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    connection_release(connected(bench, &peer), KEEP, false);
+    close(peer);
+    while (cells(bench)->connections > 0)
+        turn(bench);
+    struct connection *next = lend(bench, false, false);
+    assert_int_equal(next->state, CONNECTION_CONNECTING);
+    connection_release(next, 0, false);
+}
+
+static void one_that_speaks_while_idle_is_closed(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    connection_release(connected(bench, &peer), KEEP, false);
+    assert_int_equal(send(peer, "x", 1, 0), 1);
+    while (cells(bench)->connections > 0)
+        turn(bench);
+    close(peer);
+}
+
+static void whoever_must_be_sure_gets_none_whose_end_has_come_but_was_not_seen(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    connection_release(connected(bench, &peer), KEEP, false);
+    close(peer);
+    struct connection *next = lend(bench, false, true);
+    assert_int_equal(next->state, CONNECTION_CONNECTING);
+    connection_release(next, 0, false);
+}
+
+static void one_with_unread_bytes_is_not_kept(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    struct connection *connection = connected(bench, &peer);
+    assert_int_equal(send(peer, "x", 1, 0), 1);
+    bench->news = 0;
+    while (bench->news == 0)
+        turn(bench);
+    connection_release(connection, KEEP, false);
+    assert_int_equal(cells(bench)->connections, 0);
+    close(peer);
+}
+
+static void a_refused_connection_says_so(void **state)
+{
+    struct bench *bench = *state;
+    close(bench->listening);
+    bench->listening = -1;
+    struct connection *connection = lend(bench, false, false);
+    if (connection == NULL) {
+        assert_int_equal(errno, ECONNREFUSED);
+        return;
+    }
+    while (bench->news == 0)
+        turn(bench);
+    assert_int_equal(connection_check(connection), ECONNREFUSED);
+    connection_release(connection, 0, false);
+}
+
+static void another_instance_in_the_same_slot_gets_none_of_its_connections(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    connection_release(connected(bench, &peer), KEEP, false);
+    bench->instance.id = 8;
+    struct connection *next = lend(bench, false, false);
+    assert_int_equal(next->state, CONNECTION_CONNECTING);
+    assert_int_equal(cells(bench)->connections, 1);
+    connection_release(next, 0, false);
+    close(peer);
+}
+
+/* A world whose one pool has the instance; live unless it drains. */
+static const struct snapshot *world(struct bench *bench, uint64_t version, bool drains, void **image)
+{
+    static const char *path = "/";
+    struct snapshot_instance_spec one = {.name = "127.0.0.1:80",
+                                         .address = bench->instance.address,
+                                         .address_length = bench->instance.address_length,
+                                         .id = bench->instance.id,
+                                         .slot = bench->instance.slot};
+    struct snapshot_pool_spec pool = {
+        .deployment = "web-1", .release = "", .slot = 1, .instances = &one, .instance_count = 1};
+    pool.drain.requests_until_ms = drains;
+    struct snapshot_service_spec service = {
+        .name = "web", .paths = &path, .path_count = 1, .live = drains ? SNAPSHOT_NONE : 0};
+    struct snapshot_spec spec = {
+        .version = version, .services = &service, .service_count = 1, .pools = &pool, .pool_count = 1};
+    spec.settings.head_max = 4096;
+    spec.settings.fields_max = 10;
+    struct err err;
+    size_t size;
+    *image = snapshot_freeze(&spec, &size, &err);
+    assert_non_null(*image);
+    return snapshot_open(*image, size, &err);
+}
+
+static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **state)
+{
+    struct bench *bench = *state;
+    int peers[2];
+    void *images[2];
+    struct connection *lent = connected(bench, &peers[0]);
+    connection_release(connected(bench, &peers[1]), KEEP, false);
+    upstreams_turn(bench->upstreams, world(bench, 1, false, &images[0]));
+    assert_int_equal(cells(bench)->connections, 2);
+    upstreams_turn(bench->upstreams, world(bench, 2, true, &images[1]));
+    assert_int_equal(cells(bench)->connections, 1);
+    connection_release(lent, KEEP, false);
+    assert_int_equal(cells(bench)->connections, 0);
+    free(images[0]);
+    free(images[1]);
+    close(peers[0]);
+    close(peers[1]);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_lease_counts_from_its_lending_to_its_release),
+        TEST(what_was_used_last_is_lent_first),
+        TEST(one_that_closed_while_idle_is_never_lent),
+        TEST(one_that_speaks_while_idle_is_closed),
+        TEST(whoever_must_be_sure_gets_none_whose_end_has_come_but_was_not_seen),
+        TEST(one_with_unread_bytes_is_not_kept),
+        TEST(a_refused_connection_says_so),
+        TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
+        TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

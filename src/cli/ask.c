@@ -1,5 +1,7 @@
 #include "cli/ask.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,20 +37,42 @@ void ask_print(const struct client_reply *reply)
         putchar('\n');
 }
 
-int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
-             const char *words)
+int ask_show(const struct session *session, char *path, ask_show_fn *show)
 {
     struct client_reply reply;
-    char *path = client_path("/v1/services/", service, verb);
-    int status = ask(session, "POST", path, body, ASK_MS, &reply);
+    int status = ask(session, "GET", path, NULL, ASK_MS, &reply);
     free(path);
-    json_decref(body);
     if (status != CLI_DONE)
         return status;
+    struct terminal terminal = terminal_open(stdout);
     if (session->json)
         ask_print(&reply);
     else
-        printf("%s: %s\n", service, words);
+        show(&terminal, reply.json);
     client_reply_free(&reply);
     return CLI_DONE;
+}
+
+int ask_post(const struct session *session, char *path, json_t *body, char *sentence)
+{
+    struct client_reply reply;
+    int status = ask(session, "POST", path, body, ASK_MS, &reply);
+    if (status == CLI_DONE) {
+        if (session->json)
+            ask_print(&reply);
+        else
+            printf("%s\n", sentence);
+        client_reply_free(&reply);
+    }
+    free(path);
+    json_decref(body);
+    free(sentence);
+    return status;
+}
+
+int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
+             const char *words)
+{
+    char *path = client_path("/v1/services/", service, verb);
+    return ask_post(session, path, body, mem_printf("%s: %s", service, words));
 }

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 #define ASK_MS                                                                                  \
     30000 /* the daemon answers at once, but a reload with thousands of services takes its time \
@@ -13,8 +14,14 @@
 int ask(const struct session *session, const char *method, const char *path, const json_t *body,
         uint64_t timeout_ms, struct client_reply *reply) MUST_CHECK;
 
-/* As ask, of POST /v1/services/SERVICE/VERB; prints the reply under --json, else "SERVICE: WORDS". `body` is
- * released. */
+/* Asks by GET and prints the reply under --json, else hands it to `show`. `path` is freed. */
+typedef void ask_show_fn(struct terminal *terminal, const json_t *answer);
+int ask_show(const struct session *session, char *path, ask_show_fn *show) MUST_CHECK;
+
+/* Asks by POST and prints the reply under --json, else the sentence. All but the session are released. */
+int ask_post(const struct session *session, char *path, json_t *body, char *sentence) MUST_CHECK;
+
+/* ask_post of /v1/services/SERVICE/VERB; the sentence is "SERVICE: WORDS". `body` is released. */
 int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
              const char *words) MUST_CHECK;
 

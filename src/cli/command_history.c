@@ -1,29 +1,19 @@
+#include "base/mem.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "cli/render.h"
 
-#include "base/mem.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define USUAL 20
+
 static int run(const struct session *session, const struct arguments *arguments)
 {
-    struct client_reply reply;
-    char *query = mem_printf("/deployments?limit=%" PRIu64, arguments_number(arguments, "number", 20));
+    char *query = mem_printf("/deployments?limit=%" PRIu64, arguments_number(arguments, "number", USUAL));
     char *path = client_path("/v1/services/", arguments_operand(arguments, 0), query);
-    int status = ask(session, "GET", path, NULL, ASK_MS, &reply);
     free(query);
-    free(path);
-    if (status != CLI_DONE)
-        return status;
-    struct terminal terminal = terminal_open(stdout);
-    if (session->json)
-        ask_print(&reply);
-    else
-        render_history(&terminal, json_object_get(reply.json, "deployments"));
-    client_reply_free(&reply);
-    return CLI_DONE;
+    return ask_show(session, path, render_history);
 }
 
 static const struct option_row options[] = {

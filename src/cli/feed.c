@@ -63,16 +63,19 @@ void feed_close(struct feed *feed)
     free(feed);
 }
 
+/* Has it been gone for longer than a control process takes to start again? */
+static bool is_lost(const struct feed *feed)
+{
+    return feed->lost_ms != 0 && clock_mono_ms() - feed->lost_ms > PATIENCE_MS;
+}
+
 /* Opens it again, unless that has been tried for too long. */
 static enum feed_state recover(struct feed *feed)
 {
-    uint64_t now = clock_mono_ms();
-    if (!feed->options.patient)
+    if (!feed->options.patient || is_lost(feed))
         return FEED_LOST;
     if (feed->lost_ms == 0)
-        feed->lost_ms = now;
-    if (now - feed->lost_ms > PATIENCE_MS)
-        return FEED_LOST;
+        feed->lost_ms = clock_mono_ms();
     if (!client_wait(feed->client, PAUSE_MS))
         return FEED_INTERRUPTED;
     client_stream_close(feed->stream);
@@ -89,7 +92,10 @@ enum feed_state feed_turn(struct feed *feed, uint64_t ms, struct err *err)
     }
     switch (turn) {
     case STREAM_OPEN:
-        return FEED_OPEN;
+        if (!is_lost(feed))
+            return FEED_OPEN;
+        err_set(err, "the daemon does not answer");
+        return FEED_LOST;
     case STREAM_REFUSED:
         return FEED_REFUSED;
     case STREAM_INTERRUPTED:

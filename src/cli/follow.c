@@ -16,6 +16,8 @@
 #define ANSWER_MS 3000 /* a control process that is just starting answers later; then it is asked again */
 #define REST_MS 1000   /* for events that are still on their way when the end is known */
 
+#define GOES_ON (-1) /* no exit status yet */
+
 struct follower {
     const struct session *session;
     const struct follow_plan *plan;
@@ -47,7 +49,7 @@ int follow_status(const char *state, bool hold)
         if (strcmp(ends[i].state, state) == 0)
             return ends[i].status;
     }
-    return hold && strcmp(state, "held") == 0 ? CLI_DONE : -1;
+    return hold && strcmp(state, "held") == 0 ? CLI_DONE : GOES_ON;
 }
 
 /* The old pool's drain and teardown are part of what happens to this deployment. */
@@ -77,7 +79,7 @@ static void take_event(void *arg, struct str line, const json_t *event)
     follower->is_due = follower->is_due || strncmp(type, "deployment.", 11) == 0;
     if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
         follower->drains = true;
-    if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) >= 0)
+    if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) != GOES_ON)
         follower->end_seen = true;
     if (follower->session->json)
         printf("%.*s\n", STR_ARG(line));
@@ -86,7 +88,8 @@ static void take_event(void *arg, struct str line, const json_t *event)
     fflush(stdout);
 }
 
-static json_t *get(const struct follower *follower, const char *before, const char *name)
+/* NULL: there is no answer now. *status is then 0, or that of a refusal. */
+static json_t *get(const struct follower *follower, const char *before, const char *name, unsigned *status)
 {
     struct err ignored;
     struct client_reply reply;
@@ -94,8 +97,10 @@ static json_t *get(const struct follower *follower, const char *before, const ch
     enum client_result result =
         client_request(follower->session->client, "GET", path, NULL, ANSWER_MS, &reply, &ignored);
     free(path);
+    *status = 0;
     if (result != CLIENT_ANSWERED)
         return NULL;
+    *status = reply.status;
     json_t *json = reply.status == 200 ? json_incref(reply.json) : NULL;
     client_reply_free(&reply);
     return json;
@@ -118,7 +123,8 @@ static void show_in_flight(struct follower *follower)
 {
     if (!follower->drains || follower->session->json || clock_mono_ms() < follower->next_count_ms)
         return;
-    json_t *service = get(follower, "/v1/services/", follower->plan->service);
+    unsigned ignored;
+    json_t *service = get(follower, "/v1/services/", follower->plan->service, &ignored);
     const json_t *pool = draining_pool(follower, service);
     int64_t count = field_number(pool, "in_flight", 0);
     follower->next_count_ms = clock_mono_ms() + TURN_MS;
@@ -129,21 +135,27 @@ static void show_in_flight(struct follower *follower)
     json_decref(service);
 }
 
-/* Asks for the deployment's state when an event calls for it, or when none came for a while. Returns the exit
- * status, or -1. */
-static int check_state(struct follower *follower)
+static void keep_deployment(struct follower *follower, json_t *deployment)
 {
-    if (!follower->is_due && clock_mono_ms() < follower->next_check_ms)
-        return -1;
-    json_t *deployment = get(follower, "/v1/deployments/", follower->plan->deployment);
-    if (deployment == NULL)
-        return -1;
     json_decref(follower->deployment);
     follower->deployment = deployment;
-    follower->is_due = false;
-    follower->next_check_ms = clock_mono_ms() + CHECK_MS;
     free(follower->replaces);
     follower->replaces = mem_dup(json_string_value(json_object_get(deployment, "replaces")));
+}
+
+/* Asks for the deployment's state when an event calls for it, or when none came for a while. Returns what it
+ * means. */
+static int check_state(struct follower *follower)
+{
+    unsigned status;
+    if (!follower->is_due && clock_mono_ms() < follower->next_check_ms)
+        return GOES_ON;
+    json_t *deployment = get(follower, "/v1/deployments/", follower->plan->deployment, &status);
+    if (deployment == NULL)
+        return status == 404 ? CLI_REFUSED : GOES_ON;
+    follower->is_due = false;
+    follower->next_check_ms = clock_mono_ms() + CHECK_MS;
+    keep_deployment(follower, deployment);
     return follow_status(field_text(deployment, "state", ""), follower->plan->hold);
 }
 
@@ -165,6 +177,14 @@ static void print_deployment(const json_t *deployment)
     free(text);
 }
 
+static void show_failed(struct follower *follower, const char *state)
+{
+    const char *replaces = follower->replaces;
+    terminal_line(&follower->terminal, TONE_BAD, "%s: %s is %s, after %.1f s; %s%s", follower->plan->service,
+                  follower->plan->deployment, state, (double)elapsed(follower) / 1000,
+                  replaces != NULL ? replaces : "no pool is live", replaces != NULL ? " stays live" : "");
+}
+
 static void show_end(struct follower *follower)
 {
     const char *service = follower->plan->service, *state = field_text(follower->deployment, "state", "");
@@ -180,12 +200,10 @@ static void show_end(struct follower *follower)
                       "%s: %s waits; \"upswap promote %s\" swaps, \"upswap abort %s\" gives it up", service,
                       deployment, service, service);
     else
-        terminal_line(terminal, TONE_BAD, "%s: %s is %s, after %.1f s; %s stays live", service, deployment,
-                      state, (double)elapsed(follower) / 1000,
-                      follower->replaces != NULL ? follower->replaces : "nothing");
+        show_failed(follower, state);
 }
 
-static int goes_on(struct follower *follower, int status, const char *why)
+static int leave(struct follower *follower, int status, const char *why)
 {
     const char *deployment = follower->plan->deployment, *service = follower->plan->service;
     terminal_settle(&follower->terminal);
@@ -210,31 +228,35 @@ static uint64_t turn_ms(const struct follower *follower)
     return timeout > gone ? timeout - gone : 0;
 }
 
-/* One turn. Returns the exit status, or -1 while it goes on. */
+/* One turn. Returns the exit status, or GOES_ON. */
 static int turn(struct follower *follower)
 {
     struct err err;
     if (follower->plan->timeout_ms != 0 && elapsed(follower) >= follower->plan->timeout_ms)
-        return goes_on(follower, CLI_TIMEOUT, "the time of --timeout is over");
+        return leave(follower, CLI_TIMEOUT, "the time of --timeout is over");
     switch (feed_turn(follower->feed, turn_ms(follower), &err)) {
     case FEED_INTERRUPTED:
-        return goes_on(follower, CLI_INTERRUPTED, "interrupted");
+        return leave(follower, CLI_INTERRUPTED, "interrupted");
     case FEED_LOST:
-        return goes_on(follower, CLI_UNREACHABLE, err.text);
+        return leave(follower, CLI_UNREACHABLE, err.text);
     case FEED_REFUSED:
         return ask_fail(CLI_REFUSED, &err);
     default:
         break;
     }
     int status = check_state(follower);
-    if (status >= 0) {
-        take_rest(follower);
-        show_end(follower);
+    if (status == CLI_REFUSED) {
+        err_set(&err, "the daemon knows no deployment %s any more", follower->plan->deployment);
+        return ask_fail(status, &err);
+    }
+    if (status == GOES_ON) {
+        show_in_flight(follower);
+        show_progress(follower);
         return status;
     }
-    show_in_flight(follower);
-    show_progress(follower);
-    return -1;
+    take_rest(follower);
+    show_end(follower);
+    return status;
 }
 
 int follow(const struct session *session, const struct follow_plan *plan)
@@ -247,8 +269,8 @@ int follow(const struct session *session, const struct follow_plan *plan)
     follower.feed = feed_open(session->client, &options, take_event, &follower);
     (void)!check_state(&follower); /* which pool it replaces is to be known before the first event */
     follower.is_due = true;
-    int status = -1;
-    while (status < 0)
+    int status = GOES_ON;
+    while (status == GOES_ON)
         status = turn(&follower);
     terminal_settle(&follower.terminal);
     feed_close(follower.feed);

@@ -60,6 +60,16 @@ void render_service(struct terminal *terminal, const json_t *service)
                       field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"));
 }
 
+void render_status(struct terminal *terminal, const json_t *status)
+{
+    size_t i;
+    const json_t *service, *services = json_object_get(status, "services");
+    json_array_foreach (services, i, service)
+        render_service(terminal, service);
+    if (json_array_size(services) == 0)
+        terminal_line(terminal, TONE_PLAIN, "no services are configured");
+}
+
 static enum tone tone_of(const json_t *deployment)
 {
     const char *state = field_text(deployment, "state", "");
@@ -76,12 +86,12 @@ static const char *asker_of(const json_t *deployment)
     return user[0] != '\0' ? user : "-";
 }
 
-void render_history(struct terminal *terminal, const json_t *deployments)
+void render_history(struct terminal *terminal, const json_t *history)
 {
     size_t i;
     const json_t *deployment;
     char created[20];
-    json_array_foreach (deployments, i, deployment) {
+    json_array_foreach (json_object_get(history, "deployments"), i, deployment) {
         terminal_line(terminal, tone_of(deployment), "%-16.24s %-11s %-12.16s %s  %.12s",
                       field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"),
                       field_text(deployment, "release", "-"),

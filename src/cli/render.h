@@ -5,8 +5,10 @@
 
 #include <jansson.h>
 
+/* Each the answer to the GET of that shape. */
+void render_status(struct terminal *terminal, const json_t *status);
 void render_service(struct terminal *terminal, const json_t *service);
-void render_history(struct terminal *terminal, const json_t *deployments);
+void render_history(struct terminal *terminal, const json_t *history);
 /* A whole deployment: who, when, timeline, every uptest. */
 void render_deployment(struct terminal *terminal, const json_t *deployment);
 /* The array that an uptest run answers with.. */

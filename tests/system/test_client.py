@@ -203,6 +203,12 @@ def test_the_end_is_seen_without_its_event(play):
     assert run(play, "stage", "web", "127.0.0.1:1").returncode == 3
 
 
+def test_a_deployment_that_the_daemon_has_forgotten_is_not_waited_for(play):
+    play.answers["/v1/deployments/web-2"] = (404, {"status": 404, "detail": "no such deployment"})
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (1, "upswap: the daemon knows no deployment web-2 any more\n")
+
+
 def test_events_of_other_deployments_are_not_shown(play):
     before = [
         ("deployment.done", {"deployment": "web-1", "reason": "long ago"}),

@@ -61,7 +61,7 @@ static void answer(struct admin_request *request, unsigned status, const char *c
 static void answer_object(struct admin_request *request, unsigned status, const char *content_type,
                           const char *field, const json_t *body)
 {
-    char *text = json_dumps(body, JSON_COMPACT);
+    char *text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(9));
     assert(text != NULL);
     size_t size = strlen(text);
     text[size] = '\n';

@@ -283,7 +283,7 @@ static char *compose(uint64_t seq, const char *type, const char *service, const 
     if (more != NULL)
         json_object_update_missing(event, more);
     json_decref(more);
-    char *text = json_dumps(event, JSON_COMPACT);
+    char *text = json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(event);
     assert(text != NULL);
     return text;

@@ -511,6 +511,28 @@ static void over_tcp_the_token_lets_in_and_nothing_else(void **state)
     peer_free(peer);
 }
 
+static void another_token_counts_from_now_on_and_connections_stay(void **state)
+{
+    (void)state;
+    static const char first[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\n\r\n";
+    static const char second[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer other\r\n\r\n";
+    struct peer *old = peer_new_tcp();
+    peer_send(old, first);
+    peer_expect(old, "200 OK");
+    struct admin_options options = {.unix_fd = unix_fd, .tcp_fd = tcp_fd, .token = "other"};
+    admin_configure(admin, &options);
+    peer_send(old, first);
+    peer_expect(old, "401 Unauthorized");
+    peer_send(old, second);
+    peer_expect(old, "200 OK");
+    struct peer *fresh = peer_new_tcp();
+    peer_send(fresh, second);
+    peer_expect(fresh, "200 OK");
+    go_round();
+    peer_free(old);
+    peer_free(fresh);
+}
+
 /* ---- limits ---- */
 
 static void a_request_that_does_not_come_in_time_is_a_408(void **state)
@@ -722,7 +744,7 @@ static void uptests_by_hand_answer_with_velociraptor_s_array(void **state)
     peer_expect(
         peer,
         "[{\"Name\":\"01_a\",\"Passed\":true,\"Output\":\"example.com live .\\n\",\"Host\":\"127.0.0.1\","
-        "\"Port\":8001,\"Seconds\":0.");
+        "\"Port\":8001,\"Seconds\":");
     peer_expect(peer, "{\"Name\":\"02_b\",\"Passed\":false,\"Output\":\"\",");
     request(peer, "POST", "/v1/services/web/uptest", "{\"instances\":[\"[::1]:9\"],\"release\":\"v9\"}");
     peer_expect(peer, "\"Output\":\"example.com v9 .\\n\",\"Host\":\"::1\",\"Port\":9,");
@@ -795,6 +817,7 @@ int main(void)
         TEST(a_body_over_1_mib_is_a_413),
         TEST(what_is_not_http_is_a_problem_and_the_end),
         TEST(over_tcp_the_token_lets_in_and_nothing_else),
+        TEST(another_token_counts_from_now_on_and_connections_stay),
         TEST(a_request_that_does_not_come_in_time_is_a_408),
         TEST(an_idle_connection_is_closed_without_a_word),
         TEST(the_longest_idle_makes_room_and_where_none_is_idle_the_newcomer_is_told),

@@ -77,7 +77,8 @@ static void an_event_has_the_documented_members_and_cannot_be_overruled(void **s
     (void)state;
     struct event_log *log = open_log();
     event_log_add(log, "deployment.staged", "web", "web-1",
-                  json_pack("{s:s, s:i, s:s}", "release", "v1", "seq", 99, "type", "gate.passed"));
+                  json_pack("{s:s, s:i, s:s, s:f}", "release", "v1", "seq", 99, "type", "gate.passed",
+                            "seconds", 0.0012414710000000001));
     char *line = NULL;
     event_log_read(log, 0, NULL, keep_first, &line);
     json_t *event = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
@@ -87,6 +88,7 @@ static void an_event_has_the_documented_members_and_cannot_be_overruled(void **s
     assert_string_equal(json_string_value(json_object_get(event, "deployment")), "web-1");
     assert_string_equal(json_string_value(json_object_get(event, "release")), "v1");
     assert_int_equal(strlen(json_string_value(json_object_get(event, "time"))), 24);
+    assert_non_null(strstr(line, "\"seconds\":0.001241471}"));
     json_decref(event);
     free(line);
     event_log_close(log);

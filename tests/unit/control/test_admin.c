@@ -56,7 +56,6 @@ static int set_up(void **state)
 {
     (void)state;
     struct err err;
-    alarm(60); /* a test that waits for what never comes */
     strcpy(folder, "/tmp/upswap-admin-XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(socket_path, sizeof socket_path, "%s/sock", folder);
@@ -179,14 +178,37 @@ static void peer_shut(struct peer *peer)
     shutdown(bufferevent_getfd(peer->stream), SHUT_WR);
 }
 
+static bool is_late;
+
+static void be_late(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    is_late = true;
+    loop_stop(loop);
+}
+
+/* A turn of the loop that something ends, or the test has failed. */
+static void wait_for(const struct peer *peer, const char *what)
+{
+    struct event *guard = evtimer_new(loop_base(loop), be_late, NULL);
+    evtimer_add(guard, &(struct timeval){.tv_sec = 20});
+    is_late = false;
+    loop_run(loop);
+    event_free(guard);
+    if (is_late)
+        fail_msg("\"%s\" did not come, but \"%s\"", what, peer->received.p);
+}
+
 /* Waits until the text has come; what stands before and in it is taken off. */
 static void peer_expect(struct peer *peer, const char *text)
 {
     const char *at;
     while ((at = memmem(peer->received.p, peer->received.n, text, strlen(text))) == NULL) {
         if (peer->ended)
-            fail_msg("\"%s\" did not come, but \"%s\"", text, peer->received.p);
-        loop_run(loop);
+            fail_msg("the end came, not \"%s\", but \"%s\"", text, peer->received.p);
+        wait_for(peer, text);
     }
     buf_drop(&peer->received, (size_t)(at - peer->received.p) + strlen(text));
 }
@@ -194,7 +216,7 @@ static void peer_expect(struct peer *peer, const char *text)
 static void peer_expect_end(struct peer *peer)
 {
     while (!peer->ended)
-        loop_run(loop);
+        wait_for(peer, "the end");
 }
 
 static void request(struct peer *peer, const char *method, const char *path, const char *body)

@@ -111,6 +111,10 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"0.000512\"} 20");
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"33.554432\"} 20");
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"+Inf\"} 22");
+    size_t buckets = 0;
+    for (const char *at = text.p; (at = strstr(at, "_bucket{")) != NULL; at++)
+        buckets++;
+    assert_int_equal(buckets, 18);
     assert_line("upswap_request_duration_seconds_sum{service=\"web\",pool=\"web-1\"} 3.000000");
     assert_line("upswap_request_duration_seconds_count{service=\"web\",pool=\"web-1\"} 22");
     assert_line("upswap_in_flight{service=\"web\",pool=\"web-1\"} 4");

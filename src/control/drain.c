@@ -66,28 +66,37 @@ static bool may_go(struct drain *drain, const struct pool *pool, size_t index, b
            (placed && counters_instance_in_flight(counters, pool->instances[index].slot) == 0);
 }
 
+/* Has the proxy ended something on it, because the deadline had come? */
+static bool was_cut(struct counters *counters, const struct pool *pool, size_t index)
+{
+    struct counters_instance sum;
+    counters_instance_sum(counters, pool->instances[index].slot, &sum);
+    return sum.cut > 0;
+}
+
 static void look_at(struct drain *drain, struct pool *pool, uint64_t wall_ns)
 {
     struct counters *counters = drain->options.counters;
     if (pool->was_live && counters_version(counters) < pool->going_since_world)
         return;
     bool placed = all_are_placed(counters, pool), overdue = pool->was_live && is_overdue(pool, wall_ns);
-    size_t *idle = mem_zero(pool->instance_count, sizeof *idle), idle_count = 0;
-    size_t *busy = mem_zero(pool->instance_count, sizeof *busy), busy_count = 0;
+    size_t *clean = mem_zero(pool->instance_count, sizeof *clean), clean_count = 0;
+    size_t *forced = mem_zero(pool->instance_count, sizeof *forced), forced_count = 0;
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (!is_there(&pool->instances[i]))
             continue;
-        if (may_go(drain, pool, i, placed))
-            idle[idle_count++] = i;
-        else if (overdue)
-            busy[busy_count++] = i;
+        bool idle = may_go(drain, pool, i, placed);
+        if (idle && !was_cut(counters, pool, i))
+            clean[clean_count++] = i;
+        else if (idle || overdue)
+            forced[forced_count++] = i;
     }
-    if (idle_count > 0)
-        drain->options.drained(drain->options.arg, pool, idle, idle_count, false);
-    if (busy_count > 0)
-        drain->options.drained(drain->options.arg, pool, busy, busy_count, true);
-    free(idle);
-    free(busy);
+    if (clean_count > 0)
+        drain->options.drained(drain->options.arg, pool, clean, clean_count, false);
+    if (forced_count > 0)
+        drain->options.drained(drain->options.arg, pool, forced, forced_count, true);
+    free(clean);
+    free(forced);
 }
 
 static bool is_waited_for(const struct pool *pool)

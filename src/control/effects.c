@@ -63,7 +63,7 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
 
 static json_t *event_details(const struct step *step)
 {
-    json_t *more = json_pack("{s:s*}", "why", step->record.why);
+    json_t *more = json_pack("{s:s*}", "reason", step->record.why);
     if (step->record.asker.user[0] != '\0')
         json_object_set_new(more, "asked_by", view_asker(&step->record.asker));
     return more;

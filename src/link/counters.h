@@ -59,7 +59,8 @@ struct counters_instance {
     uint64_t requests;
     uint64_t errors;
     uint64_t connections; /* to it, idle ones included */
-    uint64_t unused[4];
+    uint64_t cut;         /* exchanges that a drain's deadline has ended */
+    uint64_t unused[3];
 } __attribute__((aligned(64)));
 
 struct counters_worker {
@@ -83,18 +84,19 @@ struct counters_worker *counters_worker(struct counters *counters, unsigned work
 struct counters_pool *counters_pool(struct counters *counters, unsigned worker, uint32_t slot);
 struct counters_instance *counters_instance(struct counters *counters, unsigned worker, uint32_t slot);
 
-/* The writer's add: plain, visible to readers as a whole word. */
+/* The writer's add: a plain one, visible to readers as a whole word, and in the order of the calls: who reads
+ * a cell of a worker also sees what that worker wrote before. */
 static inline void counters_add(uint64_t *cell, uint64_t more)
 {
-    __atomic_store_n(cell, *cell + more, __ATOMIC_RELAXED);
+    __atomic_store_n(cell, *cell + more, __ATOMIC_RELEASE);
 }
 static inline void counters_sub(uint64_t *cell, uint64_t less)
 {
-    __atomic_store_n(cell, *cell - less, __ATOMIC_RELAXED);
+    __atomic_store_n(cell, *cell - less, __ATOMIC_RELEASE);
 }
 static inline uint64_t counters_read(const uint64_t *cell)
 {
-    return __atomic_load_n(cell, __ATOMIC_RELAXED);
+    return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
 }
 
 /* Which bucket a duration belongs to, and a bucket's upper bound in us (UINT64_MAX for the last). */

@@ -287,11 +287,20 @@ static void timed_out(struct deadline *deadline)
     }
 }
 
+static struct counters_instance *instance_cells(const struct exchange *x)
+{
+    return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
+}
+
+/* Counted before the lease is given back: an instance that is seen idle is also seen to have been cut. */
 static void drain_is_over(struct deadline *deadline)
 {
     struct exchange *x = mem_container(deadline, struct exchange, drain);
-    if (!exchange_is_ended(x))
-        exchange_end(x, &end_drain_deadline);
+    if (exchange_is_ended(x))
+        return;
+    if (x->attempted)
+        counters_add(&instance_cells(x)->cut, 1);
+    exchange_end(x, &end_drain_deadline);
 }
 
 /* The client, and what it has been told. */
@@ -316,11 +325,6 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
     if (x->head_out == 0)
         return CLIENT_NEXT_CUT;
     return keep ? CLIENT_NEXT_REQUEST : CLIENT_NEXT_CLOSE;
-}
-
-static struct counters_instance *instance_cells(const struct exchange *x)
-{
-    return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
 }
 
 void exchange_count_error(struct exchange *x, const struct end *end)

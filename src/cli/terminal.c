@@ -2,8 +2,6 @@
  * the person sees, so none is passed on. */
 #include "cli/terminal.h"
 
-#include "base/buf.h"
-
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -2,12 +2,10 @@
  * one converter a kind and a default is held to its own row's range. */
 #include "config/value.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "config/config.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -111,18 +111,17 @@ static void cannot_reach(const struct client *client, CURL *easy, CURLcode code,
             client->socket, why);
 }
 
-/* Runs what the multi has and waits at most `ms` for more. True: its handle has ended, and *code is how. */
+/* Waits at most `ms` and takes what has come, in this order: whoever calls can act on it at once. True: the
+ * handle has ended, and *code is how. */
 static bool run(struct client *client, CURLM *multi, uint64_t ms, CURLcode *code)
 {
     int running, left;
+    (void)!pause_for(client, multi, ms);
     curl_multi_perform(multi, &running);
     const CURLMsg *message = curl_multi_info_read(multi, &left);
-    if (message != NULL) {
+    if (message != NULL)
         *code = message->data.result;
-        return true;
-    }
-    (void)!pause_for(client, multi, ms);
-    return false;
+    return message != NULL;
 }
 
 static size_t keep(char *bytes, size_t size, size_t count, void *arg)

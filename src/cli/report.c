@@ -43,9 +43,15 @@ char *report_verdict(const json_t *cell, char out[REPORT_VERDICT_MAX])
 
 static void show_deployment(const struct moment *moment, const struct shape *shape)
 {
-    const char *reason = field_text(moment->event, "reason", "");
+    LINE(moment, shape->tone, "%s %s", field_text(moment->event, "deployment", "?"), shape->words);
+}
+
+/* With the sentence that says why. */
+static void show_because(const struct moment *moment, const struct shape *shape)
+{
+    const char *why = field_text(moment->event, "reason", field_text(moment->event, "why", ""));
     LINE(moment, shape->tone, "%s %s%s%s", field_text(moment->event, "deployment", "?"), shape->words,
-         reason[0] != '\0' ? ": " : "", reason);
+         why[0] != '\0' ? ": " : "", why);
 }
 
 static void show_staged(const struct moment *moment, const struct shape *shape)
@@ -79,11 +85,25 @@ static void show_swap(const struct moment *moment, const struct shape *shape)
          field_text(moment->event, "deployment", "?"), shape->words, ms);
 }
 
+static const char *pool_of(const json_t *event)
+{
+    return field_text(event, "pool", field_text(event, "deployment", "?"));
+}
+
 static void show_pool(const struct moment *moment, const struct shape *shape)
 {
-    const char *pool = field_text(moment->event, "pool", field_text(moment->event, "deployment", "?"));
-    const char *drained = field_text(moment->event, "drained", "");
-    LINE(moment, shape->tone, "%s %s%s%s", pool, shape->words, drained[0] != '\0' ? ": " : "", drained);
+    LINE(moment, shape->tone, "%s %s", pool_of(moment->event), shape->words);
+}
+
+/* `forced` counts the instances that were still busy at the deadline. */
+static void show_drained(const struct moment *moment, const struct shape *shape)
+{
+    long long forced = field_number(moment->event, "forced", 0);
+    char more[64] = "";
+    if (forced > 0)
+        snprintf(more, sizeof more, ", %lld instance%s at the deadline", forced, forced == 1 ? "" : "s");
+    LINE(moment, forced > 0 ? TONE_BAD : shape->tone, "%s %s in %.1f s%s", pool_of(moment->event),
+         shape->words, field_real(moment->event, "seconds"), more);
 }
 
 static void show_instance(const struct moment *moment, const struct shape *shape)
@@ -103,9 +123,9 @@ static const struct shape shapes[] = {
     {"deployment.ready", TONE_PLAIN, show_deployment, "is ready: every instance accepts connections"},
     {"deployment.held", TONE_PLAIN, show_deployment, "is held"},
     {"deployment.promoted", TONE_PLAIN, show_deployment, "is promoted"},
-    {"deployment.rejected", TONE_BAD, show_deployment, "is rejected"},
-    {"deployment.aborted", TONE_BAD, show_deployment, "is aborted"},
-    {"deployment.rolled_back", TONE_BAD, show_deployment, "is rolled back"},
+    {"deployment.rejected", TONE_BAD, show_because, "is rejected"},
+    {"deployment.aborted", TONE_BAD, show_because, "is aborted"},
+    {"deployment.rolled_back", TONE_BAD, show_because, "is rolled back"},
     {"deployment.done", TONE_GOOD, show_deployment, "is done"},
     {"uptest.started", TONE_FAINT, show_uptest_started, "started"},
     {"uptest.finished", TONE_PLAIN, show_uptest_finished, "in"},
@@ -113,7 +133,7 @@ static const struct shape shapes[] = {
     {"gate.failed", TONE_BAD, show_deployment, "failed its gate"},
     {"swap.published", TONE_GOOD, show_swap, "is live"},
     {"drain.started", TONE_PLAIN, show_pool, "drains"},
-    {"drain.finished", TONE_PLAIN, show_pool, "is drained"},
+    {"drain.finished", TONE_PLAIN, show_drained, "is drained"},
     {"instance.retired", TONE_FAINT, show_instance, "is retired"},
     {"teardown.started", TONE_FAINT, show_instance, "is being torn down"},
     {"teardown.finished", TONE_PLAIN, show_instance, "is torn down"},

@@ -53,6 +53,8 @@ static void put(const struct terminal *terminal, struct str text)
 
 static void put_line(struct terminal *terminal, enum tone tone, struct str text)
 {
+    while (text.n > 0 && text.p[text.n - 1] == ' ')
+        text.n--;
     bool coloured = terminal->colour && tone != TONE_PLAIN;
     if (coloured)
         fputs(colours[tone], terminal->out);

@@ -26,7 +26,7 @@ DONE = [
     ("gate.passed", {}),
     ("swap.published", {"nanoseconds": 43000}),
     ("drain.started", {"pool": "web-1"}),
-    ("drain.finished", {"pool": "web-1", "drained": "clean"}),
+    ("drain.finished", {"pool": "web-1", "seconds": 2.5, "forced": 0}),
     ("teardown.finished", {"deployment": "web-1", "instance": "127.0.0.1:9"}),
     ("deployment.done", {}),
 ]
@@ -190,7 +190,7 @@ def test_stage_follows_a_deployment_until_it_is_done(play):
         "127.0.0.1:1  01_alive  started",
         "127.0.0.1:1  01_alive  passed in 0.12 s",
         "web-2 is live, 0.043 ms from decision to publication",
-        "web-1 is drained: clean",
+        "web-1 is drained in 2.5 s\n",
         "127.0.0.1:9 is torn down",
         "web: web-2 is live, after",
     ):
@@ -222,7 +222,7 @@ def test_events_of_other_deployments_are_not_shown(play):
 
 @pytest.mark.parametrize("state, status", [("rejected", 3), ("rolled_back", 4), ("aborted", 5)])
 def test_each_end_has_its_exit_status(play, state, status):
-    play.happens([("deployment.staged", {}), (f"deployment.{state}", {"reason": "the reason"})], state)
+    play.happens([("deployment.staged", {}), (f"deployment.{state}", {"why": "the reason"})], state)
     done = run(play, "stage", "web", "127.0.0.1:1")
     assert done.returncode == status
     assert "the reason" in done.stdout

@@ -40,9 +40,13 @@ static void an_event_is_a_line_with_its_time(void **state)
     show(&terminal, "{\"type\":\"uptest.finished\",\"instance\":\"h:1\",\"uptest\":\"01\",\"passed\":false,"
                     "\"exit\":2,\"seconds\":0.5,\"output\":\"a\\r\\nb\\n\"}");
     show(&terminal, "{\"type\":\"swap.published\",\"deployment\":\"web-2\",\"nanoseconds\":1500000}");
+    show(&terminal, "{\"type\":\"drain.finished\",\"pool\":\"web-1\",\"seconds\":30.0,\"forced\":2}");
+    show(&terminal, "{\"type\":\"deployment.rejected\",\"deployment\":\"web-2\",\"why\":\"no db\"}");
     assert_output(&terminal, "     1.2 s  h:1  01  exited with 2 in 0.50 s\n"
                              "               a\n               b\n"
-                             "     1.2 s  web-2 is live, 1.500 ms from decision to publication\n");
+                             "     1.2 s  web-2 is live, 1.500 ms from decision to publication\n"
+                             "     1.2 s  web-1 is drained in 30.0 s, 2 instances at the deadline\n"
+                             "     1.2 s  web-2 is rejected: no db\n");
 }
 
 static void events_of_a_daemon_of_another_version_are_shown_as_far_as_they_go(void **state)

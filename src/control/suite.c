@@ -3,6 +3,7 @@
 #include "control/suite.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,6 +40,28 @@ static int read_names(DIR *folder, struct suite *suite)
     }
 }
 
+/* A name that JSON cannot carry would be missing from every report. */
+static bool is_utf8(const char *name)
+{
+    size_t size;
+    char *clean = utf8_tail(str_of(name), SIZE_MAX, false, &size);
+    bool same = strcmp(clean, name) == 0;
+    free(clean);
+    return same;
+}
+
+static bool check_names(const struct suite *suite, struct err *err)
+{
+    for (size_t i = 0; i < suite->count; i++) {
+        if (!is_utf8(suite->names[i]))
+            return err_set(err,
+                           "the uptests' directory %s has a file whose name is not UTF-8, number %zu in "
+                           "byte order; rename it",
+                           suite->directory, i + 1);
+    }
+    return true;
+}
+
 static enum suite_result list(struct suite *suite, struct err *err)
 {
     const char *path = suite->directory;
@@ -59,7 +82,7 @@ static enum suite_result list(struct suite *suite, struct err *err)
         return SUITE_ABSENT;
     }
     qsort(suite->names, suite->count, sizeof *suite->names, by_bytes);
-    return SUITE_FOUND;
+    return check_names(suite, err) ? SUITE_FOUND : SUITE_FAULT;
 }
 
 enum suite_result suite_list(const struct config_uptests *uptests, const char *release, struct suite *suite,

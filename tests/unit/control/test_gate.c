@@ -322,6 +322,16 @@ static void a_suite_that_is_empty_or_gone_fails_unless_it_is_not_required(void *
     assert_reason("no uptests are configured");
 }
 
+static void a_name_that_no_report_could_carry_fails_the_gate(void **state)
+{
+    (void)state;
+    script("01_a", "exit 0");
+    script("02_\xff", "exit 0");
+    run_one();
+    assert_false(passed);
+    assert_reason("has a file whose name is not UTF-8, number 2 in byte order");
+}
+
 static void a_gate_without_instances_does_not_pass(void **state)
 {
     (void)state;
@@ -529,6 +539,7 @@ int main(void)
         TEST(a_file_that_vanishes_or_is_not_executable_fails_even_behind_a_runner),
         TEST(hidden_files_and_folders_are_no_uptests),
         TEST(a_suite_that_is_empty_or_gone_fails_unless_it_is_not_required),
+        TEST(a_name_that_no_report_could_carry_fails_the_gate),
         TEST(a_gate_without_instances_does_not_pass),
         TEST(the_environment_is_clean_and_later_sources_win),
         TEST(an_env_file_that_cannot_be_read_or_has_a_bad_line_fails_the_gate_and_is_named),

@@ -27,6 +27,7 @@ static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
     while (count < 0 && errno == EINTR);
     /* The end may have come together with the data, in one edge: then no other edge will tell. */
     stream->readable = count > 0 && ((size_t)count == room || stream->hung_up);
+    stream->unsure = count > 0 && !stream->readable;
     if (count >= 0)
         return count;
     return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
@@ -106,7 +107,7 @@ void stream_close(struct stream *stream, bool reset)
         setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     close(stream->fd);
     stream->fd = -1;
-    stream->readable = stream->writable = false;
+    stream->readable = stream->writable = stream->unsure = false;
 }
 
 int stream_connect(const struct sockaddr *address, socklen_t length)

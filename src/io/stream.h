@@ -31,6 +31,7 @@ struct stream {
     bool readable; /* recv may give something: data, end or error */
     bool writable; /* send may take something */
     bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
+    bool unsure;   /* the last recv gave less than its room: see stream_recv */
     void (*ready)(struct stream *stream);
     struct event event;
 };
@@ -45,8 +46,14 @@ bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)
  * learn of EAGAIN.
  * One thing is not told: a reset that came together with the data, in one edge (libevent reports an error as
  * "readable and writable", as any edge is). Who finds a message incomplete after a short count calls once
- * more, `readable` or not, and so learns at once what else only a deadline would tell. `room` is not 0. */
+ * more (stream_may_give), and so learns at once what else only a deadline would tell. `room` is not 0. */
 ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
+
+/* For whoever cannot go on without more: is a recv due before waiting for `ready`? */
+static inline bool stream_may_give(const struct stream *stream)
+{
+    return stream->readable || stream->unsure;
+}
 
 /* Sends the parts, as much as the kernel takes: > 0 a count, STREAM_AGAIN, STREAM_FAILED. Less than all
  * clears `writable`. Never raises SIGPIPE. The parts are not all empty, and IOV_MAX at most. */

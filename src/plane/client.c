@@ -172,12 +172,13 @@ static void refuse(struct client *client, const struct end *end)
 static bool fill_head(struct client *client)
 {
     struct worker *worker = client->worker;
-    if (!client->stream.readable || client->ended) {
-        if (client->ended)
-            client_close(client, false);
+    bool first = client->in.n == 0;
+    if (client->ended) {
+        client_close(client, false);
         return false;
     }
-    bool first = client->in.n == 0;
+    if (first ? !client->stream.readable : !stream_may_give(&client->stream))
+        return false;
     ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, worker->head_most);
     if (count == STREAM_AGAIN)
         return false;
@@ -336,7 +337,7 @@ void client_accept(struct worker *worker, const struct listener_entry *entry, in
 bool client_read_ahead(struct client *client)
 {
     struct worker *worker = client->worker;
-    while (client->stream.readable && !client->ended && client->in.n < READ_AHEAD_MAX) {
+    while (stream_may_give(&client->stream) && !client->ended && client->in.n < READ_AHEAD_MAX) {
         ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, READ_AHEAD_MAX);
         if (count == STREAM_FAILED)
             return false;

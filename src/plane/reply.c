@@ -54,7 +54,7 @@ static bool lease_ended(struct exchange *x, bool clean)
 static bool fill(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    if (!lease->stream.readable)
+    if (!stream_may_give(&lease->stream))
         return false;
     size_t burst = x->state == EXCHANGE_ANSWERING ? x->down.burst : x->worker->head_most;
     size_t most = worker_fill_most(x->worker, &lease->in, burst);

@@ -24,7 +24,7 @@ static enum flow_result pass_end(const struct flow *flow)
 
 static enum flow_result fill(struct exchange *x, const struct flow *flow)
 {
-    if (!flow->source->readable)
+    if (!stream_may_give(flow->source))
         return FLOW_RESTS;
     ssize_t count = inlet_fill(flow->in, flow->source, x->worker->buffers, flow->relay->burst);
     if (count == STREAM_AGAIN)

@@ -29,7 +29,7 @@ static bool flush(struct exchange *x)
 static bool fill(struct exchange *x)
 {
     struct client *client = x->client;
-    if (!client->stream.readable && !client->ended)
+    if (!stream_may_give(&client->stream) && !client->ended)
         return false;
     size_t most = worker_fill_most(x->worker, &client->in, x->up.burst);
     ssize_t count = client->ended ? 0 : inlet_fill(&client->in, &client->stream, x->worker->buffers, most);

@@ -204,6 +204,7 @@ static struct connection *take_kept(struct upstream *upstream, bool sure)
         TAILQ_REMOVE(&upstream->idle, connection, link);
         upstream->idle_count--;
         connection->state = CONNECTION_LENT;
+        connection->stream.unsure = false; /* the last message was whole */
         return connection;
     }
     return NULL;

@@ -133,7 +133,9 @@ static void a_reset_behind_data_is_found_by_a_second_recv(void **state)
     peer = -1;
     wait_until_readable();
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 11);
+    assert_true(stream_may_give(&stream));
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+    assert_false(stream_may_give(&stream));
     assert_int_equal(stream.error, ECONNRESET);
 }
 

@@ -239,6 +239,21 @@ static void an_instance_that_stops_in_its_answer_is_cut(void **state)
     close(instance);
 }
 
+static void an_instance_that_resets_behind_half_an_answer_is_noticed_at_once(void **state)
+{
+    struct rig *rig = *state;
+    for (int i = 0; i < 20; i++) {
+        int client = rig_client(rig);
+        rig_say(client, GET);
+        int instance = rig_accept(rig, (unsigned)i % RIG_INSTANCES);
+        rig_head(instance);
+        rig_say(instance, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+        rig_reset(instance);
+        rig_rest(client, NULL);
+        close(client);
+    }
+}
+
 static void a_head_has_its_time_from_the_first_byte_and_silence_is_closed_without_a_word(void **state)
 {
     struct rig *rig = *state;
@@ -341,6 +356,7 @@ int main(void)
         TEST(an_instance_that_does_not_answer_is_a_504),
         TEST(a_client_that_stops_in_its_body_gets_408_and_the_instance_no_end),
         TEST(an_instance_that_stops_in_its_answer_is_cut),
+        TEST(an_instance_that_resets_behind_half_an_answer_is_noticed_at_once),
         TEST(a_head_has_its_time_from_the_first_byte_and_silence_is_closed_without_a_word),
         TEST(a_body_that_its_client_ends_early_is_refused),
         TEST(an_idle_connection_to_an_instance_is_closed_after_its_time),

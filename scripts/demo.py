@@ -200,6 +200,15 @@ class Demo:
         except (OSError, ValueError):
             return False
 
+    def wait_stopped(self, name):
+        """Waits, not for ever, until the teardown hook has stopped a release's instances."""
+        pause = threading.Event()
+        for _ in range(200):
+            if not self.running(name):
+                say(f"the instances of {name} are stopped")
+                return
+            pause.wait(0.05)
+
     def swap_seconds(self, release):
         """From the end of the last uptest to the store after which every new request went to the release."""
         events = self.events()
@@ -229,6 +238,7 @@ class Demo:
 
         title("3. release v3 has a wrong database path: it starts, it listens, but an uptest finds out")
         third = self.stage("v3")
+        self.wait_stopped("v3")
         self.load.wait_for(1000)
         self.load.stop()
         return second, third

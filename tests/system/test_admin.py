@@ -67,26 +67,12 @@ WRONG = {
     "an_address_without_port": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1"], "allow_untested": True}, 422, "127.0.0.1"),
     "a_port_of_zero": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1:0"], "allow_untested": True}, 422, "127.0.0.1:0"),
     "a_port_too_large": ("POST", DEPLOYMENTS, {"instances": ["127.0.0.1:70000"], "allow_untested": True}, 422, "70000"),
-    "a_name_that_does_not_resolve": (
-        "POST",
-        DEPLOYMENTS,
-        {"instances": ["no-such-host.invalid:80"], "allow_untested": True},
-        422,
-        "no-such-host.invalid",
-    ),
     "the_same_instance_twice": (
         "POST",
         DEPLOYMENTS,
         {"instances": ["127.0.0.1:9", "127.0.0.1:9"], "allow_untested": True},
         422,
         "127.0.0.1:9",
-    ),
-    "the_same_instance_by_two_names": (
-        "POST",
-        DEPLOYMENTS,
-        {"instances": ["127.0.0.1:9", "localhost:9"], "allow_untested": True},
-        422,
-        "localhost:9",
     ),
     "a_bad_release_name": ("POST", DEPLOYMENTS, {**STAGE, "release": "../x", "allow_untested": True}, 422, "release"),
     "an_unknown_service": ("POST", "/v1/services/wbe/deployments", STAGE, 404, 'did you mean "web"'),
@@ -234,12 +220,12 @@ def test_the_socket_has_its_mode_and_the_kernel_says_who_asked(make_stand, make_
 
 def test_over_tcp_a_token_is_needed(make_daemon):
     daemon = make_daemon()
-    token = daemon.path("token")
+    token, token_text = daemon.path("token"), "0123456789abcdef"
     with open(token, "w", encoding="utf-8") as file:
-        file.write("s3cret\n")
+        file.write(f"{token_text}\n")
     daemon.config["admin"].update({"listen": "127.0.0.1:0", "token_file": token})
     daemon.start()
-    bound = daemon.admin.status()["admin"]["bound"]
+    bound = daemon.admin.status()["admin"]["listen"]
 
     def ask(**headers):
         connection = http.client.HTTPConnection(bound, timeout=5)
@@ -250,8 +236,9 @@ def test_over_tcp_a_token_is_needed(make_daemon):
 
     assert ask() == 401
     assert ask(Authorization="Bearer wrong") == 401
-    assert ask(Authorization="Bearer s3cre") == 401
-    assert ask(Authorization="Bearer s3cret") == 200
+    assert ask(Authorization=f"Bearer {token_text[:-1]}") == 401
+    assert ask(Authorization=token_text) == 401
+    assert ask(Authorization=f"Bearer {token_text}") == 200
 
 
 def test_clients_that_go_away_while_they_wait_leave_nothing_behind(make_stand, make_backend, puppets):

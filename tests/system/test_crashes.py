@@ -194,7 +194,7 @@ def test_traffic_does_not_notice_that_control_dies(make_stand, make_app):
     stand.suite.shell("01")
     stand.start()
     with Load(stand.port) as load:
-        for _ in range(5):
+        for _ in range(3):
             stand.daemon.kill_role("control")
             before = len(load.exchanges)
             wait_until(lambda: len(load.exchanges) > before + 50)
@@ -306,6 +306,7 @@ def test_at_every_length_the_journal_gives_a_defined_live_pool(stand, make_backe
         with open(path, "wb") as file:
             file.writelines(records[:count])
         stand.daemon.start()
+        wait_until(lambda: stand.admin.service()["deployment"] is None, what="the cut deployment to end")
         assert_live_right_on(stand, names.get(stand.admin.live(), "live-0"))
         stand.daemon.crash()
 
@@ -364,10 +365,10 @@ def test_killing_control_again_and_again_during_deployments_ends_them_all(make_s
     stand.start()
     puppets.let_go()
     retired = set()
-    for number in range(6):
+    for number in range(3):
         live = {i["address"] for i in stand.admin.service()["pools"][0]["instances"]}
         deployment = stand.admin.stage([make_backend(f"fresh-{number}").address])
-        for _ in range(3):
+        for _ in range(2):
             stand.daemon.kill_role("control")
         wait_until(lambda: stand.state(deployment) == "done")
         retired |= live

@@ -34,7 +34,7 @@ def test_the_service_manager_is_told_when_it_is_ready_and_when_it_stops(make_dae
     daemon.signal(signal.SIGTERM)
     while "STOPPING=1" not in said:
         said = notify.recv(4096).decode()
-    assert daemon.stop() == 0
+    assert daemon.wait_end() == 0
     notify.close()
 
 
@@ -69,7 +69,7 @@ def test_the_end_finishes_what_is_in_flight_and_accepts_nothing_new(front, sig):
         response = client.response()
         assert response.text == "finished" and not response.keeps_alive
         client.assert_closed()
-    assert front.daemon.stop() == 0
+    assert front.daemon.wait_end() == 0
 
 
 def refused(port):
@@ -99,7 +99,7 @@ def test_a_request_body_that_is_on_its_way_at_the_end_is_finished(front):
         wait_until(lambda: refused(front.port))
         client.send(b"-last")
         assert client.response().status == 200
-    assert front.daemon.stop() == 0
+    assert front.daemon.wait_end() == 0
 
 
 def test_sigterm_in_a_deployment_ends_and_the_next_start_goes_on_with_it(make_stand, make_backend, puppets):
@@ -146,7 +146,9 @@ def test_the_proxy_has_one_thread_a_worker_and_inherits_no_stray_descriptors(sta
     assert not [link for link in links if link.startswith(front.daemon.folder) and not link.endswith("stderr")]
 
 
-def test_descriptors_do_not_leak_over_many_connections(front):
+def test_descriptors_do_not_leak_over_many_connections(start_own_front):
+    front = start_own_front(Backend("one"), defaults={"timeouts": {"head": "1s"}})
+
     def descriptors():
         return len(os.listdir(f"/proc/{front.daemon.pids['proxy']}/fd"))
 
@@ -219,6 +221,8 @@ def test_metrics_count_what_happened(make_stand, make_backend):
     version = labelled(samples, "upswap_snapshot_version")
     deployment = stand.admin.stage([make_backend("fresh").address], release="v2")
     stand.events.wait_end(deployment)
+    stand.ask()
+    wait_until(lambda: ("upswap_requests_total", frozenset({("service", "web"), ("pool", deployment), ("code", "200")})) in stand.admin.metrics())
     samples = stand.admin.metrics()
     assert labelled(samples, "upswap_deployments_total", service="web", result="done") == 1
     assert labelled(samples, "upswap_uptests_total", service="web", result="passed") == 1
@@ -268,20 +272,27 @@ def test_a_full_disk_refuses_to_stage_and_serves_on(make_stand, make_backend, tm
         pytest.skip("no mounts here")
     try:
         stand.start()
-        with open(os.path.join(state, "fill"), "wb") as file:
-            try:
+        with open(os.path.join(state, "fill"), "wb", buffering=0) as file:
+            with pytest.raises(OSError):
                 while True:
                     file.write(bytes(4096))
-                    file.flush()
-            except OSError:
-                pass
-        answer = stand.admin.try_stage([make_backend("fresh").address])
+        for _ in range(100):  # the journal's last page has room for a few records yet
+            answer = stand.admin.try_stage([make_backend().address], hold=True)
+            if answer.status == 507:
+                break
+            answer = stand.admin.command("abort")
+            if answer.status == 507:
+                break
+            assert answer.status == 200
         assert answer.status == 507 and answer.detail
         assert stand.ask().text == "live-0"
         os.unlink(os.path.join(state, "fill"))
+        if stand.admin.service()["deployment"] is not None:
+            assert stand.admin.command("abort").status == 200
         deployment = stand.admin.stage([make_backend("fresh").address])
-        wait_until(lambda: stand.state(deployment) == "done")
+        wait_until(lambda: stand.state(deployment) == "done", what="a deployment after the disk has room again")
         assert stand.ask().text == "fresh"
+        wait_until(lambda: len(stand.admin.service()["pools"]) == 1, what="the records that failed to be made up for")
         stand.daemon.stop()
     finally:
         subprocess.run(["umount", "-l", state], check=False)

@@ -1,5 +1,6 @@
 """Teardown: event, hook and signal, at least once for each retired instance, never for a live one."""
 
+import os
 import signal
 
 from harness import processes
@@ -246,10 +247,13 @@ def test_an_instance_without_hook_and_signal_is_retired_by_the_event_alone(stand
     assert not stand.events.of("teardown.failed")
 
 
-def test_a_missing_hook_is_a_failed_teardown_not_a_failed_deployment(make_stand, make_backend):
-    stand = make_stand(service={"teardown": {"command": ["/nonexistent/hook"], "attempts": 1}})
+def test_a_missing_hook_is_a_failed_teardown_not_a_failed_deployment(make_stand, make_backend, puppets):
+    stand = make_stand()
+    hook = puppets.install(stand.daemon.path("hook"))
+    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 1}
     stand.suite.shell("01")
     stand.start()
+    os.unlink(hook)
     deployment = retire(stand, make_backend)
     stand.events.wait("teardown.failed")
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"

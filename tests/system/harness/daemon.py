@@ -103,6 +103,10 @@ class Daemon:
             return None
         if self.process.poll() is None:
             self.process.send_signal(sig)
+        return self.wait_end(timeout)
+
+    def wait_end(self, timeout=15):
+        """Waits for the end of a daemon that was told to stop; returns its exit status. Nothing may be left."""
         status = processes.finish(self.process, timeout)
         self.process = None
         processes.assert_none_left()

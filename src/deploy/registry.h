@@ -106,11 +106,11 @@ struct pool {
 
 struct service {
     char *name;
-    uint64_t last_number;       /* of its newest pool */
-    struct pool *live;          /* NULL: none */
-    struct deployment *running; /* the one before its swap; NULL: none */
+    uint64_t last_number;          /* of its newest pool */
+    struct pool *live;             /* NULL: none */
+    struct deployment *running;    /* the one before its swap; NULL: none */
     TAILQ_HEAD(pools, pool) pools; /* oldest first */
-    UT_hash_handle hh; /* registry->services by name */
+    UT_hash_handle hh;             /* registry->services by name */
 };
 
 struct registry {

@@ -71,7 +71,7 @@ void conductor_promote(struct conductor *conductor, const char *service, const s
     if (step == NULL)
         return;
     step->record.event = EVENT_PROMOTED;
-    record_set_why(&step->record, "promoted; every instance must accept a connection once more");
+    record_set_why(&step->record, "promoted by hand");
     step->prepare = prepare_promote;
     step_submit(step);
 }

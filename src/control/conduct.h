@@ -74,12 +74,9 @@ struct course {
     struct step *current;
     bool turning;
     /* For the running deployment: */
-    struct resolve *resolve;
     struct probe *probe;
     struct gate *gate;
     struct deadline hold;
-    struct probe_target *targets; /* resolved, while they are probed */
-    size_t target_count;
     char *verdict; /* of the gate, while its result is being written */
     bool passed;
     unsigned archiving; /* which writing of a result counts; an older one was overtaken */
@@ -118,6 +115,9 @@ struct step *step_command(struct course *course, enum record_type type, const st
                           outcome_fn done, void *arg);
 /* Queues it; the course owns it from now on. */
 void step_submit(struct step *step);
+/* Ends one that was refused and is in no queue. */
+void step_reject(struct step *step);
+/* Sets what it is refused with. Returns false. */
 bool step_refuse(struct step *step, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* Something happened to a deployment; `why` (may be NULL) is copied and made valid UTF-8. */
 void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why);

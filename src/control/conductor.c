@@ -75,8 +75,8 @@ static void announce_swap(struct conductor *conductor, struct course *course, ui
                   json_pack("{s:I, s:I, s:s*}", "nanoseconds", (json_int_t)taken, "snapshot",
                             (json_int_t)course->swap_version, "replaces", replaces));
     if (replaces != NULL)
-        event_log_add(conductor->options.events, "drain.started", course->service, pool->name,
-                      json_pack("{s:s}", "pool", replaces));
+        event_log_add(conductor->options.events, "drain.started", course->service, replaces,
+                      json_pack("{s:s}", "by", pool->name));
     free(course->swapped);
     course->swapped = NULL;
 }
@@ -114,23 +114,24 @@ struct conductor *conductor_new(const struct conductor_options *options)
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
     slotting_restore(conductor);
-    conductor->world = world_new(&(struct world_options){
-        .loop = options->loop,
-        .proxy_fd = options->proxy_fd,
-        .registry = options->registry,
-        .sockets = options->sockets,
-        .counters = options->counters,
-        .counters_fd = options->counters_fd,
-        .proxy_pid = options->proxy_pid,
-        .published = on_published,
-        .behind = on_behind,
-        .arg = conductor,
-    });
     conductor->drain = drain_new(&(struct drain_options){
         .loop = options->loop,
         .registry = options->registry,
         .counters = options->counters,
         .drained = on_drained,
+        .arg = conductor,
+    });
+    conductor->world = world_new(&(struct world_options){
+        .loop = options->loop,
+        .proxy_fd = options->proxy_fd,
+        .registry = options->registry,
+        .sockets = options->sockets,
+        .drain = conductor->drain,
+        .counters = options->counters,
+        .counters_fd = options->counters_fd,
+        .proxy_pid = options->proxy_pid,
+        .published = on_published,
+        .behind = on_behind,
         .arg = conductor,
     });
     conductor->teardown = teardown_new(&(struct teardown_options){

@@ -41,76 +41,31 @@ static const char **addresses_of(const struct pool *pool)
 static void on_ready(void *arg, bool ok, const char *reason)
 {
     struct course *course = arg;
-    const struct pool *pool = running(course);
     course->probe = NULL;
-    if (pool == NULL)
-        return;
-    if (!ok) {
-        step_event(course, pool->name, EVENT_NOT_READY, reason);
-        return;
-    }
-    struct step *step = step_new(course, RECORD_EVENT, pool->name);
-    struct record *record = &step->record;
-    record->event = EVENT_READY;
-    record_set_why(record, "every instance accepts connections");
-    record->resolved = mem_zero(course->target_count, sizeof *record->resolved);
-    record->resolved_count = course->target_count;
-    for (size_t i = 0; i < course->target_count; i++)
-        record->resolved[i] = sockaddr_text(&course->targets[i].address);
-    step_submit(step);
+    happened(course, ok ? EVENT_READY : EVENT_NOT_READY, ok ? "every instance accepts connections" : reason);
 }
 
-/* Two names of one address would be two instances that are one. NULL, or a sentence to be freed. */
-static char *find_twins(const struct probe_target *targets, size_t count)
+/* timeout_ms 0: each is asked once. */
+static void probe(struct course *course, const struct pool *pool, uint64_t timeout_ms,
+                  void (*done)(void *arg, bool ok, const char *reason))
 {
-    for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < i; k++) {
-            if (targets[i].length == targets[k].length &&
-                memcmp(&targets[i].address, &targets[k].address, targets[i].length) == 0)
-                return mem_printf("instances %s and %s are one and the same address", targets[k].name,
-                                  targets[i].name);
-        }
+    struct probe_target *targets = mem_zero(pool->instance_count, sizeof *targets);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        targets[i].name = pool->instances[i].address;
+        targets[i].length = sockaddr_of(pool->instances[i].resolved, &targets[i].address);
     }
-    return NULL;
-}
-
-static void keep_targets(struct course *course, const struct probe_target *targets, size_t count,
-                         const struct pool *pool)
-{
-    free(course->targets);
-    course->targets = mem_zero(count, sizeof *course->targets);
-    course->target_count = count;
-    for (size_t i = 0; i < count; i++) {
-        course->targets[i] = targets[i];
-        course->targets[i].name = pool->instances[i].address;
-    }
-}
-
-static void on_resolved(void *arg, const struct probe_target *targets, const char *reason)
-{
-    struct course *course = arg;
-    const struct pool *pool = running(course);
-    const struct config_service *settings = conductor_settings(course->conductor, course->service);
-    course->resolve = NULL;
-    if (pool == NULL || settings == NULL)
-        return;
-    char *twins = targets == NULL ? NULL : find_twins(targets, pool->instance_count);
-    if (targets == NULL || twins != NULL) {
-        step_event(course, pool->name, EVENT_NOT_READY, targets == NULL ? reason : twins);
-        free(twins);
-        return;
-    }
-    keep_targets(course, targets, pool->instance_count, pool);
-    course->probe = probe_start(course->conductor->options.loop, course->targets, course->target_count,
-                                settings->ready_timeout_ms, NULL, on_ready, course);
+    course->probe = probe_start(course->conductor->options.loop, targets, pool->instance_count, timeout_ms,
+                                NULL, done, course);
+    free(targets);
 }
 
 void course_await(struct course *course, const struct pool *pool)
 {
-    const char **addresses = addresses_of(pool);
-    course->resolve =
-        resolve_start(course->conductor->options.loop, addresses, pool->instance_count, on_resolved, course);
-    free(addresses);
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    if (settings == NULL)
+        step_event(course, pool->name, EVENT_NOT_READY, "the service is not in the config any more");
+    else
+        probe(course, pool, settings->ready_timeout_ms, on_ready);
 }
 
 /* ---- testing ---- */
@@ -236,40 +191,38 @@ void course_hold(struct course *course, const struct pool *pool)
     deadline_set(&course->hold, passed_ms < most_ms ? most_ms - passed_ms : 0);
 }
 
+/* The swap's reason is that of the pass, or of the promotion, and this. */
 static void on_confirmed(void *arg, bool ok, const char *reason)
 {
     struct course *course = arg;
+    const struct pool *pool = running(course);
     course->probe = NULL;
-    happened(course, ok ? EVENT_CONFIRMED : EVENT_UNCONFIRMED,
-             ok ? "every instance accepted a connection once more" : reason);
+    if (pool == NULL)
+        return;
+    if (!ok) {
+        step_event(course, pool->name, EVENT_UNCONFIRMED, reason);
+        return;
+    }
+    const struct deployment *deployment = pool->deployment;
+    const char *before = deployment->timeline[deployment->timeline_count - 1].why;
+    char *why =
+        mem_printf("%s; every instance accepted a connection once more", before == NULL ? "" : before);
+    step_event(course, pool->name, EVENT_CONFIRMED, why);
+    free(why);
 }
 
 void course_confirm(struct course *course, const struct pool *pool)
 {
-    struct probe_target *targets = mem_zero(pool->instance_count, sizeof *targets);
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        targets[i].name = pool->instances[i].address;
-        targets[i].length = sockaddr_of(pool->instances[i].resolved, &targets[i].address);
-    }
-    free(course->targets);
-    course->targets = targets;
-    course->target_count = pool->instance_count;
-    course->probe = probe_start(course->conductor->options.loop, targets, pool->instance_count, 0, NULL,
-                                on_confirmed, course);
+    probe(course, pool, 0, on_confirmed);
 }
 
 void course_stop(struct course *course)
 {
-    resolve_cancel(course->resolve);
     probe_cancel(course->probe);
     gate_free(course->gate);
     deadline_clear(&course->hold);
-    free(course->targets);
     free(course->verdict);
-    course->resolve = NULL;
     course->probe = NULL;
     course->gate = NULL;
-    course->targets = NULL;
     course->verdict = NULL;
-    course->target_count = 0;
 }

@@ -11,36 +11,72 @@
 #define GRACE_MS 1000 /* for the proxy to end what its deadlines have caught */
 #define NS_PER_MS 1000000
 
+/* The deadlines of a pool. */
+struct limits {
+    char *pool;
+    struct snapshot_drain until;
+    uint64_t last_ms; /* the latest of them, and some grace */
+    UT_hash_handle hh;
+};
+
 struct drain {
     struct drain_options options;
     struct deadline look;
+    struct limits *limits;
 };
 
-static uint64_t left_ms(const struct pool *pool, uint64_t length_ms, uint64_t wall_ns)
+/* By the wall clock, since it must outlive a restart; never more than was configured. */
+static uint64_t until_ms(const struct pool *pool, uint64_t length_ms, uint64_t mono_ms, uint64_t wall_ns)
 {
     uint64_t passed = wall_ns > pool->going_since_ns ? (wall_ns - pool->going_since_ns) / NS_PER_MS : 0;
-    return passed < length_ms ? length_ms - passed : 0;
+    return mono_ms + (passed < length_ms ? length_ms - passed : 0);
 }
 
-struct snapshot_drain drain_limits(const struct pool *pool, uint64_t mono_ms, uint64_t wall_ns)
+static uint64_t later(uint64_t a, uint64_t b)
 {
-    if (pool->state != POOL_DRAINING)
-        return (struct snapshot_drain){0};
-    return (struct snapshot_drain){
-        .requests_until_ms = mono_ms + left_ms(pool, pool->drain.requests_ms, wall_ns),
-        .streams_until_ms = mono_ms + left_ms(pool, pool->drain.streams_ms, wall_ns),
-        .websockets_until_ms = mono_ms + left_ms(pool, pool->drain.websockets_ms, wall_ns),
-        .spread_ms = pool->drain.spread_ms,
-    };
+    return a > b ? a : b;
 }
 
-static bool is_overdue(const struct pool *pool, uint64_t wall_ns)
+static struct limits *limits_of(struct drain *drain, const struct pool *pool)
 {
+    struct limits *limits;
+    HASH_FIND_STR(drain->limits, pool->name, limits);
+    if (limits != NULL)
+        return limits;
+    uint64_t mono_ms = clock_mono_ms(), wall_ns = clock_wall_ns();
     const struct drain_times *times = &pool->drain;
-    uint64_t longest = times->requests_ms;
-    longest = times->streams_ms > longest ? times->streams_ms : longest;
-    longest = times->websockets_ms > longest ? times->websockets_ms : longest;
-    return left_ms(pool, longest + GRACE_MS, wall_ns) == 0;
+    limits = mem_alloc(sizeof *limits);
+    *limits = (struct limits){
+        .pool = mem_dup(pool->name),
+        .until = {.requests_until_ms = until_ms(pool, times->requests_ms, mono_ms, wall_ns),
+                  .streams_until_ms = until_ms(pool, times->streams_ms, mono_ms, wall_ns),
+                  .websockets_until_ms = until_ms(pool, times->websockets_ms, mono_ms, wall_ns),
+                  .spread_ms = times->spread_ms},
+    };
+    limits->last_ms =
+        GRACE_MS + later(limits->until.requests_until_ms,
+                         later(limits->until.streams_until_ms, limits->until.websockets_until_ms));
+    HASH_ADD_KEYPTR(hh, drain->limits, limits->pool, strlen(limits->pool), limits);
+    return limits;
+}
+
+struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool)
+{
+    return pool->state == POOL_DRAINING ? limits_of(drain, pool)->until : (struct snapshot_drain){0};
+}
+
+static void forget_past(struct drain *drain)
+{
+    struct limits *limits, *next;
+    HASH_ITER(hh, drain->limits, limits, next)
+    {
+        const struct pool *pool = registry_pool(drain->options.registry, limits->pool);
+        if (pool != NULL && pool->state == POOL_DRAINING)
+            continue;
+        HASH_DEL(drain->limits, limits);
+        free(limits->pool);
+        free(limits);
+    }
 }
 
 /* An exchange counts for its pool from its begin, and for an instance once it has one. While some have none,
@@ -59,44 +95,48 @@ static bool is_there(const struct instance *instance)
     return instance->state != INSTANCE_RETIRED && instance->state != INSTANCE_TORN_DOWN;
 }
 
-static bool may_go(struct drain *drain, const struct pool *pool, size_t index, bool placed)
-{
-    struct counters *counters = drain->options.counters;
-    return !pool->was_live ||
-           (placed && counters_instance_in_flight(counters, pool->instances[index].slot) == 0);
-}
-
-/* Has the proxy ended something on it, because the deadline had come? */
-static bool was_cut(struct counters *counters, const struct pool *pool, size_t index)
+static bool was_cut(struct counters *counters, const struct instance *instance)
 {
     struct counters_instance sum;
-    counters_instance_sum(counters, pool->instances[index].slot, &sum);
+    counters_instance_sum(counters, instance->slot, &sum);
     return sum.cut > 0;
 }
 
-static void look_at(struct drain *drain, struct pool *pool, uint64_t wall_ns)
+/* Sorts those that may go into idle and forced ones. */
+struct finding {
+    size_t *instances[2]; /* forced: 1 */
+    size_t count[2];
+};
+
+static void look_at_instances(struct drain *drain, const struct pool *pool, struct finding *finding)
 {
     struct counters *counters = drain->options.counters;
-    if (pool->was_live && counters_version(counters) < pool->going_since_world)
-        return;
-    bool placed = all_are_placed(counters, pool), overdue = pool->was_live && is_overdue(pool, wall_ns);
-    size_t *clean = mem_zero(pool->instance_count, sizeof *clean), clean_count = 0;
-    size_t *forced = mem_zero(pool->instance_count, sizeof *forced), forced_count = 0;
+    bool placed = all_are_placed(counters, pool);
+    bool overdue = pool->was_live && clock_mono_ms() >= limits_of(drain, pool)->last_ms;
     for (size_t i = 0; i < pool->instance_count; i++) {
-        if (!is_there(&pool->instances[i]))
+        const struct instance *instance = &pool->instances[i];
+        bool idle = placed && counters_instance_in_flight(counters, instance->slot) == 0;
+        if (!is_there(instance) || !(idle || overdue))
             continue;
-        bool idle = may_go(drain, pool, i, placed);
-        if (idle && !was_cut(counters, pool, i))
-            clean[clean_count++] = i;
-        else if (idle || overdue)
-            forced[forced_count++] = i;
+        unsigned forced = !idle || was_cut(counters, instance);
+        finding->instances[forced][finding->count[forced]++] = i;
     }
-    if (clean_count > 0)
-        drain->options.drained(drain->options.arg, pool, clean, clean_count, false);
-    if (forced_count > 0)
-        drain->options.drained(drain->options.arg, pool, forced, forced_count, true);
-    free(clean);
-    free(forced);
+}
+
+static void look_at(struct drain *drain, struct pool *pool)
+{
+    struct finding finding = {{NULL, NULL}, {0, 0}};
+    if (pool->was_live && counters_version(drain->options.counters) < pool->going_since_world)
+        return;
+    for (unsigned forced = 0; forced < 2; forced++)
+        finding.instances[forced] = mem_zero(pool->instance_count, sizeof **finding.instances);
+    look_at_instances(drain, pool, &finding);
+    for (unsigned forced = 0; forced < 2; forced++) {
+        if (finding.count[forced] > 0)
+            drain->options.drained(drain->options.arg, pool, finding.instances[forced], finding.count[forced],
+                                   forced == 1);
+        free(finding.instances[forced]);
+    }
 }
 
 static bool is_waited_for(const struct pool *pool)
@@ -113,16 +153,16 @@ static bool is_waited_for(const struct pool *pool)
 static void look(struct deadline *deadline)
 {
     struct drain *drain = mem_container(deadline, struct drain, look);
-    uint64_t wall_ns = clock_wall_ns();
     bool again = false;
     struct pool *pool, *next;
     HASH_ITER(hh, drain->options.registry->pools, pool, next)
     {
         if (!is_waited_for(pool))
             continue;
-        look_at(drain, pool, wall_ns);
+        look_at(drain, pool);
         again = true;
     }
+    forget_past(drain);
     if (again)
         deadline_set(&drain->look, LOOK_MS);
 }

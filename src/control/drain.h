@@ -25,6 +25,5 @@ struct drain *drain_new(const struct drain_options *options);
 void drain_watch(struct drain *drain);
 
 /* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not
- * drain. What is left is reckoned by the wall clock, since it must outlive a restart, but is never more than
- * was configured. */
-struct snapshot_drain drain_limits(const struct pool *pool, uint64_t mono_ms, uint64_t wall_ns);
+ * drain. The same at each call. */
+struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool);

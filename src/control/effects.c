@@ -167,10 +167,9 @@ static void note_drained(struct conductor *conductor, const struct pool *pool)
         return;
     uint64_t now = clock_wall_ns();
     double seconds = now > pool->going_since_ns ? (double)(now - pool->going_since_ns) / 1e9 : 0;
-    const struct pool *by = registry_pool(conductor->options.registry, pool->replaced_by);
-    announce(
-        conductor, "drain.finished", by == NULL ? pool : by,
-        json_pack("{s:s, s:f, s:I}", "pool", pool->name, "seconds", seconds, "forced", (json_int_t)forced));
+    announce(conductor, "drain.finished", pool,
+             json_pack("{s:s*, s:f, s:I}", "by", pool->replaced_by, "seconds", seconds, "forced",
+                       (json_int_t)forced));
 }
 
 /* A pool that is gone leaves the world, and gives its slots back with that version. */
@@ -194,6 +193,7 @@ static void follow_retired(struct step *step)
 {
     struct conductor *conductor = step->course->conductor;
     struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    note_drained(conductor, pool);
     for (size_t i = 0; i < step->record.instance_count; i++) {
         const struct instance *instance = &pool->instances[step->record.instances[i]];
         log_info("%s: instance %s is retired (%s)%s", pool->name, instance->address,
@@ -208,7 +208,6 @@ static void follow_retired(struct step *step)
         else
             teardown_order(conductor->teardown, pool, step->record.instances[i]);
     }
-    note_drained(conductor, pool);
     if (pool->state == POOL_RETIRED)
         pool_is_gone(step, pool);
     drain_watch(conductor->drain);

@@ -1,11 +1,12 @@
 /* stage: the command that begins a deployment. Everything that can be told at once is told before the record
- * is written, as a refusal with its reason; names are resolved after it. */
+ * is written, as a refusal with its reason: names are resolved first, once, without anybody waiting for it
+ * but the one who asked. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/conduct.h"
+#include "control/sockaddr.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 /* The request, kept until its step has its turn. */
 struct stage {
     char **instances;
+    char **resolved; /* IP:PORT */
     int64_t *pids;
     int *pidfds; /* -1: none */
     size_t count;
@@ -26,6 +28,7 @@ static struct stage *stage_new(const struct stage_request *request)
     struct stage *stage = mem_zero(1, sizeof *stage);
     stage->count = request->instance_count;
     stage->instances = mem_zero(stage->count, sizeof *stage->instances);
+    stage->resolved = mem_zero(stage->count, sizeof *stage->resolved);
     stage->pids = mem_zero(stage->count, sizeof *stage->pids);
     stage->pidfds = mem_zero(stage->count, sizeof *stage->pidfds);
     for (size_t i = 0; i < stage->count; i++) {
@@ -51,49 +54,47 @@ static void release(struct step *step, bool used)
         else if (stage->pidfds[i] >= 0)
             close(stage->pidfds[i]);
         free(stage->instances[i]);
+        free(stage->resolved[i]);
     }
     if (stage->slotted && !used)
         slotting_take_back(conductor, step->record.fresh, 0);
     free(stage->instances);
+    free(stage->resolved);
     free(stage->pids);
     free(stage->pidfds);
     free(stage->release);
     free(stage);
 }
 
-/* One spelling for equal addresses. */
-static char *canonical(const struct address *address)
-{
-    struct address same = *address;
-    uint8_t bytes[16];
-    char text[ADDRESS_TEXT_MAX];
-    if (address->kind == ADDRESS_IPV6 && inet_pton(AF_INET6, address->host, bytes) == 1)
-        inet_ntop(AF_INET6, bytes, same.host, sizeof same.host);
-    return mem_dup(address_text(&same, text));
-}
-
 static bool check_addresses(struct step *step, const struct stage *stage)
 {
-    char **seen = mem_zero(stage->count, sizeof *seen);
-    bool ok = true;
-    for (size_t i = 0; ok && i < stage->count; i++) {
+    if (stage->count == 0)
+        return step_refuse(step, 422, "instances: name at least one HOST:PORT");
+    for (size_t i = 0; i < stage->count; i++) {
         struct address address;
         struct err err;
-        if (!address_parse(str_of(stage->instances[i]), false, &address, &err)) {
-            ok = step_refuse(step, 422, "instances: %s", err.text);
-            break;
-        }
-        seen[i] = canonical(&address);
-        for (size_t k = 0; ok && k < i; k++) {
-            if (strcmp(seen[i], seen[k]) == 0)
-                ok = step_refuse(step, 422, "instances: \"%s\" is named twice; name each instance once",
-                                 stage->instances[i]);
+        if (!address_parse(str_of(stage->instances[i]), false, &address, &err))
+            return step_refuse(step, 422, "instances: %s", err.text);
+    }
+    return true;
+}
+
+/* By what they resolve to, so that two spellings of one address are found too. */
+static bool check_twins(struct step *step, const struct stage *stage)
+{
+    for (size_t i = 0; i < stage->count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(stage->resolved[i], stage->resolved[k]) != 0)
+                continue;
+            if (strcmp(stage->instances[i], stage->instances[k]) == 0)
+                return step_refuse(step, 422, "instances: \"%s\" is named twice; name each instance once",
+                                   stage->instances[i]);
+            return step_refuse(step, 422,
+                               "instances: \"%s\" and \"%s\" are one and the same; name each instance once",
+                               stage->instances[k], stage->instances[i]);
         }
     }
-    for (size_t i = 0; i < stage->count; i++)
-        free(seen[i]);
-    free(seen);
-    return ok;
+    return true;
 }
 
 static bool check_going(struct step *step, const struct stage *stage)
@@ -101,7 +102,8 @@ static bool check_going(struct step *step, const struct stage *stage)
     const struct registry *registry = step->course->conductor->options.registry;
     for (size_t i = 0; i < stage->count; i++) {
         const struct pool *pool;
-        if (registry_going(registry, stage->instances[i], &pool) != NULL)
+        const struct instance asked = {.address = stage->instances[i], .resolved = stage->resolved[i]};
+        if (registry_going(registry, &asked, &pool) != NULL)
             return step_refuse(
                 step, 422,
                 "instances: \"%s\" is being torn down with pool %s; wait until that is done, or use "
@@ -168,8 +170,10 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     char *name = mem_printf("%s-%" PRIu64, course->service, number);
     struct pool *pool = pool_new(name, stage->release, stage->count);
     free(name);
-    for (size_t i = 0; i < stage->count; i++)
+    for (size_t i = 0; i < stage->count; i++) {
         pool->instances[i].address = mem_dup(stage->instances[i]);
+        pool->instances[i].resolved = mem_dup(stage->resolved[i]);
+    }
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = stage->hold;
     deployment->allow_untested = stage->allow_untested;
@@ -188,10 +192,8 @@ static bool prepare(struct step *step)
     struct err err;
     if (settings == NULL)
         return step_refuse(step, 404, "service \"%s\" was removed from the config", step->course->service);
-    if (stage->count == 0)
-        return step_refuse(step, 422, "instances: name at least one HOST:PORT");
-    if (!is_free(step) || !check_addresses(step, stage) || !check_release(step, stage) ||
-        !check_going(step, stage) || !check_suite(step, stage, settings))
+    if (!is_free(step) || !check_twins(step, stage) || !check_going(step, stage) ||
+        !check_suite(step, stage, settings))
         return false;
     struct pool *pool = make_pool(step, stage);
     step->record.fresh = pool;
@@ -200,6 +202,20 @@ static bool prepare(struct step *step)
         return false;
     stage->slotted = slotting_give(conductor, pool, &err);
     return stage->slotted || step_refuse(step, 422, "instances: %s", err.text);
+}
+
+static void on_resolved(void *arg, const struct probe_target *targets, const char *reason)
+{
+    struct step *step = arg;
+    struct stage *stage = step->data;
+    if (targets == NULL) {
+        step_refuse(step, 422, "instances: %s", reason);
+        step_reject(step);
+        return;
+    }
+    for (size_t i = 0; i < stage->count; i++)
+        stage->resolved[i] = sockaddr_text(&targets[i].address);
+    step_submit(step);
 }
 
 void conductor_stage(struct conductor *conductor, const char *service, const struct stage_request *request,
@@ -212,8 +228,14 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
         return;
     }
     struct step *step = step_command(course_of(conductor, service), RECORD_POOL, asker, done, arg);
+    struct stage *stage = stage_new(request);
     step->prepare = prepare;
     step->release = release;
-    step->data = stage_new(request);
-    step_submit(step);
+    step->data = stage;
+    /* What is clear without the names is refused without looking them up. */
+    if (is_free(step) && check_addresses(step, stage) && check_release(step, stage))
+        resolve_start(conductor->options.loop, (const char *const *)stage->instances, stage->count,
+                      on_resolved, step);
+    else
+        step_reject(step);
 }

@@ -135,6 +135,13 @@ static void step_end(struct step *step, bool used)
     free(step);
 }
 
+void step_reject(struct step *step)
+{
+    if (step->done != NULL)
+        refuse(step->done, step->arg, step->status, "%s", step->err.text);
+    step_end(step, false);
+}
+
 /* ---- their turn ---- */
 
 /* Will the pool be gone with this record? */
@@ -242,9 +249,7 @@ static void take_turn(struct course *course)
             journal_append(course->conductor->options.journal, &step->record, on_durable, step);
             continue;
         }
-        if (step->done != NULL)
-            refuse(step->done, step->arg, step->status, "%s", step->err.text);
-        step_end(step, false);
+        step_reject(step);
     }
     course->turning = false;
 }

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 
-#define TOKEN_MIN 16
 #define TOKEN_MAX 4096
 
 static bool is_printable(struct str token)
@@ -26,13 +25,11 @@ static bool read_first_line(const char *path, char **token, struct err *err)
     rest = buf_str(&text);
     if (text.n > 0 && str_split(&rest, '\n', &line))
         line = str_trim(line);
-    bool ok = line.n >= TOKEN_MIN && is_printable(line);
+    bool ok = line.n > 0 && is_printable(line);
     if (ok)
         *token = str_dup(line);
     buf_free(&text);
-    return ok ||
-           err_set(err, "%s: its first line is no token; put %d characters or more there, without spaces",
-                   path, TOKEN_MIN);
+    return ok || err_set(err, "%s: its first line is no token; put a long random word there", path);
 }
 
 bool token_read(const struct config *config, char **token, struct err *err)

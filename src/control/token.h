@@ -4,5 +4,5 @@
 #include "config/config.h"
 
 /* Reads the first line of admin.token_file into *token (to be freed). False with "PATH:LINE: sentence": it
- * cannot be read, is shorter than 16 characters, or holds what no header can. */
+ * cannot be read, is empty, or holds what no header can. */
 bool token_read(const struct config *config, char **token, struct err *err) MUST_CHECK;

@@ -67,11 +67,20 @@ static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
 
 /* ---- deployments ---- */
 
+/* The moment between the gate and the swap is told by the one after it, unless somebody asked for it. */
+static bool is_shown(const struct deployment *deployment, size_t index)
+{
+    return deployment->timeline[index].state != DEPLOYMENT_CONFIRMING ||
+           deployment->timeline[index - 1].state == DEPLOYMENT_HELD;
+}
+
 static json_t *timeline_json(const struct deployment *deployment)
 {
     json_t *timeline = json_array();
     for (size_t i = 0; i < deployment->timeline_count; i++) {
         const struct moment *moment = &deployment->timeline[i];
+        if (!is_shown(deployment, i))
+            continue;
         json_array_append_new(timeline, json_pack("{s:o, s:s, s:o}", "time", time_json(moment->time_ns),
                                                   "state", deployment_state_shown(moment->state), "why",
                                                   view_text(moment->why)));
@@ -188,14 +197,15 @@ json_t *conductor_status(struct conductor *conductor)
 {
     const struct config *config = conductor->config;
     const struct sockets *sockets = conductor->options.sockets;
-    const char *admin = sockets_admin_bound(sockets);
     json_t *services = json_array();
     for (size_t i = 0; i < config->service_count; i++)
         json_array_append_new(services, view_service(conductor, config->services[i].name));
-    return json_pack("{s:s, s:I, s:{s:i, s:i, s:i}, s:o, s:{s:s, s:o}, s:o}", "version", PACKAGE_VERSION,
-                     "snapshot", (json_int_t)world_published(conductor->world), "pids", "keeper",
-                     (int)conductor->options.keeper_pid, "control", (int)getpid(), "proxy",
-                     (int)world_proxy_pid(conductor->world), "listeners", listeners_json(sockets), "admin",
-                     "socket", config->admin.socket, "listen",
-                     admin == NULL ? json_null() : json_string(admin), "services", services);
+    json_t *pids = json_pack("{s:i, s:i, s:i}", "keeper", (int)conductor->options.keeper_pid, "control",
+                             (int)getpid(), "proxy", (int)world_proxy_pid(conductor->world));
+    json_t *admin =
+        json_pack("{s:s, s:o, s:o}", "socket", config->admin.socket, "listen",
+                  view_text(config->admin.listen), "bound", view_text(sockets_admin_bound(sockets)));
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "version", PACKAGE_VERSION, "snapshot",
+                     (json_int_t)world_published(conductor->world), "pids", pids, "listeners",
+                     listeners_json(sockets), "admin", admin, "services", services);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/config.h"
+#include "control/drain.h"
 #include "control/sockets.h"
 #include "deploy/registry.h"
 #include "io/loop.h"
@@ -16,6 +17,7 @@ struct world_options {
     int proxy_fd; /* channel; owned from now on */
     const struct registry *registry;
     struct sockets *sockets;
+    struct drain *drain;
     struct counters *counters;
     int counters_fd;   /* stays the caller's */
     int32_t proxy_pid; /* the proxy that runs already; 0: none */

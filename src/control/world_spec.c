@@ -2,9 +2,7 @@
  * or drains after it was live; a service while the config has it. */
 #include "control/world_spec.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
-#include "control/drain.h"
 #include "control/sockaddr.h"
 
 #include <stdlib.h>
@@ -16,7 +14,7 @@ struct world_spec {
     struct snapshot_pool_spec *pools;
     size_t pool_room;
     struct sockaddr_storage **addresses; /* one array a pool */
-    uint64_t mono_ms, wall_ns;
+    struct drain *drain;
 };
 
 static uint32_t clip(uint64_t value)
@@ -117,7 +115,7 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
         .deployment = pool->name,
         .release = pool->release,
         .slot = pool->slot,
-        .drain = drain_limits(pool, made->mono_ms, made->wall_ns),
+        .drain = drain_limits(made->drain, pool),
     };
     add_instances(&made->pools[index], pool, made->addresses[index]);
     return (uint32_t)index;
@@ -171,11 +169,10 @@ static void add_listeners(struct world_spec *made, const struct sockets *sockets
 }
 
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
-                                  const struct sockets *sockets, uint64_t version)
+                                  const struct sockets *sockets, struct drain *drain, uint64_t version)
 {
     struct world_spec *made = mem_zero(1, sizeof *made);
-    made->mono_ms = clock_mono_ms();
-    made->wall_ns = clock_wall_ns();
+    made->drain = drain;
     made->spec.version = version;
     made->spec.settings = settings_of(config);
     made->spec.trusted = config->trusted_proxies;

@@ -108,9 +108,6 @@ static bool check_event(const struct registry *registry, const struct record *re
                        pool->deployment == NULL ? "the first pool of its service"
                                                 : deployment_state_name(pool->deployment->state),
                        deployment_event_name(record->event));
-    if (record->event == EVENT_READY && record->resolved_count != pool->instance_count)
-        return err_set(err, "deployment %s has %zu instances, and %zu resolved addresses", pool->name,
-                       pool->instance_count, record->resolved_count);
     if (record->event == EVENT_CONFIRMED)
         return check_swap(pool, err);
     if (record->event == EVENT_OLD_RETIRED && pool->deployment->replaces != NULL) {
@@ -151,20 +148,10 @@ static void go_live(struct pool *pool, const struct record *record)
     service->live = pool;
 }
 
-static void set_up(struct pool *pool, const struct record *record)
+static void set_all(struct pool *pool, enum instance_state state)
 {
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        set_text(&pool->instances[i].resolved, record->resolved[i]);
-        pool->instances[i].state = INSTANCE_UP;
-    }
-}
-
-static void set_down(struct pool *pool)
-{
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        set_text(&pool->instances[i].resolved, NULL);
-        pool->instances[i].state = INSTANCE_DOWN;
-    }
+    for (size_t i = 0; i < pool->instance_count; i++)
+        pool->instances[i].state = state;
 }
 
 static void move_pool(struct pool *pool, const struct transition *row, const struct record *record)
@@ -173,11 +160,11 @@ static void move_pool(struct pool *pool, const struct transition *row, const str
     case MOVE_NONE:
         break;
     case MOVE_UP:
-        set_up(pool, record);
+        set_all(pool, INSTANCE_UP);
         break;
     case MOVE_BACK:
         pool->deployment->gate_passed = false;
-        set_down(pool);
+        set_all(pool, INSTANCE_DOWN);
         break;
     case MOVE_LIVE:
         go_live(pool, record);

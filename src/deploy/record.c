@@ -32,9 +32,6 @@ void record_add_instance(struct record *record, size_t index)
 
 void record_free(struct record *record)
 {
-    for (size_t i = 0; i < record->resolved_count; i++)
-        free(record->resolved[i]);
-    free(record->resolved);
     free(record->instances);
     free(record->why);
     free(record->service);
@@ -86,7 +83,7 @@ static json_t *drain_json(const struct drain_times *drain)
 
 static json_t *instance_json(const struct instance *instance)
 {
-    return json_pack("{s:s, s:s*, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", instance->address,
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", instance->address,
                      "resolved", instance->resolved, "id", (json_int_t)instance->id, "slot",
                      (json_int_t)instance->slot, "pid", (json_int_t)instance->pid, "pid_start",
                      (json_int_t)instance->pid_start, "state", instance_state_names[instance->state],
@@ -135,12 +132,6 @@ static void add_event(json_t *line, const struct record *record)
     set(line, "event", json_string(deployment_event_name(record->event)));
     if (record->event == EVENT_CONFIRMED)
         set(line, "drain", drain_json(&record->drain));
-    if (record->event == EVENT_READY) {
-        json_t *resolved = json_array();
-        for (size_t i = 0; i < record->resolved_count; i++)
-            json_array_append_new(resolved, json_string(record->resolved[i]));
-        set(line, "resolved", resolved);
-    }
 }
 
 static void add_instances(json_t *line, const struct record *record)

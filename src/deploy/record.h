@@ -27,10 +27,8 @@ struct record {
 
     enum deployment_event event; /* RECORD_EVENT */
     char *why;                   /* RECORD_EVENT, RECORD_WORLD: a sentence, or NULL */
-    char **resolved;             /* EVENT_READY: IP:PORT of each instance in order */
-    size_t resolved_count;
-    struct drain_times drain; /* EVENT_CONFIRMED */
-    struct asker asker;       /* RECORD_ROTATED and what was asked for by hand; uid -1, user "": nobody */
+    struct drain_times drain;    /* EVENT_CONFIRMED */
+    struct asker asker;          /* RECORD_ROTATED and what was asked for by hand; uid -1, user "": nobody */
 
     uint32_t *instances; /* by index: ROTATED, RETIRED, TORN_DOWN */
     size_t instance_count;

@@ -79,11 +79,11 @@ static bool to_drain(json_t *json, struct drain_times *drain, struct err *err)
 
 static bool to_instance(json_t *json, struct instance *instance, struct err *err)
 {
-    const char *address, *resolved = NULL, *state, *end;
+    const char *address, *resolved, *state, *end;
     json_int_t id, slot, pid, pid_start;
     int forced;
     unsigned found_state, found_end;
-    if (!UNPACK(json, err, "{s:s, s?s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", &address, "resolved",
+    if (!UNPACK(json, err, "{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", &address, "resolved",
                 &resolved, "id", &id, "slot", &slot, "pid", &pid, "pid_start", &pid_start, "state", &state,
                 "forced", &forced, "end", &end))
         return false;
@@ -187,34 +187,17 @@ static bool to_pool(json_t *json, struct record *record, struct err *err)
     return to_deployment(deployment, pool, err);
 }
 
-static bool to_resolved(json_t *json, struct record *record, struct err *err)
-{
-    if (!json_is_array(json))
-        return err_set(err, "\"resolved\" is no array");
-    size_t i;
-    json_t *item;
-    record->resolved = mem_zero(json_array_size(json), sizeof *record->resolved);
-    json_array_foreach (json, i, item) {
-        if (!json_is_string(item))
-            return err_set(err, "\"resolved\" holds something that is no text");
-        record->resolved[record->resolved_count++] = mem_dup(json_string_value(item));
-    }
-    return true;
-}
-
 static bool to_event(json_t *line, struct record *record, struct err *err)
 {
     const char *event;
-    json_t *drain = NULL, *resolved = NULL;
-    if (!UNPACK(line, err, "{s:s, s?o, s?o}", "event", &event, "drain", &drain, "resolved", &resolved))
+    json_t *drain = NULL;
+    if (!UNPACK(line, err, "{s:s, s?o}", "event", &event, "drain", &drain))
         return false;
     if (!deployment_event_parse(str_of(event), &record->event))
         return err_set(err, "\"%s\" is no event of a deployment", event);
-    if ((drain != NULL) != (record->event == EVENT_CONFIRMED) ||
-        (resolved != NULL) != (record->event == EVENT_READY))
+    if ((drain != NULL) != (record->event == EVENT_CONFIRMED))
         return err_set(err, "the keys do not fit the event \"%s\"", event);
-    return (drain == NULL || to_drain(drain, &record->drain, err)) &&
-           (resolved == NULL || to_resolved(resolved, record, err));
+    return drain == NULL || to_drain(drain, &record->drain, err);
 }
 
 static bool to_indexes(json_t *json, struct record *record, struct err *err)

@@ -141,8 +141,7 @@ char *registry_forget(struct registry *registry, struct service *service, size_t
 
 static bool same_address(const struct instance *a, const struct instance *b)
 {
-    return strcmp(a->address, b->address) == 0 ||
-           (a->resolved != NULL && b->resolved != NULL && strcmp(a->resolved, b->resolved) == 0);
+    return strcmp(a->address, b->address) == 0 || strcmp(a->resolved, b->resolved) == 0;
 }
 
 static const struct instance *holder_in(const struct pool *pool, const struct instance *instance)
@@ -171,16 +170,16 @@ const struct instance *registry_holder(const struct registry *registry, const st
     return found;
 }
 
-const struct instance *registry_going(const struct registry *registry, const char *address,
+const struct instance *registry_going(const struct registry *registry, const struct instance *instance,
                                       const struct pool **going)
 {
     struct pool *pool, *next;
     HASH_ITER(hh, registry->pools, pool, next)
     {
-        const struct instance *instance = pool->state == POOL_DRAINING ? pool_instance(pool, address) : NULL;
-        if (instance != NULL && instance->state != INSTANCE_TORN_DOWN) {
+        const struct instance *other = pool->state == POOL_DRAINING ? holder_in(pool, instance) : NULL;
+        if (other != NULL) {
             *going = pool;
-            return instance;
+            return other;
         }
     }
     return NULL;

@@ -42,7 +42,7 @@ enum teardown_end {
 
 struct instance {
     char *address;      /* HOST:PORT as staged */
-    char *resolved;     /* IP:PORT; NULL until the pool was ready */
+    char *resolved;     /* IP:PORT: names are resolved once, before they are staged */
     uint64_t id;        /* never used again */
     uint32_t slot;      /* of the counters */
     int64_t pid;        /* 0: none */
@@ -144,8 +144,8 @@ char *registry_forget(struct registry *registry, struct service *service, size_t
 const struct instance *registry_holder(const struct registry *registry, const struct instance *instance,
                                        const struct pool **pool);
 
-/* An instance at this address whose teardown is to come or under way. NULL: none. */
-const struct instance *registry_going(const struct registry *registry, const char *address,
+/* Another instance at the same address whose teardown is to come or under way. NULL: none. */
+const struct instance *registry_going(const struct registry *registry, const struct instance *instance,
                                       const struct pool **pool);
 
 /* The pool's instance of that address, or NULL. */

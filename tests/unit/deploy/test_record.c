@@ -147,7 +147,6 @@ static void events_carry_exactly_their_keys(void **state)
     assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\""));
     assert_false(
         reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"drain\":[1,2,3,4]"));
-    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"ready\",\"resolved\":[7]"));
     assert_false(reads(HEAD "\"type\":\"rotated\",\"pool\":\"web-1\",\"instances\":[-1],\"out\":true"));
     assert_false(reads(HEAD "\"type\":\"retired\",\"pool\":\"web-1\",\"instances\":7,\"forced\":true"));
 }

@@ -16,8 +16,7 @@ static inline struct pool *make_pool(const char *name, size_t count, unsigned fi
         instance->id = first + i;
         instance->slot = first + (uint32_t)i;
         instance->state = deployed ? INSTANCE_DOWN : INSTANCE_UP;
-        if (!deployed)
-            instance->resolved = mem_dup(instance->address);
+        instance->resolved = mem_dup(instance->address);
     }
     pool->state = deployed ? POOL_STAGED : POOL_LIVE;
     if (deployed) {
@@ -45,12 +44,6 @@ static inline void event_record(struct record *record, const struct pool *pool, 
     record->time_ns = 3000000;
     record->event = event;
     record->why = mem_dup("why not");
-    if (event == EVENT_READY) {
-        record->resolved = mem_zero(pool->instance_count, sizeof *record->resolved);
-        record->resolved_count = pool->instance_count;
-        for (size_t i = 0; i < pool->instance_count; i++)
-            record->resolved[i] = mem_dup(pool->instances[i].address);
-    }
     if (event == EVENT_CONFIRMED) {
         record->world = 7;
         record->drain = (struct drain_times){1, 2, 3, 4};

@@ -15,6 +15,7 @@
 #define LINGER_BYTES (64U << 20)
 #define STOP_MS 1000         /* what a stopping worker grants an idle client for one more request */
 #define READ_AHEAD_MAX 16384 /* bytes of later requests, while one is being answered */
+#define STEPS 32             /* of one client in a turn; then others have theirs */
 
 static void enter(struct client *client, enum client_state state)
 {
@@ -66,19 +67,19 @@ static void linger(struct client *client)
     deadline_set(&client->deadline, LINGER_MS);
 }
 
-static void drop_what_comes(struct client *client)
+/* True: there may be more to drop. */
+static bool drop_what_comes(struct client *client)
 {
-    while (client->stream.readable) {
-        ssize_t count = stream_recv(&client->stream, client->worker->buffers->scratch, SCRATCH_SIZE);
-        if (count == STREAM_AGAIN)
-            return;
-        if (count > 0)
-            client->dropped += (uint64_t)count;
-        if (count <= 0 || client->dropped > LINGER_BYTES) {
-            client_close(client, false);
-            return;
-        }
-    }
+    if (!client->stream.readable)
+        return false;
+    ssize_t count = stream_recv(&client->stream, client->worker->buffers->scratch, SCRATCH_SIZE);
+    if (count == STREAM_AGAIN)
+        return false;
+    client->dropped += count > 0 ? (uint64_t)count : 0;
+    if (count > 0 && client->dropped <= LINGER_BYTES)
+        return true;
+    client_close(client, false);
+    return false;
 }
 
 static void await_head(struct client *client)
@@ -200,7 +201,7 @@ static void await_rest(struct client *client)
     if (worker->settings->head_ms != 0)
         deadline_set(&client->deadline, until > now ? until - now : 0);
     else
-        deadline_clear(&client->deadline);
+        worker_deadline(&client->deadline, worker->stopping ? STOP_MS : 0);
 }
 
 /* One step of reading a head. True: the state has changed, or more may be done at once. */
@@ -237,8 +238,7 @@ static bool step(struct client *client)
     case CLIENT_FLUSHING:
         return flush(client);
     case CLIENT_LINGERING:
-        drop_what_comes(client);
-        return false;
+        return drop_what_comes(client);
     case CLIENT_EXCHANGE:
     case CLIENT_CLOSED:
         break;
@@ -250,18 +250,33 @@ static bool step(struct client *client)
  * requests do not pile up on the stack. */
 static void pump(struct client *client)
 {
+    unsigned steps = 0;
     if (client->pumping)
         return;
     client->pumping = true;
-    while (step(client))
-        continue;
+    while (steps < STEPS && step(client))
+        steps++;
     client->pumping = false;
-    if (client->state == CLIENT_CLOSED || inlet_settle(&client->in, client->worker->buffers))
+    if (client->state == CLIENT_CLOSED)
+        return;
+    if (steps == STEPS && !client->again) {
+        client->again = true;
+        loop_defer(client->worker->loop, &client->running);
+    }
+    if (inlet_settle(&client->in, client->worker->buffers))
         return;
     if (client->exchange != NULL)
         exchange_end(client->exchange, &end_client_closed);
     else
         client_close(client, true);
+}
+
+static void run_again(struct loop_deferred *deferred)
+{
+    struct client *client = mem_container(deferred, struct client, running);
+    client->again = false;
+    if (client->state != CLIENT_CLOSED && client->state != CLIENT_EXCHANGE)
+        pump(client);
 }
 
 static void client_ready(struct stream *stream)
@@ -320,6 +335,7 @@ void client_accept(struct worker *worker, const struct listener_entry *entry, in
     }
     client->worker = worker;
     client->state = CLIENT_HEAD;
+    client->running.run = run_again;
     client->counted = counted;
     client->listener = entry->id;
     memcpy(client->port, entry->port, sizeof client->port);
@@ -360,7 +376,7 @@ void client_return(struct client *client, enum client_next next, bool unread)
     }
     if (outlet_waiting(&client->out) > 0) {
         enter(client, CLIENT_FLUSHING);
-        worker_deadline(&client->deadline, client->worker->settings->idle_ms);
+        deadline_set(&client->deadline, LINGER_MS);
     } else if (next == CLIENT_NEXT_REQUEST) {
         await_head(client);
     } else {
@@ -371,6 +387,6 @@ void client_return(struct client *client, enum client_next next, bool unread)
 
 void client_stop(struct client *client)
 {
-    if (client->state == CLIENT_HEAD && client->in.n == 0)
+    if (client->state == CLIENT_HEAD && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
         deadline_set(&client->deadline, STOP_MS);
 }

@@ -49,6 +49,7 @@ struct client {
     bool hungry;              /* what `in` holds is no complete head */
     bool linger;              /* more may come that nobody will read: see client_return */
     bool pumping;
+    bool again;   /* waits in the loop's deferred list */
     bool used;    /* has had a request */
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
@@ -58,7 +59,7 @@ struct client {
     uint8_t port_length;
     uint8_t address[16];         /* IPv4-mapped */
     char text[INET6_ADDRSTRLEN]; /* the same as text */
-    struct loop_deferred freeing;
+    struct loop_deferred freeing, running;
     TAILQ_ENTRY(client) link;
 };
 

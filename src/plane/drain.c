@@ -68,12 +68,12 @@ static const struct snapshot_drain *drain_of(const struct snapshot *snapshot, ui
     return NULL;
 }
 
-/* A pool that has come back to life (a rollback) takes its exchanges' deadlines back. */
+/* A pool that has come back to life takes its exchanges' deadlines back. */
 static void turn(struct exchange *x, const struct snapshot_drain *drain)
 {
     if (drain != NULL) {
         begin(x, drain);
-    } else if (x->draining && !x->worker->stopping) {
+    } else if (x->draining) {
         x->draining = false;
         deadline_clear(&x->drain);
     }
@@ -84,6 +84,8 @@ void drain_turn(struct worker *worker)
     uint32_t slot = SNAPSHOT_NONE;
     const struct snapshot_drain *drain = NULL;
     struct exchange *x;
+    if (worker->stopping)
+        return; /* all have the deadlines of the stop */
     TAILQ_FOREACH (x, &worker->exchanges, link) {
         if (x->pool == NULL)
             continue;

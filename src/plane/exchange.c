@@ -256,14 +256,15 @@ void exchange_again(struct exchange *x)
  */
 static const struct end *late(const struct exchange *x)
 {
-    if (upload_is_complete(x) || x->expect_continue)
+    if (upload_is_complete(x) || x->expect_continue || x->send_failed)
         return &end_first_byte_timeout;
     return outlet_waiting(&x->request) == 0 ? &end_body_timeout : &end_stall;
 }
 
 void exchange_moved(struct exchange *x)
 {
-    bool awaits_byte = x->state <= EXCHANGE_HEARING && (upload_is_complete(x) || x->expect_continue);
+    bool is_answers_turn = upload_is_complete(x) || x->expect_continue || x->send_failed;
+    bool awaits_byte = x->state <= EXCHANGE_HEARING && is_answers_turn;
     worker_deadline(&x->deadline, awaits_byte ? x->rules->first_byte_ms : x->rules->stall_ms);
 }
 

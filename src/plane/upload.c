@@ -96,7 +96,7 @@ void upload_pump(struct exchange *x)
         return;
     if (steps == EXCHANGE_STEPS)
         exchange_again(x);
-    if (x->moved)
+    if (x->moved || x->send_failed)
         exchange_moved(x);
     if (!inlet_settle(&x->client->in, x->worker->buffers))
         exchange_end(x, &end_overloaded);

@@ -184,6 +184,7 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
         return &end_no_route;
     if (x->pool == NULL)
         return &end_no_live_pool;
+    x->up.most = settings->body_max;
     if (settings->body_max != 0 && request->framing == HTTP_BODY_LENGTH &&
         request->content_length > settings->body_max)
         return &end_body_too_large;

@@ -30,7 +30,8 @@ static void add(struct batch *batch, const char *p, size_t n)
         batch->parts[batch->count++] = (struct iovec){(void *)p, n};
 }
 
-/* Moves what is understood from the inlet into the batch. */
+/* Moves what is understood from the inlet into the batch. Of a step that goes over the limit nothing is sent,
+ * least of all the body's end. */
 static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
                    struct batch *batch)
 {
@@ -53,7 +54,10 @@ static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_
         }
     }
     relay->bytes += batch->payload;
-    return true;
+    if (relay->most == 0 || relay->bytes <= relay->most)
+        return true;
+    relay->fault = (struct http_fault){413, "body-too-large"};
+    return false;
 }
 
 /* Writes the last chunk and the trailers that may pass on. */

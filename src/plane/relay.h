@@ -26,6 +26,7 @@ struct relay {
     bool hungry;           /* what the inlet holds is not enough to go on */
     uint32_t burst;        /* bytes to read at once */
     uint64_t bytes;        /* of payload so far */
+    uint64_t most;         /* of payload; more is RELAY_BAD. 0: no limit */
     struct http_fault fault;
 };
 

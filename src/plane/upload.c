@@ -7,13 +7,6 @@ bool upload_is_complete(const struct exchange *x)
     return x->up.done && outlet_waiting(&x->request) == 0;
 }
 
-/* A body that is too large by its own account was refused with its head. */
-static bool is_too_large(const struct exchange *x)
-{
-    uint64_t most = snapshot_settings(x->view->snapshot)->body_max;
-    return most != 0 && x->up.bytes > most;
-}
-
 /* True: all that waited is sent. */
 static bool flush(struct exchange *x)
 {
@@ -58,22 +51,19 @@ static bool relay(struct exchange *x)
                        (struct str){NULL, 0})) {
     case RELAY_GOES_ON:
     case RELAY_WAITING:
-        break;
+        return true;
     case RELAY_BAD:
         /* Where this message ends, and so what stands behind it, is not believed. */
         x->keep_alive = false;
         exchange_end(x, &(struct end){x->up.fault.reason, x->up.fault.status, END_NO_ERROR});
-        return false;
+        break;
     case RELAY_BROKEN:
         x->send_failed = true;
-        return false;
+        break;
     case RELAY_NO_MEMORY:
         exchange_end(x, &end_overloaded);
-        return false;
+        break;
     }
-    if (!is_too_large(x))
-        return true;
-    exchange_end(x, &end_body_too_large);
     return false;
 }
 

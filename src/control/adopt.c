@@ -146,10 +146,12 @@ static void on_durable(void *arg, struct record *record, int error)
     free(reason);
 }
 
-/* All in one turn of the loop, so that they are one write: all of them are on disk, or none. */
+/* All in one turn of the loop, so that they are one write: all of them are on disk, or none. The world is
+ * numbered here, since records come back in the order in which they are given, and versions may only grow. */
 static void write_records(struct adoption *adoption)
 {
     struct conductor *conductor = adoption->conductor;
+    adoption->world.world = world_next(conductor->world);
     adoption->waiting = 1 + adoption->resolved;
     journal_append(conductor->options.journal, &adoption->world, on_durable, adoption);
     for (size_t i = 0; i < adoption->resolved; i++)
@@ -305,6 +307,5 @@ void adopt(struct conductor *conductor, struct config *config, struct str text, 
         refuse_all(adoption, 422, err.text);
         return;
     }
-    adoption->world.world = world_next(conductor->world);
     resolve_next(adoption);
 }

@@ -11,7 +11,7 @@ from harness import processes
 from harness.backend import Held
 from harness.client import RawClient
 from harness.load import Load
-from harness.waiting import wait_until
+from harness.waiting import stays, wait_until
 
 # An uptest that asks the app as an uptest, and says so in its User-Agent.
 ASKS = """exec 3<>"/dev/tcp/$1/$2" || exit 1
@@ -213,7 +213,7 @@ def test_2_a_killed_daemon_is_no_pass(loaded, make_app, puppets, role):
 
 
 def test_1_the_instances_that_were_tested_are_those_that_are_routed_to(loaded, make_app):
-    stand = loaded()
+    stand = loaded(workers=1)
     fresh = make_app("v2", 3)
     deployment = stand.admin.stage([app.address for app in fresh])
     stand.events.wait_end(deployment)
@@ -281,6 +281,21 @@ def test_5_nobody_is_told_to_stop_an_instance_that_still_answers(loaded, make_ap
     for app in fresh:
         assert app.wait_end() == -signal.SIGKILL
     assert stand.events.wait_end(last)["type"] == "deployment.done"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may hold another user's thread")
+def test_5_no_instance_is_torn_down_before_every_worker_has_taken_a_turn_after_the_swap(loaded, make_app):
+    """A worker that has just chosen the old pool, and has not yet said so, is one that takes no turn."""
+    stand = loaded(service={"teardown": {"signal": "KILL"}})
+    proxy = stand.daemon.pids["proxy"]
+    workers = [int(tid) for tid in os.listdir(f"/proc/{proxy}/task") if int(tid) != proxy]
+    for worker in workers[:2]:
+        fresh = make_app("v2")
+        with processes.StoppedThread(worker):
+            deployment = stand.admin.stage([fresh.address])
+            stand.events.wait("swap.published", deployment=deployment)
+            stays(lambda: stand.state(deployment) == "draining", 0.5, "the drain")
+        assert stand.events.wait_end(deployment)["type"] == "deployment.done"
 
 
 # ---- 6. What was answered with success survives ----

@@ -1,0 +1,224 @@
+#include "control/drain.h"
+
+#include "unit.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "deploy/record.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MS 1000000ULL
+
+/* One pool of three instances that has just been replaced, in slots 1 (pool) and 1 to 3 (instances). */
+struct bench {
+    struct loop *loop;
+    struct registry *registry;
+    int fd;
+    struct counters *counters;
+    struct drain *drain;
+    struct pool *pool;
+    unsigned clean, forced; /* instances told, a bit each */
+    struct deadline enough;
+};
+
+static void drained(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced)
+{
+    struct bench *bench = arg;
+    for (size_t i = 0; i < count; i++) {
+        assert_true(pool->instances[instances[i]].state == INSTANCE_UP);
+        *(forced ? &bench->forced : &bench->clean) |= 1U << instances[i];
+        pool->instances[instances[i]].state = INSTANCE_RETIRED;
+    }
+}
+
+static void enough(struct deadline *deadline)
+{
+    loop_stop(mem_container(deadline, struct bench, enough)->loop);
+}
+
+/* Several looks, 20 ms apart. */
+static void look(struct bench *bench)
+{
+    drain_watch(bench->drain);
+    deadline_set(&bench->enough, 80);
+    loop_run(bench->loop);
+}
+
+static struct pool *make_pool(void)
+{
+    struct pool *pool = pool_new("web-1", "", 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        pool->instances[i].address = mem_printf("10.0.0.%u:80", i);
+        pool->instances[i].resolved = mem_dup(pool->instances[i].address);
+        pool->instances[i].slot = i + 1;
+        pool->instances[i].state = INSTANCE_UP;
+    }
+    pool->slot = 1;
+    pool->state = POOL_DRAINING;
+    pool->was_live = true;
+    pool->going_since_ns = clock_wall_ns();
+    pool->going_since_world = 5;
+    pool->drain = (struct drain_times){10000, 20000, 30000, 100};
+    return pool;
+}
+
+static int setup(void **state)
+{
+    static struct bench benches[16]; /* a drain lives as long as the process */
+    static unsigned count;
+    struct bench *bench = &benches[count++];
+    struct err err;
+    struct record record;
+    *state = bench;
+    bench->loop = loop_new();
+    deadline_init(&bench->enough, bench->loop, enough);
+    bench->registry = registry_new();
+    bench->pool = make_pool();
+    record_init(&record, RECORD_POOL, NULL);
+    record.service = mem_dup("web");
+    record.fresh = bench->pool;
+    if (!registry_apply(bench->registry, &record, NULL, &err))
+        return -1;
+    record_free(&record);
+    bench->fd = counters_create(2, &err);
+    bench->counters = counters_map(bench->fd, &err);
+    counters_worker(bench->counters, 0)->version = 5;
+    counters_worker(bench->counters, 1)->version = 5;
+    bench->drain = drain_new(&(struct drain_options){.loop = bench->loop,
+                                                     .registry = bench->registry,
+                                                     .counters = bench->counters,
+                                                     .drained = drained,
+                                                     .arg = bench});
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *bench = *state;
+    counters_unmap(bench->counters);
+    close(bench->fd);
+    return 0;
+}
+
+/* An exchange of worker 1 on an instance; -1: it has none yet. */
+static void begin_exchange(struct bench *bench, int instance)
+{
+    counters_add(&counters_pool(bench->counters, 1, 1)->in_flight, 1);
+    if (instance >= 0)
+        counters_add(&counters_instance(bench->counters, 1, bench->pool->instances[instance].slot)->in_flight,
+                     1);
+}
+
+static void instances_go_one_by_one_as_they_are_idle(void **state)
+{
+    struct bench *bench = *state;
+    begin_exchange(bench, 1);
+    look(bench);
+    assert_int_equal(bench->clean, 5);
+    counters_pool(bench->counters, 1, 1)->in_flight = 0;
+    counters_instance(bench->counters, 1, 2)->in_flight = 0;
+    look(bench);
+    assert_int_equal(bench->clean, 7);
+    assert_int_equal(bench->forced, 0);
+}
+
+static void nothing_goes_before_every_worker_has_turned(void **state)
+{
+    struct bench *bench = *state;
+    counters_worker(bench->counters, 1)->version = 4;
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    counters_worker(bench->counters, 1)->version = 5;
+    look(bench);
+    assert_int_equal(bench->clean, 7);
+}
+
+static void no_worker_turned_is_no_drain_even_past_the_deadline(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->going_since_ns = clock_wall_ns() - 100000 * MS;
+    counters_worker(bench->counters, 1)->version = 4;
+    begin_exchange(bench, 0);
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+}
+
+static void an_exchange_without_instance_keeps_them_all(void **state)
+{
+    struct bench *bench = *state;
+    begin_exchange(bench, -1);
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+}
+
+static void a_busy_instance_goes_by_force_at_the_last_deadline(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->going_since_ns = clock_wall_ns() - 32000 * MS;
+    bench->pool->drain = (struct drain_times){100, 100, 100, 0};
+    begin_exchange(bench, 2);
+    look(bench); /* the deadline has passed, its grace of 1 s not yet */
+    assert_int_equal(bench->forced, 0);
+    assert_int_equal(bench->clean, 3);
+    deadline_set(&bench->enough, 1200);
+    loop_run(bench->loop);
+    assert_int_equal(bench->forced, 4);
+}
+
+static void an_instance_that_was_cut_goes_by_force_when_it_is_idle(void **state)
+{
+    struct bench *bench = *state;
+    counters_instance(bench->counters, 0, 2)->cut = 1;
+    look(bench);
+    assert_int_equal(bench->clean, 5);
+    assert_int_equal(bench->forced, 2);
+}
+
+static void a_pool_that_was_never_live_goes_at_once(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->was_live = false;
+    counters_worker(bench->counters, 1)->version = 0;
+    look(bench);
+    assert_int_equal(bench->clean, 7);
+}
+
+static void the_limits_of_a_pool_are_the_same_at_each_call(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->going_since_ns = clock_wall_ns() - 4000 * MS;
+    uint64_t now = clock_mono_ms();
+    struct snapshot_drain first = drain_limits(bench->drain, bench->pool);
+    assert_true(first.requests_until_ms >= now + 5900 && first.requests_until_ms <= now + 6100);
+    assert_true(first.websockets_until_ms >= now + 25900 && first.websockets_until_ms <= now + 26100);
+    bench->pool->going_since_ns -= 1000 * MS;
+    struct snapshot_drain second = drain_limits(bench->drain, bench->pool);
+    assert_memory_equal(&first, &second, sizeof first);
+}
+
+static void a_clock_that_was_set_back_never_lengthens_a_drain(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->going_since_ns = clock_wall_ns() + 3600000 * MS;
+    uint64_t now = clock_mono_ms();
+    assert_true(drain_limits(bench->drain, bench->pool).requests_until_ms <= now + 10100);
+}
+
+int main(void)
+{
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        EACH(instances_go_one_by_one_as_they_are_idle),
+        EACH(nothing_goes_before_every_worker_has_turned),
+        EACH(no_worker_turned_is_no_drain_even_past_the_deadline),
+        EACH(an_exchange_without_instance_keeps_them_all),
+        EACH(a_busy_instance_goes_by_force_at_the_last_deadline),
+        EACH(an_instance_that_was_cut_goes_by_force_when_it_is_idle),
+        EACH(a_pool_that_was_never_live_goes_at_once),
+        EACH(the_limits_of_a_pool_are_the_same_at_each_call),
+        EACH(a_clock_that_was_set_back_never_lengthens_a_drain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

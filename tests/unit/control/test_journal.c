@@ -1,0 +1,296 @@
+#include "control/journal.h"
+
+#include "unit.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct place {
+    char directory[64];
+    char path[80];
+    struct loop *loop;
+    struct registry *registry;
+    struct journal *journal;
+    int left;  /* answers to wait for */
+    int error; /* of the last one */
+};
+
+static bool open_it(struct place *place, uint64_t compact_bytes, struct err *err)
+{
+    place->registry = registry_new();
+    place->journal =
+        journal_open(place->loop, place->directory, place->registry, compact_bytes, NULL, NULL, err);
+    return place->journal != NULL;
+}
+
+static void close_it(struct place *place)
+{
+    journal_close(place->journal);
+    registry_free(place->registry);
+    place->journal = NULL;
+    place->registry = NULL;
+}
+
+static int setup(void **state)
+{
+    struct place *place = mem_zero(1, sizeof *place);
+    struct err err;
+    snprintf(place->directory, sizeof place->directory, "/tmp/upswap-journal-XXXXXX");
+    *state = place;
+    if (mkdtemp(place->directory) == NULL)
+        return -1;
+    snprintf(place->path, sizeof place->path, "%s/journal", place->directory);
+    place->loop = loop_new();
+    return open_it(place, UINT64_MAX, &err) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct place *place = *state;
+    close_it(place);
+    loop_free(place->loop);
+    unlink(place->path);
+    rmdir(place->directory);
+    free(place);
+    return 0;
+}
+
+static void done(void *arg, struct record *record, int error)
+{
+    struct place *place = arg;
+    struct err err;
+    place->error = error;
+    if (error == 0)
+        assert_true(registry_apply(place->registry, record, NULL, &err));
+    if (--place->left == 0)
+        loop_stop(place->loop);
+}
+
+static void append(struct place *place, struct record *records, int count)
+{
+    place->left = count;
+    for (int i = 0; i < count; i++)
+        journal_append(place->journal, &records[i], done, place);
+    loop_run(place->loop);
+    for (int i = 0; i < count; i++)
+        record_free(&records[i]);
+}
+
+static void make_live(struct record *record, const char *name)
+{
+    struct pool *pool = pool_new(name, "v1", 1);
+    struct str service;
+    uint64_t number;
+    assert_true(pool_name_parse(str_of(name), &service, &number));
+    pool->instances[0].address = mem_dup("127.0.0.1:80");
+    pool->instances[0].resolved = mem_dup("127.0.0.1:80");
+    pool->instances[0].state = INSTANCE_UP;
+    pool->state = POOL_LIVE;
+    record_init(record, RECORD_POOL, NULL);
+    record->service = str_dup(service);
+    record->fresh = pool;
+}
+
+/* Three services, each with a live pool. */
+static void write_three(struct place *place)
+{
+    struct record records[3];
+    make_live(&records[0], "a-0");
+    make_live(&records[1], "b-0");
+    make_live(&records[2], "c-0");
+    append(place, records, 3);
+    assert_int_equal(place->error, 0);
+    close_it(place);
+}
+
+static void read_bytes(struct place *place, struct buf *bytes)
+{
+    struct err err;
+    assert_true(file_read(place->path, SIZE_MAX / 2, bytes, NULL, &err));
+}
+
+static void write_bytes(struct place *place, const char *bytes, size_t size)
+{
+    int fd = open(place->path, O_WRONLY | O_TRUNC);
+    assert_int_equal(write(fd, bytes, size), size);
+    close(fd);
+}
+
+static size_t line_end(const struct buf *bytes, unsigned lines)
+{
+    size_t at = 0;
+    while (lines-- > 0)
+        at = (size_t)((const char *)memchr(bytes->p + at, '\n', bytes->n - at) - bytes->p) + 1;
+    return at;
+}
+
+static void what_was_appended_is_there_again(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    write_three(place);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_non_null(registry_service(place->registry, "a")->live);
+    assert_non_null(registry_service(place->registry, "c")->live);
+}
+
+/* Cuts the file at every byte: what is torn is dropped, and nothing else; it can be appended to again. */
+static void a_torn_last_record_is_dropped_wherever_it_is_torn(void **state)
+{
+    struct place *place = *state;
+    struct buf bytes = BUF_EMPTY;
+    struct err err;
+    write_three(place);
+    read_bytes(place, &bytes);
+    size_t second = line_end(&bytes, 2);
+    for (size_t size = second; size < bytes.n; size += 7) {
+        struct record record;
+        write_bytes(place, bytes.p, size);
+        assert_true(open_it(place, UINT64_MAX, &err));
+        assert_int_equal(HASH_COUNT(place->registry->services), 2);
+        make_live(&record, "d-0");
+        append(place, &record, 1);
+        close_it(place);
+        assert_true(open_it(place, UINT64_MAX, &err));
+        assert_int_equal(HASH_COUNT(place->registry->services), 3);
+        close_it(place);
+    }
+    buf_free(&bytes);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
+static void a_last_line_with_a_wrong_checksum_is_torn_too(void **state)
+{
+    struct place *place = *state;
+    struct buf bytes = BUF_EMPTY;
+    struct err err;
+    write_three(place);
+    read_bytes(place, &bytes);
+    bytes.p[bytes.n - 20] ^= 1;
+    write_bytes(place, bytes.p, bytes.n);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 2);
+    buf_free(&bytes);
+}
+
+static void damage_further_up_names_record_and_offset(void **state)
+{
+    struct place *place = *state;
+    struct buf bytes = BUF_EMPTY;
+    struct err err;
+    char offset[32];
+    write_three(place);
+    read_bytes(place, &bytes);
+    size_t first = line_end(&bytes, 1);
+    bytes.p[first + 30] ^= 1;
+    write_bytes(place, bytes.p, bytes.n);
+    assert_false(open_it(place, UINT64_MAX, &err));
+    snprintf(offset, sizeof offset, "at byte %zu", first);
+    assert_non_null(strstr(err.text, "record 2 "));
+    assert_non_null(strstr(err.text, offset));
+    assert_non_null(strstr(err.text, "truncate -s"));
+    registry_free(place->registry);
+    bytes.p[first + 30] ^= 1;
+    write_bytes(place, bytes.p, bytes.n);
+    buf_free(&bytes);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
+static void a_lost_line_is_noticed_by_the_numbers(void **state)
+{
+    struct place *place = *state;
+    struct buf bytes = BUF_EMPTY;
+    struct err err;
+    write_three(place);
+    read_bytes(place, &bytes);
+    size_t first = line_end(&bytes, 1), second = line_end(&bytes, 2);
+    memmove(bytes.p + first, bytes.p + second, bytes.n - second);
+    write_bytes(place, bytes.p, bytes.n - (second - first));
+    assert_false(open_it(place, UINT64_MAX, &err));
+    assert_non_null(strstr(err.text, "its number is 3"));
+    registry_free(place->registry);
+    buf_free(&bytes);
+    unlink(place->path);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
+static void compaction_keeps_what_there_is_and_the_highest_version(void **state)
+{
+    struct place *place = *state;
+    struct record record;
+    struct err err;
+    struct buf before = BUF_EMPTY, after = BUF_EMPTY;
+    for (unsigned i = 1; i <= 20; i++) {
+        record_init(&record, RECORD_WORLD, NULL);
+        record.world = i;
+        append(place, &record, 1);
+    }
+    write_three(place);
+    read_bytes(place, &before);
+    assert_true(open_it(place, 100, &err));
+    make_live(&record, "d-0");
+    append(place, &record, 1);
+    close_it(place);
+    read_bytes(place, &after);
+    assert_true(after.n < before.n);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 4);
+    assert_int_equal(place->registry->world, 20);
+    buf_free(&before);
+    buf_free(&after);
+}
+
+/* A limit on the file's size stands for a full disk. */
+static void a_record_that_cannot_be_written_gives_its_number_back(void **state)
+{
+    struct place *place = *state;
+    struct record records[2];
+    struct err err;
+    struct rlimit old, full;
+    make_live(&records[0], "a-0");
+    append(place, records, 1);
+    struct buf bytes = BUF_EMPTY;
+    read_bytes(place, &bytes);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    full = (struct rlimit){bytes.n + 10, old.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    make_live(&records[0], "b-0");
+    make_live(&records[1], "c-0");
+    append(place, records, 2);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(place->error, EFBIG);
+    assert_int_equal(HASH_COUNT(place->registry->services), 1);
+    make_live(&records[0], "b-0");
+    append(place, records, 1);
+    assert_int_equal(place->error, 0);
+    close_it(place);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 2);
+    buf_free(&bytes);
+}
+
+int main(void)
+{
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        EACH(what_was_appended_is_there_again),
+        EACH(a_torn_last_record_is_dropped_wherever_it_is_torn),
+        EACH(a_last_line_with_a_wrong_checksum_is_torn_too),
+        EACH(damage_further_up_names_record_and_offset),
+        EACH(a_lost_line_is_noticed_by_the_numbers),
+        EACH(compaction_keeps_what_there_is_and_the_highest_version),
+        EACH(a_record_that_cannot_be_written_gives_its_number_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -225,7 +225,7 @@ def test_over_tcp_a_token_is_needed(make_daemon):
         file.write(f"{token_text}\n")
     daemon.config["admin"].update({"listen": "127.0.0.1:0", "token_file": token})
     daemon.start()
-    bound = daemon.admin.status()["admin"]["listen"]
+    bound = daemon.admin.status()["admin"]["bound"]
 
     def ask(**headers):
         connection = http.client.HTTPConnection(bound, timeout=5)

@@ -22,7 +22,8 @@ def adopt_orphans():
 
 
 def spawn(argv, **options):
-    process = subprocess.Popen(argv, **options)
+    """Starts a program that dies with this process, even if that is killed."""
+    process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *argv], **options)
     _known[process.pid] = process
     return process
 
@@ -34,7 +35,7 @@ def finish(process, timeout=10):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        raise AssertionError(f"{process.args[0]} did not end within {timeout} s") from None
+        raise AssertionError(f"{process.args[4:]} did not end within {timeout} s") from None
     finally:
         _known.pop(process.pid, None)
     return status

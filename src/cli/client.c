@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -13,6 +14,8 @@
 
 #define CONNECT_MS 5000
 #define POLL_MAX_MS 60000
+#define COMING_UP_MS 1000 /* a daemon that is starting, or whose control is, is waited for */
+#define LOOK_MS 20
 
 struct client {
     char *socket;
@@ -130,20 +133,40 @@ static size_t keep(char *bytes, size_t size, size_t count, void *arg)
     return size * count;
 }
 
+/* False: interrupted. */
+static bool perform(struct client *client, CURL *easy, CURLcode *code)
+{
+    bool ended = false;
+    curl_multi_add_handle(client->multi, easy);
+    while (!ended && !client->interrupted)
+        ended = run(client, client->multi, POLL_MAX_MS, code);
+    curl_multi_remove_handle(client->multi, easy);
+    return ended;
+}
+
+/* Nobody listens there; nothing has been sent. */
+static bool is_away(CURL *easy, CURLcode code)
+{
+    long number = 0;
+    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
+    return code == CURLE_COULDNT_CONNECT && (number == ENOENT || number == ECONNREFUSED);
+}
+
 static enum client_result finish(struct client *client, CURL *easy, uint64_t timeout_ms, struct err *err)
 {
     CURLcode code = CURLE_OK;
+    uint64_t patience = timeout_ms != CLIENT_FOREVER && timeout_ms < COMING_UP_MS ? timeout_ms : COMING_UP_MS;
+    uint64_t until = clock_mono_ms() + patience;
     if (timeout_ms != CLIENT_FOREVER)
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-    curl_multi_add_handle(client->multi, easy);
-    bool ended = false;
-    while (!ended && !client->interrupted)
-        ended = run(client, client->multi, POLL_MAX_MS, &code);
-    curl_multi_remove_handle(client->multi, easy);
-    if (!ended)
+    do {
+        if (!perform(client, easy, &code))
+            return CLIENT_INTERRUPTED;
+        if (code == CURLE_OK)
+            return CLIENT_ANSWERED;
+    } while (is_away(easy, code) && clock_mono_ms() < until && client_wait(client, LOOK_MS));
+    if (client->interrupted)
         return CLIENT_INTERRUPTED;
-    if (code == CURLE_OK)
-        return CLIENT_ANSWERED;
     cannot_reach(client, easy, code, err);
     return CLIENT_UNREACHABLE;
 }

@@ -48,7 +48,7 @@ static bool read_instance_object(json_t *item, const char **address, int64_t *pi
     return true;
 }
 
-static bool read_instance(json_t *item, const char **address, int64_t *pid, struct err *err)
+bool api_read_instance(json_t *item, const char **address, int64_t *pid, struct err *err)
 {
     *pid = 0;
     if (json_is_object(item))
@@ -94,7 +94,7 @@ static void stage(struct api *api, struct admin_request *request, const char *se
     struct err err;
     bool ok = true;
     for (size_t i = 0; i < count && ok; i++)
-        ok = read_instance(json_array_get(list, i), &instances[i], &pids[i], &err);
+        ok = api_read_instance(json_array_get(list, i), &instances[i], &pids[i], &err);
     if (ok && strcmp(values[STAGE_WATCH] == NULL ? "0s" : json_string_value(values[STAGE_WATCH]), "0s") != 0)
         ok = err_set(&err, "the key \"watch\" beyond \"0s\" is not in this version of upswap; leave it out");
     if (ok) {

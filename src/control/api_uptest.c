@@ -95,15 +95,13 @@ static void start(struct api *api, struct admin_request *request, const struct w
 static unsigned read_instances(json_t *list, struct wish *wish, struct err *err)
 {
     struct address ignored;
+    int64_t ignored_pid;
     free(wish->instances);
     wish->count = json_array_size(list);
     wish->instances = mem_zero(wish->count, sizeof *wish->instances);
     for (size_t i = 0; i < wish->count; i++) {
-        wish->instances[i] = json_string_value(json_array_get(list, i));
-        if (wish->instances[i] == NULL) {
-            err_set(err, "each of \"instances\" must be a text HOST:PORT");
+        if (!api_read_instance(json_array_get(list, i), &wish->instances[i], &ignored_pid, err))
             return 400;
-        }
         if (!address_parse(str_of(wish->instances[i]), false, &ignored, err))
             return 422;
     }

@@ -145,7 +145,5 @@ bool rule_variable(struct str text, struct err *err)
             return err_set(err, "\"%.*s\" is no name for a variable; write letters, digits and _",
                            STR_ARG(text));
     }
-    if (str_starts_with(text, STR("UPTEST_")))
-        return err_set(err, "names that begin with UPTEST_ are upswap's own; choose another");
     return true;
 }

@@ -119,6 +119,8 @@ void step_submit(struct step *step);
 void step_reject(struct step *step);
 /* Sets what it is refused with. Returns false. */
 bool step_refuse(struct step *step, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
+/* For a prepare that then returns false: others go before it, and it has its turn again after so long. */
+void step_put_off(struct step *step, unsigned ms);
 /* Something happened to a deployment; `why` (may be NULL) is copied and made valid UTF-8. */
 void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why);
 void record_set_why(struct record *record, const char *why);

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LOOK_MS 5
+#define PASSING_MS 1000
+
 /* The request, kept until its step has its turn. */
 struct stage {
     char **instances;
@@ -20,7 +23,8 @@ struct stage {
     size_t count;
     char *release;
     bool hold, allow_untested;
-    bool slotted; /* the record's pool has slots */
+    bool slotted;             /* the record's pool has slots */
+    uint64_t passing_till_ms; /* until when a teardown that passes by itself is waited for; 0: none was met */
 };
 
 static struct stage *stage_new(const struct stage_request *request)
@@ -97,18 +101,46 @@ static bool check_twins(struct step *step, const struct stage *stage)
     return true;
 }
 
-static bool check_going(struct step *step, const struct stage *stage)
+/* Is all that is left of its teardown to write down that it is over? So it is with an instance that never
+ * served anybody, and that nothing will stop. */
+static bool is_passing(const struct conductor *conductor, const struct pool *pool,
+                       const struct instance *instance)
 {
-    const struct registry *registry = step->course->conductor->options.registry;
+    const struct config_service *settings = conductor_settings(conductor, pool->service->name);
+    return !pool->was_live && (settings == NULL || (settings->teardown.command.count == 0 &&
+                                                    (instance->pid == 0 || settings->teardown.signal == 0)));
+}
+
+/* So who stages an address again right after its pool was rejected is not refused. False: it takes too long.
+ */
+static bool await_passing(struct step *step, struct stage *stage)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (stage->passing_till_ms == 0)
+        stage->passing_till_ms = now_ms + PASSING_MS;
+    if (now_ms >= stage->passing_till_ms)
+        return false;
+    step_put_off(step, LOOK_MS);
+    return true;
+}
+
+static bool check_going(struct step *step, struct stage *stage)
+{
+    const struct conductor *conductor = step->course->conductor;
+    const struct registry *registry = conductor->options.registry;
     for (size_t i = 0; i < stage->count; i++) {
         const struct pool *pool;
         const struct instance asked = {.address = stage->instances[i], .resolved = stage->resolved[i]};
-        if (registry_going(registry, &asked, &pool) != NULL)
-            return step_refuse(
-                step, 422,
-                "instances: \"%s\" is being torn down with pool %s; wait until that is done, or use "
-                "another address",
-                stage->instances[i], pool->name);
+        const struct instance *going = registry_going(registry, &asked, &pool);
+        if (going == NULL)
+            continue;
+        if (is_passing(conductor, pool, going) && await_passing(step, stage))
+            return false;
+        return step_refuse(
+            step, 422,
+            "instances: \"%s\" is being torn down with pool %s; wait until that is done, or use "
+            "another address",
+            stage->instances[i], pool->name);
     }
     return true;
 }

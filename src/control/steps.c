@@ -126,6 +126,11 @@ bool step_refuse(struct step *step, unsigned status, const char *format, ...)
     return false;
 }
 
+void step_put_off(struct step *step, unsigned ms)
+{
+    deadline_set(&step->retry, ms);
+}
+
 static void step_end(struct step *step, bool used)
 {
     if (step->release != NULL)
@@ -249,7 +254,8 @@ static void take_turn(struct course *course)
             journal_append(course->conductor->options.journal, &step->record, on_durable, step);
             continue;
         }
-        step_reject(step);
+        if (!deadline_is_set(&step->retry))
+            step_reject(step);
     }
     course->turning = false;
 }

@@ -32,8 +32,8 @@ void client_catch_interrupt(struct client *client);
 
 #define CLIENT_FOREVER 0
 
-/* `body` may be NULL; it is not taken. `timeout_ms`: of the whole request; CLIENT_FOREVER: none. A daemon that
- * does not listen is given a second to come up. The reply is set, and must be freed, only with
+/* `body` may be NULL; it is not taken. `timeout_ms`: of the whole request; CLIENT_FOREVER: none. A daemon
+ * that does not listen is given a second to come up. The reply is set, and must be freed, only with
  * CLIENT_ANSWERED. */
 enum client_result client_request(struct client *client, const char *method, const char *path,
                                   const json_t *body, uint64_t timeout_ms, struct client_reply *reply,

@@ -131,7 +131,7 @@ static void describe(struct exchange *x, const struct http_request *request)
 {
     x->method = (uint8_t)request->method;
     x->minor = request->minor;
-    x->keep_alive = request->keep_alive && !x->worker->stopping;
+    x->keep_alive = request->keep_alive;
     x->upgrade = request->upgrade;
     x->expect_continue = request->expect_continue;
     x->json = http_accept_prefers_json(value_of(request, HTTP_FIELD_ACCEPT));

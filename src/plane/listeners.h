@@ -19,7 +19,8 @@ struct listener_entry {
 struct listeners *listeners_new(struct worker *worker);
 void listeners_free(struct listeners *listeners);
 
-/* A descriptor for a listener; owned from now on. One for a socket that is there already changes nothing. */
+/* A descriptor for a listener; owned from now on. It takes the place of an earlier one, whose backlog it has
+ * where both are of one socket. */
 void listeners_add(struct listeners *listeners, uint32_t id, int fd);
 /* A new world: starts the listeners that it names, closes the others. */
 void listeners_turn(struct listeners *listeners, const struct snapshot *snapshot);

@@ -425,6 +425,18 @@ static void drain(int fd, size_t count)
 }
 
 #define IN_SOCKETS (64U << 20) /* more than the kernel's buffers on the way hold */
+#define IN_PLANE (4U << 20)    /* more than the plane may hold for one exchange */
+
+/* Bytes of this process in memory. */
+static size_t resident(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*u %lu", &pages), 1);
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
 
 static void a_reader_that_stops_holds_back_the_sender_in_both_directions(void **state)
 {
@@ -433,15 +445,18 @@ static void a_reader_that_stops_holds_back_the_sender_in_both_directions(void **
     struct talk talk = begin(rig, GET);
     rig_head(talk.instance);
     rig_say(talk.instance, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
-    size_t down = fill(talk.instance);
+    size_t before = resident(), down = fill(talk.instance);
     assert_true(down < IN_SOCKETS);
+    assert_true(resident() < before + IN_PLANE);
     rig_head(talk.client);
     drain(talk.client, down);
     end(&talk);
     talk = begin(rig, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
     rig_head(talk.instance);
+    before = resident();
     size_t up = fill(talk.client);
     assert_true(up < IN_SOCKETS);
+    assert_true(resident() < before + IN_PLANE);
     drain(talk.instance, up);
     end(&talk);
 }

@@ -172,6 +172,7 @@ static void an_instance_that_speaks_out_of_turn_is_not_believed(void **state)
     rig_head(instance);
     rig_say(instance, OK "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
     expect_ok(client);
+    assert_string_equal(rig_rest(instance, NULL), "");
     close(instance);
     instance = serve_once(rig, client);
     close(client);
@@ -258,7 +259,6 @@ static void a_head_has_its_time_from_the_first_byte_and_silence_is_closed_withou
 {
     struct rig *rig = *state;
     rig_world(rig)->settings.head_ms = SOON;
-    rig_world(rig)->settings.idle_ms = SOON;
     rig_publish(rig);
     int client = rig_client(rig);
     assert_string_equal(rig_rest(client, NULL), "");
@@ -267,8 +267,14 @@ static void a_head_has_its_time_from_the_first_byte_and_silence_is_closed_withou
     rig_say(client, "GET / HT");
     expect_refusal(client, 408, "head-timeout");
     close(client);
-    client = rig_client(rig);
-    int instance = serve_once(rig, client);
+}
+
+static void a_client_between_requests_is_closed_after_its_time(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->settings.idle_ms = SOON;
+    rig_publish(rig);
+    int client = rig_client(rig), instance = serve_once(rig, client);
     assert_string_equal(rig_rest(client, NULL), "");
     close(client);
     close(instance);
@@ -358,6 +364,7 @@ int main(void)
         TEST(an_instance_that_stops_in_its_answer_is_cut),
         TEST(an_instance_that_resets_behind_half_an_answer_is_noticed_at_once),
         TEST(a_head_has_its_time_from_the_first_byte_and_silence_is_closed_without_a_word),
+        TEST(a_client_between_requests_is_closed_after_its_time),
         TEST(a_body_that_its_client_ends_early_is_refused),
         TEST(an_idle_connection_to_an_instance_is_closed_after_its_time),
         TEST(clients_of_one_address_over_the_limit_are_closed),

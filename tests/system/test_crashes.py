@@ -135,7 +135,8 @@ def test_kill_9_while_draining_then_the_drain_ends_and_all_are_torn_down(crashin
             held.release()
             assert client.response().status == 200
         else:
-            client.assert_closed()
+            rest = client.to_end_or_reset()  # a proxy that has lost its keeper may find the time to say so
+            assert rest == b"" or b"X-Upswap: shutting-down\r\n" in rest
             held.release()
     finish(crashing, puppets, deployment)
     assert torn_down(puppets) == {backend.address for backend in crashing.live}

@@ -24,6 +24,7 @@
 
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
+#define EXIT_MS 1000        /* between a role's last word and its end */
 #define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
 enum { CONTROL, PROXY, ROLES };
@@ -42,6 +43,7 @@ struct role {
     uint64_t started_ms;
     uint64_t pause_ms; /* before the next start */
     struct deadline restart;
+    struct deadline overdue; /* set: its channel is closed, and it is to end */
     bool (*start)(struct keeper *keeper);
 };
 
@@ -112,13 +114,20 @@ static void proxy_received(void *arg, const struct message *message)
 
 static void role_closed(struct role *role, const char *why)
 {
-    /* A channel closes when its process ends, which the wait for it reports; one that closes before is
+    /* A channel closes when its process ends, which the wait for it reports; one that closes long before is
      * broken. */
     log_debug("the channel to %s is closed: %s", role->name, why);
     channel_close(role->channel);
     role->channel = NULL;
     if (role->pid > 0)
-        kill(role->pid, SIGKILL);
+        deadline_set(&role->overdue, EXIT_MS);
+}
+
+static void on_overdue(struct deadline *deadline)
+{
+    struct role *role = mem_container(deadline, struct role, overdue);
+    log_error("%s has closed its channel and does not end; it is killed", role->name);
+    kill(role->pid, SIGKILL);
 }
 
 static void control_closed(void *arg, const char *why)
@@ -261,6 +270,7 @@ static void role_ended(struct role *role, int status)
     bool is_control = role == &keeper->roles[CONTROL];
     char how[64];
     describe(status, how);
+    deadline_clear(&role->overdue);
     role->pid = 0;
     role->status = status;
     channel_close(role->channel);
@@ -361,6 +371,7 @@ static void role_init(struct keeper *keeper, int which, const char *name, bool (
     struct role *role = &keeper->roles[which];
     *role = (struct role){.keeper = keeper, .name = name, .start = start};
     deadline_init(&role->restart, keeper->loop, on_restart);
+    deadline_init(&role->overdue, keeper->loop, on_overdue);
 }
 
 static bool keeper_open(struct keeper *keeper, const struct keeper_options *options, struct err *err)
@@ -385,6 +396,7 @@ static void keeper_close(struct keeper *keeper)
     for (int i = 0; i < ROLES; i++) {
         channel_close(keeper->roles[i].channel);
         deadline_clear(&keeper->roles[i].restart);
+        deadline_clear(&keeper->roles[i].overdue);
     }
     for (int i = 0; i < SIGNALS; i++)
         event_free(keeper->signals[i]);

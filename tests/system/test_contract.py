@@ -55,3 +55,10 @@ def test_a_client_that_is_started_together_with_the_daemon_waits_for_it(make_sta
     output, errors = client.communicate(timeout=10)
     assert (client.returncode, errors) == (0, "")
     assert output.startswith("web: serving")
+
+
+def test_at_the_end_every_role_ends_by_itself(stand):
+    for _ in range(10):
+        assert stand.daemon.stop() == 0
+        assert "killed" not in stand.daemon.stderr()
+        stand.daemon.start()

@@ -120,10 +120,12 @@ unsigned str_distance(struct str a, struct str b)
     return distance;
 }
 
+#define SLIPS_MAX 3 /* of one who knows the word and mistypes it */
+
 const char *str_nearest(struct str word, const char *const *words, size_t count)
 {
     const char *nearest = NULL;
-    unsigned least = (unsigned)(word.n / 3 + 1) + 1;
+    unsigned least = (unsigned)(word.n / 3 < SLIPS_MAX ? word.n / 3 + 1 : SLIPS_MAX) + 1;
     for (size_t i = 0; i < count; i++) {
         unsigned distance = str_distance(word, str_of(words[i]));
         if (distance < least) {

@@ -50,6 +50,6 @@ char *str_dup(struct str text);
 /* Letters, insertions and swaps between two words: 0 for equal ones. For "did you mean". */
 unsigned str_distance(struct str a, struct str b);
 
-/* The one of `count` words that is nearest to `word`, or NULL where none is near (more than a third differs).
- */
+/* The one of `count` words that is nearest to `word`, or NULL where none is near: more than a third differs,
+ * or more than three letters. */
 const char *str_nearest(struct str word, const char *const *words, size_t count);

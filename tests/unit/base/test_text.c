@@ -60,6 +60,9 @@ static void the_nearest_word_is_found_and_a_far_one_is_not(void **state)
     assert_string_equal(str_nearest(STR("stauts"), words, 3), "status");
     assert_string_equal(str_nearest(STR("stge"), words, 3), "stage");
     assert_null(str_nearest(STR("frobnicate"), words, 3));
+    const char *const paths[] = {"/v1/services/web/promote", "/v1/services/web/abort"};
+    assert_string_equal(str_nearest(STR("/v1/service/web/promot"), paths, 2), paths[0]);
+    assert_null(str_nearest(STR("/v1/services/web/rollback"), paths, 2));
 }
 
 static void a_buffer_grows_and_drops_at_the_front(void **state)

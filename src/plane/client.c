@@ -136,9 +136,10 @@ size_t client_answer(struct client *client, const struct own_answer *own)
     return 0;
 }
 
-static void log_refusal(struct client *client, const struct end *end, size_t sent)
+static void log_refusal(struct client *client, const struct own_answer *own, size_t sent)
 {
     struct worker *worker = client->worker;
+    const struct end *end = own->end;
     counters_add(&worker->cells->refused[counters_refused(end->status)], 1);
     if (worker->settings->access_log == SNAPSHOT_LOG_NONE)
         return;
@@ -148,6 +149,7 @@ static void log_refusal(struct client *client, const struct end *end, size_t sen
                                      .bytes_in = client->in.n,
                                      .bytes_out = sent,
                                      .body_out = sent,
+                                     .request_id = own->request_id,
                                      .reason = str_of(end->word)};
     access_log_write(worker->log, worker->settings->access_log, &entry);
 }
@@ -160,7 +162,7 @@ static void refuse(struct client *client, const struct end *end)
     struct own_answer own = {.end = end, .minor = 1, .request_id = {id, sizeof id}};
     client->linger = true;
     size_t sent = client_answer(client, &own);
-    log_refusal(client, end, sent);
+    log_refusal(client, &own, sent);
     if (sent == 0) {
         client_close(client, false);
         return;

@@ -79,6 +79,7 @@ def test_what_is_no_request_is_logged_too(log):
         response = client.response()
     entry = log.entry()
     assert entry["status"] == 400 and entry["reason"] == response.upswap and entry["method"] is None
+    assert entry["request_id"] == response.get("X-Request-Id")
 
 
 def test_a_client_that_goes_away_is_a_499(log):

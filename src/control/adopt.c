@@ -92,10 +92,31 @@ static void apply_records(struct adoption *adoption)
     }
 }
 
+/* It is told when the proxy has it, so that who hears of it finds it so. */
+static void in_force(void *arg, const struct outcome *outcome)
+{
+    struct adoption *adoption = arg;
+    (void)outcome;
+    log_info("the config is taken up anew");
+    event_log_add(adoption->conductor->options.events, "config.reloaded", NULL, NULL,
+                  event_details(adoption, NULL));
+    answer(adoption->done, adoption->arg, 200,
+           json_pack("{s:b, s:I}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world));
+    adoption_free(adoption);
+}
+
+/* The proxy starts only after this. */
+static void begin_with(struct adoption *adoption)
+{
+    struct conductor *conductor = adoption->conductor;
+    answer(adoption->done, adoption->arg, 200, json_object());
+    adoption_free(adoption);
+    effects_resume(conductor);
+}
+
 static void commit(struct adoption *adoption)
 {
     struct conductor *conductor = adoption->conductor;
-    bool is_first = adoption->is_first;
     config_free(conductor->config);
     conductor->config = adoption->config;
     adoption->config = NULL;
@@ -106,16 +127,10 @@ static void commit(struct adoption *adoption)
     world_access_log(conductor->world, adoption->access_log);
     adoption->access_log = -1;
     world_publish(conductor->world, conductor->config, adoption->world.world, clock_mono_ns());
-    if (!is_first) {
-        log_info("the config is taken up anew");
-        event_log_add(conductor->options.events, "config.reloaded", NULL, NULL,
-                      event_details(adoption, NULL));
-    }
-    answer(adoption->done, adoption->arg, 200,
-           json_pack("{s:b, s:I}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world));
-    adoption_free(adoption);
-    if (is_first)
-        effects_resume(conductor);
+    if (adoption->is_first)
+        begin_with(adoption);
+    else
+        answer_when_published(conductor, adoption->world.world, in_force, adoption, NULL);
 }
 
 /* The number of a world alone is not worth an outage: a proxy that knows a higher one says so. */

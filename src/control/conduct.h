@@ -45,6 +45,7 @@ struct conductor_options {
 };
 
 struct adoption;
+struct waiting;
 
 struct conductor {
     struct conductor_options options;
@@ -59,6 +60,7 @@ struct conductor {
     uint64_t last_instance;    /* highest id given out */
     unsigned retiring; /* records that retire instances and are on their way; one pool at a time, since
                           who holds an address depends on the one before */
+    LIST_HEAD(, waiting) waiting; /* answers */
     bool serving;
     bool stopping;
 };
@@ -127,6 +129,14 @@ void record_set_why(struct record *record, const char *why);
 /* Answers a command that has no step. */
 void answer(outcome_fn done, void *arg, unsigned status, json_t *body);
 void refuse(outcome_fn done, void *arg, unsigned status, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* ---- waiting.c ---- */
+
+/* Answers 200 when the proxy has published this version (or a later one), or after a second. */
+void answer_when_published(struct conductor *conductor, uint64_t version, outcome_fn done, void *arg,
+                           json_t *body);
+/* It has. */
+void answer_published(struct conductor *conductor, uint64_t version);
 
 /* ---- effects.c ---- */
 

@@ -19,13 +19,22 @@ static const struct config_service *on_settings(void *arg, const char *service)
     return conductor_settings(arg, service);
 }
 
-static void on_torn_down(void *arg, const char *pool_name, size_t instance, enum teardown_end end)
+static void forget_event(struct step *step, bool used)
+{
+    (void)used;
+    json_decref(step->data);
+}
+
+static void on_torn_down(void *arg, const char *pool_name, size_t instance, enum teardown_end end,
+                         json_t *event)
 {
     struct conductor *conductor = arg;
     const struct pool *pool = registry_pool(conductor->options.registry, pool_name);
     struct step *step = step_new(course_of(conductor, pool->service->name), RECORD_TORN_DOWN, pool_name);
     record_add_instance(&step->record, instance);
     step->record.end = end;
+    step->data = event;
+    step->release = forget_event;
     step_submit(step);
 }
 
@@ -90,6 +99,7 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
         if (course->swapped != NULL && version >= course->swap_version)
             announce_swap(conductor, course, ns != 0 ? ns : clock_mono_ns());
     }
+    answer_published(conductor, version);
     if (!conductor->serving) {
         conductor->serving = true;
         conductor->options.serving(conductor->options.arg);
@@ -110,6 +120,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
 {
     struct conductor *conductor = mem_zero(1, sizeof *conductor);
     conductor->options = *options;
+    LIST_INIT(&conductor->waiting);
     conductor->processes = processes_new();
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);

@@ -151,7 +151,8 @@ static void follow_rotated(struct step *step)
     log_info("%s: instance %s is %s rotation, as %s asked", pool->name, instance->address,
              step->record.out ? "out of" : "back in", step->record.asker.user);
     publish(conductor, step);
-    answer(step->done, step->arg, 200, view_service(conductor, step->course->service));
+    answer_when_published(conductor, step->record.world, step->done, step->arg,
+                          view_service(conductor, step->course->service));
 }
 
 static void note_drained(struct conductor *conductor, const struct pool *pool)
@@ -217,6 +218,8 @@ static void follow_torn_down(struct step *step)
 {
     struct conductor *conductor = step->course->conductor;
     struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    announce(conductor, step->record.end == TEARDOWN_DONE ? "teardown.finished" : "teardown.failed", pool,
+             json_incref(step->data));
     if (pool->state == POOL_RETIRED)
         pool_is_gone(step, pool);
 }

@@ -63,12 +63,6 @@ static void order_free(struct order *order)
     free(order);
 }
 
-static void announce(const struct order *order, const char *type, json_t *more)
-{
-    json_object_set_new(more, "instance", json_string(order->address));
-    event_log_add(order->teardown->options.events, type, order->service, order->pool, more);
-}
-
 /* Signals the process where one was named. Returns what came of it, or NULL; to be freed. */
 static char *send_signal(const struct order *order, const struct config_service *settings)
 {
@@ -85,16 +79,15 @@ static void settle(struct order *order, const struct config_service *settings)
     struct teardown *teardown = order->teardown;
     enum teardown_end end = order->failure == NULL ? TEARDOWN_DONE : TEARDOWN_FAILED;
     char *signal = send_signal(order, settings);
-    json_t *more = json_pack("{s:I, s:s*, s:s*}", "attempts", (json_int_t)order->attempt, "signal", signal,
-                             "reason", order->failure);
-    announce(order, end == TEARDOWN_DONE ? "teardown.finished" : "teardown.failed", more);
+    json_t *event = json_pack("{s:s, s:I, s:s*, s:s*}", "instance", order->address, "attempts",
+                              (json_int_t)order->attempt, "signal", signal, "reason", order->failure);
     log_info("%s: instance %s is torn down%s%s%s", order->pool, order->address,
              end == TEARDOWN_DONE ? "" : ", but its hook never succeeded", signal == NULL ? "" : "; signal ",
              signal == NULL ? "" : signal);
     free(signal);
     TAILQ_REMOVE(&teardown->busy, order, entry);
     processes_drop(teardown->options.processes, order->id);
-    teardown->options.ended(teardown->options.arg, order->pool, order->instance, end);
+    teardown->options.ended(teardown->options.arg, order->pool, order->instance, end, event);
     order_free(order);
 }
 
@@ -198,7 +191,8 @@ static void run_hook(struct order *order, const struct config_teardown *settings
                               .output_max = OUTPUT_MAX,
                               .output_limit = OUTPUT_LIMIT};
     order->attempt++;
-    announce(order, "teardown.started", json_pack("{s:I}", "attempt", (json_int_t)order->attempt));
+    event_log_add(order->teardown->options.events, "teardown.started", order->service, order->pool,
+                  json_pack("{s:s, s:I}", "instance", order->address, "attempt", (json_int_t)order->attempt));
     order->child = child_start(order->teardown->options.loop, &spec, hook_ended, order, &err);
     free(argv);
     environment_free(environment);

@@ -20,8 +20,9 @@ struct teardown_options {
     struct processes *processes;
     /* The settings of a service now; NULL: it is not configured any more, so there is nothing to call. */
     const struct config_service *(*settings)(void *arg, const char *service);
-    /* Once for each order: TEARDOWN_DONE or TEARDOWN_FAILED. Never from inside teardown_order. */
-    void (*ended)(void *arg, const char *pool, size_t instance, enum teardown_end end);
+    /* Once for each order: TEARDOWN_DONE or TEARDOWN_FAILED. Never from inside teardown_order. `event`: what
+     * is to be told of it when the end is on record; the callee's. */
+    void (*ended)(void *arg, const char *pool, size_t instance, enum teardown_end end, json_t *event);
     void *arg;
 };
 

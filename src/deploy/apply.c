@@ -163,7 +163,6 @@ static void move_pool(struct pool *pool, const struct transition *row, const str
         set_all(pool, INSTANCE_UP);
         break;
     case MOVE_BACK:
-        pool->deployment->gate_passed = false;
         set_all(pool, INSTANCE_DOWN);
         break;
     case MOVE_LIVE:

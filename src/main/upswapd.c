@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <libconfig.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,8 @@ enum { EXIT_USAGE = 2 };
 
 static int print_version(void)
 {
-    printf("upswapd %s (libevent %s, jansson %s)\n", PACKAGE_VERSION, event_get_version(), JANSSON_VERSION);
+    printf("upswapd %s (libevent %s, libconfig %d.%d.%d, jansson %s)\n", PACKAGE_VERSION, event_get_version(),
+           LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION);
     return 0;
 }
 

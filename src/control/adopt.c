@@ -52,14 +52,6 @@ static void adoption_free(struct adoption *adoption)
     free(adoption);
 }
 
-static json_t *event_details(const struct adoption *adoption, const char *reason)
-{
-    json_t *more = json_pack("{s:s*}", "reason", reason);
-    if (adoption->asker.user[0] != '\0')
-        json_object_set_new(more, "asked_by", view_asker(&adoption->asker));
-    return more;
-}
-
 static void give_slots_back(struct adoption *adoption)
 {
     for (size_t i = 0; i < adoption->resolved; i++)
@@ -72,7 +64,8 @@ static void refuse_all(struct adoption *adoption, unsigned status, const char *r
     log_error("the config is not taken up: %s", reason);
     sockets_discard(conductor->options.sockets);
     give_slots_back(adoption);
-    event_log_add(conductor->options.events, "config.refused", NULL, NULL, event_details(adoption, reason));
+    event_log_add(conductor->options.events, "config.refused", NULL, NULL,
+                  view_cause(reason, &adoption->asker));
     refuse(adoption->done, adoption->arg, status, "%s", reason);
     adoption_free(adoption);
 }
@@ -99,7 +92,7 @@ static void in_force(void *arg, const struct outcome *outcome)
     (void)outcome;
     log_info("the config is taken up anew");
     event_log_add(adoption->conductor->options.events, "config.reloaded", NULL, NULL,
-                  event_details(adoption, NULL));
+                  view_cause(NULL, &adoption->asker));
     answer(adoption->done, adoption->arg, 200,
            json_pack("{s:b, s:I}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world));
     adoption_free(adoption);

@@ -154,8 +154,7 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
         adopt(conductor, config, buf_str(&text), asker, done, arg);
     } else {
         log_error("the config is not taken up: %s", err.text);
-        event_log_add(conductor->options.events, "config.refused", NULL, NULL,
-                      json_pack("{s:o}", "reason", view_text(err.text)));
+        event_log_add(conductor->options.events, "config.refused", NULL, NULL, view_cause(err.text, asker));
         refuse(done, arg, 422, "%s", err.text);
     }
     buf_free(&text);

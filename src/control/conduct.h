@@ -186,6 +186,8 @@ json_t *view_gate(const struct gate *gate, bool passed);
 json_t *view_asker(const struct asker *asker);
 /* A text of unknown origin as JSON; NULL: null. */
 json_t *view_text(const char *text);
+/* An event's members "reason" (NULL: left out) and "asked_by" (NULL, or nobody's: left out). */
+json_t *view_cause(const char *reason, const struct asker *asker);
 
 /* ---- conductor.c ---- */
 

@@ -61,14 +61,6 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
     }
 }
 
-static json_t *event_details(const struct step *step)
-{
-    json_t *more = json_pack("{s:s*}", "reason", step->record.why);
-    if (step->record.asker.user[0] != '\0')
-        json_object_set_new(more, "asked_by", view_asker(&step->record.asker));
-    return more;
-}
-
 static void follow_event(struct step *step, const struct transition *row)
 {
     struct course *course = step->course;
@@ -77,7 +69,8 @@ static void follow_event(struct step *step, const struct transition *row)
              step->record.why == NULL ? "" : ": ", step->record.why == NULL ? "" : step->record.why);
     for (size_t i = 0; i < sizeof row->announce / sizeof row->announce[0]; i++) {
         if (row->announce[i] != NULL)
-            announce(course->conductor, row->announce[i], pool, event_details(step));
+            announce(course->conductor, row->announce[i], pool,
+                     view_cause(step->record.why, &step->record.asker));
     }
     if (step->done != NULL)
         answer(step->done, step->arg, 200, view_deployment(course->conductor, pool, true));

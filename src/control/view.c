@@ -31,6 +31,16 @@ json_t *view_asker(const struct asker *asker)
                      asker->pid == 0 ? json_null() : json_integer(asker->pid));
 }
 
+json_t *view_cause(const char *reason, const struct asker *asker)
+{
+    json_t *cause = json_object();
+    if (reason != NULL)
+        json_object_set_new(cause, "reason", view_text(reason));
+    if (asker != NULL && asker->user[0] != '\0')
+        json_object_set_new(cause, "asked_by", view_asker(asker));
+    return cause;
+}
+
 /* ---- gates ---- */
 
 static json_t *cell_json(const struct gate_cell *cell)

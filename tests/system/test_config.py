@@ -186,6 +186,7 @@ def test_a_reload_with_a_fault_changes_nothing_and_says_where(front):
     result = front.daemon.upswap("reload")
     assert result.returncode == 1 and f"{front.daemon.config_path}:2: " in result.stderr
     refused = events.wait("config.refused")
+    assert refused["asked_by"]["uid"] == os.getuid()
     assert "nonsense" in str(refused)
     after = front.admin.status()
     for status in (before, after):

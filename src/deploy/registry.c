@@ -193,12 +193,3 @@ struct instance *pool_instance(const struct pool *pool, const char *address)
     }
     return NULL;
 }
-
-bool pool_has_state(const struct pool *pool, enum instance_state state)
-{
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        if (pool->instances[i].state == state)
-            return true;
-    }
-    return false;
-}

@@ -150,7 +150,6 @@ const struct instance *registry_going(const struct registry *registry, const str
 
 /* The pool's instance of that address, or NULL. */
 struct instance *pool_instance(const struct pool *pool, const char *address);
-bool pool_has_state(const struct pool *pool, enum instance_state state);
 
 extern const char *const pool_state_names[POOL_STATES];
 extern const char *const retire_reason_names[RETIRE_REASONS];

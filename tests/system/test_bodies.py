@@ -382,6 +382,20 @@ def test_a_client_that_goes_away_in_a_download_frees_the_instance(front):
     assert connection.ended.wait(10), "the instance still sends to nobody"
 
 
+def test_a_client_that_asks_and_asks_and_never_reads_is_not_served_without_end(front):
+    body = b"x" * 16384
+    front.backend.on("/greedy", answer(body))
+    requests = b"GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+    proxy = front.daemon.pids["proxy"]
+    before = processes.resident_bytes(proxy)
+    with front.client(receive_buffer=4096) as client:
+        sent = client.send_until_blocked(requests, 64 * MIB, quiet=0.5)
+        assert sent < 32 * MIB, "the proxy read requests whose answers nobody took"
+        assert processes.resident_bytes(proxy) - before < 8 * MIB
+        for _ in range(200):
+            assert client.response().body == body
+
+
 def test_many_connections_with_full_buffers_do_not_stop_the_others(front):
     def script(connection, request):
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))

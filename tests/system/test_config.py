@@ -162,6 +162,23 @@ def test_usage_version_and_help():
     assert help_.returncode == 0 and "-c" in help_.stdout
 
 
+def ends_at_once(daemon):
+    """What a daemon says that does not start."""
+    daemon.write_config()
+    daemon.spawn()
+    assert daemon.wait_end() == 1
+    return daemon.stderr()
+
+
+def test_a_port_that_is_taken_is_named_and_the_daemon_does_not_start(make_daemon, make_backend):
+    taken = make_backend("taken")
+    assert taken.address in ends_at_once(make_daemon(listeners=[{"address": taken.address}]))
+
+
+def test_a_state_directory_that_cannot_be_made_is_named_and_the_daemon_does_not_start(make_daemon):
+    assert "/proc/no" in ends_at_once(make_daemon(state_directory="/proc/no/state"))
+
+
 # ---- reload ----
 
 

@@ -323,6 +323,21 @@ def test_idle_connections_to_an_instance_are_used_again_last_in_first_out(start_
     assert used == [2, 2, 2]
 
 
+def test_connections_over_the_limit_of_all_wait_for_a_place(start_own_front):
+    front = start_own_front(Backend("full"), workers=1, limits={"connections": 3})
+    kept = [front.client() for _ in range(3)]
+    for client in kept:
+        assert client.ask().status == 200
+    with front.client() as waiting:
+        waiting.request()
+        assert waiting.is_open(0.3)
+        kept.pop().close()
+        assert waiting.response().status == 200
+    for client in kept:
+        assert client.ask().status == 200
+        client.close()
+
+
 def test_connections_of_one_address_over_the_limit_are_closed_at_once(start_own_front):
     front = start_own_front(Backend("few"), workers=1, limits={"connections_per_address": 3})
     kept = [front.client() for _ in range(3)]

@@ -202,6 +202,16 @@ def test_traffic_does_not_notice_that_control_dies(make_stand, make_app):
     load.assert_flawless()
 
 
+def test_the_client_follows_a_deployment_across_a_restart_of_control(crashing, puppets, make_backend):
+    client = crashing.daemon.spawn_upswap("stage", "web", make_backend("fresh").address)
+    puppets.next()
+    crashing.daemon.kill_role("control")
+    puppets.let_go()
+    out, err = client.communicate(timeout=20)
+    assert processes.finish(client) == 0, (out, err)
+    assert_live_right(crashing, "fresh")
+
+
 def test_the_backlog_survives_a_dead_proxy(make_stand):
     stand = make_stand(workers=1)
     stand.suite.shell("01")

@@ -393,6 +393,24 @@ def test_one_services_deployment_leaves_the_others_connections_alone(make_stand,
         assert len(other.connections) == before
 
 
+def test_two_services_are_deployed_side_by_side(make_stand, make_backend, puppets):
+    stand = make_stand(service={"hosts": ["web.test"]})
+    stand.daemon.config["services"].append(
+        {"name": "api", "hosts": ["api.test"], "uptests": {"directory": stand.suite.folder}}
+    )
+    stand.suite.add("01", puppets.program)
+    stand.start()
+    web = stand.admin.stage([make_backend("web").address])
+    api = stand.admin.stage([make_backend("api").address], service="api")
+    calls = [puppets.next(), puppets.next()]
+    assert {call.environment["UPTEST_DEPLOYMENT"] for call in calls} == {web, api}
+    for call in calls:
+        call.exit(0)
+    stand.events.wait_end(web)
+    stand.events.wait_end(api)
+    assert stand.ask(host="web.test").text == "web" and stand.ask(host="api.test").text == "api"
+
+
 # ---- the client ----
 
 

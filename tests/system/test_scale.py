@@ -1,12 +1,13 @@
 """Many instances, many uptests, many connections."""
 
 import os
+import select
 import selectors
 import socket
 import threading
 
 from harness.backend import Backend
-from harness.client import RawClient
+from harness.client import RawClient, ask
 from harness.load import Load
 from harness.waiting import wait_until
 
@@ -113,6 +114,43 @@ def test_a_thousand_client_connections_are_served_and_idle_ones_cost_little(star
     finally:
         for client in clients:
             client.close()
+
+
+def crowd_of_clients(make_daemon, make_backend, descriptors, **settings):
+    """A daemon with so many descriptors, and half as many clients again that have all asked."""
+    backend = make_backend("scarce")
+    daemon = make_daemon([{"name": "web", "instances": [backend.address]}], **settings)
+    daemon.prefix = ["prlimit", f"--nofile={descriptors}:{descriptors}"]
+    daemon.start()
+    clients = [RawClient(daemon.port) for _ in range(descriptors * 3 // 2)]
+    for client in clients:
+        client.request()
+    return daemon, backend, clients
+
+
+def test_more_clients_than_descriptors_wait_for_a_place_and_are_all_served(make_daemon, make_backend):
+    daemon, backend, clients = crowd_of_clients(make_daemon, make_backend, 400)
+    wait_until(lambda: len(backend.requests) > 10, what="the first requests")
+    assert len(backend.requests) < len(clients)
+    waiting = {client.socket: client for client in clients}
+    while waiting:  # whoever is served makes room for another
+        served = select.select(list(waiting), [], [], 10)[0]
+        assert served, f"{len(waiting)} clients are not served"
+        for client in map(waiting.pop, served):
+            assert client.response().text == "scarce"
+            client.close()
+    assert ask(daemon.port).text == "scarce"
+
+
+def test_running_out_of_descriptors_is_told_and_passes(make_daemon, make_backend):
+    daemon, _, clients = crowd_of_clients(make_daemon, make_backend, 100, limits={"connections": 10000})
+    proxy = daemon.pids["proxy"]
+    for client in clients:
+        response = client.response()
+        assert response.status == 200 or (response.status, response.upswap) == (503, "overloaded")
+        client.close()
+    wait_until(lambda: ask(daemon.port).status == 200, what="descriptors to be there again")
+    assert daemon.pids["proxy"] == proxy
 
 
 def test_a_hundred_services_route_to_their_own_pools(make_daemon, make_backend):

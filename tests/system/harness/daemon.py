@@ -50,6 +50,7 @@ class Daemon:
         self.admin = Admin(self.socket)
         self.followers = []
         self.environment = {}
+        self.prefix = []  # a command that runs the program, such as prlimit
 
     def path(self, *names):
         return os.path.join(self.folder, *names)
@@ -71,7 +72,7 @@ class Daemon:
         """Starts the program and does not wait for it."""
         with open(self.stderr_path, "ab") as stderr:
             self.process = processes.spawn(
-                [program("upswapd"), "-c", self.config_path],
+                [*self.prefix, program("upswapd"), "-c", self.config_path],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,

@@ -188,6 +188,56 @@ def test_kill_9_while_a_rejected_pool_is_torn_down(crashing, puppets, make_backe
     finish(crashing, puppets, deployment, "rejected")
 
 
+MOMENTS = {
+    "passes": [
+        "deployment.staged",
+        "deployment.ready",
+        "uptest.started",
+        "uptest.finished",
+        "gate.passed",
+        "swap.published",
+        "drain.started",
+        "drain.finished",
+        "instance.retired",
+        "teardown.started",
+        "teardown.finished",
+        "deployment.done",
+    ],
+    "fails": ["uptest.finished", "gate.failed", "deployment.rejected", "instance.retired", "teardown.started"],
+}
+CASES = [(gate, event, role) for gate, events in MOMENTS.items() for event in events for role in ROLES]
+
+
+@pytest.mark.parametrize("gate, event, role", CASES, ids=["-".join(case) for case in CASES])
+def test_kill_9_at_the_moment_of_this_event_and_all_ends_as_it_must(make_stand, make_backend, gate, event, role):
+    stand = make_stand(live=2)
+    hook, torn_down = stand.daemon.path("hook"), stand.daemon.path("torn-down")
+    with open(hook, "w", encoding="ascii") as file:
+        file.write(f'#!/bin/sh\necho "$1:$2" >> {torn_down}\n')
+    os.chmod(hook, 0o755)
+    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    stand.suite.shell("01", "exit 0")
+    stand.suite.shell("02", "exit 0" if gate == "passes" else "exit 1")
+    stand.start()
+    victim = stand.daemon.pids[role]
+    stand.events.on(event, lambda _: processes.is_running(victim) and os.kill(victim, 9))
+    fresh = make_backend("fresh")
+    deployment = stand.admin.stage([fresh.address])
+    processes.wait_gone(victim)
+    if role == "keeper":
+        stand.daemon.crash()
+        stand.daemon.start()
+    wait_until(stand.daemon.is_serving)
+    end = "done" if gate == "passes" else "rejected"
+    wait_until(lambda: stand.state(deployment) == end, what=f"{deployment} to be {end}")
+    wait_until(lambda: len(stand.admin.service()["pools"]) == 1, what="the losers to be retired")
+    stand.port = stand.daemon.port
+    names, losers = (["fresh"], stand.live) if gate == "passes" else (["live-0", "live-1"], [fresh])
+    assert_live_right(stand, *names)
+    with open(torn_down, encoding="ascii") as file:
+        assert set(file.read().split()) == {loser.address for loser in losers}
+
+
 def test_traffic_does_not_notice_that_control_dies(make_stand, make_app):
     apps = make_app("v1", 2)
     stand = make_stand(live=0)

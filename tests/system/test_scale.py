@@ -129,7 +129,7 @@ def crowd_of_clients(make_daemon, make_backend, descriptors, **settings):
 
 
 def test_more_clients_than_descriptors_wait_for_a_place_and_are_all_served(make_daemon, make_backend):
-    daemon, backend, clients = crowd_of_clients(make_daemon, make_backend, 400)
+    daemon, backend, clients = crowd_of_clients(make_daemon, make_backend, 400, workers=1)
     wait_until(lambda: len(backend.requests) > 10, what="the first requests")
     assert len(backend.requests) < len(clients)
     waiting = {client.socket: client for client in clients}

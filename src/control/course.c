@@ -165,8 +165,7 @@ void course_test(struct course *course, const struct pool *pool)
                              .instances = addresses,
                              .instance_count = pool->instance_count};
     course->gate =
-        gate_start(course->conductor->options.loop, &plan,
-                   settings->uptests.required && !pool->deployment->allow_untested, &callbacks, course);
+        gate_start(course->conductor->options.loop, &plan, !pool->deployment->untested, &callbacks, course);
     free(addresses);
 }
 

@@ -23,6 +23,7 @@ struct stage {
     size_t count;
     char *release;
     bool hold, allow_untested;
+    bool untested;            /* there is no suite */
     bool slotted;             /* the record's pool has slots */
     uint64_t passing_till_ms; /* until when a teardown that passes by itself is waited for; 0: none was met */
 };
@@ -155,14 +156,13 @@ static bool check_release(struct step *step, const struct stage *stage)
         stage->release);
 }
 
-static bool check_suite(struct step *step, const struct stage *stage, const struct config_service *settings)
+static bool check_suite(struct step *step, struct stage *stage, const struct config_service *settings)
 {
     size_t count;
     struct err err;
-    if (!settings->uptests.required || stage->allow_untested ||
-        gate_check_suite(&settings->uptests, stage->release, &count, &err))
-        return true;
-    return step_refuse(step, 422, "%s", err.text);
+    stage->untested = !gate_check_suite(&settings->uptests, stage->release, &count, &err);
+    return !stage->untested || !settings->uptests.required || stage->allow_untested ||
+           step_refuse(step, 422, "%s", err.text);
 }
 
 static bool open_processes(struct step *step, const struct stage *stage, struct pool *pool)
@@ -209,6 +209,7 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = stage->hold;
     deployment->allow_untested = stage->allow_untested;
+    deployment->untested = stage->untested;
     deployment->asker = step->asker;
     deployment->replaces = service == NULL || service->live == NULL ? NULL : mem_dup(service->live->name);
     deployment->created_ns = clock_wall_ns();

@@ -106,12 +106,12 @@ static json_t *deployment_json(const struct deployment *deployment)
 {
     if (deployment == NULL)
         return NULL;
-    return json_pack("{s:s, s:b, s:b, s:b, s:s*, s:s*, s:o, s:o, s:o*, s:o}", "state",
+    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*, s:s*, s:o, s:o, s:o*, s:o}", "state",
                      deployment_state_name(deployment->state), "hold", deployment->hold, "allow_untested",
-                     deployment->allow_untested, "gate_passed", deployment->gate_passed, "reason",
-                     deployment->reason, "replaces", deployment->replaces, "asked_by",
-                     asker_json(&deployment->asker), "created", time_json(deployment->created_ns), "ended",
-                     time_json(deployment->ended_ns), "timeline", timeline_json(deployment));
+                     deployment->allow_untested, "untested", deployment->untested, "gate_passed",
+                     deployment->gate_passed, "reason", deployment->reason, "replaces", deployment->replaces,
+                     "asked_by", asker_json(&deployment->asker), "created", time_json(deployment->created_ns),
+                     "ended", time_json(deployment->ended_ns), "timeline", timeline_json(deployment));
 }
 
 static json_t *pool_json(const struct pool *pool)

@@ -125,16 +125,17 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     if (json == NULL)
         return true;
     const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL;
-    int hold, allow_untested, gate_passed;
+    int hold, allow_untested, untested, gate_passed;
     json_t *asker, *timeline;
-    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o}", "state", &state, "hold",
-                &hold, "allow_untested", &allow_untested, "gate_passed", &gate_passed, "reason", &reason,
-                "replaces", &replaces, "asked_by", &asker, "created", &created, "ended", &ended, "timeline",
-                &timeline))
+    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o}", "state", &state, "hold",
+                &hold, "allow_untested", &allow_untested, "untested", &untested, "gate_passed", &gate_passed,
+                "reason", &reason, "replaces", &replaces, "asked_by", &asker, "created", &created, "ended",
+                &ended, "timeline", &timeline))
         return false;
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = hold != 0;
     deployment->allow_untested = allow_untested != 0;
+    deployment->untested = untested != 0;
     deployment->gate_passed = gate_passed != 0;
     deployment->reason = mem_dup(reason);
     deployment->replaces = mem_dup(replaces);

@@ -74,6 +74,8 @@ struct deployment {
     struct pool *pool;
     enum deployment_state state;
     bool hold, allow_untested;
+    bool untested; /* there was no suite when it was staged, and that is allowed; else its loss fails the gate
+                    */
     bool gate_passed;
     char *reason;   /* why it ended badly; NULL: it did not */
     char *replaces; /* the pool that was live when it was staged, later the one it replaced; NULL: none */

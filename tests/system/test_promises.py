@@ -143,6 +143,17 @@ def test_2_a_directory_that_vanished_since_the_pool_was_staged_fails_the_gate(lo
     assert late.requests == []
 
 
+def test_2_leave_to_stage_without_uptests_is_no_leave_to_lose_them(loaded, make_backend):
+    stand = loaded()
+    late = make_backend(listen=False)
+    deployment = stand.admin.stage([late.address], allow_untested=True)
+    shutil.rmtree(stand.suite.folder)
+    late.listen()
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rejected"
+    assert stand.suite.folder in stand.admin.deployment(deployment)["reason"]
+    assert late.requests == []
+
+
 def test_2_a_suite_that_became_empty_since_the_pool_was_staged_fails_the_gate(loaded, make_backend):
     stand = loaded()
     late = make_backend(listen=False)

@@ -1,5 +1,6 @@
 """Fixtures that all system tests share."""
 
+import contextlib
 import os
 
 import pytest
@@ -80,9 +81,9 @@ def _close_backends(backends):
     assert not faults, f"upswap sent what it must not: {faults}"
 
 
-@pytest.fixture(scope="module")
-def start_front():
-    """Starts fronts that end with the module: start_front(backend..., service={...}, setting=...)."""
+@contextlib.contextmanager
+def _fronts():
+    """Starts fronts that end with the block: start(backend..., service={...}, setting=...)."""
     daemons, backends = [], []
 
     def start(*given, service=None, **settings):
@@ -92,20 +93,20 @@ def start_front():
     yield start
     _discard(daemons)
     _close_backends(backends)
+
+
+@pytest.fixture(scope="module")
+def start_front():
+    """Starts fronts that end with the module."""
+    with _fronts() as start:
+        yield start
 
 
 @pytest.fixture
 def start_own_front():
-    """As start_front, for one test."""
-    daemons, backends = [], []
-
-    def start(*given, service=None, **settings):
-        backends.extend(given)
-        return _start_front(daemons, given, service, settings)
-
-    yield start
-    _discard(daemons)
-    _close_backends(backends)
+    """Starts fronts that end with the test."""
+    with _fronts() as start:
+        yield start
 
 
 @pytest.fixture
@@ -155,6 +156,15 @@ class Stand:
         os.chmod(self.never, 0o666)
         self.live = live
         self.events = None
+
+    def install_hook(self, text, **settings):
+        """Makes an executable file of this text the teardown hook; returns its path."""
+        path = self.daemon.path("hook")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path, 0o755)
+        self.daemon.config["services"][0]["teardown"] = {"command": [path], **settings}
+        return path
 
     def start(self):
         self.daemon.start()

@@ -19,8 +19,7 @@ def test_an_address_can_be_staged_again_right_after_its_deployment_was_aborted(s
 
 def test_an_address_whose_hook_still_runs_is_refused_at_once(make_stand, make_backend, puppets):
     stand = make_stand()
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook]}
+    stand.install_hook(puppets.program)
     stand.suite.shell("01_fail", "exit 1")
     stand.start()
     again = make_backend("again")

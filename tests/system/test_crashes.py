@@ -18,8 +18,7 @@ ROLES = ["keeper", "control", "proxy"]
 def crashing(make_stand, puppets):
     """A stand with two live instances, a puppet for a hook and a puppet for an uptest."""
     stand = make_stand(live=2, service={"drain": {"requests": "20s"}})
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    stand.install_hook(puppets.program, attempts=10)
     stand.suite.add("01", puppets.program)
     return stand.start()
 
@@ -211,11 +210,8 @@ CASES = [(gate, event, role) for gate, events in MOMENTS.items() for event in ev
 @pytest.mark.parametrize("gate, event, role", CASES, ids=["-".join(case) for case in CASES])
 def test_kill_9_at_the_moment_of_this_event_and_all_ends_as_it_must(make_stand, make_backend, gate, event, role):
     stand = make_stand(live=2)
-    hook, torn_down = stand.daemon.path("hook"), stand.daemon.path("torn-down")
-    with open(hook, "w", encoding="ascii") as file:
-        file.write(f'#!/bin/sh\necho "$1:$2" >> {torn_down}\n')
-    os.chmod(hook, 0o755)
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    calls = stand.daemon.path("hook-calls")
+    stand.install_hook(f'#!/bin/sh\necho "$1:$2" >> {calls}\n', attempts=10)
     stand.suite.shell("01", "exit 0")
     stand.suite.shell("02", "exit 0" if gate == "passes" else "exit 1")
     stand.start()
@@ -234,7 +230,7 @@ def test_kill_9_at_the_moment_of_this_event_and_all_ends_as_it_must(make_stand, 
     stand.port = stand.daemon.port
     names, losers = (["fresh"], stand.live) if gate == "passes" else (["live-0", "live-1"], [fresh])
     assert_live_right(stand, *names)
-    with open(torn_down, encoding="ascii") as file:
+    with open(calls, encoding="ascii") as file:
         assert set(file.read().split()) == {loser.address for loser in losers}
 
 
@@ -420,8 +416,7 @@ def test_what_was_answered_with_success_survives_an_immediate_kill(stand, make_b
 
 def test_killing_control_again_and_again_during_deployments_ends_them_all(make_stand, make_backend, puppets):
     stand = make_stand(live=2)
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 10}
+    stand.install_hook(puppets.program, attempts=10)
     stand.suite.shell("01")
     stand.start()
     puppets.let_go()

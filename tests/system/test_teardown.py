@@ -12,8 +12,7 @@ from harness.waiting import stays, wait_until
 def hooked(make_stand, puppets, live=2, **teardown):
     """A stand whose teardown hook is a puppet."""
     stand = make_stand(live=live)
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], **teardown}
+    stand.install_hook(puppets.program, **teardown)
     stand.suite.shell("01")
     return stand.start()
 
@@ -50,8 +49,8 @@ def test_the_hook_is_called_for_each_retired_instance_and_told_all(make_stand, m
 
 def test_the_commands_own_arguments_come_before_host_and_port(make_stand, make_backend, puppets):
     stand = make_stand()
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook, "--stop", "two words"]}
+    hook = stand.install_hook(puppets.program)
+    stand.daemon.config["services"][0]["teardown"]["command"] = [hook, "--stop", "two words"]
     stand.suite.shell("01")
     stand.start()
     retire(stand, make_backend)
@@ -96,8 +95,7 @@ def test_instances_are_torn_down_as_they_drain_not_all_at_the_end(make_stand, ma
 
 def test_a_forced_drain_is_told_to_the_hook(make_stand, make_backend, puppets):
     stand = make_stand(service={"drain": {"requests": "300ms"}})
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook]}
+    stand.install_hook(puppets.program)
     stand.suite.shell("01")
     stand.start()
     held = Held()
@@ -225,8 +223,7 @@ def test_a_pid_that_is_not_there_is_refused_when_staged(stand, make_backend):
 
 def test_the_hook_runs_before_the_instance_gets_its_signal_or_beside_it(make_stand, make_app, puppets):
     stand = make_stand(live=0)
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "signal": "KILL"}
+    stand.install_hook(puppets.program, signal="KILL")
     stand.suite.shell("01")
     stand.start()
     app = make_app("v1")
@@ -249,8 +246,7 @@ def test_an_instance_without_hook_and_signal_is_retired_by_the_event_alone(stand
 
 def test_a_missing_hook_is_a_failed_teardown_not_a_failed_deployment(make_stand, make_backend, puppets):
     stand = make_stand()
-    hook = puppets.install(stand.daemon.path("hook"))
-    stand.daemon.config["services"][0]["teardown"] = {"command": [hook], "attempts": 1}
+    hook = stand.install_hook(puppets.program, attempts=1)
     stand.suite.shell("01")
     stand.start()
     os.unlink(hook)

@@ -3,7 +3,6 @@
 import os
 import queue
 import socket
-import tempfile
 import threading
 
 from .waiting import PATIENCE
@@ -127,22 +126,7 @@ class Puppets:
             while not self.calls.empty():
                 self._send(self.calls.get_nowait(), line)
 
-    def install(self, path):
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.program)
-        os.chmod(path, 0o755)
-        return path
-
     def close(self):
         self.socket.close()
         for call in self.all:
             call.wire.close()
-
-
-def executable(text):
-    """A temporary executable file's path."""
-    fd, path = tempfile.mkstemp(prefix="upswap-program-")
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(path, 0o755)
-    return path

@@ -23,7 +23,10 @@ daemon off; master_process off; pid {root}/backend.pid; error_log {root}/backend
 events {{ worker_connections 1024; use epoll; }}
 http {{
   access_log off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 1h;
-  server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ default_type text/plain; return 200 "hello, world\\n"; }} }}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{ default_type text/plain; return 200 "hello, world\\n"; }}
+  }}
 }}
 """
 

@@ -212,9 +212,8 @@ class Demo:
     def swap_seconds(self, release):
         """From the end of the last uptest to the store after which every new request went to the release."""
         events = self.events()
-        deployment = next(
-            e["deployment"] for e in json.loads(self.get("/v1/services/web/deployments"))["deployments"] if e["release"] == release
-        )
+        history = json.loads(self.get("/v1/services/web/deployments"))["deployments"]
+        deployment = next(each["deployment"] for each in history if each["release"] == release)
         times = {
             e["type"]: datetime.fromisoformat(e["time"].replace("Z", "+00:00"))
             for e in events

@@ -63,7 +63,10 @@ SERVICE = {
 
 MACHINE = {
     "a_user_that_is_not_there": ('user = "no-such-user";', "no-such-user"),
-    "a_group_that_is_not_there": ('admin = { socket = "{folder}/admin.sock"; group = "no-such-group"; };', "no-such-group"),
+    "a_group_that_is_not_there": (
+        'admin = { socket = "{folder}/admin.sock"; group = "no-such-group"; };',
+        "no-such-group",
+    ),
     "admin_listen_without_token": (
         'admin = { socket = "{folder}/admin.sock"; listen = "127.0.0.1:9080"; };',
         "token_file",
@@ -112,7 +115,9 @@ def test_a_wrong_config_is_named_with_file_line_and_sentence(tmp_path, name):
     assert re.search(pattern, sentence) and "\n" not in sentence and len(sentence) > 15
 
 
-@pytest.mark.parametrize("name", ["top:an_unknown_key", "service:a_balance_that_is_none", "machine:admin_listen_without_token"])
+@pytest.mark.parametrize(
+    "name", ["top:an_unknown_key", "service:a_balance_that_is_none", "machine:admin_listen_without_token"]
+)
 def test_the_daemon_does_not_start_with_a_wrong_config(tmp_path, name):
     text, line, _ = faulty(tmp_path, name)
     path = write(tmp_path, text)

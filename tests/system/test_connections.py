@@ -181,8 +181,9 @@ def test_ipv6_clients_are_served(front):
 def echo_upgrade(connection, request):
     """Accepts an upgrade and echoes in upper case until the end."""
     assert request.options("Connection") == ["upgrade"], request.raw
+    protocol = request.get("Upgrade")
     connection.send(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: " + request.get("Upgrade").encode() + b"\r\nConnection: Upgrade\r\n\r\n"
+        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n\r\n".encode()
     )
     while connection.buffer or connection.fill():
         connection.send(connection.take(len(connection.buffer)).upper())

@@ -222,7 +222,8 @@ def test_metrics_count_what_happened(make_stand, make_backend):
     deployment = stand.admin.stage([make_backend("fresh").address], release="v2")
     stand.events.wait_end(deployment)
     stand.ask()
-    wait_until(lambda: ("upswap_requests_total", frozenset({("service", "web"), ("pool", deployment), ("code", "200")})) in stand.admin.metrics())
+    ended = frozenset({("service", "web"), ("pool", deployment), ("code", "200")})
+    wait_until(lambda: ("upswap_requests_total", ended) in stand.admin.metrics(), what="the request to be counted")
     samples = stand.admin.metrics()
     assert labelled(samples, "upswap_deployments_total", service="web", result="done") == 1
     assert labelled(samples, "upswap_uptests_total", service="web", result="passed") == 1

@@ -28,6 +28,9 @@ static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
     /* The end may have come together with the data, in one edge: then no other edge will tell. */
     stream->readable = count > 0 && ((size_t)count == room || stream->hung_up);
     stream->unsure = count > 0 && !stream->readable;
+    /* A send that fails takes the error from the socket; what is left for recv only looks like an end. */
+    if (count == 0 && stream->error == ECONNRESET)
+        return STREAM_FAILED;
     if (count >= 0)
         return count;
     return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
@@ -48,7 +51,12 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
     stream->writable = sent == (ssize_t)total;
     if (sent >= 0)
         return sent;
-    return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
+    if (errno == EAGAIN)
+        return STREAM_AGAIN;
+    /* The edge of what broke the connection may have been used up long ago (see stream_recv). What the peer
+     * has sent, and then its end or the error, are there at once. */
+    stream->readable = true;
+    return failed(stream);
 }
 
 static const struct stream_ops plain = {plain_recv, plain_send};

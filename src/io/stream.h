@@ -56,7 +56,8 @@ static inline bool stream_may_give(const struct stream *stream)
 }
 
 /* Sends the parts, as much as the kernel takes: > 0 a count, STREAM_AGAIN, STREAM_FAILED. Less than all
- * clears `writable`. Never raises SIGPIPE. The parts are not all empty, and IOV_MAX at most. */
+ * clears `writable`. After STREAM_FAILED a recv is due, and no `ready` need come for it. Never raises
+ * SIGPIPE. The parts are not all empty, and IOV_MAX at most. */
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count);
 
 /* Sends an end to the peer (SHUT_WR). */

@@ -7,14 +7,22 @@ bool upload_is_complete(const struct exchange *x)
     return x->up.done && outlet_waiting(&x->request) == 0;
 }
 
+/* The instance may have answered before it closed: its answer decides, and its end, if that is all there is.
+ * No edge need come for either. */
+static void broke(struct exchange *x)
+{
+    x->send_failed = true;
+    exchange_again(x);
+}
+
 /* True: all that waited is sent. */
 static bool flush(struct exchange *x)
 {
     size_t waiting = outlet_waiting(&x->request);
     enum outlet_result result = outlet_flush(&x->request, x->worker->buffers, &x->lease->stream);
     x->moved |= outlet_waiting(&x->request) < waiting;
-    /* The instance may have answered before it closed: its answer decides. */
-    x->send_failed = result == OUTLET_FAILED;
+    if (result == OUTLET_FAILED)
+        broke(x);
     return result == OUTLET_EMPTY;
 }
 
@@ -58,7 +66,7 @@ static bool relay(struct exchange *x)
         exchange_end(x, &(struct end){x->up.fault.reason, x->up.fault.status, END_NO_ERROR});
         break;
     case RELAY_BROKEN:
-        x->send_failed = true;
+        broke(x);
         break;
     case RELAY_NO_MEMORY:
         exchange_end(x, &end_overloaded);

@@ -1,14 +1,17 @@
 """Instances that fail: which requests go to another one, and what the client sees otherwise."""
 
 import json
+import os
 import socket
+import threading
 
 import pytest
 
+from harness import processes
 from harness.backend import Backend, Held, canned
 from harness.client import ask
 from harness.http1 import answer
-from harness.waiting import wait_until
+from harness.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -124,6 +127,41 @@ def vanish_when_kept():
     return script
 
 
+def only_worker(front):
+    proxy = front.daemon.pids["proxy"]
+    (worker,) = (int(tid) for tid in os.listdir(f"/proc/{proxy}/task") if int(tid) != proxy)
+    return worker
+
+
+holds_threads = pytest.mark.skipif(os.getuid() != 0, reason="only root may hold another user's thread")
+
+
+@holds_threads
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_kept_connection_whose_reset_came_together_with_its_last_answer_costs_nothing(pair, method):
+    """Answer and reset make one edge, so none is left to tell of the reset."""
+    arrived, stopped, left = threading.Event(), threading.Event(), threading.Event()
+
+    def answer_and_reset(connection, request):
+        arrived.set()
+        stopped.wait(PATIENCE)
+        connection.answer("last words")
+        connection.reset()
+        left.set()
+
+    both(pair, "/last", answer_and_reset)
+    worker = only_worker(pair)
+    with pair.client(timeout=5) as client:
+        client.request(target="/last")
+        assert arrived.wait(PATIENCE)
+        with processes.StoppedThread(worker):
+            stopped.set()
+            assert left.wait(PATIENCE)
+        assert client.response().text == "last words"
+        for _ in pair.backends:
+            assert client.ask(method, body=b"again").status == 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PATCH", "BREW"])
 def test_a_request_that_must_not_be_repeated_is_never_sent_twice(pair, method):
     for _ in range(2):
@@ -173,6 +211,29 @@ def test_an_instance_killed_in_the_middle_of_an_answer_cuts_that_answer_only(pai
         assert b"Content-Length: 100" in head
         assert len(client.to_end_or_reset()) < 100
     assert pair.ask().status == 200
+
+
+@holds_threads
+def test_an_answer_that_a_reset_cuts_in_the_middle_of_an_upload_never_looks_complete(pair):
+    """The upload finds the reset first; what is left for the answer must not pass for its end."""
+    stopped, left = threading.Event(), threading.Event()
+
+    def half_and_reset(connection, request):
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        stopped.wait(PATIENCE)
+        connection.reset()
+        left.set()
+
+    both(pair, "/half", half_and_reset)
+    worker = only_worker(pair)
+    with pair.client() as client:
+        client.request("POST", "/half", ["Transfer-Encoding: chunked"])
+        assert client.until(b"half\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        with processes.StoppedThread(worker):
+            client.send(b"4\r\nmore\r\n")
+            stopped.set()
+            assert left.wait(PATIENCE)
+        client.assert_closed()
 
 
 def test_an_own_answer_is_a_page_in_the_format_that_was_asked_for(start_own_front):

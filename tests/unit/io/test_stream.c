@@ -72,6 +72,13 @@ static void wait_until_writable(void)
         loop_run(loop);
 }
 
+static void reset_by_peer(void)
+{
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(peer);
+    peer = -1;
+}
+
 static void a_new_stream_is_writable_and_readable_once_data_came(void **state)
 {
     (void)state;
@@ -128,9 +135,7 @@ static void a_reset_behind_data_is_found_by_a_second_recv(void **state)
     char bytes[64];
     loop_run(loop);
     assert_int_equal(write(peer, "half a mess", 11), 11);
-    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    close(peer);
-    peer = -1;
+    reset_by_peer();
     wait_until_readable();
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 11);
     assert_true(stream_may_give(&stream));
@@ -176,13 +181,42 @@ static void sending_to_a_peer_that_is_gone_fails_without_a_signal(void **state)
     (void)state;
     char byte;
     struct iovec part = {(char[]){"x"}, 1};
-    setsockopt(peer, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    close(peer);
-    peer = -1;
+    reset_by_peer();
     wait_until_readable();
     assert_int_equal(stream_recv(&stream, &byte, 1), STREAM_FAILED);
     assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED); /* SIGPIPE would end the program */
     assert_int_equal(stream.error, ECONNRESET);                      /* the first one stays */
+}
+
+static void a_reset_that_a_send_has_found_is_no_end_to_recv(void **state)
+{
+    (void)state;
+    char bytes[64];
+    struct iovec part = {(char[]){"x"}, 1};
+    loop_run(loop);
+    assert_int_equal(write(peer, "half a mess", 11), 11);
+    reset_by_peer();
+    wait_until_readable();
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 11);
+    assert_true(stream_may_give(&stream));
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+}
+
+static void after_a_send_that_failed_a_recv_is_due_though_no_edge_is_left(void **state)
+{
+    (void)state;
+    char bytes[64];
+    struct iovec part = {(char[]){"x"}, 1};
+    loop_run(loop);
+    assert_int_equal(write(peer, "message", 7), 7);
+    reset_by_peer();
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 7);
+    assert_false(stream.readable);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
+    assert_true(stream.readable);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
 }
 
 static void closing_with_reset_is_no_end_to_the_peer(void **state)
@@ -265,6 +299,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(several_parts_leave_as_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sending_to_a_peer_that_is_gone_fails_without_a_signal, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_reset_that_a_send_has_found_is_no_end_to_recv, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(after_a_send_that_failed_a_recv_is_due_though_no_edge_is_left, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(closing_with_reset_is_no_end_to_the_peer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ready_may_free_its_own_stream_and_another_that_is_ready_too, set_up,

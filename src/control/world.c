@@ -94,12 +94,10 @@ static void published(struct world *world, uint64_t version, uint64_t ns)
 
 static void greeted(struct world *world, const struct message_hello *hello)
 {
-    bool is_new = hello->pid != world->proxy_pid;
     log_info("the proxy (pid %d) says hello with version %" PRIu64, (int)hello->pid, hello->version);
     world->proxy_pid = hello->pid;
     world->greeted = true;
-    if (is_new)
-        counters_reset_gauges(world->options.counters);
+    counters_give(world->options.counters, hello->pid);
     if (hello->version > world->highest)
         world->highest = hello->version;
     if (hello->version == 0)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 1
+#define LAYOUT 2
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -36,6 +36,7 @@ struct header {
     uint64_t layout;
     uint64_t workers;
     uint64_t block_size; /* another build may count other things */
+    uint64_t proxy;      /* whose gauges they are: its pid; 0: nobody's yet */
 };
 
 struct counters {
@@ -78,7 +79,8 @@ static bool is_worker_count(uint64_t workers)
 
 static bool put_header(int fd, unsigned workers)
 {
-    const struct header header = {MAGIC, LAYOUT, workers, sizeof(struct block)};
+    const struct header header = {
+        .magic = MAGIC, .layout = LAYOUT, .workers = workers, .block_size = sizeof(struct block)};
     return ftruncate(fd, (off_t)size_for(workers)) == 0 &&
            pwrite(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
            fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) == 0;
@@ -299,7 +301,7 @@ static void reset_used(struct counters *counters, void *records, size_t size, si
     }
 }
 
-void counters_reset_gauges(struct counters *counters)
+static void reset_gauges(struct counters *counters)
 {
     for (unsigned i = 0; i < counters->workers; i++) {
         struct block *block = counters->blocks + i;
@@ -308,4 +310,13 @@ void counters_reset_gauges(struct counters *counters)
         reset_used(counters, block->pools, sizeof *block->pools, COUNTERS_POOLS, reset_pool);
         reset_used(counters, block->instances, sizeof *block->instances, COUNTERS_INSTANCES, reset_instance);
     }
+}
+
+void counters_give(struct counters *counters, int32_t proxy)
+{
+    struct header *header = (struct header *)counters->memory;
+    if (header->proxy == (uint64_t)proxy)
+        return;
+    reset_gauges(counters);
+    header->proxy = (uint64_t)proxy;
 }

@@ -114,6 +114,7 @@ uint64_t counters_version(struct counters *counters);
 /* Before a slot is used again. */
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
-/* A new proxy: what is in flight died with the old one. Sets every in_flight and connections cell to 0, and
- * every version to 0; totals stay. */
-void counters_reset_gauges(struct counters *counters);
+/* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
+ * connections and version cell is set to 0; totals stay. Whose they are is kept beside them, so that a
+ * control which has seen neither proxy knows too. */
+void counters_give(struct counters *counters, int32_t proxy);

@@ -139,6 +139,10 @@ class Daemon:
         old = self.pids[role]
         os.kill(old, signal.SIGKILL)
         processes.wait_gone(old)
+        self.wait_new(role, old)
+
+    def wait_new(self, role, old):
+        """Waits until another process has that role and all three serve."""
         wait_until(lambda: self._has_new(role, old), what=f"a new {role}")
 
     def _has_new(self, role, old):

@@ -168,7 +168,7 @@ static void a_reset_zeroes_every_gauge_keeps_totals_and_takes_no_memory(void **s
         *counters_instance(counters, i, COUNTERS_INSTANCES - 1) = (struct counters_instance){.in_flight = 1};
     }
     uint64_t before = bytes_in_use(fd);
-    counters_reset_gauges(counters);
+    counters_give(counters, 4711);
     /* the worker blocks' own pages may have been untouched */
     assert_in_range(bytes_in_use(fd), before, before + 4096 * WORKERS);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -187,6 +187,25 @@ static void a_reset_zeroes_every_gauge_keeps_totals_and_takes_no_memory(void **s
         assert_int_equal(counters_pool(counters, i, LONE)->in_flight, 0);
         assert_int_equal(counters_instance(counters, i, COUNTERS_INSTANCES - 1)->in_flight, 0);
     }
+    counters_unmap(counters);
+    close(fd);
+}
+
+/* So that a control which comes after both proxies knows whose they are. */
+static void gauges_are_reset_once_for_each_proxy(void **state)
+{
+    (void)state;
+    int fd;
+    struct err err;
+    struct counters *counters = map_new(1, &fd);
+    counters_give(counters, 4711);
+    counters_add(&counters_pool(counters, 0, 3)->in_flight, 1);
+    struct counters *again = counters_map(fd, &err);
+    counters_give(again, 4711);
+    assert_int_equal(counters_pool_in_flight(counters, 3), 1);
+    counters_give(again, 4712);
+    assert_int_equal(counters_pool_in_flight(counters, 3), 0);
+    counters_unmap(again);
     counters_unmap(counters);
     close(fd);
 }
@@ -307,6 +326,7 @@ int main(void)
         cmocka_unit_test(the_version_is_that_of_the_slowest_worker),
         cmocka_unit_test(memory_is_taken_only_for_slots_that_are_used),
         cmocka_unit_test(a_reset_zeroes_every_gauge_keeps_totals_and_takes_no_memory),
+        cmocka_unit_test(gauges_are_reset_once_for_each_proxy),
         cmocka_unit_test(every_duration_lies_between_the_bounds_of_its_bucket),
         cmocka_unit_test(buckets_grow_by_at_most_a_quarter_from_128_us),
         cmocka_unit_test(each_own_answer_has_a_cell_and_the_rest_share_the_last),

@@ -1,0 +1,32 @@
+"""What lies between a record and what follows from it: two deaths at once, a stop in the middle of records, an
+event that was lost, two changes that meet. Promises 5 and 6."""
+
+import os
+import signal
+import threading
+
+from harness.backend import Held
+from harness.client import RawClient
+from harness.waiting import wait_until
+
+
+def test_what_died_with_the_proxy_holds_no_pool_when_control_died_too(make_stand, make_backend):
+    held = Held()
+    stand = make_stand(service={"drain": {"requests": "60s"}})
+    stand.suite.shell("01_pass")
+    stand.live[0].on("/held", held)
+    stand.start()
+    stand.daemon.kill_role("control")  # the next one is started after a pause: after the proxy
+    with RawClient(stand.daemon.port) as client:
+        client.request(target="/held")
+        held.wait()
+        pids = stand.daemon.pids
+        os.kill(pids["control"], signal.SIGKILL)
+        os.kill(pids["proxy"], signal.SIGKILL)
+        stand.daemon.wait_new("control", pids["control"])
+        stand.daemon.wait_new("proxy", pids["proxy"])
+        held.release()
+    assert stand.admin.pool("web-0")["in_flight"] == 0
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    assert stand.events.wait("instance.retired", deployment="web-0")["drained"] == "clean"
+    stand.wait_state(deployment, "done")

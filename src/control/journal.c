@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "io/file.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -33,6 +32,7 @@ struct journal {
     struct appender *appender;
     uint64_t last; /* number of the last record on disk */
     struct entries waiting, writing;
+    bool closing;
 };
 
 /* ---- reading ---- */
@@ -220,10 +220,21 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
 
 static void flush(struct journal *journal);
 
+static void drop(struct entries *entries)
+{
+    struct entry *entry;
+    while ((entry = STAILQ_FIRST(entries)) != NULL) {
+        STAILQ_REMOVE_HEAD(entries, next);
+        free(entry);
+    }
+}
+
 static void written(void *arg, int error)
 {
     struct journal *journal = arg;
     struct entries ended;
+    if (journal->closing)
+        return;
     STAILQ_INIT(&ended);
     STAILQ_CONCAT(&ended, &journal->writing);
     struct entry *entry;
@@ -279,8 +290,10 @@ void journal_close(struct journal *journal)
 {
     if (journal == NULL)
         return;
+    journal->closing = true;
     appender_close(journal->appender);
-    assert(STAILQ_EMPTY(&journal->waiting) && STAILQ_EMPTY(&journal->writing));
+    drop(&journal->writing);
+    drop(&journal->waiting);
     free(journal->path);
     free(journal);
 }

@@ -30,5 +30,6 @@ void journal_append(struct journal *journal, struct record *record,
 
 const char *journal_path(const struct journal *journal);
 
-/* Finishes what is queued and closes. NULL is fine. */
+/* Finishes the batch that is being written and closes; nobody is told any more, and what waited behind it has
+ * not happened. NULL is fine. */
 void journal_close(struct journal *journal);

@@ -30,3 +30,13 @@ def test_what_died_with_the_proxy_holds_no_pool_when_control_died_too(make_stand
     deployment = stand.admin.stage([make_backend("fresh").address])
     assert stand.events.wait("instance.retired", deployment="web-0")["drained"] == "clean"
     stand.wait_state(deployment, "done")
+
+
+def test_a_stop_while_records_are_written_is_a_clean_one(make_stand, make_backend):
+    stand = make_stand(live=20)
+    stand.suite.shell("01_pass")
+    stand.start()
+    stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait("instance.retired")
+    assert stand.daemon.stop() == 0
+    assert "control ended with status 0" in stand.daemon.stderr()

@@ -183,6 +183,15 @@ static void pool_is_gone(struct step *step, struct pool *pool)
     }
 }
 
+static void announce_retired(struct conductor *conductor, const struct pool *pool,
+                             const struct instance *instance)
+{
+    announce(conductor, "instance.retired", pool,
+             json_pack("{s:s, s:s, s:s, s:b}", "instance", instance->address, "reason",
+                       retire_reason_names[pool->reason], "drained", instance->forced ? "forced" : "clean",
+                       "left_alone", instance->end == TEARDOWN_LEFT));
+}
+
 static void follow_retired(struct step *step)
 {
     struct conductor *conductor = step->course->conductor;
@@ -193,10 +202,7 @@ static void follow_retired(struct step *step)
         log_info("%s: instance %s is retired (%s)%s", pool->name, instance->address,
                  instance->forced ? "at its deadline" : "idle",
                  step->record.left ? "; it serves elsewhere and is left alone" : "");
-        announce(conductor, "instance.retired", pool,
-                 json_pack("{s:s, s:s, s:s, s:b}", "instance", instance->address, "reason",
-                           retire_reason_names[pool->reason], "drained",
-                           instance->forced ? "forced" : "clean", "left_alone", step->record.left));
+        announce_retired(conductor, pool, instance);
         if (step->record.left)
             processes_drop(conductor->processes, instance->id);
         else
@@ -249,8 +255,11 @@ static void resume_pool(struct conductor *conductor, const struct pool *pool)
         const struct instance *instance = &pool->instances[i];
         if (instance->pid != 0 && instance->state != INSTANCE_TORN_DOWN)
             processes_recover(conductor->processes, instance->id, instance->pid, instance->pid_start);
-        if (instance->state == INSTANCE_RETIRED)
-            teardown_order(conductor->teardown, pool, i);
+        if (instance->state != INSTANCE_RETIRED)
+            continue;
+        /* The event may have been lost: it is not synced, and part of the teardown. */
+        announce_retired(conductor, pool, instance);
+        teardown_order(conductor->teardown, pool, i);
     }
 }
 

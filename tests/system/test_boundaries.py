@@ -40,3 +40,23 @@ def test_a_stop_while_records_are_written_is_a_clean_one(make_stand, make_backen
     stand.events.wait("instance.retired")
     assert stand.daemon.stop() == 0
     assert "control ended with status 0" in stand.daemon.stderr()
+
+
+def test_an_event_of_a_retired_instance_that_a_crash_took_is_told_again(make_stand, make_backend, puppets):
+    stand = make_stand()
+    stand.suite.shell("01_pass")
+    stand.install_hook(puppets.program)
+    stand.start()
+    stand.admin.stage([make_backend("fresh").address])
+    puppets.next()
+    stand.daemon.crash()
+    path = stand.daemon.path("state", "events.jsonl")
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines()
+    at = next(i for i, line in enumerate(lines) if "instance.retired" in line)
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(lines[:at])
+    stand.daemon.start(write=False)
+    puppets.next().exit(0)
+    events = stand.daemon.events()
+    assert events.wait("instance.retired", deployment="web-0")["instance"] == stand.live[0].address

@@ -154,11 +154,34 @@ static void on_durable(void *arg, struct record *record, int error)
     free(reason);
 }
 
+/* A newcomer that somebody has staged meanwhile, or whose first pool is on its way to the journal: that one
+ * comes first, and an older one must not follow it. */
+static const struct config_service *find_staged(const struct adoption *adoption)
+{
+    struct conductor *conductor = adoption->conductor;
+    for (size_t i = 0; i < adoption->resolved; i++) {
+        const struct config_service *service = adoption->newcomers[i].service;
+        const struct course *course = course_find(conductor, service->name);
+        if (registry_service(conductor->options.registry, service->name) != NULL ||
+            (course != NULL && course->current != NULL))
+            return service;
+    }
+    return NULL;
+}
+
 /* All in one turn of the loop, so that they are one write: all of them are on disk, or none. The world is
  * numbered here, since records come back in the order in which they are given, and versions may only grow. */
 static void write_records(struct adoption *adoption)
 {
     struct conductor *conductor = adoption->conductor;
+    const struct config_service *staged = find_staged(adoption);
+    if (staged != NULL) {
+        struct err err;
+        err_set(&err, "%s:%u: service \"%s\" is being staged for the first time; reload again",
+                adoption->config->path, staged->line, staged->name);
+        refuse_all(adoption, 409, err.text);
+        return;
+    }
     adoption->world.world = world_next(conductor->world);
     adoption->waiting = 1 + adoption->resolved;
     journal_append(conductor->options.journal, &adoption->world, on_durable, adoption);

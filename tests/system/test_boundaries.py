@@ -32,6 +32,29 @@ def test_what_died_with_the_proxy_holds_no_pool_when_control_died_too(make_stand
     stand.wait_state(deployment, "done")
 
 
+def test_a_first_stage_and_a_reload_that_names_instances_may_meet(make_daemon, make_backend):
+    first, staged = make_backend("first"), make_backend("staged")
+    empty = [{"name": f"web-{number}", "paths": [f"/{number}"]} for number in range(12)]
+    daemon = make_daemon([{**each, "uptests": {"required": False}} for each in empty])
+    daemon.start()
+    named = daemon.changed_config(
+        lambda config: [each.update(instances=[first.address]) for each in config["services"]]
+    )
+    daemon.write_config(named)
+    threads = [
+        threading.Thread(target=daemon.admin.try_stage, args=([staged.address], each["name"])) for each in empty
+    ]
+    threads.insert(6, threading.Thread(target=daemon.admin.post, args=("/v1/reload",)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    daemon.crash()
+    daemon.start(write=False)
+    for each in empty:
+        wait_until(lambda: daemon.admin.live(each["name"]) is not None)
+
+
 def test_a_stop_while_records_are_written_is_a_clean_one(make_stand, make_backend):
     stand = make_stand(live=20)
     stand.suite.shell("01_pass")

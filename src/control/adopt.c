@@ -191,6 +191,20 @@ static void write_records(struct adoption *adoption)
 
 /* ---- first pools ---- */
 
+/* Two names of one instance: each would be taken for the other's holder, and neither torn down. */
+static bool check_twins(const struct pool *pool, struct err *err)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(pool->instances[i].resolved, pool->instances[k].resolved) == 0)
+                return err_set(err,
+                               "instances \"%s\" and \"%s\" are one and the same; name each instance once",
+                               pool->instances[k].address, pool->instances[i].address);
+        }
+    }
+    return true;
+}
+
 static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer,
                             const struct probe_target *targets, struct err *err)
 {
@@ -205,7 +219,7 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
         pool->instances[i].resolved = sockaddr_text(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }
-    if (!slotting_give(adoption->conductor, pool, err)) {
+    if (!check_twins(pool, err) || !slotting_give(adoption->conductor, pool, err)) {
         pool_free(pool);
         return false;
     }

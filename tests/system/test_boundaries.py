@@ -83,3 +83,12 @@ def test_an_event_of_a_retired_instance_that_a_crash_took_is_told_again(make_sta
     puppets.next().exit(0)
     events = stand.daemon.events()
     assert events.wait("instance.retired", deployment="web-0")["instance"] == stand.live[0].address
+
+
+def test_one_address_under_two_names_is_refused_as_a_first_pool(make_daemon, make_backend):
+    backend = make_backend("twin")
+    daemon = make_daemon([{"name": "web", "instances": [backend.address, f"localhost:{backend.port}"]}])
+    daemon.write_config()
+    daemon.spawn()
+    assert daemon.wait_end() == 1
+    assert "one and the same" in daemon.stderr()

@@ -10,6 +10,7 @@
 #include "control/drain.h"
 #include "control/gate.h"
 #include "control/journal.h"
+#include "control/past.h"
 #include "control/probe.h"
 #include "control/process.h"
 #include "control/slots.h"
@@ -55,6 +56,7 @@ struct conductor {
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;
+    struct past past;
     struct course *courses;    /* by service */
     struct adoption *adoption; /* a config that is being taken up; NULL: none */
     uint64_t last_instance;    /* highest id given out */

@@ -121,6 +121,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
     struct conductor *conductor = mem_zero(1, sizeof *conductor);
     conductor->options = *options;
     LIST_INIT(&conductor->waiting);
+    TAILQ_INIT(&conductor->past);
     conductor->processes = processes_new();
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
@@ -204,6 +205,11 @@ const struct config *conductor_config(struct conductor *conductor)
 struct counters *conductor_counters(struct conductor *conductor)
 {
     return conductor->options.counters;
+}
+
+const struct past *conductor_past(struct conductor *conductor)
+{
+    return &conductor->past;
 }
 
 const struct registry *conductor_registry(struct conductor *conductor)

@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 struct conductor;
+struct past;
 
 /* What a command ends with. `status` is the HTTP status. Below 400: `body` is the answer; else `detail` is
  * the sentence. */
@@ -60,6 +61,8 @@ void conductor_no_deployment(struct conductor *conductor, const char *deployment
 /* What the uptest command and the metrics need. */
 const struct config *conductor_config(struct conductor *conductor);
 struct counters *conductor_counters(struct conductor *conductor);
+/* Pools that are gone. */
+const struct past *conductor_past(struct conductor *conductor);
 uint64_t conductor_snapshot_version(struct conductor *conductor);
 /* Live instances of a service as HOST:PORT (array to be freed, texts not) and its live release; false: no
  * such service. */

@@ -166,14 +166,23 @@ static void note_drained(struct conductor *conductor, const struct pool *pool)
                        (json_int_t)forced));
 }
 
+static void keep_counts(struct conductor *conductor, const struct pool *pool)
+{
+    struct counters_pool sum;
+    counters_pool_sum(conductor->options.counters, pool->slot, &sum);
+    past_add(&conductor->past, pool->service->name, pool->name, &sum);
+}
+
 /* A pool that is gone leaves the world, and gives its slots back with that version. */
 static void pool_is_gone(struct step *step, struct pool *pool)
 {
     struct conductor *conductor = step->course->conductor;
     struct service *service = pool->service;
     char *forgotten;
-    if (pool->was_live)
+    if (pool->was_live) {
         publish(conductor, step);
+        keep_counts(conductor, pool);
+    }
     slotting_take_back(conductor, pool, step->record.world);
     log_info("%s: every instance is torn down; the pool is retired", pool->name);
     effects_finish(conductor);

@@ -4,6 +4,7 @@
 #include "control/metrics.h"
 
 #include "base/mem.h"
+#include "control/past.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -134,9 +135,10 @@ void metrics_free(struct metrics *metrics)
 
 /* ---- what is read when asked for ---- */
 
-/* A pool that may have something in flight. */
+/* A pool that may have something in flight, or is gone and was counted at its end. */
 struct counted_pool {
-    const struct pool *pool;
+    const char *service, *name;
+    const struct pool *pool;  /* NULL: gone */
     struct counters_pool sum; /* over all workers */
 };
 
@@ -151,11 +153,11 @@ struct page {
 };
 
 /* Opens a series: NAME{service="...",pool="..." */
-static void begin_pool(struct page *page, const char *suffix, const struct pool *pool)
+static void begin_pool(struct page *page, const char *suffix, const struct counted_pool *counted_pool)
 {
     buf_printf(page->out, "%s%s{", page->name, suffix);
-    add_label(page->out, "service", pool->service->name);
-    add_label(page->out, "pool", pool->name);
+    add_label(page->out, "service", counted_pool->service);
+    add_label(page->out, "pool", counted_pool->name);
 }
 
 static void end_count(struct page *page, uint64_t value)
@@ -170,7 +172,7 @@ static void write_codes(struct page *page, const struct counted_pool *counted_po
         if (counted_pool->sum.codes[i] == 0)
             continue;
         snprintf(code, sizeof code, "%u", i + COUNTERS_CODE_MIN);
-        begin_pool(page, "", counted_pool->pool);
+        begin_pool(page, "", counted_pool);
         add_label(page->out, "code", code);
         end_count(page, counted_pool->sum.codes[i]);
     }
@@ -214,16 +216,16 @@ static void write_histogram(struct page *page, const struct counted_pool *counte
         if (bucket < LE_FIRST || bucket > LE_LAST || (bucket - LE_FIRST) % LE_STEP != 0)
             continue;
         snprintf(bound, sizeof bound, "%.9g", (double)counters_bucket_us(bucket) / 1e6);
-        begin_pool(page, "_bucket", counted_pool->pool);
+        begin_pool(page, "_bucket", counted_pool);
         add_label(page->out, "le", bound);
         end_count(page, sum);
     }
-    begin_pool(page, "_bucket", counted_pool->pool);
+    begin_pool(page, "_bucket", counted_pool);
     add_label(page->out, "le", "+Inf");
     end_count(page, sum);
-    begin_pool(page, "_sum", counted_pool->pool);
+    begin_pool(page, "_sum", counted_pool);
     buf_printf(page->out, "} %.6f\n", (double)counted_pool->sum.duration_us / 1e6);
-    begin_pool(page, "_count", counted_pool->pool);
+    begin_pool(page, "_count", counted_pool);
     end_count(page, sum); /* not `requests`: that may be one ahead while workers write */
 }
 
@@ -236,7 +238,9 @@ static void write_durations(struct page *page)
 static void write_in_flight(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
-        begin_pool(page, "", page->pools[i].pool);
+        if (page->pools[i].pool == NULL)
+            continue;
+        begin_pool(page, "", &page->pools[i]);
         end_count(page, page->pools[i].sum.in_flight);
     }
 }
@@ -245,7 +249,7 @@ static void write_upstream_errors(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         for (unsigned kind = 0; kind < COUNTERS_ERRORS; kind++) {
-            begin_pool(page, "", page->pools[i].pool);
+            begin_pool(page, "", &page->pools[i]);
             add_label(page->out, "kind", counters_error_names[kind]);
             end_count(page, page->pools[i].sum.errors[kind]);
         }
@@ -307,7 +311,9 @@ static void write_pool_info(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         const struct pool *pool = page->pools[i].pool;
-        begin_pool(page, "", pool);
+        if (pool == NULL)
+            continue;
+        begin_pool(page, "", &page->pools[i]);
         add_label(page->out, "state", pool_state_names[pool->state]);
         add_label(page->out, "release", pool->release);
         end_count(page, 1);
@@ -319,7 +325,7 @@ static void write_instance_up(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         const struct pool *pool = page->pools[i].pool;
-        for (size_t at = 0; pool->state == POOL_LIVE && at < pool->instance_count; at++) {
+        for (size_t at = 0; pool != NULL && pool->state == POOL_LIVE && at < pool->instance_count; at++) {
             buf_printf(page->out, "%s{", page->name);
             add_label(page->out, "service", pool->service->name);
             add_label(page->out, "instance", pool->instances[at].address);
@@ -360,19 +366,34 @@ static const struct {
     {"upswap_build_info", "gauge", "1, with the version of upswap.", write_build_info},
 };
 
+static size_t count_past(const struct past *past)
+{
+    const struct past_pool *pool;
+    size_t count = 0;
+    TAILQ_FOREACH (pool, past, entry)
+        count++;
+    return count;
+}
+
 static void count_pools(struct page *page)
 {
     struct counters *counters = conductor_counters(page->conductor);
     const struct registry *registry = conductor_registry(page->conductor);
-    page->pools =
-        mem_aligned(_Alignof(struct counted_pool), (HASH_COUNT(registry->pools) + 1) * sizeof *page->pools);
+    const struct past *past = conductor_past(page->conductor);
+    size_t most = HASH_COUNT(registry->pools) + count_past(past);
+    page->pools = mem_aligned(_Alignof(struct counted_pool), (most + 1) * sizeof *page->pools);
     for (const struct pool *pool = registry->pools; pool != NULL; pool = pool->hh.next) {
         if (pool->state == POOL_RETIRED)
             continue;
         struct counted_pool *counted_pool = &page->pools[page->pool_count++];
-        counted_pool->pool = pool;
+        *counted_pool =
+            (struct counted_pool){.service = pool->service->name, .name = pool->name, .pool = pool};
         counters_pool_sum(counters, pool->slot, &counted_pool->sum);
     }
+    const struct past_pool *gone;
+    TAILQ_FOREACH (gone, past, entry)
+        page->pools[page->pool_count++] =
+            (struct counted_pool){.service = gone->service, .name = gone->name, .sum = gone->sum};
 }
 
 void metrics_write(struct metrics *metrics, struct conductor *conductor, struct buf *out)

@@ -92,3 +92,18 @@ def test_one_address_under_two_names_is_refused_as_a_first_pool(make_daemon, mak
     daemon.spawn()
     assert daemon.wait_end() == 1
     assert "one and the same" in daemon.stderr()
+
+
+def test_counts_of_a_retired_pool_stay_to_be_scraped(stand, make_backend):
+    for _ in range(3):
+        assert stand.ask().status == 200
+    stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait("deployment.done")
+    assert stand.admin.pool("web-0") is None
+    metrics = stand.admin.metrics()
+    old = {("service", "web"), ("pool", "web-0")}
+    assert metrics["upswap_requests_total", frozenset(old | {("code", "200")})] == 3
+    assert metrics["upswap_request_duration_seconds_count", frozenset(old)] == 3
+    assert ("upswap_in_flight", frozenset(old)) not in metrics
+    info = [labels for name, labels in metrics if name == "upswap_pool_info"]
+    assert not any(("pool", "web-0") in labels for labels in info)

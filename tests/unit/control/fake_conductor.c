@@ -22,6 +22,7 @@ struct conductor *fake_conductor_new(const char *text)
     conductor->counters = counters_map(fd, &err);
     close(fd);
     conductor->registry = registry_new();
+    TAILQ_INIT(&conductor->past);
     conductor->version = 1;
     conductor->status = 200;
     return conductor;
@@ -31,6 +32,7 @@ void fake_conductor_free(struct conductor *conductor)
 {
     counters_unmap(conductor->counters);
     registry_free(conductor->registry);
+    past_clear(&conductor->past);
     config_free(conductor->config);
     free(conductor);
 }
@@ -161,6 +163,11 @@ bool conductor_live_instances(struct conductor *conductor, const char *service, 
         (*instances)[i] = found->instances.items[i];
     *release = "live";
     return true;
+}
+
+const struct past *conductor_past(struct conductor *conductor)
+{
+    return &conductor->past;
 }
 
 const struct registry *conductor_registry(struct conductor *conductor)

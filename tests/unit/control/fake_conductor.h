@@ -3,12 +3,14 @@
 #pragma once
 
 #include "control/conductor.h"
+#include "control/past.h"
 #include "deploy/registry.h"
 
 struct conductor {
     struct config *config;
     struct registry *registry;
     struct counters *counters;
+    struct past past;
     uint64_t version;
     const char *listener; /* address of listener 1, or NULL */
 

@@ -126,6 +126,29 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
     assert_line("upswap_snapshot_version 12");
 }
 
+static void the_last_retired_pools_of_a_service_keep_what_they_counted(void **state)
+{
+    (void)state;
+    struct counters_pool sum = {.in_flight = 1, .errors[COUNTERS_STALL] = 4, .duration_us = 500000};
+    sum.codes[200 - COUNTERS_CODE_MIN] = 10;
+    sum.buckets[counters_bucket(400)] = 10;
+    past_add(&conductor->past, "api", "api-1", &sum);
+    for (int i = 0; i <= PAST_KEPT; i++) {
+        char *name = mem_printf("web-%d", i);
+        past_add(&conductor->past, "web", name, &sum);
+        free(name);
+    }
+    write_metrics();
+    assert_line("upswap_requests_total{service=\"api\",pool=\"api-1\",code=\"200\"} 10");
+    assert_line("upswap_requests_total{service=\"web\",pool=\"web-1\",code=\"200\"} 10");
+    assert_line("upswap_request_duration_seconds_count{service=\"web\",pool=\"web-1\"} 10");
+    assert_line("upswap_request_duration_seconds_sum{service=\"web\",pool=\"web-1\"} 0.500000");
+    assert_line("upswap_upstream_errors_total{service=\"web\",pool=\"web-1\",kind=\"stall\"} 4");
+    assert_null(strstr(text.p, "pool=\"web-0\""));
+    assert_null(strstr(text.p, "upswap_in_flight{"));
+    assert_null(strstr(text.p, "upswap_pool_info{"));
+}
+
 static void what_happens_in_control_is_counted_from_its_events(void **state)
 {
     (void)state;
@@ -178,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_the_workers_count_is_summed_for_each_pool),
+        TEST(the_last_retired_pools_of_a_service_keep_what_they_counted),
         TEST(what_happens_in_control_is_counted_from_its_events),
         TEST(every_metric_is_described_even_where_there_is_nothing_to_count),
     };

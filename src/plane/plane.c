@@ -155,7 +155,8 @@ static void take_world(struct plane *plane, const struct message_world *told, in
     plane->version = told->version;
     order_all(plane, &(struct order){.type = ORDER_WORLD});
     tell_published(plane);
-    deadline_set(&plane->reap, REAP_MS);
+    if (!deadline_is_set(&plane->reap))
+        deadline_set(&plane->reap, REAP_MS);
 }
 
 static void control_received(void *arg, const struct message *message)

@@ -233,11 +233,33 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
     return connection;
 }
 
+/* Gives back the descriptor of an idle connection, the one of its instance that was used least lately. False:
+ * none is idle. */
+static bool spare_one(struct upstreams *all)
+{
+    struct upstream *upstream;
+    TAILQ_FOREACH (upstream, &all->list, link) {
+        struct connection *oldest = TAILQ_LAST(&upstream->idle, connection_list);
+        if (oldest == NULL)
+            continue;
+        close_connection(oldest, false);
+        return true;
+    }
+    return false;
+}
+
+static bool is_out_of_descriptors(int error)
+{
+    return error == EMFILE || error == ENFILE;
+}
+
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending)
 {
     struct connection *connection = lending->fresh ? NULL : take_kept(upstream, lending->sure);
     if (connection == NULL)
+        connection = begin(upstream, instance);
+    if (connection == NULL && is_out_of_descriptors(errno) && spare_one(upstream->all))
         connection = begin(upstream, instance);
     if (connection != NULL)
         lend(connection, lending);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define KEEP 60000 /* ms */
@@ -275,6 +276,28 @@ static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **
     close(peers[1]);
 }
 
+static void an_idle_connection_makes_room_when_descriptors_are_used_up(void **state)
+{
+    struct bench *bench = *state;
+    struct rlimit limit, tight;
+    int peer;
+    connection_release(connected(bench, &peer), KEEP, false);
+    int next = dup(peer);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    struct connection *first = lend(bench, true, false);
+    struct connection *second = lend(bench, true, false);
+    int error = errno;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_non_null(first);
+    assert_null(second);
+    assert_int_equal(error, EMFILE);
+    connection_release(first, 0, false);
+    close(peer);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -288,6 +311,7 @@ int main(void)
         TEST(a_refused_connection_says_so),
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
+        TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

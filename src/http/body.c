@@ -88,17 +88,12 @@ static enum kind kind_of(char byte)
     }
 }
 
-static unsigned hex_value(char digit)
-{
-    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a') + 10;
-}
-
 static bool take_digit(struct http_body *body, char digit)
 {
     if (body->digits == SIZE_DIGITS_MAX)
         return false;
     body->digits++;
-    body->left = body->left << 4 | hex_value(digit);
+    body->left = body->left << 4 | head_hex(digit);
     return true;
 }
 

@@ -22,6 +22,12 @@ static inline bool is_class(char byte, unsigned classes)
     return (head_classes[(uint8_t)byte] & classes) != 0;
 }
 
+/* The value of a hex digit. */
+static inline unsigned head_hex(char digit)
+{
+    return digit <= '9' ? (unsigned)(digit - '0') : (unsigned)((digit | 0x20) - 'a') + 10;
+}
+
 /* Is the text one byte or more, all of the class? */
 bool is_all_class(struct str text, unsigned classes);
 

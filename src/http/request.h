@@ -37,6 +37,11 @@ struct http_request {
     struct http_fields fields;
 };
 
+/* Do the dot segments of the path lead above its beginning, in any reading that apps are known to give it
+ * (RFC 3986 section 5.2.4)? Dots and slashes may be escaped, a backslash may be a slash, parameters behind a
+ * ';' may be cut off, and slashes in a row may be one. */
+bool http_path_climbs(struct str path);
+
 /* Looks for a whole head in `count` bytes at `bytes` (which may hold more). Before the first call for a head
  * *seen must be 0; it remembers how far earlier calls have looked, so that bytes that trickle in are looked
  * at once. Up to two empty lines (CRLF) before the start line are skipped and counted into length. HTTP_DONE:

@@ -59,6 +59,37 @@ bool target_authority(struct str authority, struct str *host, uint16_t *port)
     return *stop == ':' && read_port((struct str){stop + 1, (size_t)(end - stop - 1)}, port);
 }
 
+/* One byte of a path as an app may read it: an escaped one is the byte that it stands for. */
+static char path_byte(const char **at, const char *end)
+{
+    const char *p = *at;
+    if (*p != '%' || end - p < 3 || !is_class(p[1], CLASS_HEX) || !is_class(p[2], CLASS_HEX)) {
+        *at = p + 1;
+        return *p;
+    }
+    *at = p + 3;
+    return (char)(head_hex(p[1]) << 4 | head_hex(p[2]));
+}
+
+bool http_path_climbs(struct str path)
+{
+    const char *at = path.p, *end = path.p + path.n;
+    unsigned depth = 0;
+    while (at < end) {
+        unsigned bytes = 0, dots = 0;
+        bool name = true; /* not in the parameters behind it */
+        for (char byte; at < end && (byte = path_byte(&at, end)) != '/' && byte != '\\';) {
+            name = name && byte != ';';
+            bytes += name;
+            dots += name && byte == '.';
+        }
+        if (bytes == 2 && dots == 2 && depth-- == 0)
+            return true;
+        depth += bytes > 2 || bytes > dots;
+    }
+    return false;
+}
+
 /* Path and query of the origin form, and what may follow the authority of the absolute form. */
 static bool read_path(struct http_request *request, struct str text)
 {

@@ -10,6 +10,7 @@ const struct end end_body_too_large = {"body-too-large", 413, END_NO_ERROR};
 const struct end end_head_timeout = {"head-timeout", 408, END_NO_ERROR};
 const struct end end_body_timeout = {"body-timeout", 408, END_NO_ERROR};
 const struct end end_no_route = {"no-route", 404, END_NO_ERROR};
+const struct end end_path_above_prefix = {"path-above-prefix", 400, END_NO_ERROR};
 const struct end end_no_live_pool = {"no-live-pool", 503, END_NO_ERROR};
 const struct end end_no_instance = {"no-instance", 503, END_NO_ERROR};
 const struct end end_overloaded = {"overloaded", 503, END_NO_ERROR};

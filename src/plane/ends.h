@@ -20,6 +20,7 @@ extern const struct end end_body_too_large;
 extern const struct end end_head_timeout;
 extern const struct end end_body_timeout;
 extern const struct end end_no_route;
+extern const struct end end_path_above_prefix;
 extern const struct end end_no_live_pool;
 extern const struct end end_no_instance;
 extern const struct end end_overloaded;

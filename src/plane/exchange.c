@@ -169,6 +169,13 @@ static struct exchange *make(struct client *client)
     return x;
 }
 
+/* A service is given what lies below its prefixes: /api/../admin may not reach the /admin of the app that has
+ * /api. */
+static bool leaves_prefix(const struct http_request *request, uint32_t prefix)
+{
+    return prefix > 0 && http_path_climbs((struct str){request->path.p + prefix, request->path.n - prefix});
+}
+
 /* Everything that needs the head's bytes. NULL: the request may go on its way; else why not. */
 static const struct end *take_request(struct exchange *x, const struct http_request *request)
 {
@@ -182,6 +189,8 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
         keep_texts(x, request);
     if (x->service == NULL)
         return &end_no_route;
+    if (leaves_prefix(request, prefix))
+        return &end_path_above_prefix;
     if (x->pool == NULL)
         return &end_no_live_pool;
     x->up.most = settings->body_max;

@@ -183,6 +183,17 @@ def test_a_stripped_prefix_is_taken_off_at_segment_boundaries(start_own_front):
     assert front.ask(target="/apix").status == 404
 
 
+@pytest.mark.parametrize("strip", [False, True])
+def test_no_path_leads_above_the_prefix_of_its_service(start_own_front, strip):
+    front = start_own_front(Backend("one"), service={"paths": ["/api"], "strip_path": strip})
+    for target in ("/api/../admin", "/api/x/%2e%2E/..", "/api//../admin", "/api/..;v=1/admin", "/api/..%2fadmin"):
+        response = front.ask(target=target)
+        assert (response.status, response.upswap) == (400, "path-above-prefix"), target
+    assert not front.backend.requests
+    for target in ("/api/x/../y", "/api/./x", "/api/..x/...", "/api/a%2fb"):
+        assert seen(front, target=target).target == target[4 if strip else 0 :]
+
+
 def test_the_longest_prefix_and_the_most_exact_host_win(start_own_front):
     names = ["any", "wild", "deep", "exact", "path"]
     backends = {name: Backend(name) for name in names}

@@ -570,10 +570,28 @@ static void more_fields_than_the_limit_are_refused(void **state)
     refuse_bytes(str_of(head), 431, "too-many-fields");
 }
 
+static void a_path_climbs_when_any_reading_of_it_leads_above_its_beginning(void **state)
+{
+    (void)state;
+    static const char *const climb[] = {
+        "/..",       "/../x",   "/a/../..",   "/%2e%2E/x", "/.%2e", "/a/%2e./../x", "//..",
+        "/a//../..", "/..;a=b", "/a/..%2f..", "/..%5Cx",   "/./..", "..",           "/;a/..",
+    };
+    static const char *const stay[] = {
+        "",   "/",    "/a/..", "/a/../b/..", "/...",     "/..a",   "/a..",
+        "/.", "/%2e", "/%2",   "/a/b/../..", "/.;/a/..", "/%2e%2", "/a;/../b",
+    };
+    for (size_t i = 0; i < sizeof climb / sizeof *climb; i++)
+        assert_true(http_path_climbs(str_of(climb[i])));
+    for (size_t i = 0; i < sizeof stay / sizeof *stay; i++)
+        assert_false(http_path_climbs(str_of(stay[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_head_gives_all_its_parts),
+        cmocka_unit_test(a_path_climbs_when_any_reading_of_it_leads_above_its_beginning),
         cmocka_unit_test(bytes_behind_the_head_are_left_alone),
         cmocka_unit_test(one_or_two_empty_lines_before_the_start_line_are_skipped),
         cmocka_unit_test(methods_are_known_by_their_exact_name),

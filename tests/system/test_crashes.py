@@ -363,7 +363,7 @@ def test_at_every_length_the_journal_gives_a_defined_live_pool(stand, make_backe
         with open(path, "wb") as file:
             file.writelines(records[:count])
         stand.daemon.start()
-        wait_until(lambda: stand.admin.service()["deployment"] is None, what="the cut deployment to end")
+        wait_until(lambda: all(r["state"] == "done" for r in stand.admin.history()), what="all to be done again")
         assert_live_right_on(stand, names.get(stand.admin.live(), "live-0"))
         stand.daemon.crash()
 

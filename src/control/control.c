@@ -407,8 +407,10 @@ static void finish(struct control *control)
     journal_close(control->journal);
     if (control->events != NULL)
         event_log_close(control->events);
-    if (control->stopping && control->conductor != NULL)
-        unlink(conductor_config(control->conductor)->admin.socket);
+    /* Without a config it was told to stop before its first one was taken up. */
+    const struct config *config = control->conductor == NULL ? NULL : conductor_config(control->conductor);
+    if (control->stopping && config != NULL)
+        unlink(config->admin.socket);
 }
 
 int control_main(const struct control_options *options)

@@ -415,5 +415,5 @@ void sockets_close_listeners(struct sockets *sockets)
         keep_listening(sockets, &sockets->list[i], false);
         close_listening(sockets, &sockets->list[i]);
     }
-    sockets->count = 0;
+    sockets->count = sockets->opened = 0; /* a reload may be under way */
 }

@@ -1,0 +1,94 @@
+#include "control/sockets.h"
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A folder for the admin socket, and the channel to a keeper that does not listen. */
+struct place {
+    char folder[64], socket[96];
+    struct loop *loop;
+    struct channel *keeper;
+    int other_end;
+    struct config *config;
+    struct sockets *sockets;
+};
+
+static struct config *parse(const struct place *place)
+{
+    char text[512];
+    struct err err;
+    int n = snprintf(text, sizeof text,
+                     "admin = { socket = \"%s\"; };\nlisteners = ({ address = \"127.0.0.1:0\"; });\n"
+                     "services = ({ name = \"web\"; });\n",
+                     place->socket);
+    FILE *file = fmemopen(text, (size_t)n, "r");
+    struct config *config = config_parse(file, "test.conf", &err);
+    fclose(file);
+    if (config == NULL)
+        fail_msg("%s", err.text);
+    return config;
+}
+
+static int set_up(void **state)
+{
+    static const struct channel_callbacks callbacks = {NULL, NULL};
+    static struct place place;
+    struct err err;
+    int ends[2];
+    strcpy(place.folder, "/tmp/upswap-sockets-XXXXXX");
+    assert_non_null(mkdtemp(place.folder));
+    snprintf(place.socket, sizeof place.socket, "%s/admin.sock", place.folder);
+    assert_true(channel_pair(ends, &err));
+    place.loop = loop_new();
+    place.keeper = channel_open(place.loop, ends[0], &callbacks, NULL);
+    place.other_end = ends[1];
+    place.config = parse(&place);
+    place.sockets = sockets_new(2, place.keeper);
+    *state = &place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *place = *state;
+    config_free(place->config);
+    channel_close(place->keeper);
+    close(place->other_end);
+    loop_free(place->loop);
+    unlink(place->socket);
+    return rmdir(place->folder);
+}
+
+static void what_is_discarded_leaves_nothing(void **state)
+{
+    struct place *place = *state;
+    struct stat found;
+    struct err err;
+    assert_true(sockets_prepare(place->sockets, place->config, &err));
+    assert_int_equal(sockets_count(place->sockets), 1);
+    sockets_discard(place->sockets);
+    assert_int_equal(sockets_count(place->sockets), 0);
+    assert_int_not_equal(stat(place->socket, &found), 0);
+}
+
+static void a_stop_while_a_config_is_prepared_leaves_no_listener(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    assert_true(sockets_prepare(place->sockets, place->config, &err));
+    sockets_close_listeners(place->sockets);
+    sockets_discard(place->sockets);
+    assert_int_equal(sockets_count(place->sockets), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_discarded_leaves_nothing),
+        cmocka_unit_test(a_stop_while_a_config_is_prepared_leaves_no_listener),
+    };
+    return cmocka_run_group_tests_name("sockets", tests, set_up, tear_down);
+}

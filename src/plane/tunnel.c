@@ -15,10 +15,11 @@ struct flow {
 enum flow_result { FLOW_RESTS, FLOW_MAY_GO_ON, FLOW_BROKEN };
 
 /* The end of the source, with nothing left to send. */
-static enum flow_result pass_end(const struct flow *flow)
+static enum flow_result pass_end(struct exchange *x, const struct flow *flow)
 {
     stream_shut(flow->sink);
     flow->relay->done = true;
+    x->moved = true;
     return FLOW_RESTS;
 }
 
@@ -33,7 +34,7 @@ static enum flow_result fill(struct exchange *x, const struct flow *flow)
         return FLOW_BROKEN;
     *flow->source_ended = count == 0;
     x->moved = true;
-    return count == 0 ? pass_end(flow) : FLOW_MAY_GO_ON;
+    return count == 0 ? pass_end(x, flow) : FLOW_MAY_GO_ON;
 }
 
 static enum flow_result step(struct exchange *x, const struct flow *flow)
@@ -50,7 +51,7 @@ static enum flow_result step(struct exchange *x, const struct flow *flow)
     if (flow->relay->done)
         return FLOW_RESTS;
     if (flow->in->n == 0) {
-        enum flow_result filled = *flow->source_ended ? pass_end(flow) : fill(x, flow);
+        enum flow_result filled = *flow->source_ended ? pass_end(x, flow) : fill(x, flow);
         if (filled != FLOW_MAY_GO_ON)
             return filled;
     }

@@ -1,5 +1,6 @@
 """Whoever keeps others waiting is let go, within the times that the config names."""
 
+import threading
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from harness import http1
 from harness.backend import Backend, Held
 from harness.http1 import chunked
+from harness.waiting import PATIENCE
 
 HEAD, IDLE, FIRST, STALL, UPSTREAM = 0.4, 0.8, 0.5, 0.5, 0.6  # seconds
 SLACK = 2.0  # a loaded machine may be late, but never early
@@ -177,6 +179,29 @@ def test_a_tunnel_that_is_quiet_is_not_an_idle_connection(front):
             assert client.is_open(0.3)
             client.send(b"ping")
             assert client.exactly(4) == b"ping"
+
+
+def test_a_tunnel_whose_client_had_ended_before_it_began_has_the_time_of_a_stall(front):
+    ended = threading.Event()
+
+    def switch_and_keep_silent(connection, request):
+        ended.wait(PATIENCE)
+        connection.send(b"HTTP/1.1 101 OK\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+        connection.to_end()
+        ended.clear()
+        ended.wait(PATIENCE)
+
+    front.backend.on("/alone", switch_and_keep_silent)
+    front.backend.forget()
+    with front.client() as client:
+        client.request(target="/alone", fields=["Connection: upgrade", "Upgrade: x"])
+        front.backend.next_request()
+        client.half_close()
+        ended.set()
+        assert client.response().status == 101
+        with between(STALL - 0.1):
+            client.assert_closed()
+    ended.set()
 
 
 def test_the_next_request_may_take_its_time_up_to_the_idle_time(front):

@@ -332,8 +332,9 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .json = x->json,
                              .keep_alive = keep,
                              .request_id = {x->id, x->id_length}};
-    x->head_out += client_answer(x->client, &own);
-    if (x->head_out == 0)
+    size_t sent = client_answer(x->client, &own);
+    x->head_out += sent;
+    if (sent == 0)
         return CLIENT_NEXT_CUT;
     return keep ? CLIENT_NEXT_REQUEST : CLIENT_NEXT_CLOSE;
 }

@@ -113,10 +113,20 @@ void tunnel_start(struct exchange *x, struct str head)
     watch(&client->stream);
     watch(&x->lease->stream);
     drain_class(x, EXCHANGE_WEBSOCKET);
-    if (head.n == 0)
+    if (head.n == 0) {
         exchange_end(x, &end_head_too_large);
-    else if (outlet_send(&client->out, x->worker->buffers, &client->stream, &part, 1) == OUTLET_FAILED)
-        exchange_end(x, &end_client_closed);
-    else
+        return;
+    }
+    switch (outlet_send(&client->out, x->worker->buffers, &client->stream, &part, 1)) {
+    case OUTLET_EMPTY:
+    case OUTLET_WAITING:
         tunnel_pump(x);
+        break;
+    case OUTLET_FAILED:
+        exchange_end(x, &end_client_closed);
+        break;
+    case OUTLET_NO_MEMORY:
+        exchange_end(x, &end_overloaded);
+        break;
+    }
 }

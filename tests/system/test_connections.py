@@ -1,9 +1,11 @@
 """Connections: kept, closed, pipelined, HTTP/1.0, upgraded, and the forms of targets."""
 
+import asyncio
 import select
 import socket
 
 import pytest
+import websockets
 
 from harness import http1
 from harness.backend import Backend, Held, canned
@@ -266,9 +268,6 @@ def test_a_tunnel_ends_when_the_instance_resets_it(front):
 
 
 def test_websocket_clients_work_through_the_tunnel(front):
-    asyncio = pytest.importorskip("asyncio")
-    websockets = pytest.importorskip("websockets")
-
     async def talk():
         async def echo(socket):
             async for message in socket:

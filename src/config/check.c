@@ -63,6 +63,16 @@ static bool command_exists(const struct config_list *command, struct err *err)
                    has_slash ? "" : "; write its whole path, or put it in PATH");
 }
 
+/* What the start takes for a token (control/token.c): one word of visible ASCII. */
+static bool is_token(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= ' ' || text.p[i] >= 0x7f)
+            return false;
+    }
+    return text.n > 0;
+}
+
 static bool token_is_there(const char *path, struct err *err)
 {
     if (path == NULL)
@@ -72,7 +82,7 @@ static bool token_is_there(const char *path, struct err *err)
         return err_set(err, "the token file \"%s\" cannot be opened: %s", path, strerror(errno));
     char line[256], *read = fgets(line, sizeof line, file);
     fclose(file);
-    if (read != NULL && str_trim(str_of(line)).n > 0)
+    if (read != NULL && is_token(str_trim(str_of(line))))
         return true;
     return err_set(err, "the token file \"%s\" has no token in its first line; write one", path);
 }

@@ -92,6 +92,8 @@ static void the_token_file_holds_a_token(void **state)
     snprintf(sentence, sizeof sentence,
              "t.conf:3: the token file \"%s\" has no token in its first line; write one", path);
     check_admin("127.0.0.1:0", path, sentence);
+    assert_int_equal(pwrite(fd, "a b\n", 4, 0), 4); /* what the start would refuse */
+    check_admin("127.0.0.1:0", path, sentence);
     assert_int_equal(pwrite(fd, "x\n", 2, 0), 2);
     check_admin("127.0.0.1:0", path, NULL);
     close(fd);

@@ -79,7 +79,10 @@ void rig_reset(int fd);
 #define rig_until(condition)                                     \
     do {                                                         \
         uint64_t rig_end = clock_mono_ms() + RIG_SECONDS * 1000; \
-        while (!(condition) && clock_mono_ms() < rig_end)        \
+        bool rig_met = (condition);                              \
+        while (!rig_met && clock_mono_ms() < rig_end) {          \
             sched_yield();                                       \
-        assert_true(condition);                                  \
+            rig_met = (condition);                               \
+        }                                                        \
+        assert_true(rig_met);                                    \
     } while (0)

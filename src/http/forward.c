@@ -77,7 +77,7 @@ static bool is_alias(struct str name)
 }
 
 /* Copies the lines whose ids are in `pass`. */
-static void keep_lines(struct out *out, const struct http_fields *fields, uint32_t pass, bool aliases)
+static void keep_lines(struct out *out, const struct http_fields *fields, uint64_t pass, bool aliases)
 {
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct http_field *field = &fields->at[i];
@@ -123,7 +123,7 @@ static struct str when(bool condition, struct str text)
     return condition ? text : STR("");
 }
 
-static uint32_t bit_when(bool condition, enum http_field_id id)
+static uint64_t bit_when(bool condition, enum http_field_id id)
 {
     return condition ? HTTP_FIELD_BIT(id) : 0;
 }
@@ -139,9 +139,9 @@ static uint32_t bit_when(bool condition, enum http_field_id id)
      HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) |                    \
      HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP))
 
-static uint32_t request_set(const struct http_request *request, const struct http_forward *how)
+static uint64_t request_set(const struct http_request *request, const struct http_forward *how)
 {
-    const uint32_t ours =
+    const uint64_t ours =
         HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_VIA) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) |
@@ -181,7 +181,7 @@ static void put_unless_kept(struct out *out, const struct http_request *request,
 struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how)
 {
     const struct http_fields *fields = &request->fields;
-    const uint32_t bit = HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID);
+    const uint64_t bit = HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID);
     if (!how->trusted || !(fields->present & bit) || (fields->repeated & bit))
         return how->request_id;
     struct str sent = http_fields_find(fields, HTTP_FIELD_X_REQUEST_ID)->value;
@@ -228,7 +228,7 @@ static bool keeps_upgrade(const struct http_response *response)
     return response->upgrade || response->status == 426;
 }
 
-static uint32_t response_set(const struct http_response *response, const struct http_return *how)
+static uint64_t response_set(const struct http_response *response, const struct http_return *how)
 {
     bool told = response->has_content_length && response->status >= 200 && response->status != 204;
     bool length = how->framing == HTTP_BODY_LENGTH || (how->framing == HTTP_BODY_NONE && told);

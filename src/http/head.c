@@ -162,7 +162,7 @@ enum http_result head_fields(struct head *head, struct http_fields *fields, uint
         enum http_result result = head->at == head->end ? HTTP_MORE : field_line(head, field);
         if (result != HTTP_DONE)
             return result;
-        uint32_t bit = HTTP_FIELD_BIT(field->id);
+        uint64_t bit = HTTP_FIELD_BIT(field->id);
         fields->repeated |= fields->present & bit;
         fields->present |= bit;
         fields->count++;
@@ -247,8 +247,8 @@ static enum http_result transfer_encoding(const struct http_fields *fields, stru
 enum http_result head_framing(const struct http_fields *fields, uint8_t minor, struct head_framing *framing,
                               struct http_fault *fault)
 {
-    const uint32_t length = HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
-    const uint32_t coding = HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING);
+    const uint64_t length = HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
+    const uint64_t coding = HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING);
     *framing = (struct head_framing){.has_length = false};
     if ((fields->present & (length | coding)) == (length | coding))
         return head_refuse(fault, 400, "length-with-transfer-encoding");

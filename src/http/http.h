@@ -102,13 +102,13 @@ struct http_field {
 };
 
 /* A field id as a bit of a set. */
-#define HTTP_FIELD_BIT(id) (1U << (id))
-_Static_assert(HTTP_FIELD_COUNT <= 32, "a set of field ids is a uint32_t");
+#define HTTP_FIELD_BIT(id) (UINT64_C(1) << (id))
+_Static_assert(HTTP_FIELD_COUNT <= 64, "a set of field ids is a uint64_t");
 
 struct http_fields {
     uint32_t count;
-    uint32_t present;  /* the set of ids among them */
-    uint32_t repeated; /* the set of ids that stand there more than once */
+    uint64_t present;  /* the set of ids among them */
+    uint64_t repeated; /* the set of ids that stand there more than once */
     struct http_field at[HTTP_FIELDS_MAX];
 };
 

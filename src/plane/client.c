@@ -6,7 +6,6 @@
 #include "plane/exchange.h"
 #include "plane/listeners.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -39,11 +38,11 @@ void client_close(struct client *client, bool reset)
     outlet_clear(&client->out, worker->buffers);
     TAILQ_REMOVE(&worker->clients, client, link);
     worker->client_count--;
-    counters_sub(&worker->cells->connections[client->listener], 1);
+    counters_sub(&worker->cells->connections[client->peer.listener], 1);
     crowd_leave(worker->options.crowd);
     if (client->counted)
-        crowd_dismiss(worker->options.crowd, client->address);
-    listeners_wake(worker->listeners, client->listener);
+        crowd_dismiss(worker->options.crowd, client->peer.address);
+    listeners_wake(worker->listeners, client->peer.listener);
     client->freeing.run = run_freeing;
     loop_defer(worker->loop, &client->freeing);
     worker_client_left(worker);
@@ -143,7 +142,7 @@ static void log_refusal(struct client *client, const struct own_answer *own, siz
     counters_add(&worker->cells->refused[counters_refused(end->status)], 1);
     if (worker->settings->access_log == SNAPSHOT_LOG_NONE)
         return;
-    struct access_log_entry entry = {.client = {client->text, client->text_length},
+    struct access_log_entry entry = {.client = peer_text(&client->peer),
                                      .minor = 1,
                                      .status = end->status,
                                      .bytes_in = client->in.n,
@@ -316,15 +315,6 @@ static struct client *make(struct worker *worker, int fd)
     return NULL;
 }
 
-static void write_address(struct client *client)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool v4 = memcmp(client->address, mapped, sizeof mapped) == 0;
-    inet_ntop(v4 ? AF_INET : AF_INET6, client->address + (v4 ? sizeof mapped : 0), client->text,
-              sizeof client->text);
-    client->text_length = (uint8_t)strlen(client->text);
-}
-
 void client_accept(struct worker *worker, const struct listener_entry *entry, int fd,
                    const uint8_t address[16], bool counted)
 {
@@ -339,17 +329,16 @@ void client_accept(struct worker *worker, const struct listener_entry *entry, in
     client->state = CLIENT_HEAD;
     client->running.run = run_again;
     client->counted = counted;
-    client->listener = entry->id;
-    memcpy(client->port, entry->port, sizeof client->port);
-    client->port_length = entry->port_length;
-    memcpy(client->address, address, sizeof client->address);
-    write_address(client);
+    client->peer.listener = entry->id;
+    memcpy(client->peer.port, entry->port, sizeof client->peer.port);
+    client->peer.port_length = entry->port_length;
+    peer_set_address(&client->peer, address);
     client->head_since_ms = loop_ms(worker->loop);
     deadline_init(&client->deadline, worker->loop, timed_out);
     worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
     TAILQ_INSERT_TAIL(&worker->clients, client, link);
     worker->client_count++;
-    counters_add(&worker->cells->connections[client->listener], 1);
+    counters_add(&worker->cells->connections[client->peer.listener], 1);
 }
 
 bool client_read_ahead(struct client *client)

@@ -10,8 +10,8 @@
 #include "plane/ends.h"
 #include "plane/inlet.h"
 #include "plane/outlet.h"
+#include "plane/peer.h"
 
-#include <netinet/in.h>
 #include <sys/queue.h>
 
 struct worker;
@@ -53,12 +53,7 @@ struct client {
     bool used;    /* has had a request */
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
-    uint8_t text_length;
-    uint32_t listener; /* id */
-    char port[6];      /* the listener's, as text */
-    uint8_t port_length;
-    uint8_t address[16];         /* IPv4-mapped */
-    char text[INET6_ADDRSTRLEN]; /* the same as text */
+    struct peer peer;
     struct loop_deferred freeing, running;
     TAILQ_ENTRY(client) link;
 };

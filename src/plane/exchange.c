@@ -93,11 +93,11 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     char own[RANDOM_ID_SIZE];
     random_id(&x->worker->random, own);
     *how = (struct http_forward){
-        .client = {client->text, client->text_length},
+        .client = peer_text(&client->peer),
         .proto = STR("http"),
-        .port = {client->port, client->port_length},
+        .port = peer_port(&client->peer),
         .request_id = {own, sizeof own},
-        .trusted = snapshot_trusts(x->view->snapshot, client->address),
+        .trusted = snapshot_trusts(x->view->snapshot, client->peer.address),
         .framing = request->framing,
         .keep_alive = true,
     };
@@ -372,7 +372,7 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
     const struct exchange_texts *texts = &x->texts;
     const struct snapshot *snapshot = x->view->snapshot;
     struct access_log_entry entry = {
-        .client = {x->client->text, x->client->text_length},
+        .client = peer_text(&x->client->peer),
         .host = texts->host,
         .method = texts->method,
         .target = texts->target,

@@ -89,17 +89,6 @@ static void pause_all(struct listeners *all)
     deadline_set(&all->again, CROWDED_MS);
 }
 
-static void peer_address(const struct sockaddr_storage *peer, uint8_t address[16])
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    if (peer->ss_family == AF_INET6) {
-        memcpy(address, &((const struct sockaddr_in6 *)peer)->sin6_addr, 16);
-    } else {
-        memcpy(address, mapped, sizeof mapped);
-        memcpy(address + 12, &((const struct sockaddr_in *)peer)->sin_addr, 4);
-    }
-}
-
 static void accepted(void *arg, int fd, const struct sockaddr_storage *peer)
 {
     struct listener_entry *entry = arg;

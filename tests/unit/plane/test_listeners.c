@@ -95,7 +95,7 @@ static void a_stop_takes_whom_the_kernel_holds_and_closes_for_every_process(void
     listeners_stop(door->worker.listeners);
     assert_int_equal(door->worker.client_count, 1);
     struct client *client = TAILQ_FIRST(&door->worker.clients);
-    assert_str_equal(((struct str){client->text, client->text_length}), "127.0.0.1");
+    assert_str_equal(peer_text(&client->peer), "127.0.0.1");
     assert_int_equal(visit(door), -1);
     close(visitor);
     close(elsewhere);

@@ -59,7 +59,24 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
     return failed(stream);
 }
 
-static const struct stream_ops plain = {plain_recv, plain_send};
+static void plain_shut(struct stream *stream)
+{
+    shutdown(stream->fd, SHUT_WR);
+}
+
+static void plain_close(struct stream *stream, bool reset)
+{
+    if (stream->fd < 0)
+        return;
+    event_del(&stream->event);
+    if (reset)
+        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(stream->fd);
+    stream->fd = -1;
+    stream->readable = stream->writable = stream->unsure = false;
+}
+
+static const struct stream_ops plain = {plain_recv, plain_send, plain_shut, plain_close};
 
 /* Each edge tells all that is true now, so most of it is no news. Nothing is touched after `ready`, neither
  * here nor by libevent (EV_PERSIST without a timeout): it may close the stream and free it. */
@@ -103,19 +120,12 @@ ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
 
 void stream_shut(struct stream *stream)
 {
-    shutdown(stream->fd, SHUT_WR);
+    stream->ops->shut(stream);
 }
 
 void stream_close(struct stream *stream, bool reset)
 {
-    if (stream->fd < 0)
-        return;
-    event_del(&stream->event);
-    if (reset)
-        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    close(stream->fd);
-    stream->fd = -1;
-    stream->readable = stream->writable = stream->unsure = false;
+    stream->ops->close(stream, reset);
 }
 
 int stream_connect(const struct sockaddr *address, socklen_t length)

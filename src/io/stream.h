@@ -18,10 +18,12 @@ enum {
 
 struct stream;
 
-/* What differs between plain TCP and TLS. */
+/* What differs between kinds of streams; each does what the function stream_* of its name promises. */
 struct stream_ops {
     ssize_t (*recv)(struct stream *stream, void *bytes, size_t room);
     ssize_t (*send)(struct stream *stream, const struct iovec *parts, int count);
+    void (*shut)(struct stream *stream);
+    void (*close)(struct stream *stream, bool reset);
 };
 
 struct stream {

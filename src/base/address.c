@@ -84,6 +84,19 @@ char *address_text(const struct address *address, char out[ADDRESS_TEXT_MAX])
     return out;
 }
 
+static const uint8_t mapped[MAPPED_BITS / 8] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+bool address_is_mapped(const uint8_t bytes[16])
+{
+    return memcmp(bytes, mapped, sizeof mapped) == 0;
+}
+
+void address_map(const uint8_t ip4[4], uint8_t bytes[16])
+{
+    memcpy(bytes, mapped, sizeof mapped);
+    memcpy(bytes + sizeof mapped, ip4, 4);
+}
+
 /* Reads either family into the mapped form; *base is how many bits stand before the address's own. */
 static bool parse_ip(struct str text, uint8_t bytes[16], unsigned *base)
 {
@@ -95,9 +108,12 @@ static bool parse_ip(struct str text, uint8_t bytes[16], unsigned *base)
     *base = 0;
     if (inet_pton(AF_INET6, copy, bytes) == 1)
         return true;
-    memcpy(bytes, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
+    uint8_t ip4[4];
     *base = MAPPED_BITS;
-    return inet_pton(AF_INET, copy, bytes + 12) == 1;
+    if (inet_pton(AF_INET, copy, ip4) != 1)
+        return false;
+    address_map(ip4, bytes);
+    return true;
 }
 
 static bool host_bits_are_zero(const uint8_t bytes[16], unsigned bits)

@@ -22,7 +22,13 @@ bool address_parse(struct str text, bool any_port, struct address *address, stru
 /* The one way an address is written: IPv6 in brackets. Returns out, NUL-terminated. */
 char *address_text(const struct address *address, char out[ADDRESS_TEXT_MAX]);
 
-/* An IP prefix such as 10.0.0.0/8; IPv4 is kept as IPv4-mapped IPv6, so that one comparison serves both. */
+/* The 16 bytes in which every IP address is kept: IPv4 as IPv4-mapped IPv6, so that one comparison serves
+ * both.
+ */
+bool address_is_mapped(const uint8_t bytes[16]);
+void address_map(const uint8_t ip4[4], uint8_t bytes[16]);
+
+/* An IP prefix such as 10.0.0.0/8. */
 struct address_prefix {
     uint8_t bytes[16]; /* network order */
     uint8_t bits;      /* 0 to 128, of the mapped form */

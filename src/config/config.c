@@ -39,24 +39,35 @@ static struct address parsed_address(const char *text)
     return address;
 }
 
-static void derive(struct config *config)
+static struct address_prefix *parsed_networks(const struct config_list *texts)
 {
     struct err ignored;
+    struct address_prefix *networks = mem_zero(texts->count, sizeof *networks);
+    for (size_t i = 0; i < texts->count; i++) {
+        if (!address_prefix_parse(str_of(texts->items[i]), &networks[i], &ignored))
+            abort();
+    }
+    return networks;
+}
+
+static void derive_listener(struct config_listener *listener)
+{
+    listener->address = parsed_address(listener->text);
+    listener->proxies = parsed_networks(&listener->proxy_texts);
+}
+
+static void derive(struct config *config)
+{
     if (config->access_log_path == NULL)
         config->access_log_format = CONFIG_ACCESS_LOG_NONE;
     for (size_t i = 0; i < config->listener_count; i++)
-        config->listeners[i].address = parsed_address(config->listeners[i].text);
+        derive_listener(&config->listeners[i]);
     if (config->admin.listen != NULL) {
         config->admin.listen_address = parsed_address(config->admin.listen);
         config->admin.listen_line = places_line(config->places, &config->admin.listen, 1);
     }
     config->trusted_count = config->trusted_texts.count;
-    config->trusted_proxies = mem_zero(config->trusted_count, sizeof *config->trusted_proxies);
-    for (size_t i = 0; i < config->trusted_count; i++) {
-        if (!address_prefix_parse(str_of(config->trusted_texts.items[i]), &config->trusted_proxies[i],
-                                  &ignored))
-            abort();
-    }
+    config->trusted_proxies = parsed_networks(&config->trusted_texts);
     config->default_timeouts = config->defaults.timeouts;
     for (size_t i = 0; i < config->service_count; i++)
         normalize_routes(&config->services[i]);
@@ -230,6 +241,8 @@ void config_free(struct config *config)
 {
     if (config == NULL)
         return;
+    for (size_t i = 0; i < config->listener_count; i++)
+        free(config->listeners[i].proxies);
     section_release(&keys_file, config);
     free(config->trusted_proxies);
     places_free(config->places);

@@ -22,6 +22,8 @@ struct config_list {
 struct config_listener {
     char *text; /* as written */
     struct address address;
+    struct config_list proxy_texts; /* as written */
+    struct address_prefix *proxies; /* whose connections begin with a PROXY header */
     unsigned line;
 };
 

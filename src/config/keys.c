@@ -92,7 +92,11 @@ static const struct section_key listener_keys[] = {
     LATER("tls"),
     LATER("view"),
     LATER("redirect"),
-    LATER("proxy_protocol"),
+    {.name = "proxy_protocol",
+     .kind = KEY_TEXTS,
+     FIELD(config_listener, proxy_texts),
+     RANGE(0, 1000),
+     .rule = rule_network},
     {.name = NULL},
 };
 static const struct section listener_section = {

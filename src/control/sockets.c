@@ -162,7 +162,7 @@ bool sockets_restore(struct sockets *sockets, const char *text, int fd)
 
 size_t sockets_count(const struct sockets *sockets)
 {
-    return sockets->count;
+    return sockets->count - sockets->opened;
 }
 
 const struct listening *sockets_at(const struct sockets *sockets, size_t index)
@@ -232,8 +232,10 @@ static bool free_id(struct sockets *sockets, uint32_t *id)
     return false;
 }
 
-static bool open_listening(struct sockets *sockets, const struct config_listener *wanted, struct err *err)
+static bool open_listening(struct sockets *sockets, const struct config *config, size_t place,
+                           struct err *err)
 {
+    const struct config_listener *wanted = &config->listeners[place];
     uint32_t id = 0;
     struct address address = wanted->address;
     int *fds = mem_zero(sockets->workers, sizeof *fds);
@@ -244,6 +246,7 @@ static bool open_listening(struct sockets *sockets, const struct config_listener
         memcpy(listening->fds, fds, sockets->workers * sizeof *fds);
         listening->bound = bound_text(fds[0]);
         listening->wanted = true;
+        listening->wanted_place = place;
         sockets->opened++;
     } else {
         ok = false;
@@ -257,10 +260,12 @@ static bool prepare_listeners(struct sockets *sockets, const struct config *conf
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *wanted = &config->listeners[i];
         struct listening *there = find_free(sockets, wanted->text);
-        if (there != NULL)
+        if (there != NULL) {
             there->wanted = true;
-        else if (!open_listening(sockets, wanted, err))
+            there->wanted_place = i;
+        } else if (!open_listening(sockets, config, i, err)) {
             return err_prefix(err, "%s:%u", config->path, wanted->line);
+        }
     }
     return true;
 }
@@ -365,6 +370,7 @@ void sockets_commit(struct sockets *sockets)
             continue;
         }
         listening->wanted = false;
+        listening->place = listening->wanted_place;
         sockets->list[kept++] = *listening;
     }
     sockets->count = kept;

@@ -24,8 +24,11 @@ struct listening {
     char *address; /* as configured */
     char *bound;   /* as bound: the port is known */
     int *fds;      /* one a worker; -1: missing */
+    size_t place;  /* in the list of listeners of the config */
     bool wanted;   /* by the config that is being prepared */
+    size_t wanted_place;
 };
+/* Those of the config in force, without what is only prepared. */
 size_t sockets_count(const struct sockets *sockets);
 const struct listening *sockets_at(const struct sockets *sockets, size_t index);
 int sockets_admin(const struct sockets *sockets);

@@ -156,13 +156,19 @@ static void add_services(struct world_spec *made, const struct registry *registr
     }
 }
 
-static void add_listeners(struct world_spec *made, const struct sockets *sockets)
+static void add_listeners(struct world_spec *made, const struct config *config, const struct sockets *sockets)
 {
     size_t count = sockets_count(sockets);
     made->listeners = mem_zero(count, sizeof *made->listeners);
     for (size_t i = 0; i < count; i++) {
         const struct listening *listening = sockets_at(sockets, i);
-        made->listeners[i] = (struct snapshot_listener_spec){listening->id, listening->bound};
+        const struct config_listener *configured = &config->listeners[listening->place];
+        made->listeners[i] = (struct snapshot_listener_spec){
+            .id = listening->id,
+            .address = listening->bound,
+            .proxies = configured->proxies,
+            .proxy_count = configured->proxy_texts.count,
+        };
     }
     made->spec.listeners = made->listeners;
     made->spec.listener_count = count;
@@ -177,7 +183,7 @@ struct world_spec *world_spec_new(const struct registry *registry, const struct 
     made->spec.settings = settings_of(config);
     made->spec.trusted = config->trusted_proxies;
     made->spec.trusted_count = config->trusted_count;
-    add_listeners(made, sockets);
+    add_listeners(made, config, sockets);
     add_services(made, registry, config);
     made->spec.services = made->services;
     made->spec.service_count = config->service_count;

@@ -28,6 +28,9 @@ static const struct http_reason reasons[] = {
     {"body-timeout", "408", "The body of the request stood still for too long."},
     {"incomplete-body", "400", "The client closed its side before the body of the request was complete."},
     {"client-closed", "499", "The client went away before it was answered."},
+    {"proxy-header", "400",
+     "A proxy's connection did not begin with a PROXY header, or with one that is malformed."},
+    {"proxy-header-timeout", "408", "The PROXY header did not come in time."},
     {"connect", "501", "This is no forward proxy: CONNECT is not taken."},
     /* start lines */
     {"bad-method", "400", "The method is not a token."},

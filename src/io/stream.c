@@ -19,11 +19,11 @@ static ssize_t failed(struct stream *stream)
     return STREAM_FAILED;
 }
 
-static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
+static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
 {
     ssize_t count;
     do
-        count = recv(stream->fd, bytes, room, 0);
+        count = recv(stream->fd, bytes, room, flags);
     while (count < 0 && errno == EINTR);
     /* The end may have come together with the data, in one edge: then no other edge will tell. */
     stream->readable = count > 0 && ((size_t)count == room || stream->hung_up);
@@ -34,6 +34,11 @@ static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
     if (count >= 0)
         return count;
     return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
+}
+
+static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
+{
+    return receive(stream, bytes, room, 0);
 }
 
 static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int count)
@@ -111,6 +116,13 @@ ssize_t stream_recv(struct stream *stream, void *bytes, size_t room)
 {
     assert(room > 0);
     return stream->ops->recv(stream, bytes, room);
+}
+
+/* What was peeked at makes no edge again, but whatever comes behind it does. */
+ssize_t stream_peek(struct stream *stream, void *bytes, size_t room)
+{
+    assert(room > 0 && stream->ops == &plain);
+    return receive(stream, bytes, room, MSG_PEEK);
 }
 
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)

@@ -51,6 +51,10 @@ bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)
  * more (stream_may_give), and so learns at once what else only a deadline would tell. `room` is not 0. */
 ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
 
+/* As stream_recv, but the bytes stay: the next call gives them again, with what has come by then. Only before
+ * anything else is read, and only of plain streams. */
+ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
+
 /* For whoever cannot go on without more: is a recv due before waiting for `ready`? */
 static inline bool stream_may_give(const struct stream *stream)
 {

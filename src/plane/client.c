@@ -135,10 +135,9 @@ size_t client_answer(struct client *client, const struct own_answer *own)
     return 0;
 }
 
-static void log_refusal(struct client *client, const struct own_answer *own, size_t sent)
+static void log_refusal(struct client *client, const struct end *end, struct str id, size_t sent)
 {
     struct worker *worker = client->worker;
-    const struct end *end = own->end;
     counters_add(&worker->cells->refused[counters_refused(end->status)], 1);
     if (worker->settings->access_log == SNAPSHOT_LOG_NONE)
         return;
@@ -148,7 +147,7 @@ static void log_refusal(struct client *client, const struct own_answer *own, siz
                                      .bytes_in = client->in.n,
                                      .bytes_out = sent,
                                      .body_out = sent,
-                                     .request_id = own->request_id,
+                                     .request_id = id,
                                      .reason = str_of(end->word)};
     access_log_write(worker->log, worker->settings->access_log, &entry);
 }
@@ -161,7 +160,7 @@ static void refuse(struct client *client, const struct end *end)
     struct own_answer own = {.end = end, .minor = 1, .request_id = {id, sizeof id}};
     client->linger = true;
     size_t sent = client_answer(client, &own);
-    log_refusal(client, &own, sent);
+    log_refusal(client, end, own.request_id, sent);
     if (sent == 0) {
         client_close(client, false);
         return;
@@ -169,6 +168,71 @@ static void refuse(struct client *client, const struct end *end)
     enter(client, CLIENT_FLUSHING);
     client->next = CLIENT_NEXT_CLOSE;
     deadline_set(&client->deadline, LINGER_MS);
+}
+
+/* Whoever begins like this is no proxy that we know, and could not read an answer: none is sent. */
+static void turn_away(struct client *client, const struct end *end)
+{
+    log_refusal(client, end, (struct str){"", 0}, 0);
+    client_close(client, false);
+}
+
+/* Reads exactly the PROXY header, and leaves what follows to whoever reads next. */
+static enum http_result read_proxy_header(struct client *client, struct proxy_header *header)
+{
+    struct stream *stream = &client->stream;
+    char *bytes = client->worker->buffers->scratch;
+    ssize_t count = stream_peek(stream, bytes, PROXY_HEADER_MAX);
+    if (count == STREAM_AGAIN)
+        return HTTP_MORE;
+    if (count <= 0)
+        return HTTP_BAD;
+    client->seen = (size_t)count;
+    enum http_result result = proxy_header_read(header, bytes, (size_t)count);
+    if (result == HTTP_MORE)
+        return stream->hung_up ? HTTP_BAD : HTTP_MORE;
+    if (result == HTTP_DONE && stream_recv(stream, bytes, header->length) != (ssize_t)header->length)
+        return HTTP_BAD;
+    return result;
+}
+
+/* From here on the client is the one whom the proxy speaks for; where that is nobody, the proxy itself. */
+static bool take_over(struct client *client, const struct proxy_header *header)
+{
+    struct crowd *crowd = client->worker->options.crowd;
+    uint32_t most = client->worker->settings->connections_per_address;
+    if (header->known)
+        peer_set_ends(&client->peer, &header->ends);
+    client->seen = 0;
+    client->counted = most != 0 && crowd_admit(crowd, client->peer.address, most);
+    return most == 0 || client->counted;
+}
+
+/* True: the client has arrived. One that says nothing at all, as a proxy that only looks whether somebody
+ * listens, leaves without a trace. */
+static bool arrive(struct client *client)
+{
+    struct proxy_header header;
+    if (!client->stream.readable)
+        return false;
+    switch (read_proxy_header(client, &header)) {
+    case HTTP_MORE:
+        return false;
+    case HTTP_BAD:
+        if (client->seen > 0)
+            turn_away(client, &end_proxy_header);
+        else
+            client_close(client, false);
+        return false;
+    case HTTP_DONE:
+        break;
+    }
+    if (!take_over(client, &header)) {
+        client_close(client, false);
+        return false;
+    }
+    enter(client, CLIENT_HEAD);
+    return true;
 }
 
 static bool fill_head(struct client *client)
@@ -234,6 +298,8 @@ static bool read_head(struct client *client)
 static bool step(struct client *client)
 {
     switch ((enum client_state)client->state) {
+    case CLIENT_ARRIVING:
+        return arrive(client);
     case CLIENT_HEAD:
         return read_head(client);
     case CLIENT_FLUSHING:
@@ -297,6 +363,8 @@ static void timed_out(struct deadline *deadline)
     if (client->state == CLIENT_HEAD && client->in.n > 0) {
         refuse(client, &end_head_timeout);
         pump(client);
+    } else if (client->state == CLIENT_ARRIVING && client->seen > 0) {
+        turn_away(client, &end_proxy_header_timeout);
     } else {
         client_close(client, false);
     }
@@ -315,24 +383,35 @@ static struct client *make(struct worker *worker, int fd)
     return NULL;
 }
 
-void client_accept(struct worker *worker, const struct listener_entry *entry, int fd,
-                   const uint8_t address[16], bool counted)
+static void introduce(struct peer *peer, const struct client_arrival *arrival)
 {
-    struct client *client = make(worker, fd);
+    const struct listener_entry *entry = arrival->entry;
+    peer->listener = entry->id;
+    memcpy(peer->port, entry->port, sizeof peer->port);
+    peer->port_length = entry->port_length;
+    peer->from_port = arrival->port;
+    peer->local_port = entry->port_number;
+    if (entry->any)
+        peer_local(arrival->fd, peer->local);
+    else
+        memcpy(peer->local, entry->address, sizeof peer->local);
+    peer_set_address(peer, arrival->address);
+}
+
+void client_accept(struct worker *worker, const struct client_arrival *arrival)
+{
+    struct client *client = make(worker, arrival->fd);
     if (client == NULL) {
         crowd_leave(worker->options.crowd);
-        if (counted)
-            crowd_dismiss(worker->options.crowd, address);
+        if (arrival->counted)
+            crowd_dismiss(worker->options.crowd, arrival->address);
         return;
     }
     client->worker = worker;
-    client->state = CLIENT_HEAD;
+    client->state = arrival->proxied ? CLIENT_ARRIVING : CLIENT_HEAD;
     client->running.run = run_again;
-    client->counted = counted;
-    client->peer.listener = entry->id;
-    memcpy(client->peer.port, entry->port, sizeof client->peer.port);
-    client->peer.port_length = entry->port_length;
-    peer_set_address(&client->peer, address);
+    client->counted = arrival->counted;
+    introduce(&client->peer, arrival);
     client->head_since_ms = loop_ms(worker->loop);
     deadline_init(&client->deadline, worker->loop, timed_out);
     worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
@@ -378,6 +457,7 @@ void client_return(struct client *client, enum client_next next, bool unread)
 
 void client_stop(struct client *client)
 {
-    if (client->state == CLIENT_HEAD && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
+    bool waits = client->state == CLIENT_HEAD || client->state == CLIENT_ARRIVING;
+    if (waits && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
         deadline_set(&client->deadline, STOP_MS);
 }

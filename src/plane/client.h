@@ -19,6 +19,7 @@ struct exchange;
 struct listener_entry;
 
 enum client_state {
+    CLIENT_ARRIVING,  /* comes from a proxy, which has not yet told whom it speaks for */
     CLIENT_HEAD,      /* waits for a head, or for the rest of one */
     CLIENT_EXCHANGE,  /* an exchange has it */
     CLIENT_FLUSHING,  /* the rest of an answer goes out; `next` tells what then */
@@ -41,7 +42,7 @@ struct client {
     struct outlet out;
     struct exchange *exchange;
     struct deadline deadline; /* of the head, idleness, flushing or lingering; means nothing in an exchange */
-    size_t seen;              /* bytes of a partial head that the parser has looked at */
+    size_t seen;              /* bytes of a partial head, or PROXY header, that the parser has looked at */
     uint64_t head_since_ms;   /* when the head began that is being read */
     uint64_t dropped;         /* bytes, while lingering */
     uint8_t state;            /* enum client_state */
@@ -58,9 +59,17 @@ struct client {
     TAILQ_ENTRY(client) link;
 };
 
-/* Takes over an accepted descriptor from this IPv4-mapped address, which the crowd has counted. */
-void client_accept(struct worker *worker, const struct listener_entry *entry, int fd,
-                   const uint8_t address[16], bool counted);
+struct client_arrival {
+    const struct listener_entry *entry;
+    int fd;
+    uint8_t address[16]; /* IPv4-mapped */
+    uint16_t port;
+    bool counted; /* by the address */
+    bool proxied; /* begins with a PROXY header */
+};
+
+/* Takes over an accepted descriptor, which has entered the crowd. */
+void client_accept(struct worker *worker, const struct client_arrival *arrival);
 
 /* Reads ahead of the running exchange, within bounds: a next request, or the client's end, which is no reason
  * to give up. False: the client is gone. */

@@ -19,6 +19,8 @@ extern const struct end end_incomplete_body;
 extern const struct end end_body_too_large;
 extern const struct end end_head_timeout;
 extern const struct end end_body_timeout;
+extern const struct end end_proxy_header; /* this and the next are never sent */
+extern const struct end end_proxy_header_timeout;
 extern const struct end end_no_route;
 extern const struct end end_path_above_prefix;
 extern const struct end end_no_live_pool;

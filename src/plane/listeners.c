@@ -2,14 +2,15 @@
  * room, and the worker does not stop. */
 #include "plane/listeners.h"
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "plane/client.h"
 #include "plane/worker.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define CROWDED_MS 20 /* until a full house is looked at again */
@@ -89,21 +90,25 @@ static void pause_all(struct listeners *all)
     deadline_set(&all->again, CROWDED_MS);
 }
 
+/* A proxy's connection is counted by the address of the client whom it speaks for, when it has told (see
+ * client.c). */
 static void accepted(void *arg, int fd, const struct sockaddr_storage *peer)
 {
     struct listener_entry *entry = arg;
     struct worker *worker = entry->all->worker;
     struct crowd *crowd = worker->options.crowd;
     uint32_t most = worker->settings->connections_per_address;
-    uint8_t address[16];
-    peer_address(peer, address);
+    struct client_arrival arrival = {.entry = entry, .fd = fd};
+    arrival.port = peer_address(peer, arrival.address);
+    arrival.proxied = snapshot_expects_proxy(worker->snapshot, entry->id, arrival.address);
+    arrival.counted = most != 0 && !arrival.proxied;
     counters_add(&worker->cells->accepted[entry->id], 1);
-    if (most != 0 && !crowd_admit(crowd, address, most)) {
+    if (arrival.counted && !crowd_admit(crowd, arrival.address, most)) {
         close(fd);
         return;
     }
     crowd_enter(crowd);
-    client_accept(worker, entry, fd, address, most != 0);
+    client_accept(worker, &arrival);
     if (!has_room(worker) && !worker->stopping)
         pause_all(entry->all);
 }
@@ -126,17 +131,14 @@ void listeners_free(struct listeners *all)
     free(all);
 }
 
-static void learn_port(struct listener_entry *entry)
+static void learn_address(struct listener_entry *entry)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage room;
-    } name = {.room = {.ss_family = AF_UNSPEC}};
-    getsockname(entry->fd, &name.any, &(socklen_t){sizeof name});
-    in_port_t port = name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port;
-    entry->port_length = (uint8_t)snprintf(entry->port, sizeof entry->port, "%u", ntohs(port));
+    static const uint8_t none[16], none4[4];
+    uint8_t mapped_none[16];
+    address_map(none4, mapped_none);
+    entry->port_number = peer_local(entry->fd, entry->address);
+    entry->any = memcmp(entry->address, none, 16) == 0 || memcmp(entry->address, mapped_none, 16) == 0;
+    entry->port_length = (uint8_t)snprintf(entry->port, sizeof entry->port, "%u", entry->port_number);
 }
 
 void listeners_add(struct listeners *all, uint32_t id, int fd)
@@ -153,7 +155,7 @@ void listeners_add(struct listeners *all, uint32_t id, int fd)
     }
     drop(entry);
     entry->fd = fd;
-    learn_port(entry);
+    learn_address(entry);
     if (is_named(all->worker->snapshot, id))
         start(entry);
 }

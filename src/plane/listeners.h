@@ -14,6 +14,9 @@ struct listener_entry {
     struct listener *listener; /* NULL: does not accept */
     char port[6];
     uint8_t port_length;
+    uint16_t port_number;
+    uint8_t address[16]; /* IPv4-mapped */
+    bool any;            /* it is the unspecified one: each connection has an address of its own */
 };
 
 struct listeners *listeners_new(struct worker *worker);

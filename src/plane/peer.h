@@ -1,8 +1,9 @@
-/* peer: who is at the other end of a client's connection, and which listener it came by. Flat, so that it can
- * be copied. */
+/* peer: who is at the other end of a client's connection, where it came in, and by which listener. Flat, so
+ * that it can be copied. */
 #pragma once
 
 #include "base/str.h"
+#include "http/proxy_header.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -14,14 +15,22 @@ struct peer {
     char text[INET6_ADDRSTRLEN]; /* the same as text */
     uint8_t text_length;
     uint8_t port_length;
-    char port[6];      /* the listener's, as text */
+    char port[6];      /* that the client connected to, as text */
     uint32_t listener; /* id */
+    uint16_t from_port;
+    uint16_t local_port; /* as `port` */
+    uint8_t local[16];   /* address that the client connected to, IPv4-mapped */
 };
 
-/* The 16 bytes of an IPv4 or IPv6 socket address. */
-void peer_address(const struct sockaddr_storage *from, uint8_t address[16]);
+/* The 16 bytes of an IPv4 or IPv6 socket address; returns its port. */
+uint16_t peer_address(const struct sockaddr_storage *from, uint8_t address[16]);
+/* The same of this end of a socket. */
+uint16_t peer_local(int fd, uint8_t address[16]);
 /* Sets the address and writes its text. */
 void peer_set_address(struct peer *peer, const uint8_t address[16]);
+/* Both ends of the connection as the PROXY protocol has them, and the other way round. */
+struct proxy_ends peer_ends(const struct peer *peer);
+void peer_set_ends(struct peer *peer, const struct proxy_ends *ends);
 
 static inline struct str peer_text(const struct peer *peer)
 {

@@ -196,6 +196,8 @@ static void count_parts(struct freezer *freezer)
     struct image_span *parts = freezer->parts;
     parts[IMAGE_TRUSTED].count = (uint32_t)spec->trusted_count;
     parts[IMAGE_LISTENERS].count = (uint32_t)spec->listener_count;
+    for (size_t i = 0; i < spec->listener_count; i++)
+        parts[IMAGE_PROXIES].count += (uint32_t)spec->listeners[i].proxy_count;
     parts[IMAGE_SERVICES].count = (uint32_t)spec->service_count;
     parts[IMAGE_POOLS].count = (uint32_t)spec->pool_count;
     for (size_t i = 0; i < spec->pool_count; i++)
@@ -263,9 +265,15 @@ static void put_routes(struct freezer *freezer)
 static bool put_listeners(struct freezer *freezer, struct err *err)
 {
     struct image_listener *listeners = part_of(freezer, IMAGE_LISTENERS);
+    struct address_prefix *proxies = part_of(freezer, IMAGE_PROXIES);
+    uint32_t used = 0;
     for (size_t i = 0; i < freezer->spec->listener_count; i++) {
         const struct snapshot_listener_spec *spec = freezer->spec->listeners + i;
         listeners[i].id = spec->id;
+        listeners[i].proxies = (struct image_span){used, (uint32_t)spec->proxy_count};
+        if (spec->proxy_count > 0)
+            memcpy(proxies + used, spec->proxies, spec->proxy_count * sizeof *proxies);
+        used += (uint32_t)spec->proxy_count;
         if (!add_text(freezer, "the listener's address", spec->address, &listeners[i].address, err))
             return false;
     }

@@ -7,12 +7,13 @@
 #include "route/snapshot.h"
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 1
+#define IMAGE_LAYOUT 2
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text */
 
 enum image_part {
     IMAGE_TRUSTED,      /* struct address_prefix */
+    IMAGE_PROXIES,      /* struct address_prefix, listener by listener */
     IMAGE_LISTENERS,    /* struct image_listener */
     IMAGE_SERVICES,     /* struct snapshot_service */
     IMAGE_POOLS,        /* struct snapshot_pool */
@@ -48,6 +49,7 @@ struct snapshot {
 struct image_listener {
     uint32_t id;
     struct image_text address;
+    struct image_span proxies;
 };
 
 struct snapshot_service {

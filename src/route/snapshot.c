@@ -35,12 +35,12 @@ static bool check_header(const struct snapshot *snapshot, size_t size, struct er
     return true;
 }
 
-static bool check_trusted(const struct snapshot *snapshot, struct err *err)
+static bool check_networks(const struct snapshot *snapshot, enum image_part part, struct err *err)
 {
-    const struct address_prefix *trusted = image_part(snapshot, IMAGE_TRUSTED);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_TRUSTED].count; i++) {
-        if (trusted[i].bits > 128)
-            return err_set(err, "trusted network %u has %u bits", i, trusted[i].bits);
+    const struct address_prefix *networks = image_part(snapshot, part);
+    for (uint32_t i = 0; i < snapshot->parts[part].count; i++) {
+        if (networks[i].bits > 128)
+            return err_set(err, "network %u has %u bits", i, networks[i].bits);
     }
     return true;
 }
@@ -54,6 +54,8 @@ static bool check_listeners(const struct snapshot *snapshot, struct err *err)
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_LISTENERS].count; i++) {
         if (listeners[i].id >= SNAPSHOT_LISTENERS_MAX || !is_text(snapshot, listeners[i].address))
             return err_set(err, "listener %u has the impossible id %u or address", i, listeners[i].id);
+        if (!is_span(snapshot, IMAGE_PROXIES, listeners[i].proxies))
+            return err_set(err, "listener %u has proxies that are not in it", i);
     }
     return true;
 }
@@ -202,7 +204,8 @@ static bool check_tables(const struct snapshot *snapshot, struct err *err)
 const struct snapshot *snapshot_open(const void *image, size_t size, struct err *err)
 {
     const struct snapshot *snapshot = image;
-    if (check_header(snapshot, size, err) && check_trusted(snapshot, err) && check_listeners(snapshot, err) &&
+    if (check_header(snapshot, size, err) && check_networks(snapshot, IMAGE_TRUSTED, err) &&
+        check_networks(snapshot, IMAGE_PROXIES, err) && check_listeners(snapshot, err) &&
         check_services(snapshot, err) && check_pools(snapshot, err) && check_instances(snapshot, err) &&
         check_hosts(snapshot, err) && check_prefixes(snapshot, err) && check_tables(snapshot, err))
         return snapshot;
@@ -220,12 +223,27 @@ const struct snapshot_settings *snapshot_settings(const struct snapshot *snapsho
     return &snapshot->settings;
 }
 
+static bool covers(const struct address_prefix *networks, uint32_t count, const uint8_t address[16])
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (address_prefix_covers(networks + i, address))
+            return true;
+    }
+    return false;
+}
+
 bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16])
 {
-    const struct address_prefix *trusted = image_part(snapshot, IMAGE_TRUSTED);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_TRUSTED].count; i++) {
-        if (address_prefix_covers(trusted + i, address))
-            return true;
+    return covers(image_part(snapshot, IMAGE_TRUSTED), snapshot->parts[IMAGE_TRUSTED].count, address);
+}
+
+bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t id, const uint8_t address[16])
+{
+    const struct image_listener *listeners = image_part(snapshot, IMAGE_LISTENERS);
+    const struct address_prefix *proxies = image_part(snapshot, IMAGE_PROXIES);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_LISTENERS].count; i++) {
+        if (listeners[i].id == id)
+            return covers(proxies + listeners[i].proxies.at, listeners[i].proxies.count, address);
     }
     return false;
 }

@@ -89,8 +89,10 @@ struct snapshot_service_spec {
 };
 
 struct snapshot_listener_spec {
-    uint32_t id;         /* names the descriptors sent for it */
-    const char *address; /* bound address */
+    uint32_t id;                          /* names the descriptors sent for it */
+    const char *address;                  /* bound address */
+    const struct address_prefix *proxies; /* whose connections begin with a PROXY header */
+    size_t proxy_count;
 };
 
 struct snapshot_spec {
@@ -138,6 +140,8 @@ bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16])
 
 size_t snapshot_listener_count(const struct snapshot *snapshot);
 uint32_t snapshot_listener_id(const struct snapshot *snapshot, size_t index);
+/* Must a connection to this listener from this 16-byte address begin with a PROXY header? */
+bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t listener, const uint8_t address[16]);
 
 size_t snapshot_pool_count(const struct snapshot *snapshot);
 const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, size_t index);

@@ -36,10 +36,15 @@ static void *freeze_world(size_t *size)
          .live = 1},
         {.name = "empty", .paths = paths, .path_count = 1, .live = SNAPSHOT_NONE},
     };
-    static const struct snapshot_listener_spec listeners[] = {{5, "0.0.0.0:8080"}, {63, "[::]:8081"}};
     struct err err;
-    struct address_prefix trusted;
+    struct address_prefix trusted, proxies[2];
     assert_true(address_prefix_parse(STR("10.0.0.0/8"), &trusted, &err));
+    assert_true(address_prefix_parse(STR("10.1.0.0/16"), &proxies[0], &err));
+    assert_true(address_prefix_parse(STR("fd00::/8"), &proxies[1], &err));
+    const struct snapshot_listener_spec listeners[] = {
+        {.id = 5, .address = "0.0.0.0:8080", .proxies = &proxies[0], .proxy_count = 1},
+        {.id = 63, .address = "[::]:8081", .proxies = proxies, .proxy_count = 2},
+    };
     struct snapshot_spec spec = {
         .version = 12,
         .settings = {.head_max = 32768, .access_log = SNAPSHOT_LOG_JSON},
@@ -64,8 +69,10 @@ static size_t read_all(const struct snapshot *snapshot)
     static const char *const paths[] = {"/", "/api/x", "/static", "/statics/and/more/of/a/long/path"};
     static const uint8_t address[16];
     size_t sum = snapshot_trusts(snapshot, address);
-    for (size_t i = 0; i < snapshot_listener_count(snapshot); i++)
-        sum += snapshot_listener_id(snapshot, i);
+    for (size_t i = 0; i < snapshot_listener_count(snapshot); i++) {
+        uint32_t id = snapshot_listener_id(snapshot, i);
+        sum += id + snapshot_expects_proxy(snapshot, id, address);
+    }
     for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
         const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
         struct str texts[] = {snapshot_pool_deployment(snapshot, pool),
@@ -151,6 +158,22 @@ static void only_trusted_networks_are_trusted(void **state)
     void *image = freeze_world(&size);
     assert_true(snapshot_trusts(image, inside));
     assert_false(snapshot_trusts(image, outside));
+    free(image);
+}
+
+static void each_listener_has_its_own_proxies(void **state)
+{
+    (void)state;
+    static const uint8_t ip4[16] = {[10] = 0xff, 0xff, 10, 1, 2, 3}, other[16] = {[10] = 0xff, 0xff, 10, 2};
+    static const uint8_t ip6[16] = {0xfd, 1};
+    size_t size;
+    void *image = freeze_world(&size);
+    assert_true(snapshot_expects_proxy(image, 5, ip4));
+    assert_false(snapshot_expects_proxy(image, 5, other));
+    assert_false(snapshot_expects_proxy(image, 5, ip6));
+    assert_true(snapshot_expects_proxy(image, 63, ip4));
+    assert_true(snapshot_expects_proxy(image, 63, ip6));
+    assert_false(snapshot_expects_proxy(image, 6, ip4));
     free(image);
 }
 
@@ -296,7 +319,7 @@ static void an_image_with_any_byte_changed_is_refused_or_harmless(void **state)
         }
     }
     assert_true(open_copy(image, size));
-    assert_in_range(accepted, 1, size * sizeof flips / 2);
+    assert_in_range(accepted, 1, size * sizeof flips * 3 / 4);
     free(image);
 }
 
@@ -378,6 +401,7 @@ int main(void)
         cmocka_unit_test(what_was_frozen_is_read_back),
         cmocka_unit_test(pools_and_instances_are_read_back),
         cmocka_unit_test(only_trusted_networks_are_trusted),
+        cmocka_unit_test(each_listener_has_its_own_proxies),
         cmocka_unit_test(two_services_on_one_host_and_path_are_refused_by_name),
         cmocka_unit_test(one_service_may_say_the_same_twice),
         cmocka_unit_test(bad_hosts_and_paths_are_refused_by_name),

@@ -134,6 +134,8 @@ static const struct shape shapes[] = {
     {"swap.published", TONE_GOOD, show_swap, "is live"},
     {"drain.started", TONE_PLAIN, show_pool, "drains"},
     {"drain.finished", TONE_PLAIN, show_drained, "is drained"},
+    {"instance.ejected", TONE_BAD, show_instance, "is out of rotation"},
+    {"instance.restored", TONE_GOOD, show_instance, "is back in rotation"},
     {"instance.retired", TONE_FAINT, show_instance, "is retired"},
     {"teardown.started", TONE_FAINT, show_instance, "is being torn down"},
     {"teardown.finished", TONE_PLAIN, show_instance, "is torn down"},

@@ -71,6 +71,14 @@ struct config_drain {
     uint64_t requests_ms, streams_ms, websockets_ms, spread_ms;
 };
 
+/* Checks of live instances. */
+struct config_health {
+    char *path;           /* "": to connect is all */
+    uint64_t interval_ms; /* 0: there are none */
+    uint64_t timeout_ms;
+    uint64_t rise, fall; /* results in a row that bring an instance back, or take it out */
+};
+
 struct config_teardown {
     struct config_list command; /* empty: none */
     int signal;                 /* number; 0: none */
@@ -90,6 +98,7 @@ struct config_service {
     uint64_t hold_timeout_ms;
     struct config_uptests uptests;
     struct config_drain drain;
+    struct config_health health;
     struct config_teardown teardown;
     unsigned line;
 };

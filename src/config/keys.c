@@ -239,6 +239,29 @@ static const struct section_key drain_keys[] = {
 };
 static const struct section drain_section = {.title = "drain", .keys = drain_keys};
 
+static const struct section_key health_keys[] = {
+    {.name = "path",
+     .kind = KEY_TEXT,
+     FIELD(config_health, path),
+     .fallback = "",
+     .may_be_empty = true,
+     .rule = rule_health_path},
+    {.name = "interval",
+     .kind = KEY_DURATION,
+     FIELD(config_health, interval_ms),
+     .fallback = "5s",
+     RANGE(0, TIME_MAX)},
+    {.name = "timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_health, timeout_ms),
+     .fallback = "2s",
+     RANGE(1, TIME_MAX)},
+    {.name = "rise", .kind = KEY_NUMBER, FIELD(config_health, rise), .fallback = "2", RANGE(1, 1000)},
+    {.name = "fall", .kind = KEY_NUMBER, FIELD(config_health, fall), .fallback = "3", RANGE(1, 1000)},
+    {.name = NULL},
+};
+static const struct section health_section = {.title = "health", .keys = health_keys};
+
 static const struct section_key teardown_keys[] = {
     {.name = "command",
      .kind = KEY_TEXTS,
@@ -299,9 +322,9 @@ static const struct section_key service_keys[] = {
     {.name = "uptests", .kind = KEY_SECTION, FIELD(config_service, uptests), .section = &uptests_section},
     {.name = "watch", .kind = KEY_SECTION, .section = &watch_section},
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &drain_section},
+    {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),
-    LATER("health"),
     LATER("shadow"),
     LATER("pin"),
     LATER("tls"),

@@ -133,6 +133,18 @@ bool rule_path_prefix(struct str text, struct err *err)
     return true;
 }
 
+bool rule_health_path(struct str text, struct err *err)
+{
+    if (text.p[0] != '/')
+        return err_set(err, "the path \"%.*s\" must begin with /", STR_ARG(text));
+    for (size_t i = 0; i < text.n; i++) {
+        if (!is_path_byte(text.p[i]) || text.p[i] == '#')
+            return err_set(err, "the path \"%.*s\" must be written as in a request, other bytes as %%XX",
+                           STR_ARG(text));
+    }
+    return true;
+}
+
 static bool is_variable_byte(char c, bool first)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || (!first && c >= '0' && c <= '9');

@@ -22,5 +22,7 @@ bool rule_service_name(struct str text, struct err *err) MUST_CHECK;
 bool rule_host(struct str text, struct err *err) MUST_CHECK;
 /* A path prefix as it stands in a request: begins with '/', no query, no dot segments. */
 bool rule_path_prefix(struct str text, struct err *err) MUST_CHECK;
+/* What a health check asks for: a path, with a query if need be. */
+bool rule_health_path(struct str text, struct err *err) MUST_CHECK;
 /* A variable's name that uptests may be given. */
 bool rule_variable(struct str text, struct err *err) MUST_CHECK;

@@ -58,6 +58,7 @@ struct section_key {
     const struct section *section;
     bool (*rule)(struct str text, struct err *err); /* of a text, or of each one in a list */
     bool is_defaults;                               /* the section that the others inherit */
+    bool may_be_empty;                              /* a text */
 };
 
 struct section {

@@ -61,6 +61,8 @@ static bool is_printable(struct str text)
 
 static bool text_is_fine(const struct section_key *key, struct str text, struct err *err)
 {
+    if (text.n == 0 && key->may_be_empty)
+        return true;
     if (text.n == 0)
         return err_set(err, "the text is empty; write one, or remove the key");
     if (!is_printable(text))

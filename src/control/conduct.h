@@ -9,6 +9,7 @@
 #include "control/conductor.h"
 #include "control/drain.h"
 #include "control/gate.h"
+#include "control/health.h"
 #include "control/journal.h"
 #include "control/past.h"
 #include "control/probe.h"
@@ -53,6 +54,7 @@ struct conductor {
     struct config *config; /* NULL before the first one is adopted */
     struct world *world;
     struct drain *drain;
+    struct health *health;
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;
@@ -203,5 +205,7 @@ void conductor_proxy_started(struct conductor *conductor, int32_t pid);
 void conductor_reopen(struct conductor *conductor);
 /* No deployment from now on; gates are stopped, and run again after the next start. */
 void conductor_stop(struct conductor *conductor);
+/* Sends the world as it is now: see world_publish. The one way to do so. */
+void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns);
 /* The settings of a service, or NULL. */
 const struct config_service *conductor_settings(const struct conductor *conductor, const char *service);

@@ -12,6 +12,12 @@ const struct config_service *conductor_settings(const struct conductor *conducto
     return conductor->config == NULL ? NULL : config_service(conductor->config, str_of(service));
 }
 
+void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
+{
+    health_watch(conductor->health);
+    world_publish(conductor->world, conductor->config, version, decided_ns);
+}
+
 /* ---- what the parts tell ---- */
 
 static const struct config_service *on_settings(void *arg, const char *service)
@@ -111,7 +117,27 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
 static void on_behind(void *arg)
 {
     struct conductor *conductor = arg;
-    world_publish(conductor->world, conductor->config, world_next(conductor->world), clock_mono_ns());
+    conductor_publish(conductor, world_next(conductor->world), clock_mono_ns());
+}
+
+/* A number that a record has taken is published when the record is on disk: none may be given out and
+ * published before it, or the proxy would refuse that world as an old one. */
+static bool is_number_taken(const struct conductor *conductor)
+{
+    for (const struct course *course = conductor->courses; course != NULL; course = course->hh.next) {
+        if (course->current != NULL && course->current->record.world != 0)
+            return true;
+    }
+    return conductor->adoption != NULL;
+}
+
+static bool on_health(void *arg)
+{
+    struct conductor *conductor = arg;
+    if (conductor->config == NULL || is_number_taken(conductor))
+        return false;
+    conductor_publish(conductor, world_next(conductor->world), clock_mono_ns());
+    return true;
 }
 
 /* ---- its life ---- */
@@ -133,12 +159,22 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .drained = on_drained,
         .arg = conductor,
     });
+    conductor->health = health_new(&(struct health_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .events = options->events,
+        .settings = on_settings,
+        .publish = on_health,
+        .arg = conductor,
+    });
     conductor->world = world_new(&(struct world_options){
         .loop = options->loop,
         .proxy_fd = options->proxy_fd,
         .registry = options->registry,
         .sockets = options->sockets,
         .drain = conductor->drain,
+        .health = conductor->health,
         .counters = options->counters,
         .counters_fd = options->counters_fd,
         .proxy_pid = options->proxy_pid,
@@ -215,6 +251,12 @@ const struct past *conductor_past(struct conductor *conductor)
 const struct registry *conductor_registry(struct conductor *conductor)
 {
     return conductor->options.registry;
+}
+
+const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance)
+{
+    bool down = instance->state == INSTANCE_UP && health_is_down(conductor->health, instance);
+    return down ? "down" : instance_state_shown(instance->state);
 }
 
 uint64_t conductor_snapshot_version(struct conductor *conductor)

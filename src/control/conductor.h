@@ -69,6 +69,9 @@ uint64_t conductor_snapshot_version(struct conductor *conductor);
 bool conductor_live_instances(struct conductor *conductor, const char *service, const char ***instances,
                               size_t *count, const char **release);
 
+/* What becomes of the instance, as users are told: up, down, ejected, drained or torn_down. */
+const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance);
+
 /* For the metrics: everything there is, and the address of each listener by its id in the counters (NULL
  * where there is none). */
 const struct registry *conductor_registry(struct conductor *conductor);

@@ -16,7 +16,7 @@ static void announce(struct conductor *conductor, const char *type, const struct
 
 static void publish(struct conductor *conductor, const struct step *step)
 {
-    world_publish(conductor->world, conductor->config, step->record.world, step->decided_ns);
+    conductor_publish(conductor, step->record.world, step->decided_ns);
 }
 
 /* ---- deployments ---- */

@@ -329,7 +329,8 @@ static void write_instance_up(struct page *page)
             buf_printf(page->out, "%s{", page->name);
             add_label(page->out, "service", pool->service->name);
             add_label(page->out, "instance", pool->instances[at].address);
-            end_count(page, pool->instances[at].state == INSTANCE_UP);
+            end_count(page,
+                      strcmp(conductor_instance_state(page->conductor, &pool->instances[at]), "up") == 0);
         }
     }
 }

@@ -147,7 +147,7 @@ static json_t *instance_json(struct conductor *conductor, const struct instance 
                              ? 0
                              : counters_instance_in_flight(conductor->options.counters, instance->slot);
     return json_pack("{s:s, s:s, s:I, s:o}", "address", instance->address, "state",
-                     instance_state_shown(instance->state), "in_flight", (json_int_t)in_flight, "pid",
+                     conductor_instance_state(conductor, instance), "in_flight", (json_int_t)in_flight, "pid",
                      instance->pid == 0 ? json_null() : json_integer(instance->pid));
 }
 

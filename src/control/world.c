@@ -174,8 +174,9 @@ static int seal(const void *image, size_t size, struct err *err)
 static void *freeze(struct world *world, const struct config *config, uint64_t version, size_t *size,
                     struct err *err)
 {
-    struct world_spec *made = world_spec_new(world->options.registry, config, world->options.sockets,
-                                             world->options.drain, version);
+    const struct world_options *options = &world->options;
+    struct world_spec *made =
+        world_spec_new(options->registry, config, options->sockets, options->drain, options->health, version);
     void *image = snapshot_freeze(world_spec_get(made), size, err);
     world_spec_free(made);
     return image;

@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "control/drain.h"
+#include "control/health.h"
 #include "control/sockets.h"
 #include "deploy/registry.h"
 #include "io/loop.h"
@@ -18,6 +19,7 @@ struct world_options {
     const struct registry *registry;
     struct sockets *sockets;
     struct drain *drain;
+    const struct health *health;
     struct counters *counters;
     int counters_fd;   /* stays the caller's */
     int32_t proxy_pid; /* the proxy that runs already; 0: none */

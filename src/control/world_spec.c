@@ -15,6 +15,7 @@ struct world_spec {
     size_t pool_room;
     struct sockaddr_storage **addresses; /* one array a pool */
     struct drain *drain;
+    const struct health *health;
 };
 
 static uint32_t clip(uint64_t value)
@@ -84,8 +85,9 @@ static struct snapshot_rules rules_of(const struct config_service *service)
 /* ---- pools ---- */
 
 static void add_instances(struct snapshot_pool_spec *spec, const struct pool *pool,
-                          struct sockaddr_storage *addresses)
+                          const struct health *health, struct sockaddr_storage *addresses)
 {
+    bool hopeless = health_is_hopeless(health, pool);
     struct snapshot_instance_spec *instances = mem_zero(pool->instance_count, sizeof *instances);
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
@@ -96,6 +98,7 @@ static void add_instances(struct snapshot_pool_spec *spec, const struct pool *po
             .id = instance->id,
             .slot = instance->slot,
             .drained = instance->state != INSTANCE_UP,
+            .down = !hopeless && health_is_down(health, instance),
         };
     }
     spec->instances = instances;
@@ -117,7 +120,7 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
         .slot = pool->slot,
         .drain = drain_limits(made->drain, pool),
     };
-    add_instances(&made->pools[index], pool, made->addresses[index]);
+    add_instances(&made->pools[index], pool, made->health, made->addresses[index]);
     return (uint32_t)index;
 }
 
@@ -175,10 +178,12 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
 }
 
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
-                                  const struct sockets *sockets, struct drain *drain, uint64_t version)
+                                  const struct sockets *sockets, struct drain *drain,
+                                  const struct health *health, uint64_t version)
 {
     struct world_spec *made = mem_zero(1, sizeof *made);
     made->drain = drain;
+    made->health = health;
     made->spec.version = version;
     made->spec.settings = settings_of(config);
     made->spec.trusted = config->trusted_proxies;

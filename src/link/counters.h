@@ -60,7 +60,8 @@ struct counters_instance {
     uint64_t errors;
     uint64_t connections; /* to it, idle ones included */
     uint64_t cut;         /* exchanges that a drain's deadline has ended */
-    uint64_t unused[3];
+    uint64_t health;      /* control's own, in the first worker's record: see control/health.c */
+    uint64_t unused[2];
 } __attribute__((aligned(64)));
 
 struct counters_worker {

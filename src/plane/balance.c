@@ -31,7 +31,7 @@ bool balance_exclude(struct balance_tried *tried, uint32_t slot)
 
 static bool may_serve(const struct snapshot_instance *instance, const struct balance_tried *tried)
 {
-    if (instance->drained)
+    if (instance->drained || instance->down)
         return false;
     for (uint32_t i = 0; i < tried->count; i++) {
         if (tried->slots[i] == instance->slot)

@@ -28,7 +28,7 @@ struct balance_tried {
 /* Remembers an instance. False: a request has been to enough of them. */
 bool balance_exclude(struct balance_tried *tried, uint32_t slot);
 
-/* Picks one that is neither drained nor tried into *instance. False: there is none. */
+/* Picks one that is neither drained, down nor tried into *instance. False: there is none. */
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
                   enum snapshot_balance how, const struct balance_tried *tried,
                   struct snapshot_instance *instance);

@@ -107,7 +107,7 @@ static void mark(struct upstreams *all, const struct snapshot *snapshot, const s
     for (size_t i = 0; i < snapshot_pool_size(pool); i++) {
         struct snapshot_instance instance = snapshot_pool_instance(snapshot, pool, i);
         struct upstream *upstream = all->by_slot[instance.slot];
-        if (upstream != NULL && upstream->id == instance.id && !instance.drained)
+        if (upstream != NULL && upstream->id == instance.id && !instance.drained && !instance.down)
             upstream->seen = snapshot_version(snapshot);
     }
 }

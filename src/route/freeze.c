@@ -302,6 +302,7 @@ static bool put_instance(struct freezer *freezer, struct image_instance *instanc
     instance->id = spec->id;
     instance->slot = spec->slot;
     instance->drained = spec->drained;
+    instance->down = spec->down;
     instance->address_length = spec->address_length;
     memcpy(&instance->address, spec->address, spec->address_length);
     return add_text(freezer, "the instance's name", spec->name, &instance->name, err);

@@ -77,7 +77,8 @@ struct image_instance {
     uint64_t id;
     struct image_text name;
     uint32_t slot;
-    uint32_t drained; /* bool */
+    uint16_t drained; /* bool */
+    uint16_t down;    /* bool */
     uint32_t address_length;
     union image_address address;
 };

@@ -118,9 +118,10 @@ static bool check_instances(const struct snapshot *snapshot, struct err *err)
         struct str name = image_str(snapshot, instance->name);
         if (!is_address(instance))
             return err_set(err, "instance \"%.*s\" has no IPv4 or IPv6 address with a port", STR_ARG(name));
-        if (instance->slot >= SNAPSHOT_INSTANCE_SLOTS || instance->drained > 1)
-            return err_set(err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u",
-                           STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained);
+        if (instance->slot >= SNAPSHOT_INSTANCE_SLOTS || instance->drained > 1 || instance->down > 1)
+            return err_set(
+                err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u and down by %u",
+                STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained, instance->down);
     }
     return true;
 }
@@ -308,6 +309,7 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
         .id = instance->id,
         .slot = instance->slot,
         .drained = instance->drained != 0,
+        .down = instance->down != 0,
     };
 }
 

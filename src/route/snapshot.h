@@ -66,7 +66,8 @@ struct snapshot_instance_spec {
     socklen_t address_length;
     uint64_t id;   /* never used again for another instance */
     uint32_t slot; /* of the counters; used again after retirement */
-    bool drained;  /* out of rotation */
+    bool drained;  /* out of rotation by hand */
+    bool down;     /* by its checks: out of rotation too */
 };
 
 struct snapshot_pool_spec {
@@ -123,6 +124,7 @@ struct snapshot_instance {
     uint64_t id;
     uint32_t slot;
     bool drained;
+    bool down;
 };
 
 /* A record inside the image; read it with the functions below. */

@@ -36,10 +36,7 @@ TOP = {
     "an_access_log_format_that_is_none": ('access_log = { path = "/tmp/x"; format = "xml"; };', "xml"),
     "a_network_that_is_none": ('trusted_proxies = [ "10.0.0.0/33" ];', "10.0.0.0/33"),
     "trusted_proxies_of_the_wrong_type": ('trusted_proxies = "10.0.0.0/8";', "trusted_proxies"),
-    "tls_which_comes_later": (
-        'defaults = { health = { path = "/x"; }; };',
-        "health",
-    ),
+    "a_shadow_which_comes_later": ("defaults = { shadow = { }; };", "shadow"),
 }
 
 SERVICE = {
@@ -51,6 +48,9 @@ SERVICE = {
     "an_instance_without_port": ('instances = [ "127.0.0.1" ];', "127.0.0.1"),
     "a_host_with_a_port": ('hosts = [ "app.test:80" ];', "app.test:80"),
     "a_wildcard_in_the_middle": ('hosts = [ "a.*.test" ];', r"a\.\*\.test"),
+    "a_health_path_without_slash": ('health = { path = "up"; };', "up"),
+    "a_health_path_with_a_space": ('health = { path = "/up HTTP/1.1"; };', "/up HTTP/1.1"),
+    "a_health_timeout_of_nothing": ('health = { timeout = "0s"; };', "timeout"),
     "a_path_without_slash": ('paths = [ "api" ];', "api"),
     "an_unknown_name_in_percent_braces": ('uptests = { directory = "/x/%{relase}"; };', "relase"),
     "a_relative_directory": ('uptests = { directory = "x"; };', "x"),

@@ -103,7 +103,6 @@ static void keys_of_later_versions_are_refused_as_such(void **state)
          "t.conf:2: \"tls\" is not in this version of upswap; remove it"},
         {"listeners = ( { address = \"[::]:443\"; view = \"staged\"; } );",
          "t.conf:1: \"view\" is not in this version of upswap; remove it"},
-        {SERVICE("health = { };"), "t.conf:3: \"health\" is not in this version of upswap; remove it"},
         {SERVICE("launch = { };"), "t.conf:3: \"launch\" is not in this version of upswap; remove it"},
         {SERVICE("shadow = { };"), "t.conf:3: \"shadow\" is not in this version of upswap; remove it"},
         {SERVICE("uptests = { eject = true; };"),

@@ -165,6 +165,12 @@ bool conductor_live_instances(struct conductor *conductor, const char *service, 
     return true;
 }
 
+const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance)
+{
+    (void)conductor;
+    return instance_state_shown(instance->state);
+}
+
 const struct past *conductor_past(struct conductor *conductor)
 {
     return &conductor->past;

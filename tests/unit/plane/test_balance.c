@@ -15,6 +15,7 @@ struct table {
     const struct snapshot *snapshot;
     const struct snapshot_pool *pool;
     struct balance_tried tried;
+    bool down[SIZE]; /* in the next world */
 };
 
 static void set_world(struct table *table, uint64_t version, const bool drained[SIZE])
@@ -30,7 +31,8 @@ static void set_world(struct table *table, uint64_t version, const bool drained[
                                                        .address_length = sizeof address,
                                                        .id = 100 + i,
                                                        .slot = 10 + i,
-                                                       .drained = drained != NULL && drained[i]};
+                                                       .drained = drained != NULL && drained[i],
+                                                       .down = table->down[i]};
     struct snapshot_pool_spec pool = {
         .deployment = "web-1", .release = "", .slot = 3, .instances = instances, .instance_count = SIZE};
     struct snapshot_service_spec service = {.name = "web", .paths = &path, .path_count = 1};
@@ -102,6 +104,17 @@ static void the_neighbours_of_a_drained_instance_share_its_part(void **state)
     assert_int_equal(taken[1], 0);
     assert_int_equal(taken[2], 10);
     assert_int_equal(taken[3], 10);
+    clear(table);
+}
+
+static void one_that_is_down_by_its_checks_is_not_chosen(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    table->down[2] = true;
+    set_world(table, 2, (const bool[SIZE]){true, false, false, false});
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), i % 2 == 0 ? 1 : 3);
     clear(table);
 }
 
@@ -179,6 +192,7 @@ int main(void)
         cmocka_unit_test(round_robin_takes_each_in_turn),
         cmocka_unit_test(workers_do_not_begin_with_the_same_instance),
         cmocka_unit_test(the_neighbours_of_a_drained_instance_share_its_part),
+        cmocka_unit_test(one_that_is_down_by_its_checks_is_not_chosen),
         cmocka_unit_test(a_new_snapshot_does_not_reset_the_rotation),
         cmocka_unit_test(none_is_chosen_twice_for_a_request_and_none_that_is_drained),
         cmocka_unit_test(a_request_is_at_most_at_so_many_instances),

@@ -12,8 +12,18 @@ static void *freeze_world(size_t *size)
     struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6, .sin6_port = htons(8002)};
     ip6.sin6_addr = in6addr_loopback;
     const struct snapshot_instance_spec instances[] = {
-        {"127.0.0.1:8001", (struct sockaddr *)&ip4, sizeof ip4, 7, 70, false},
-        {"[::1]:8002", (struct sockaddr *)&ip6, sizeof ip6, 8, 80, true},
+        {.name = "127.0.0.1:8001",
+         .address = (struct sockaddr *)&ip4,
+         .address_length = sizeof ip4,
+         .id = 7,
+         .slot = 70,
+         .down = true},
+        {.name = "[::1]:8002",
+         .address = (struct sockaddr *)&ip6,
+         .address_length = sizeof ip6,
+         .id = 8,
+         .slot = 80,
+         .drained = true},
     };
     const struct snapshot_pool_spec pools[] = {
         {.deployment = "web-16",
@@ -144,7 +154,9 @@ static void pools_and_instances_are_read_back(void **state)
     assert_str_equal(second.name, "[::1]:8002");
     assert_int_equal(second.id, 8);
     assert_int_equal(second.slot, 80);
-    assert_true(second.drained);
+    assert_true(second.drained && !second.down);
+    struct snapshot_instance first = snapshot_pool_instance(snapshot, live, 0);
+    assert_true(first.down && !first.drained);
     assert_int_equal(second.address->sa_family, AF_INET6);
     assert_int_equal(second.address_length, sizeof(struct sockaddr_in6));
     free(image);
@@ -249,7 +261,8 @@ static void bad_hosts_and_paths_are_refused_by_name(void **state)
 static void assert_pool_is_refused(uint32_t live, const struct sockaddr *address, socklen_t length,
                                    uint32_t slot, const char *fault)
 {
-    const struct snapshot_instance_spec instance = {"x:1", address, length, 1, slot, false};
+    const struct snapshot_instance_spec instance = {
+        .name = "x:1", .address = address, .address_length = length, .id = 1, .slot = slot};
     const struct snapshot_pool_spec pool = {
         .deployment = "web-1", .release = "", .slot = slot, .instances = &instance, .instance_count = 1};
     static const char *const path = "/";

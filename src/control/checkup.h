@@ -1,0 +1,33 @@
+/* checkup: one check of one instance: does it accept a connection, and does it answer a GET well? */
+#pragma once
+
+#include "io/loop.h"
+
+#include <sys/socket.h>
+
+enum checkup_result {
+    CHECKUP_PASSED,
+    CHECKUP_FAILED,
+    CHECKUP_UNDECIDED /* this process has no descriptor or memory left: that says nothing of the instance */
+};
+
+/* Everything is copied. */
+struct checkup_order {
+    struct sockaddr_storage address;
+    socklen_t length;
+    const char *path; /* "": to connect is all; else a target that begins with '/' */
+    const char *host; /* for the Host field */
+    uint64_t timeout_ms;
+    /* `why` is the half sentence that follows the instance's name in a failure ("does not accept a
+     * connection:
+     * ..."), else "". Called once, never from inside checkup_start. */
+    void (*done)(void *arg, enum checkup_result result, const char *why);
+    void *arg;
+};
+
+struct checkup;
+
+/* A GET passes with a final status from 200 to 399 within timeout_ms; the body is not looked at. */
+struct checkup *checkup_start(struct loop *loop, const struct checkup_order *order);
+/* done is not called any more. Only before it was. */
+void checkup_cancel(struct checkup *checkup);

@@ -1,0 +1,321 @@
+/* A patient for each instance of a live pool whose service has checks. Invariant: a patient has either a
+ * check under way, or a place in the queue for one, or a deadline for its next; and none outlives the call of
+ * health_watch that no longer finds its instance. */
+#include "control/health.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/checkup.h"
+#include "control/pulse.h"
+#include "control/sockaddr.h"
+
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#define AT_ONCE 256       /* checks under way: each needs a descriptor */
+#define FIRST_MS 1000     /* the first checks after a start are spread over this long */
+#define GATHER_MS 20      /* changes that come together make one world */
+#define PUBLISH_MS 250    /* between two worlds */
+#define JITTER_PERCENT 10 /* of the interval, so that checks do not gather */
+
+struct patient {
+    struct health *health;
+    uint64_t id; /* of the instance */
+    const struct pool *pool;
+    const struct instance *instance;
+    uint64_t interval_ms; /* as it was when its next check was set */
+    struct pulse pulse;
+    struct checkup *checkup; /* NULL: none is under way */
+    bool queued;
+    bool seen; /* by the health_watch that runs */
+    struct deadline next;
+    TAILQ_ENTRY(patient) entry; /* of the queue */
+    UT_hash_handle hh;
+};
+
+struct health {
+    struct health_options options;
+    struct patient *patients; /* by id */
+    TAILQ_HEAD(, patient) queue;
+    unsigned under_way;
+    bool is_started; /* health_watch has been called before */
+    struct deadline publish;
+    uint64_t published_ms;
+};
+
+/* ---- what is known, in the counters ---- */
+
+/* The state in the lowest two bits, above it since when it is up again. */
+#define CELL_STATE 3U
+#define CELL_SINCE 2
+
+static uint64_t *cell_of(const struct health *health, const struct instance *instance)
+{
+    return &counters_instance(health->options.counters, 0, instance->slot)->health;
+}
+
+static enum pulse_state state_of(const struct health *health, const struct instance *instance)
+{
+    return (enum pulse_state)(counters_read(cell_of(health, instance)) & CELL_STATE);
+}
+
+static void keep(const struct patient *patient, uint64_t since_ms)
+{
+    __atomic_store_n(cell_of(patient->health, patient->instance),
+                     since_ms << CELL_SINCE | patient->pulse.state, __ATOMIC_RELEASE);
+}
+
+/* Nobody checks it any more. */
+static void forget(const struct health *health, const struct instance *instance)
+{
+    uint64_t *cell = cell_of(health, instance);
+    __atomic_store_n(cell, counters_read(cell) & ~(uint64_t)CELL_STATE, __ATOMIC_RELEASE);
+}
+
+bool health_is_down(const struct health *health, const struct instance *instance)
+{
+    return state_of(health, instance) == PULSE_DOWN;
+}
+
+uint64_t health_since_ms(const struct health *health, const struct instance *instance)
+{
+    return counters_read(cell_of(health, instance)) >> CELL_SINCE;
+}
+
+bool health_is_hopeless(const struct health *health, const struct pool *pool)
+{
+    bool rotates = false;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        if (instance->state != INSTANCE_UP)
+            continue;
+        if (!health_is_down(health, instance))
+            return false;
+        rotates = true;
+    }
+    return rotates;
+}
+
+/* ---- telling ---- */
+
+static void publish(struct deadline *deadline)
+{
+    struct health *health = mem_container(deadline, struct health, publish);
+    if (health->options.publish(health->options.arg))
+        health->published_ms = clock_mono_ms();
+    else
+        deadline_set(&health->publish, GATHER_MS);
+}
+
+static void publish_soon(struct health *health)
+{
+    uint64_t since_ms = clock_mono_ms() - health->published_ms;
+    if (!deadline_is_set(&health->publish))
+        deadline_set(&health->publish, since_ms + GATHER_MS < PUBLISH_MS ? PUBLISH_MS - since_ms : GATHER_MS);
+}
+
+static void announce(const struct patient *patient, const char *type, const char *reason)
+{
+    event_log_add(patient->health->options.events, type, patient->pool->service->name, patient->pool->name,
+                  json_pack("{s:s, s:s, s:s}", "instance", patient->instance->address, "reason", reason, "by",
+                            "check"));
+}
+
+static void went_down(struct patient *patient, const char *why)
+{
+    const char *address = patient->instance->address;
+    bool hopeless = health_is_hopeless(patient->health, patient->pool);
+    char *reason = mem_printf(
+        "it %s%s", why, hopeless ? "; no instance of the pool is up, so all are tried as if they were" : "");
+    log_warn("%s: instance %s is down: %s", patient->pool->name, address, reason);
+    announce(patient, "instance.ejected", reason);
+    free(reason);
+}
+
+static void came_back(struct patient *patient)
+{
+    log_info("%s: instance %s is up again", patient->pool->name, patient->instance->address);
+    announce(patient, "instance.restored", "its checks pass again");
+}
+
+/* ---- checking ---- */
+
+static const struct config_health *settings_of(const struct health *health, const struct pool *pool)
+{
+    const struct config_service *settings =
+        health->options.settings(health->options.arg, pool->service->name);
+    return settings == NULL || settings->health.interval_ms == 0 ? NULL : &settings->health;
+}
+
+static void take(struct patient *patient, bool passed, const char *why)
+{
+    const struct config_health *settings = settings_of(patient->health, patient->pool);
+    enum pulse_state before = patient->pulse.state;
+    bool changed = pulse_take(&patient->pulse, passed, settings->rise, settings->fall);
+    if (before == patient->pulse.state)
+        return;
+    keep(patient, changed && passed ? clock_mono_ms() : 0);
+    if (!changed)
+        return;
+    if (passed)
+        came_back(patient);
+    else
+        went_down(patient, why);
+    publish_soon(patient->health);
+}
+
+static void begin_queued(struct health *health);
+
+static void set_next(struct patient *patient)
+{
+    uint64_t width = patient->interval_ms * JITTER_PERCENT / 100;
+    deadline_set(&patient->next, patient->interval_ms - width / 2 + arc4random_uniform((uint32_t)width + 1));
+}
+
+static void checked(void *arg, enum checkup_result result, const char *why)
+{
+    struct patient *patient = arg;
+    struct health *health = patient->health;
+    patient->checkup = NULL;
+    health->under_way--;
+    if (result != CHECKUP_UNDECIDED)
+        take(patient, result == CHECKUP_PASSED, why);
+    set_next(patient);
+    begin_queued(health);
+}
+
+/* What the app takes for itself: the first host without a wildcard, else where it is. */
+static const char *host_of(const struct config_service *service, const struct instance *instance)
+{
+    for (size_t i = 0; i < service->hosts.count; i++) {
+        if (service->hosts.items[i][0] != '*')
+            return service->hosts.items[i];
+    }
+    return instance->address;
+}
+
+static void check(struct patient *patient)
+{
+    struct health *health = patient->health;
+    const struct config_service *service =
+        health->options.settings(health->options.arg, patient->pool->service->name);
+    struct checkup_order order = {.path = service->health.path,
+                                  .host = host_of(service, patient->instance),
+                                  .timeout_ms = service->health.timeout_ms,
+                                  .done = checked,
+                                  .arg = patient};
+    order.length = sockaddr_of(patient->instance->resolved, &order.address);
+    health->under_way++;
+    patient->checkup = checkup_start(health->options.loop, &order);
+}
+
+static void begin_queued(struct health *health)
+{
+    struct patient *patient;
+    while (health->under_way < AT_ONCE && (patient = TAILQ_FIRST(&health->queue)) != NULL) {
+        TAILQ_REMOVE(&health->queue, patient, entry);
+        patient->queued = false;
+        check(patient);
+    }
+}
+
+static void is_due(struct deadline *deadline)
+{
+    struct patient *patient = mem_container(deadline, struct patient, next);
+    patient->queued = true;
+    TAILQ_INSERT_TAIL(&patient->health->queue, patient, entry);
+    begin_queued(patient->health);
+}
+
+/* ---- who is checked ---- */
+
+static void dismiss(struct patient *patient)
+{
+    struct health *health = patient->health;
+    if (patient->checkup != NULL) {
+        checkup_cancel(patient->checkup);
+        health->under_way--;
+    }
+    if (patient->queued)
+        TAILQ_REMOVE(&health->queue, patient, entry);
+    deadline_clear(&patient->next);
+    HASH_DEL(health->patients, patient);
+    free(patient);
+}
+
+static struct patient *admit(struct health *health, const struct instance *instance)
+{
+    struct patient *patient = mem_zero(1, sizeof *patient);
+    patient->health = health;
+    patient->id = instance->id;
+    patient->instance = instance;
+    patient->pulse.state = state_of(health, instance);
+    if (patient->pulse.state == PULSE_UNKNOWN && health->is_started)
+        patient->pulse.state = PULSE_UP;
+    keep(patient, health_since_ms(health, instance));
+    deadline_init(&patient->next, health->options.loop, is_due);
+    HASH_ADD(hh, health->patients, id, sizeof patient->id, patient);
+    return patient;
+}
+
+/* The first check of an instance comes soon, that of a changed interval within it. */
+static void look_after(struct health *health, const struct pool *pool, const struct instance *instance,
+                       const struct config_health *settings)
+{
+    struct patient *patient;
+    HASH_FIND(hh, health->patients, &instance->id, sizeof instance->id, patient);
+    bool is_new = patient == NULL;
+    if (is_new)
+        patient = admit(health, instance);
+    patient->pool = pool;
+    patient->instance = instance;
+    patient->seen = true;
+    if (patient->interval_ms == settings->interval_ms)
+        return;
+    patient->interval_ms = settings->interval_ms;
+    if (patient->checkup != NULL || patient->queued)
+        return;
+    uint64_t width = is_new && patient->interval_ms > FIRST_MS ? FIRST_MS : patient->interval_ms;
+    deadline_set(&patient->next, arc4random_uniform((uint32_t)width + 1));
+}
+
+static void look_after_pool(struct health *health, const struct pool *pool)
+{
+    const struct config_health *settings = settings_of(health, pool);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        if (settings != NULL)
+            look_after(health, pool, instance, settings);
+        else if (state_of(health, instance) != PULSE_UNKNOWN)
+            forget(health, instance);
+    }
+}
+
+void health_watch(struct health *health)
+{
+    const struct registry *registry = health->options.registry;
+    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
+        if (service->live != NULL)
+            look_after_pool(health, service->live);
+    }
+    struct patient *patient, *next;
+    HASH_ITER(hh, health->patients, patient, next)
+    {
+        if (!patient->seen)
+            dismiss(patient);
+        else
+            patient->seen = false;
+    }
+    health->is_started = true;
+}
+
+struct health *health_new(const struct health_options *options)
+{
+    struct health *health = mem_zero(1, sizeof *health);
+    health->options = *options;
+    TAILQ_INIT(&health->queue);
+    deadline_init(&health->publish, options->loop, publish);
+    return health;
+}

@@ -1,0 +1,41 @@
+/* health: checks the instances of the live pools again and again, and knows which are down.
+ *
+ * What it knows of an instance stands in a cell of the counters, so that another control process, which finds
+ * the counters with the keeper, goes on with it. Decides nothing about a deployment. */
+#pragma once
+
+#include "config/config.h"
+#include "control/event_log.h"
+#include "deploy/registry.h"
+#include "io/loop.h"
+#include "link/counters.h"
+
+struct health;
+
+struct health_options {
+    struct loop *loop;
+    const struct registry *registry;
+    struct counters *counters;
+    struct event_log *events;
+    /* The settings of a service; NULL: it is not in the config. */
+    const struct config_service *(*settings)(void *arg, const char *service);
+    /* The proxy is to know: told once for all that has changed in a moment, and not more than four times a
+     * second. False: not now; told again soon. */
+    bool (*publish)(void *arg);
+    void *arg;
+};
+
+/* Lives as long as the process. */
+struct health *health_new(const struct health_options *options);
+
+/* Live pools or settings may have changed: to be called before each world that says so. Instances that come
+ * with a pool after the first call count as up (their gate has passed) until `fall` checks have failed; those
+ * that are there at the first call are unknown, unless the counters tell, and the first check decides. */
+void health_watch(struct health *health);
+
+/* Is it down by its checks? */
+bool health_is_down(const struct health *health, const struct instance *instance);
+/* Are all instances of the pool that are in rotation down? Then they are tried as if they were up. */
+bool health_is_hopeless(const struct health *health, const struct pool *pool);
+/* When it came back (monotonic ms); 0: it was never away. */
+uint64_t health_since_ms(const struct health *health, const struct instance *instance);

@@ -1,0 +1,244 @@
+"""Active checks: who is down gets nothing, who is back gets its part, and a pool is never emptied."""
+
+import pytest
+
+from harness.backend import Backend
+from harness.waiting import stays, wait_until
+
+FAST = {"interval": "50ms", "timeout": "1s", "rise": 2, "fall": 2}
+PATH = {**FAST, "path": "/up"}
+
+
+def states(admin, service="web"):
+    """The states of the live pool's instances, by address."""
+    live = admin.live(service)
+    return {each["address"]: each["state"] for each in admin.pool(live, service)["instances"]}
+
+
+def wait_state(admin, backend, state):
+    return wait_until(lambda: states(admin)[backend.address] == state, what=f"{backend.name} to be {state}")
+
+
+def switchable(backend, status="200 OK"):
+    """GET /up is answered with backend.health."""
+    backend.health = status
+
+    def script(connection, request):
+        request.read_body(connection)
+        connection.answer(b"", status=connection.backend.health)
+        connection.close()
+
+    backend.on("/up", script)
+    return backend
+
+
+def who_answers(front, count=8):
+    """The bodies of so many requests."""
+    answers = [front.ask() for _ in range(count)]
+    assert {answer.status for answer in answers} == {200}, answers
+    return {answer.body for answer in answers}
+
+
+@pytest.fixture
+def pair(start_own_front, make_backend):
+    """start(**health): a front with two instances that can be asked for their health."""
+
+    def start(**health):
+        backends = [switchable(Backend(name)) for name in ("a", "b")]
+        front = start_own_front(*backends, service={"hosts": ["app.test"], "health": {**PATH, **health}})
+        front.events = front.daemon.events()
+        return front
+
+    return start
+
+
+def test_an_instance_that_fails_its_checks_gets_no_requests_and_comes_back(pair):
+    front = pair()
+    a, b = front.backends
+    a.health = "500 Oh"
+    event = front.events.wait("instance.ejected")
+    assert (event["service"], event["deployment"], event["instance"]) == ("web", "web-0", a.address)
+    assert event["by"] == "check" and "answered GET /up with 500" in event["reason"]
+    wait_state(front.admin, a, "down")
+    wait_until(lambda: who_answers(front) == {b"b"}, what="only b to answer")
+    assert who_answers(front, 20) == {b"b"}
+    metrics = front.admin.metrics()
+    up = {dict(labels)["instance"]: value for (name, labels), value in metrics.items() if name == "upswap_instance_up"}
+    assert up == {a.address: 0, b.address: 1}
+    a.health = "204 No Content"
+    assert front.events.wait("instance.restored")["instance"] == a.address
+    wait_until(lambda: who_answers(front) == {b"a", b"b"}, what="both to answer")
+    assert states(front.admin) == {a.address: "up", b.address: "up"}
+
+
+def test_checks_ask_with_the_services_host(pair):
+    front = pair()
+    wait_until(lambda: front.backend.requests_of("/up"), what="a check")
+    request = front.backend.requests_of("/up")[0]
+    assert request.method == "GET" and request.get("Host") == "app.test"
+    assert request.get("User-Agent").startswith("upswap-health") and request.get("Connection") == "close"
+
+
+def test_a_redirect_is_a_pass(pair):
+    front = pair()
+    for backend in front.backends:
+        backend.health = "301 Moved"
+    seen = len(front.backend.requests_of("/up"))
+    wait_until(lambda: len(front.backend.requests_of("/up")) > seen + 4, what="more checks")
+    assert set(states(front.admin).values()) == {"up"} and not front.events.of("instance.ejected")
+
+
+def test_when_all_are_down_all_are_tried(pair):
+    front = pair()
+    for backend in front.backends:
+        backend.health = "503 Oh"
+    last = front.events.wait("instance.ejected", count=2)
+    assert "no instance of the pool is up" in last["reason"]
+    for backend in front.backends:
+        wait_state(front.admin, backend, "down")
+    wait_until(lambda: who_answers(front) == {b"a", b"b"}, what="both to be tried")
+    assert "all are tried" in front.daemon.stderr()
+
+
+def test_by_default_an_instance_that_accepts_no_connection_is_down(start_own_front):
+    a, b = Backend("a"), Backend("b", listen=False)
+    front = start_own_front(a, b)
+    event = front.daemon.events().wait("instance.ejected")
+    assert event["instance"] == b.address and "does not accept a connection" in event["reason"]
+    wait_state(front.admin, b, "down")
+    assert who_answers(front) == {b"a"}
+
+
+def test_an_instance_that_hangs_is_down_after_the_timeout(pair):
+    def hang(connection, request):
+        connection.ended.wait(20)
+
+    front = pair(timeout="50ms")
+    front.backend.on("/up", hang)
+    event = front.events.wait("instance.ejected")
+    assert event["instance"] == front.backend.address and "within 0.05 s" in event["reason"]
+
+
+def test_without_an_interval_there_are_no_checks(start_own_front):
+    backend = Backend("a", listen=False)
+    other = Backend("b")
+    front = start_own_front(backend, other, service={"health": {"interval": "0s"}})
+    assert stays(lambda: set(states(front.admin).values()) == {"up"}, 1.0) is None
+    assert not other.connections
+
+
+def test_drained_by_hand_wins_over_its_checks(pair):
+    front = pair()
+    a, b = front.backends
+    assert front.admin.command("drain", instance=a.address).status == 200
+    assert states(front.admin)[a.address] == "drained"
+    assert who_answers(front) == {b"b"}
+    b.health = "500 Oh"
+    front.events.wait("instance.ejected")
+    assert who_answers(front) == {b"b"}  # the only one in rotation, though it is down
+    assert front.admin.command("enable", instance=a.address).status == 200
+    wait_until(lambda: who_answers(front) == {b"a"}, what="the one that is up to answer alone")
+
+
+def test_a_reload_switches_checks_off_and_on(pair):
+    front = pair()
+    a, b = front.backends
+    a.health = "500 Oh"
+    wait_state(front.admin, a, "down")
+
+    def reload(health):
+        front.daemon.config["services"][0]["health"] = health
+        front.daemon.write_config()
+        assert front.admin.post("/v1/reload").status == 200
+
+    reload({"interval": "0s"})
+    assert states(front.admin)[a.address] == "up"
+    assert who_answers(front) == {b"a", b"b"}
+    reload(PATH)
+    front.events.wait("instance.ejected", count=2)
+    wait_until(lambda: who_answers(front) == {b"b"}, what="only b to answer")
+
+
+def test_a_new_control_goes_on_with_what_is_known(pair):
+    front = pair(interval="300ms")
+    a, b = front.backends
+    a.health = "500 Oh"
+    wait_state(front.admin, a, "down")
+    front.daemon.kill_role("control")
+    assert states(front.admin)[a.address] == "down"
+    assert who_answers(front) == {b"b"}
+    seen = len(a.requests_of("/up"))
+    wait_until(lambda: len(a.requests_of("/up")) > seen + 3, what="more checks")
+    assert len(front.events.of("instance.ejected")) == 1 and not front.events.of("instance.restored")
+    a.health = "200 OK"
+    front.events.wait("instance.restored")
+
+
+def test_a_new_proxy_knows_who_is_down(pair):
+    front = pair()
+    a, b = front.backends
+    a.health = "500 Oh"
+    wait_state(front.admin, a, "down")
+    front.daemon.kill_role("proxy")
+    assert who_answers(front, 20) == {b"b"}
+
+
+def test_after_a_start_the_first_check_decides(start_own_front):
+    a, b = Backend("a", listen=False), Backend("b")
+    front = start_own_front(a, b, service={"health": {**FAST, "fall": 1000}})
+    wait_state(front.admin, a, "down")
+
+
+def test_a_pool_that_is_swapped_in_counts_as_up(make_stand, make_backend):
+    stand = make_stand(live=2, service={"health": {**PATH, "fall": 1000}})
+    for backend in stand.live:
+        switchable(backend, "500 Oh")
+    stand.suite.shell("01_pass")
+    stand.start()
+    for backend in stand.live:
+        wait_until(lambda backend=backend: states(stand.admin)[backend.address] == "down", what="down")
+    new = [switchable(make_backend(f"new-{number}"), "500 Oh") for number in range(2)]
+    stand.events.wait_end(stand.admin.stage([backend.address for backend in new]))
+    wait_until(lambda: all(len(backend.requests_of("/up")) > 3 for backend in new), what="checks of the new pool")
+    assert set(states(stand.admin).values()) == {"up"}
+
+
+def test_a_swap_works_while_states_change(make_stand, make_backend):
+    stand = make_stand(live=2, service={"health": {**PATH, "interval": "10ms", "rise": 1, "fall": 1}})
+    stand.suite.shell("01_pass")
+    flips = {"count": 0}
+
+    def flapping(connection, request):
+        flips["count"] += 1
+        request.read_body(connection)
+        connection.answer(b"", status="200 OK" if flips["count"] % 2 else "500 Oh")
+        connection.close()
+
+    def made(name):
+        backend = make_backend(name)
+        backend.on("/up", flapping)
+        return backend
+
+    for backend in stand.live:
+        backend.on("/up", flapping)
+    stand.start()
+    for number in range(5):
+        pool = [made(f"new-{number}-{each}") for each in range(2)]
+        end = stand.events.wait_end(stand.admin.stage([backend.address for backend in pool]))
+        assert end["type"] == "deployment.done", end
+        assert stand.ask().status == 200
+    assert stand.events.of("instance.ejected")
+    assert "refuses version" not in stand.daemon.stderr()
+
+
+def test_worlds_of_many_changes_are_few(start_own_front):
+    backends = [switchable(Backend(f"b{number}")) for number in range(40)]
+    front = start_own_front(*backends, service={"health": {**PATH, "rise": 1, "fall": 1}})
+    events = front.daemon.events()
+    wait_until(lambda: all(backend.requests_of("/up") for backend in backends), what="a check of each")
+    before = front.admin.status()["snapshot"]
+    for backend in backends:
+        backend.health = "500 Oh"
+    events.wait("instance.ejected", count=40)
+    wait_until(lambda: set(states(front.admin).values()) == {"down"}, what="all to be down")
+    assert front.admin.status()["snapshot"] - before <= 10

@@ -1,0 +1,205 @@
+#include "control/checkup.h"
+
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct loop *loop;
+static enum checkup_result told;
+static char why[256];
+
+/* An instance that answers one check with these bytes; NULL: it does not answer, and waits for the end. */
+struct server {
+    int fd;
+    const char *answer;
+    char request[1024]; /* what it was asked */
+    struct sockaddr_in address;
+    pthread_t thread;
+};
+
+static void bind_server(struct server *server, const char *answer)
+{
+    socklen_t length = sizeof server->address;
+    *server = (struct server){.answer = answer};
+    server->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(server->fd, (struct sockaddr *)&server->address, length), 0);
+    assert_int_equal(getsockname(server->fd, (struct sockaddr *)&server->address, &length), 0);
+}
+
+static void *serve(void *arg)
+{
+    struct server *server = arg;
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+    size_t n = 0;
+    ssize_t more;
+    while (strstr(server->request, "\r\n\r\n") == NULL &&
+           (more = recv(fd, server->request + n, sizeof server->request - 1 - n, 0)) > 0)
+        n += (size_t)more;
+    if (server->answer != NULL)
+        send(fd, server->answer, strlen(server->answer), MSG_NOSIGNAL);
+    else
+        recv(fd, server->request, 1, 0);
+    close(fd);
+    return NULL;
+}
+
+static void done(void *arg, enum checkup_result result, const char *reason)
+{
+    (void)arg;
+    told = result;
+    snprintf(why, sizeof why, "%s", reason);
+    loop_stop(loop);
+}
+
+static void start(const struct server *server, const char *path, uint64_t timeout_ms)
+{
+    struct checkup_order order = {.length = sizeof server->address,
+                                  .path = path,
+                                  .host = "app.test",
+                                  .timeout_ms = timeout_ms,
+                                  .done = done};
+    memcpy(&order.address, &server->address, sizeof server->address);
+    checkup_start(loop, &order);
+    loop_run(loop);
+}
+
+/* One GET /up that is answered so. */
+static enum checkup_result ask(struct server *server, const char *answer, uint64_t timeout_ms)
+{
+    bind_server(server, answer);
+    assert_int_equal(listen(server->fd, 1), 0);
+    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+    start(server, "/up", timeout_ms);
+    pthread_join(server->thread, NULL);
+    close(server->fd);
+    return told;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    loop = loop_new();
+    told = CHECKUP_UNDECIDED;
+    why[0] = '\0';
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    loop_free(loop);
+    return 0;
+}
+
+static void without_a_path_a_connection_is_enough(void **state)
+{
+    (void)state;
+    struct server server;
+    bind_server(&server, NULL);
+    assert_int_equal(listen(server.fd, 1), 0);
+    start(&server, "", 5000);
+    assert_int_equal(told, CHECKUP_PASSED);
+    close(server.fd);
+}
+
+static void one_that_does_not_listen_fails(void **state)
+{
+    (void)state;
+    struct server server;
+    bind_server(&server, NULL);
+    start(&server, "", 5000);
+    assert_int_equal(told, CHECKUP_FAILED);
+    assert_string_equal(why, "does not accept a connection: Connection refused");
+    close(server.fd);
+}
+
+static void the_statuses_from_200_to_399_pass(void **state)
+{
+    static const struct {
+        const char *answer;
+        enum checkup_result result;
+    } rows[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", CHECKUP_PASSED},
+        {"HTTP/1.0 204 No Content\r\n\r\n", CHECKUP_PASSED},
+        {"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", CHECKUP_PASSED},
+        {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", CHECKUP_PASSED},
+        {"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", CHECKUP_FAILED},
+        {"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", CHECKUP_FAILED},
+        {"HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n", CHECKUP_FAILED},
+        {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", CHECKUP_FAILED},
+    };
+    (void)state;
+    struct server server;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (ask(&server, rows[i].answer, 5000) != rows[i].result)
+            fail_msg("row %zu: %s", i, why);
+    }
+    assert_int_equal(ask(&server, "HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "answered GET /up with 503");
+}
+
+static void it_asks_as_the_service_is_asked(void **state)
+{
+    (void)state;
+    struct server server;
+    ask(&server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 5000);
+    assert_non_null(strstr(server.request, "GET /up HTTP/1.1\r\nHost: app.test\r\n"));
+    assert_non_null(strstr(server.request, "\r\nUser-Agent: upswap-health/"));
+    assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
+}
+
+static void what_is_no_answer_fails_with_what_it_was(void **state)
+{
+    (void)state;
+    struct server server;
+    assert_int_equal(ask(&server, "SSH-2.0-OpenSSH_9.2\r\n\r\n", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "gave no valid answer to GET /up: bad-version");
+    assert_int_equal(ask(&server, "", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "closed the connection before it had answered GET /up");
+    assert_int_equal(ask(&server, "HTTP/1.1 200 OK\r\nConte", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "closed the connection before it had answered GET /up");
+}
+
+static void one_that_is_silent_fails_in_time(void **state)
+{
+    (void)state;
+    struct server server;
+    assert_int_equal(ask(&server, NULL, 50), CHECKUP_FAILED);
+    assert_string_equal(why, "did not answer GET /up within 0.05 s");
+}
+
+static void one_that_is_given_up_tells_nothing(void **state)
+{
+    (void)state;
+    struct server server;
+    bind_server(&server, NULL);
+    assert_int_equal(listen(server.fd, 1), 0);
+    struct checkup_order order = {
+        .length = sizeof server.address, .path = "", .host = "", .timeout_ms = 5000, .done = done};
+    memcpy(&order.address, &server.address, sizeof server.address);
+    checkup_cancel(checkup_start(loop, &order));
+    order.path = "/up";
+    order.timeout_ms = 50;
+    checkup_start(loop, &order);
+    loop_run(loop);
+    assert_string_equal(why, "did not answer GET /up within 0.05 s");
+    close(server.fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(without_a_path_a_connection_is_enough, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_does_not_listen_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_statuses_from_200_to_399_pass, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_asks_as_the_service_is_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_answer_fails_with_what_it_was, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_is_silent_fails_in_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_is_given_up_tells_nothing, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("checkup", tests, NULL, NULL);
+}

@@ -81,7 +81,7 @@ static void plain_close(struct stream *stream, bool reset)
     stream->readable = stream->writable = stream->unsure = false;
 }
 
-static const struct stream_ops plain = {plain_recv, plain_send, plain_shut, plain_close};
+const struct stream_ops stream_plain = {plain_recv, plain_send, plain_shut, plain_close};
 
 /* Each edge tells all that is true now, so most of it is no news. Nothing is touched after `ready`, neither
  * here nor by libevent (EV_PERSIST without a timeout): it may close the stream and free it. */
@@ -91,6 +91,11 @@ static void edge(evutil_socket_t fd, short what, void *arg)
     struct stream *stream = arg;
     bool readable = (what & (EV_READ | EV_CLOSED)) != 0, writable = (what & EV_WRITE) != 0;
     bool hung_up = (what & EV_CLOSED) != 0;
+    stream->kernel_readable |= readable;
+    stream->kernel_writable |= writable;
+    bool came_in = readable;
+    readable |= writable && stream->recv_awaits_write;
+    writable |= came_in && stream->send_awaits_read;
     bool news =
         (readable && !stream->readable) || (writable && !stream->writable) || (hung_up && !stream->hung_up);
     stream->readable |= readable;
@@ -102,7 +107,7 @@ static void edge(evutil_socket_t fd, short what, void *arg)
 
 bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
 {
-    *stream = (struct stream){.ops = &plain, .fd = fd, .ready = ready};
+    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready};
     event_assign(&stream->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
                  edge, stream);
     if (event_add(&stream->event, NULL) == 0)
@@ -121,7 +126,7 @@ ssize_t stream_recv(struct stream *stream, void *bytes, size_t room)
 /* What was peeked at makes no edge again, but whatever comes behind it does. */
 ssize_t stream_peek(struct stream *stream, void *bytes, size_t room)
 {
-    assert(room > 0 && stream->ops == &plain);
+    assert(room > 0 && stream->ops == &stream_plain);
     return receive(stream, bytes, room, MSG_PEEK);
 }
 

@@ -17,6 +17,7 @@ enum {
 };
 
 struct stream;
+struct tls;
 
 /* What differs between kinds of streams; each does what the function stream_* of its name promises. */
 struct stream_ops {
@@ -34,6 +35,10 @@ struct stream {
     bool writable; /* send may take something */
     bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
     bool unsure;   /* the last recv gave less than its room: see stream_recv */
+    /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
+    bool kernel_readable, kernel_writable;    /* what the kernel last said */
+    bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
+    struct tls *tls;                          /* NULL: plain */
     void (*ready)(struct stream *stream);
     struct event event;
 };
@@ -63,7 +68,8 @@ static inline bool stream_may_give(const struct stream *stream)
 
 /* Sends the parts, as much as the kernel takes: > 0 a count, STREAM_AGAIN, STREAM_FAILED. Less than all
  * clears `writable`. After STREAM_FAILED a recv is due, and no `ready` need come for it. Never raises
- * SIGPIPE. The parts are not all empty, and IOV_MAX at most. */
+ * SIGPIPE. The parts are not all empty, and IOV_MAX at most. What is not taken is offered again: the next
+ * call begins with the same bytes, and has no fewer (TLS has encrypted some of them already). */
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count);
 
 /* Sends an end to the peer (SHUT_WR). */
@@ -71,6 +77,9 @@ void stream_shut(struct stream *stream);
 
 /* Closes. `reset`: with RST (SO_LINGER 0), for a message that must not look complete. Safe to call twice. */
 void stream_close(struct stream *stream, bool reset);
+
+/* The operations of a plain stream, for what lies over one. */
+extern const struct stream_ops stream_plain;
 
 /* Starts a TCP connection to an IP address: a non-blocking, close-on-exec, TCP_NODELAY descriptor, or -1 with
  * errno. Writable means that it ended; stream_connected tells how. */

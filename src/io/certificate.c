@@ -1,0 +1,127 @@
+/* PEM text to OpenSSL's objects. Invariant: a certificate that is returned is whole: its key signs for its
+ * leaf. */
+#include "io/certificate.h"
+
+#include "base/mem.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *certificate_reason(void)
+{
+    unsigned long code = ERR_peek_error();
+    const char *reason = ERR_SYSTEM_ERROR(code) ? NULL : ERR_reason_error_string(code);
+    ERR_clear_error();
+    return reason != NULL ? reason : "it cannot be used";
+}
+
+static BIO *text_bio(struct str text)
+{
+    BIO *bio = BIO_new_mem_buf(text.n > 0 ? text.p : "", (int)text.n);
+    if (bio == NULL)
+        abort();
+    return bio;
+}
+
+/* No end of the text is told from a fault but by the reason. */
+static bool is_at_end(void)
+{
+    unsigned long code = ERR_peek_last_error();
+    bool at_end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+    if (at_end)
+        ERR_clear_error();
+    return at_end;
+}
+
+STACK_OF(X509) * certificate_read_all(struct str text, struct err *err)
+{
+    STACK_OF(X509) *all = sk_X509_new_null();
+    BIO *bio = text_bio(text);
+    X509 *one;
+    ERR_clear_error();
+    while ((one = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL)
+        sk_X509_push(all, one);
+    BIO_free(bio);
+    int count = sk_X509_num(all);
+    if (is_at_end() && count > 0)
+        return all;
+    sk_X509_pop_free(all, X509_free);
+    if (count == 0 && ERR_peek_error() == 0)
+        err_set(err, "it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)");
+    else
+        err_set(err, "its certificate number %d cannot be read: %s", count + 1, certificate_reason());
+    return NULL;
+}
+
+/* The program has nobody to ask. */
+static int no_password(char *room, int size, int writing, void *arg)
+{
+    (void)room;
+    (void)size;
+    (void)writing;
+    *(bool *)arg = true;
+    return -1;
+}
+
+static EVP_PKEY *read_key(struct str text, struct err *err)
+{
+    bool encrypted = false;
+    BIO *bio = text_bio(text);
+    ERR_clear_error();
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted);
+    BIO_free(bio);
+    if (key != NULL)
+        return key;
+    if (encrypted)
+        err_set(err, "the key is encrypted, and nobody is there to type its password; "
+                     "write it decrypted (openssl pkey), readable by root alone");
+    else if (text.n == 0 || memmem(text.p, text.n, "PRIVATE KEY-----", 16) == NULL)
+        err_set(err, "the key's file holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)");
+    else
+        err_set(err, "the key cannot be read: %s", certificate_reason());
+    ERR_clear_error();
+    return NULL;
+}
+
+/* OpenSSL's own checks, which else would first speak when a context is made. */
+static bool fits(const struct certificate *certificate, struct err *err)
+{
+    if (X509_check_private_key(certificate->leaf, certificate->key) != 1) {
+        ERR_clear_error();
+        return err_set(err,
+                       "the key does not belong to the certificate; give the pair that was made together, "
+                       "and in the chain the server's own certificate first");
+    }
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    bool good = context != NULL && SSL_CTX_use_cert_and_key(context, certificate->leaf, certificate->key,
+                                                            certificate->chain, 1) == 1;
+    SSL_CTX_free(context);
+    return good || err_set(err, "the certificate cannot be used: %s", certificate_reason());
+}
+
+struct certificate *certificate_read(struct str chain, struct str key, struct err *err)
+{
+    STACK_OF(X509) *all = certificate_read_all(chain, err);
+    if (all == NULL) {
+        err_prefix(err, "the certificate cannot be used");
+        return NULL;
+    }
+    struct certificate *certificate = mem_zero(1, sizeof *certificate);
+    certificate->leaf = sk_X509_shift(all);
+    certificate->chain = all;
+    certificate->key = read_key(key, err);
+    if (certificate->key != NULL && fits(certificate, err))
+        return certificate;
+    certificate_free(certificate);
+    return NULL;
+}
+
+void certificate_free(struct certificate *certificate)
+{
+    X509_free(certificate->leaf);
+    sk_X509_pop_free(certificate->chain, X509_free);
+    EVP_PKEY_free(certificate->key);
+    free(certificate);
+}

@@ -1,0 +1,27 @@
+/* certificate: a certificate with the chain behind it and its private key, read from PEM text.
+ *
+ * It reads memory, never files: whoever holds the bytes decides who sees them, and wipes them. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <openssl/ssl.h>
+
+struct certificate {
+    X509 *leaf;
+    STACK_OF(X509) * chain; /* behind the leaf, in the order in which they were written; may be empty */
+    EVP_PKEY *key;
+};
+
+/* Reads a PEM chain, the leaf first, and the PEM key that belongs to the leaf. NULL: a sentence that says
+ * which of the two is at fault: no PEM, an encrypted key, a key of another certificate, or one too weak for
+ * OpenSSL's default security level. */
+struct certificate *certificate_read(struct str chain, struct str key, struct err *err) MUST_CHECK;
+void certificate_free(struct certificate *certificate);
+
+/* All certificates of a PEM text. NULL: a sentence; there is at least one. Free with sk_X509_pop_free. */
+STACK_OF(X509) * certificate_read_all(struct str text, struct err *err) MUST_CHECK;
+
+/* What OpenSSL's queue of errors holds, as a reason for people; the queue is empty then. Never NULL. */
+const char *certificate_reason(void);

@@ -1,0 +1,45 @@
+/* tls: TLS over a plain stream that is open already, as server or as client. From then on the stream_*
+ * functions give and take plain text, and promise all that io/stream.h says.
+ *
+ * An end is the peer's close_notify; a connection that ends without one was cut, by whomever, and fails with
+ * ECONNRESET: what only its end would delimit is not complete. stream_shut and stream_close send ours. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "io/stream.h"
+#include "io/tls_context.h"
+
+/* Makes the stream a server's; nothing has been read from it. It keeps its own reference to the context. The
+ * handshake happens inside stream_recv, which gives STREAM_AGAIN until it has ended; nothing is sent before.
+ * A handshake that fails is a STREAM_FAILED with EPROTO. False: no memory; the stream stays as it is. */
+bool tls_accept(struct stream *stream, struct tls_context *context) MUST_CHECK;
+
+/* Makes the stream a client's; it may still be connecting. `name` is the server's: a DNS name (sent as SNI)
+ * or an IP address as text; verified where the context verifies. NULL: neither sent nor compared. */
+bool tls_connect(struct stream *stream, struct tls_context *context, const char *name) MUST_CHECK;
+
+/* Goes on with the handshake: 0 when it has ended well, STREAM_AGAIN (`ready` will be called), or
+ * STREAM_FAILED. A client calls it until it is 0, then sends. Records that are not data (tickets after a
+ * handshake) are taken inside stream_recv, which then gives STREAM_AGAIN. */
+int tls_handshake(struct stream *stream);
+
+/* Is there TLS on this stream? */
+static inline bool tls_is_on(const struct stream *stream)
+{
+    return stream->tls != NULL;
+}
+
+/* Has the handshake ended well? */
+bool tls_is_up(const struct stream *stream);
+
+/* What was agreed on, while the stream is open and up. ALPN: empty where nothing was. The others are static
+ * texts, as "TLSv1.3" and "TLS_AES_128_GCM_SHA256". */
+struct str tls_alpn(const struct stream *stream);
+const char *tls_version(const struct stream *stream);
+const char *tls_cipher(const struct stream *stream);
+bool tls_is_resumed(const struct stream *stream);
+
+/* Why the handshake, or what came after it, has failed, as half a sentence for people: "certificate verify
+ * failed: self-signed certificate". Returns false. */
+bool tls_why(const struct stream *stream, struct err *err);

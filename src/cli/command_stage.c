@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/endpoint.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "cli/fields.h"
@@ -7,19 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* HOST:PORT, or HOST:PORT,pid=N. Whether the address is one, the daemon says. */
+/* HOST:PORT and its options. Whether the address is one, the daemon says. */
 static json_t *instance_of(const char *text, struct err *err)
 {
-    struct str rest = str_of(text), address;
-    uint64_t pid;
-    (void)str_split(&rest, ',', &address);
-    if (rest.p == NULL)
+    struct endpoint endpoint;
+    if (!endpoint_parse(str_of(text), &endpoint, err))
+        return NULL;
+    if (endpoint.address.n == strlen(text))
         return json_string(text);
-    if (str_starts_with(rest, STR("pid=")) && str_to_u64((struct str){rest.p + 4, rest.n - 4}, &pid) &&
-        pid > 0 && pid <= INT32_MAX)
-        return json_pack("{s:s%, s:I}", "address", address.p, address.n, "pid", (json_int_t)pid);
-    err_set(err, "\"%s\" is no instance; write HOST:PORT or HOST:PORT,pid=NUMBER", text);
-    return NULL;
+    return json_pack("{s:s%, s:I, s:o*}", "address", endpoint.address.p, endpoint.address.n, "weight",
+                     (json_int_t)endpoint.weight, "pid",
+                     endpoint.pid == 0 ? NULL : json_integer(endpoint.pid));
 }
 
 /* The operands behind the service as the API's list. NULL: a usage fault. */
@@ -114,7 +113,8 @@ const struct command command_stage = {
     .name = "stage",
     .operands = "SERVICE HOST:PORT...",
     .summary = "stage a new pool, test it, and swap live traffic to it",
-    .details = "An instance may be written HOST:PORT,pid=NUMBER, for teardown.signal.\n"
+    .details = "An instance may be written HOST:PORT,weight=NUMBER,pid=NUMBER: its share of the\n"
+               "requests (1), and its process, for teardown.signal.\n"
                "Follows the deployment to its end. Exit status: 0 swapped (or held, with\n"
                "--hold), 3 rejected, 4 rolled back, 5 aborted, 6 --timeout reached.",
     .first = OPERAND_SERVICE,

@@ -24,12 +24,16 @@ static void render_instance(struct terminal *terminal, const json_t *instance)
 {
     long long in_flight = field_number(instance, "in_flight", 0), pid = field_number(instance, "pid", 0);
     const char *state = field_text(instance, "state", "?");
-    char more[32] = "";
+    long long weight = field_number(instance, "weight", 1);
+    char more[32] = "", option[32] = "", name[64];
     if (pid > 0)
         snprintf(more, sizeof more, "  pid %lld", pid);
+    if (weight != 1)
+        snprintf(option, sizeof option, ",weight=%lld", weight);
+    snprintf(name, sizeof name, "%.*s%.11s", weight != 1 ? 25 : 36, field_text(instance, "address", "?"),
+             option);
     terminal_line(terminal, strcmp(state, "up") == 0 ? TONE_PLAIN : TONE_BAD,
-                  "    %-27.36s %-9.9s %5lld in flight%s", field_text(instance, "address", "?"), state,
-                  in_flight, more);
+                  "    %-27s %-9.9s %5lld in flight%s", name, state, in_flight, more);
 }
 
 static void render_pool(struct terminal *terminal, const json_t *pool)

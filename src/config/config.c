@@ -3,6 +3,7 @@
 #include "config/config.h"
 
 #include "base/buf.h"
+#include "base/endpoint.h"
 #include "base/mem.h"
 #include "config/claims.h"
 #include "config/keys.h"
@@ -26,6 +27,21 @@ static void normalize_routes(struct config_service *service)
         size_t n = strlen(path);
         while (n > 1 && path[n - 1] == '/')
             path[--n] = '\0';
+    }
+}
+
+/* Puts the weights beside the addresses. */
+static void split_instances(struct config_service *service)
+{
+    service->weights = mem_zero(service->instances.count, sizeof *service->weights);
+    for (size_t i = 0; i < service->instances.count; i++) {
+        struct endpoint endpoint;
+        struct err ignored;
+        char *text = service->instances.items[i];
+        if (!endpoint_parse(str_of(text), &endpoint, &ignored))
+            abort();
+        service->weights[i] = endpoint.weight;
+        text[endpoint.address.n] = '\0';
     }
 }
 
@@ -69,8 +85,10 @@ static void derive(struct config *config)
     config->trusted_count = config->trusted_texts.count;
     config->trusted_proxies = parsed_networks(&config->trusted_texts);
     config->default_timeouts = config->defaults.timeouts;
-    for (size_t i = 0; i < config->service_count; i++)
+    for (size_t i = 0; i < config->service_count; i++) {
         normalize_routes(&config->services[i]);
+        split_instances(&config->services[i]);
+    }
 }
 
 /* The address in one spelling: "[::1]:80" for "[0:0::1]:80". */
@@ -243,6 +261,8 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->listener_count; i++)
         free(config->listeners[i].proxies);
+    for (size_t i = 0; i < config->service_count; i++)
+        free(config->services[i].weights);
     section_release(&keys_file, config);
     free(config->trusted_proxies);
     places_free(config->places);

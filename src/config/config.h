@@ -28,7 +28,7 @@ struct config_listener {
 };
 
 enum config_log_format { CONFIG_ACCESS_LOG_NONE, CONFIG_ACCESS_LOG_JSON, CONFIG_ACCESS_LOG_COMBINED };
-enum config_balance { CONFIG_ROUND_ROBIN, CONFIG_LEAST_REQUESTS, CONFIG_RANDOM };
+enum config_balance { CONFIG_ROUND_ROBIN, CONFIG_LEAST_REQUESTS, CONFIG_TWO_CHOICES, CONFIG_RANDOM };
 
 struct config_admin {
     char *socket; /* path */
@@ -92,6 +92,7 @@ struct config_service {
     struct config_list paths; /* at least one: "/" by default */
     bool strip_path;
     struct config_list instances; /* HOST:PORT */
+    uint32_t *weights;            /* as many */
     enum config_balance balance;
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;

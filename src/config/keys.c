@@ -37,6 +37,7 @@ static const struct section_word access_log_formats[] = {
 static const struct section_word balances[] = {
     {"round_robin", CONFIG_ROUND_ROBIN, false},
     {"least_requests", CONFIG_LEAST_REQUESTS, false},
+    {"two_choices", CONFIG_TWO_CHOICES, false},
     {"random", CONFIG_RANDOM, false},
     {"hash:", 0, true},
     {NULL, 0, false},

@@ -1,6 +1,7 @@
 #include "config/rules.h"
 
 #include "base/address.h"
+#include "base/endpoint.h"
 #include "config/config.h"
 #include "config/release.h"
 
@@ -56,7 +57,12 @@ bool rule_listen(struct str text, struct err *err)
 bool rule_instance(struct str text, struct err *err)
 {
     struct address address;
-    return address_parse(text, false, &address, err);
+    struct endpoint endpoint;
+    if (!endpoint_parse(text, &endpoint, err) || !address_parse(endpoint.address, false, &address, err))
+        return false;
+    return endpoint.pid == 0 ||
+           err_set(err, "\"%.*s\" names a process, which does not outlive this file; take pid= out",
+                   STR_ARG(text));
 }
 
 bool rule_network(struct str text, struct err *err)

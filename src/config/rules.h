@@ -15,6 +15,7 @@ bool rule_plain_text(struct str text, struct err *err) MUST_CHECK;
 bool rule_socket(struct str text, struct err *err) MUST_CHECK;
 /* IP:PORT, port 0 for any. */
 bool rule_listen(struct str text, struct err *err) MUST_CHECK;
+/* HOST:PORT, and a weight or none. */
 bool rule_instance(struct str text, struct err *err) MUST_CHECK;
 bool rule_network(struct str text, struct err *err) MUST_CHECK;
 bool rule_service_name(struct str text, struct err *err) MUST_CHECK;

@@ -216,6 +216,7 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
     pool->was_live = true;
     for (size_t i = 0; i < pool->instance_count; i++) {
         pool->instances[i].address = mem_dup(service->instances.items[i]);
+        pool->instances[i].weight = service->weights[i];
         pool->instances[i].resolved = sockaddr_text(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }

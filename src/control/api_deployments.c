@@ -1,6 +1,7 @@
 /* Deployments: staging, what may be done with one that runs, and what became of the earlier ones. */
 #include "control/api.h"
 
+#include "base/endpoint.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -28,34 +29,46 @@ void api_deployment(struct api *api, struct admin_request *request, const char *
 
 /* ---- stage ---- */
 
-/* Reads {"address":"HOST:PORT","pid":N}, pid being optional. */
-static bool read_instance_object(json_t *item, const char **address, int64_t *pid, struct err *err)
+static bool are_instance_keys(json_t *item, struct err *err)
 {
     const char *key;
     json_t *value;
     json_object_foreach (item, key, value) {
-        if (strcmp(key, "address") != 0 && strcmp(key, "pid") != 0)
-            return err_set(err, "the key \"%.64s\" of an instance is not known; these are: address, pid",
-                           key);
+        if (strcmp(key, "address") != 0 && strcmp(key, "weight") != 0 && strcmp(key, "pid") != 0)
+            return err_set(
+                err, "the key \"%.64s\" of an instance is not known; these are: address, weight, pid", key);
     }
-    json_t *number = json_object_get(item, "pid");
-    *address = json_string_value(json_object_get(item, "address"));
-    *pid = json_integer_value(number);
-    if (*address == NULL)
-        return err_set(err, "the key \"address\" of an instance must be there and be a text, HOST:PORT");
-    if (number != NULL && (*pid < 1 || *pid > INT32_MAX))
-        return err_set(err, "the key \"pid\" of instance %.300s must be the number of a process", *address);
     return true;
 }
 
-bool api_read_instance(json_t *item, const char **address, int64_t *pid, struct err *err)
+static bool read_instance_object(json_t *item, struct stage_instance *instance, struct err *err)
 {
-    *pid = 0;
+    json_t *pid = json_object_get(item, "pid"), *weight = json_object_get(item, "weight");
+    if (!are_instance_keys(item, err))
+        return false;
+    instance->address = json_string_value(json_object_get(item, "address"));
+    if (instance->address == NULL)
+        return err_set(err, "the key \"address\" of an instance must be there and be a text, HOST:PORT");
+    instance->pid = json_integer_value(pid);
+    if (pid != NULL && (instance->pid < 1 || instance->pid > INT32_MAX))
+        return err_set(err, "the key \"pid\" of instance %.300s must be the number of a process",
+                       instance->address);
+    if (weight == NULL)
+        return true;
+    if (!endpoint_weight(json_integer_value(weight), err))
+        return err_prefix(err, "the key \"weight\" of instance %.300s", instance->address);
+    instance->weight = (uint32_t)json_integer_value(weight);
+    return true;
+}
+
+bool api_read_instance(json_t *item, struct stage_instance *instance, struct err *err)
+{
+    *instance = (struct stage_instance){.address = json_string_value(item), .weight = 1};
     if (json_is_object(item))
-        return read_instance_object(item, address, pid, err);
-    *address = json_string_value(item);
-    return *address != NULL ||
-           err_set(err, "each of \"instances\" must be a text HOST:PORT, or an object with address and pid");
+        return read_instance_object(item, instance, err);
+    return instance->address != NULL ||
+           err_set(err, "each of \"instances\" must be a text HOST:PORT, or an object with address, weight "
+                        "and pid");
 }
 
 static const char *text_or_empty(const json_t *value)
@@ -89,17 +102,15 @@ static void stage(struct api *api, struct admin_request *request, const char *se
 {
     json_t *list = values[STAGE_INSTANCES];
     size_t count = json_array_size(list);
-    const char **instances = mem_zero(count, sizeof *instances);
-    int64_t *pids = mem_zero(count, sizeof *pids);
+    struct stage_instance *instances = mem_zero(count, sizeof *instances);
     struct err err;
     bool ok = true;
     for (size_t i = 0; i < count && ok; i++)
-        ok = api_read_instance(json_array_get(list, i), &instances[i], &pids[i], &err);
+        ok = api_read_instance(json_array_get(list, i), &instances[i], &err);
     if (ok && strcmp(values[STAGE_WATCH] == NULL ? "0s" : json_string_value(values[STAGE_WATCH]), "0s") != 0)
         ok = err_set(&err, "the key \"watch\" beyond \"0s\" is not in this version of upswap; leave it out");
     if (ok) {
         struct stage_request staged = {.instances = instances,
-                                       .pids = pids,
                                        .instance_count = count,
                                        .release = text_or_empty(values[STAGE_RELEASE]),
                                        .hold = json_is_true(values[STAGE_HOLD]),
@@ -109,7 +120,6 @@ static void stage(struct api *api, struct admin_request *request, const char *se
         admin_problem(request, 400, "%s", err.text);
     }
     free(instances);
-    free(pids);
 }
 
 void api_stage(struct api *api, struct admin_request *request, const char *service)

@@ -94,14 +94,15 @@ static void start(struct api *api, struct admin_request *request, const struct w
 /* Returns the status to refuse with, or 0. */
 static unsigned read_instances(json_t *list, struct wish *wish, struct err *err)
 {
+    struct stage_instance instance;
     struct address ignored;
-    int64_t ignored_pid;
     free(wish->instances);
     wish->count = json_array_size(list);
     wish->instances = mem_zero(wish->count, sizeof *wish->instances);
     for (size_t i = 0; i < wish->count; i++) {
-        if (!api_read_instance(json_array_get(list, i), &wish->instances[i], &ignored_pid, err))
+        if (!api_read_instance(json_array_get(list, i), &instance, err))
             return 400;
+        wish->instances[i] = instance.address;
         if (!address_parse(str_of(wish->instances[i]), false, &ignored, err))
             return 422;
     }

@@ -26,9 +26,14 @@ struct outcome {
 };
 typedef void (*outcome_fn)(void *arg, const struct outcome *outcome);
 
+struct stage_instance {
+    const char *address; /* HOST:PORT */
+    int64_t pid;         /* 0: none */
+    uint32_t weight;     /* from 1 */
+};
+
 struct stage_request {
-    const char *const *instances; /* HOST:PORT */
-    const int64_t *pids;          /* as many; 0: none */
+    const struct stage_instance *instances;
     size_t instance_count;
     const char *release; /* "" where none is given */
     bool hold;

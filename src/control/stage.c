@@ -19,6 +19,7 @@ struct stage {
     char **instances;
     char **resolved; /* IP:PORT */
     int64_t *pids;
+    uint32_t *weights;
     int *pidfds; /* -1: none */
     size_t count;
     char *release;
@@ -35,10 +36,12 @@ static struct stage *stage_new(const struct stage_request *request)
     stage->instances = mem_zero(stage->count, sizeof *stage->instances);
     stage->resolved = mem_zero(stage->count, sizeof *stage->resolved);
     stage->pids = mem_zero(stage->count, sizeof *stage->pids);
+    stage->weights = mem_zero(stage->count, sizeof *stage->weights);
     stage->pidfds = mem_zero(stage->count, sizeof *stage->pidfds);
     for (size_t i = 0; i < stage->count; i++) {
-        stage->instances[i] = mem_dup(request->instances[i]);
-        stage->pids[i] = request->pids == NULL ? 0 : request->pids[i];
+        stage->instances[i] = mem_dup(request->instances[i].address);
+        stage->pids[i] = request->instances[i].pid;
+        stage->weights[i] = request->instances[i].weight;
         stage->pidfds[i] = -1;
     }
     stage->release = mem_dup(request->release);
@@ -66,6 +69,7 @@ static void release(struct step *step, bool used)
     free(stage->instances);
     free(stage->resolved);
     free(stage->pids);
+    free(stage->weights);
     free(stage->pidfds);
     free(stage->release);
     free(stage);
@@ -205,6 +209,7 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     for (size_t i = 0; i < stage->count; i++) {
         pool->instances[i].address = mem_dup(stage->instances[i]);
         pool->instances[i].resolved = mem_dup(stage->resolved[i]);
+        pool->instances[i].weight = stage->weights[i];
     }
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = stage->hold;

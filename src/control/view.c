@@ -146,8 +146,10 @@ static json_t *instance_json(struct conductor *conductor, const struct instance 
     uint64_t in_flight = instance->state == INSTANCE_TORN_DOWN
                              ? 0
                              : counters_instance_in_flight(conductor->options.counters, instance->slot);
-    return json_pack("{s:s, s:s, s:I, s:o}", "address", instance->address, "state",
-                     conductor_instance_state(conductor, instance), "in_flight", (json_int_t)in_flight, "pid",
+    return json_pack("{s:s, s:s, s:o*, s:I, s:o}", "address", instance->address, "state",
+                     conductor_instance_state(conductor, instance), "weight",
+                     instance->weight == 1 ? NULL : json_integer(instance->weight), "in_flight",
+                     (json_int_t)in_flight, "pid",
                      instance->pid == 0 ? json_null() : json_integer(instance->pid));
 }
 

@@ -58,6 +58,8 @@ static uint8_t balance_of(enum config_balance balance)
     switch (balance) {
     case CONFIG_LEAST_REQUESTS:
         return SNAPSHOT_LEAST_REQUESTS;
+    case CONFIG_TWO_CHOICES:
+        return SNAPSHOT_TWO_CHOICES;
     case CONFIG_RANDOM:
         return SNAPSHOT_RANDOM;
     case CONFIG_ROUND_ROBIN:
@@ -99,6 +101,7 @@ static void add_instances(struct snapshot_pool_spec *spec, const struct pool *po
             .slot = instance->slot,
             .drained = instance->state != INSTANCE_UP,
             .down = !hopeless && health_is_down(health, instance),
+            .weight = instance->weight,
         };
     }
     spec->instances = instances;

@@ -81,13 +81,20 @@ static json_t *drain_json(const struct drain_times *drain)
                      (json_int_t)drain->websockets_ms, (json_int_t)drain->spread_ms);
 }
 
+/* What is as usual is left out, so that programs from before there were weights read it. */
+static json_t *weight_json(const struct instance *instance)
+{
+    return instance->weight == 1 ? NULL : number_json(instance->weight);
+}
+
 static json_t *instance_json(const struct instance *instance)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", instance->address,
+    return json_pack("{s:s, s:s, s:I, s:I, s:o*, s:I, s:I, s:s, s:b, s:s}", "address", instance->address,
                      "resolved", instance->resolved, "id", (json_int_t)instance->id, "slot",
-                     (json_int_t)instance->slot, "pid", (json_int_t)instance->pid, "pid_start",
-                     (json_int_t)instance->pid_start, "state", instance_state_names[instance->state],
-                     "forced", instance->forced, "end", teardown_end_names[instance->end]);
+                     (json_int_t)instance->slot, "weight", weight_json(instance), "pid",
+                     (json_int_t)instance->pid, "pid_start", (json_int_t)instance->pid_start, "state",
+                     instance_state_names[instance->state], "forced", instance->forced, "end",
+                     teardown_end_names[instance->end]);
 }
 
 static json_t *timeline_json(const struct deployment *deployment)

@@ -2,6 +2,7 @@
  * type or name: the line is refused, with what was wrong. */
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/endpoint.h"
 #include "base/mem.h"
 #include "deploy/record_names.h"
 
@@ -80,22 +81,23 @@ static bool to_drain(json_t *json, struct drain_times *drain, struct err *err)
 static bool to_instance(json_t *json, struct instance *instance, struct err *err)
 {
     const char *address, *resolved, *state, *end;
-    json_int_t id, slot, pid, pid_start;
+    json_int_t id, slot, weight = 1, pid, pid_start;
     int forced;
     unsigned found_state, found_end;
-    if (!UNPACK(json, err, "{s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b, s:s}", "address", &address, "resolved",
-                &resolved, "id", &id, "slot", &slot, "pid", &pid, "pid_start", &pid_start, "state", &state,
-                "forced", &forced, "end", &end))
+    if (!UNPACK(json, err, "{s:s, s:s, s:I, s:I, s?I, s:I, s:I, s:s, s:b, s:s}", "address", &address,
+                "resolved", &resolved, "id", &id, "slot", &slot, "weight", &weight, "pid", &pid, "pid_start",
+                &pid_start, "state", &state, "forced", &forced, "end", &end))
         return false;
     instance->address = mem_dup(address);
     instance->resolved = mem_dup(resolved);
     instance->pid = pid;
     instance->forced = forced != 0;
     if (!to_count(id, &instance->id, err) || !to_slot(slot, &instance->slot, err) ||
-        !to_count(pid_start, &instance->pid_start, err) ||
+        !endpoint_weight(weight, err) || !to_count(pid_start, &instance->pid_start, err) ||
         !find_name(instance_state_names, INSTANCE_STATES, state, &found_state, err) ||
         !find_name(teardown_end_names, TEARDOWN_ENDS, end, &found_end, err))
         return false;
+    instance->weight = (uint32_t)weight;
     instance->state = (enum instance_state)found_state;
     instance->end = (enum teardown_end)found_end;
     return true;

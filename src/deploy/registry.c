@@ -42,6 +42,8 @@ struct pool *pool_new(const char *name, const char *release, size_t instance_cou
     pool->release = mem_dup(release);
     pool->instances = mem_zero(instance_count, sizeof *pool->instances);
     pool->instance_count = instance_count;
+    for (size_t i = 0; i < instance_count; i++)
+        pool->instances[i].weight = 1;
     return pool;
 }
 

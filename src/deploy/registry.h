@@ -45,6 +45,7 @@ struct instance {
     char *resolved;     /* IP:PORT: names are resolved once, before they are staged */
     uint64_t id;        /* never used again */
     uint32_t slot;      /* of the counters */
+    uint32_t weight;    /* its share of the requests, from 1 */
     int64_t pid;        /* 0: none */
     uint64_t pid_start; /* start time of that process in ticks since boot, so that its number is not taken for
                            another's */
@@ -159,7 +160,8 @@ extern const char *const teardown_end_names[TEARDOWN_ENDS];
 extern const char *const instance_state_names[INSTANCE_STATES]; /* in the journal */
 const char *instance_state_shown(enum instance_state state);
 
-/* For whoever makes a pool: zeroed, with so many instances. Free with pool_free unless a registry took it. */
+/* For whoever makes a pool: zeroed, with so many instances, each of weight 1. Free with pool_free unless a
+ * registry took it. */
 struct pool *pool_new(const char *name, const char *release, size_t instance_count);
 /* Gives it a deployment, in state staged. */
 struct deployment *pool_deploy(struct pool *pool);

@@ -29,7 +29,7 @@ static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
     x->trouble = trouble;
     exchange_count_error(x, trouble);
-    return balance_exclude(&x->tried, x->instance.slot) && trouble != &end_overloaded;
+    return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded;
 }
 
 /* Gets a connection to the chosen instance. */
@@ -66,8 +66,7 @@ static void count_retry(struct exchange *x)
 
 static bool choose(struct exchange *x)
 {
-    return balance_pick(&x->worker->balance, x->view->snapshot, x->pool,
-                        (enum snapshot_balance)x->rules->balance, &x->tried, &x->instance);
+    return balance_pick(&x->worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance);
 }
 
 void attempt_start(struct exchange *x)

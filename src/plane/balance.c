@@ -1,11 +1,12 @@
-/* The three ways to choose. Invariant: an instance that is drained or was tried is never chosen, and every
- * other one of the pool can be. */
+/* The ways to choose. Invariant: an instance that is drained or was tried is never chosen, every other one of
+ * the pool can be, and in the long run each gets requests by its weight. */
 #include "plane/balance.h"
 
 #include "base/mem.h"
-#include "link/counters.h"
 
 #include <stdlib.h>
+
+#define DRAWS 4 /* at random, before those that may serve are counted */
 
 /* Indexed by slot; the kernel gives pages only for what is touched. */
 void balance_init(struct balance *balance, unsigned worker, struct random *random)
@@ -13,12 +14,14 @@ void balance_init(struct balance *balance, unsigned worker, struct random *rando
     *balance = (struct balance){.worker = worker, .random = random};
     balance->cursors = mem_zero(COUNTERS_POOLS, sizeof *balance->cursors);
     balance->loads = mem_zero(COUNTERS_INSTANCES, sizeof *balance->loads);
+    balance->turns = mem_zero(COUNTERS_INSTANCES, sizeof *balance->turns);
 }
 
 void balance_free(struct balance *balance)
 {
     free(balance->cursors);
     free(balance->loads);
+    free(balance->turns);
 }
 
 bool balance_exclude(struct balance_tried *tried, uint32_t slot)
@@ -40,62 +43,204 @@ static bool may_serve(const struct snapshot_instance *instance, const struct bal
     return true;
 }
 
-/* The first that may serve, going round from `from`. Its index, or `size`. */
-static size_t next_from(const struct snapshot *snapshot, const struct snapshot_pool *pool, size_t from,
-                        const struct balance_tried *tried, struct snapshot_instance *instance)
+/* One choice to be made. */
+struct choice {
+    struct balance *balance;
+    const struct snapshot *snapshot;
+    const struct snapshot_pool *pool;
+    const struct balance_tried *tried;
+    size_t size; /* of the pool; as an index: none */
+    size_t from; /* where to begin, so that equals take turns */
+};
+
+static struct snapshot_instance at(const struct choice *choice, size_t index)
 {
-    size_t size = snapshot_pool_size(pool);
-    for (size_t i = 0; i < size; i++) {
-        size_t index = from + i < size ? from + i : from + i - size;
-        *instance = snapshot_pool_instance(snapshot, pool, index);
-        if (may_serve(instance, tried))
-            return index;
-    }
-    return size;
+    return snapshot_pool_instance(choice->snapshot, choice->pool, index);
 }
 
-/* The one with the least load, going round from `from`, so that ties take turns. */
-static size_t least_from(const struct balance *balance, const struct snapshot *snapshot,
-                         const struct snapshot_pool *pool, size_t from, const struct balance_tried *tried,
-                         struct snapshot_instance *instance)
+/* The index `steps` further on than `from`. */
+static size_t round_to(const struct choice *choice, size_t steps)
 {
-    size_t size = snapshot_pool_size(pool), found = size;
-    uint32_t least = UINT32_MAX;
-    for (size_t i = 0; i < size && least > 0; i++) {
-        size_t index = from + i < size ? from + i : from + i - size;
-        struct snapshot_instance one = snapshot_pool_instance(snapshot, pool, index);
-        if (may_serve(&one, tried) && balance->loads[one.slot] < least) {
-            least = balance->loads[one.slot];
+    size_t index = choice->from + steps;
+    return index < choice->size ? index : index - choice->size;
+}
+
+/* ---- in turn ---- */
+
+static size_t next_in_turn(const struct choice *choice)
+{
+    for (size_t i = 0; i < choice->size; i++) {
+        size_t index = round_to(choice, i);
+        struct snapshot_instance one = at(choice, index);
+        if (may_serve(&one, choice->tried))
+            return index;
+    }
+    return choice->size;
+}
+
+static struct balance_turn *turn_of(struct balance *balance, const struct snapshot_instance *instance)
+{
+    struct balance_turn *turn = &balance->turns[instance->slot];
+    if (turn->id != instance->id)
+        *turn = (struct balance_turn){.id = instance->id};
+    return turn;
+}
+
+/* A load as a part of what the weight allows for. */
+struct share {
+    uint32_t load, weight;
+};
+
+static bool is_less(struct share a, struct share b)
+{
+    return (uint64_t)a.load * b.weight < (uint64_t)b.load * a.weight;
+}
+
+static struct share own_share(const struct balance *balance, const struct snapshot_instance *instance)
+{
+    return (struct share){balance->loads[instance->slot], instance->weight};
+}
+
+/* Each gains its weight in credit at every turn; the one with the most pays for all. So heavy ones are chosen
+ * in between light ones and not in a burst. With `most`, only those take part whose share is not above it. */
+static size_t smooth(const struct choice *choice, const struct share *most)
+{
+    struct balance_turn *best = NULL;
+    size_t found = choice->size;
+    int64_t total = 0;
+    for (size_t i = 0; i < choice->size; i++) {
+        size_t index = round_to(choice, i);
+        struct snapshot_instance one = at(choice, index);
+        if (!may_serve(&one, choice->tried) ||
+            (most != NULL && is_less(*most, own_share(choice->balance, &one))))
+            continue;
+        struct balance_turn *turn = turn_of(choice->balance, &one);
+        turn->credit += one.weight;
+        total += one.weight;
+        if (best == NULL || turn->credit > best->credit) {
+            best = turn;
             found = index;
-            *instance = one;
         }
     }
+    if (best != NULL)
+        best->credit -= total;
     return found;
 }
 
-bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
-                  enum snapshot_balance how, const struct balance_tried *tried,
-                  struct snapshot_instance *instance)
+static size_t in_turn(const struct choice *choice)
 {
-    size_t size = snapshot_pool_size(pool), index;
-    if (size == 0)
-        return false;
-    uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
-    size_t from = (*cursor == 0 ? balance->worker : *cursor - 1) % size;
+    return snapshot_pool_is_even(choice->pool) ? next_in_turn(choice) : smooth(choice, NULL);
+}
+
+/* ---- by load ---- */
+
+/* Among those with the same share, in turn. */
+static size_t least(const struct choice *choice)
+{
+    struct share lowest = {UINT32_MAX, 1};
+    size_t found = choice->size;
+    for (size_t i = 0; i < choice->size && lowest.load > 0; i++) {
+        size_t index = round_to(choice, i);
+        struct snapshot_instance one = at(choice, index);
+        struct share share = own_share(choice->balance, &one);
+        if (!may_serve(&one, choice->tried) || !is_less(share, lowest))
+            continue;
+        lowest = share;
+        found = index;
+    }
+    bool is_even = snapshot_pool_is_even(choice->pool);
+    return found == choice->size || is_even ? found : smooth(choice, &lowest);
+}
+
+/* ---- at random ---- */
+
+/* Another one than `but`, by weight. */
+static size_t draw_exactly(const struct choice *choice, size_t but)
+{
+    uint32_t total = 0, ticket = 0;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < choice->size; i++) {
+            struct snapshot_instance one = at(choice, i);
+            if (i == but || !may_serve(&one, choice->tried))
+                continue;
+            if (pass == 0)
+                total += one.weight;
+            else if (ticket < one.weight)
+                return i;
+            else
+                ticket -= one.weight;
+        }
+        if (total == 0)
+            break;
+        ticket = random_below(choice->balance->random, total);
+    }
+    return choice->size;
+}
+
+/* Where all have one weight most draws hit one that may serve; to draw again is fair to all that may. */
+static size_t draw(const struct choice *choice, size_t but)
+{
+    unsigned draws = snapshot_pool_is_even(choice->pool) ? DRAWS : 0;
+    while (draws-- > 0) {
+        size_t index = random_below(choice->balance->random, (uint32_t)choice->size);
+        struct snapshot_instance one = at(choice, index);
+        if (index != but && may_serve(&one, choice->tried))
+            return index;
+    }
+    return draw_exactly(choice, but);
+}
+
+/* What all workers have there: for two instances that is cheap enough to read. */
+static struct share whole_share(const struct choice *choice, size_t index)
+{
+    const struct balance *balance = choice->balance;
+    struct snapshot_instance one = at(choice, index);
+    if (balance->counters == NULL)
+        return own_share(balance, &one);
+    return (struct share){(uint32_t)counters_instance_in_flight(balance->counters, one.slot), one.weight};
+}
+
+static size_t better_of_two(const struct choice *choice)
+{
+    size_t first = draw(choice, choice->size);
+    if (first == choice->size)
+        return first;
+    size_t second = draw(choice, first);
+    if (second == choice->size)
+        return first;
+    return is_less(whole_share(choice, second), whole_share(choice, first)) ? second : first;
+}
+
+/* ---- the door ---- */
+
+static size_t choose(const struct choice *choice, enum snapshot_balance how)
+{
     switch (how) {
     case SNAPSHOT_LEAST_REQUESTS:
-        index = least_from(balance, snapshot, pool, from, tried, instance);
-        break;
+        return least(choice);
+    case SNAPSHOT_TWO_CHOICES:
+        return better_of_two(choice);
     case SNAPSHOT_RANDOM:
-        index = next_from(snapshot, pool, random_below(balance->random, (uint32_t)size), tried, instance);
-        break;
+        return draw(choice, choice->size);
     case SNAPSHOT_ROUND_ROBIN:
-    default:
-        index = next_from(snapshot, pool, from, tried, instance);
         break;
     }
-    if (index == size)
+    return in_turn(choice);
+}
+
+bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
+                  const struct balance_wish *wish, struct snapshot_instance *instance)
+{
+    struct choice choice = {.balance = balance, .snapshot = snapshot, .pool = pool, .tried = &wish->tried};
+    uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
+    choice.size = snapshot_pool_size(pool);
+    if (choice.size == 0)
         return false;
+    choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % choice.size;
+    size_t index = choose(&choice, wish->how);
+    if (index == choice.size)
+        return false;
+    *instance = at(&choice, index);
     *cursor = (uint32_t)index + 2;
     return true;
 }

@@ -4,14 +4,23 @@
  * neither resets a rotation nor forgets a load. */
 #pragma once
 
+#include "link/counters.h"
 #include "plane/random.h"
 #include "route/snapshot.h"
+
+/* An instance's credit in the weighted rotation. Slots are used again, so it says whose it is. */
+struct balance_turn {
+    uint64_t id; /* of the instance */
+    int64_t credit;
+};
 
 struct balance {
     unsigned worker; /* where a rotation begins, so that workers do not march in step */
     struct random *random;
-    uint32_t *cursors; /* by pool slot: the next index, plus 1; 0: none yet */
-    uint32_t *loads;   /* by instance slot: connections lent */
+    struct counters *counters;  /* for the loads of all workers; NULL: this worker's are all there are */
+    uint32_t *cursors;          /* by pool slot: the next index, plus 1; 0: none yet */
+    uint32_t *loads;            /* by instance slot: connections lent */
+    struct balance_turn *turns; /* by instance slot */
 };
 
 void balance_init(struct balance *balance, unsigned worker, struct random *random);
@@ -28,7 +37,12 @@ struct balance_tried {
 /* Remembers an instance. False: a request has been to enough of them. */
 bool balance_exclude(struct balance_tried *tried, uint32_t slot);
 
+/* What a request asks of the choice. */
+struct balance_wish {
+    enum snapshot_balance how;
+    struct balance_tried tried;
+};
+
 /* Picks one that is neither drained, down nor tried into *instance. False: there is none. */
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
-                  enum snapshot_balance how, const struct balance_tried *tried,
-                  struct snapshot_instance *instance);
+                  const struct balance_wish *wish, struct snapshot_instance *instance);

@@ -120,6 +120,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     if (x->service == NULL)
         return;
     x->rules = snapshot_service_rules(x->service);
+    x->wish.how = (enum snapshot_balance)x->rules->balance;
     x->pool = snapshot_service_live(snapshot, x->service);
     if (x->pool == NULL)
         return;

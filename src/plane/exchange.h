@@ -65,7 +65,7 @@ struct exchange {
     struct snapshot_instance instance; /* the present or last one; by `attempted` */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
-    struct balance_tried tried;
+    struct balance_wish wish;
 
     struct outlet request; /* head and body to the instance */
     struct relay up, down;

@@ -45,6 +45,7 @@ static void take_counters(struct worker *worker, struct counters *counters)
     unsigned index = worker->options.index;
     worker->counters = counters;
     worker->cells = counters_worker(counters, index);
+    worker->balance.counters = counters;
     worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
 }
 

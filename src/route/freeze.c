@@ -301,6 +301,7 @@ static bool put_instance(struct freezer *freezer, struct image_instance *instanc
                        spec->name, (unsigned)spec->address_length);
     instance->id = spec->id;
     instance->slot = spec->slot;
+    instance->weight = spec->weight == 0 ? 1 : spec->weight;
     instance->drained = spec->drained;
     instance->down = spec->down;
     instance->address_length = spec->address_length;
@@ -325,6 +326,7 @@ static bool put_pools(struct freezer *freezer, struct err *err)
             if (!put_instance(freezer, instances + used++, spec->instances + j, err))
                 return false;
         }
+        pools[i].even = image_is_even(instances + pools[i].instances.at, spec->instance_count);
     }
     return true;
 }

@@ -27,6 +27,15 @@ uint64_t image_place(struct image_span parts[IMAGE_PARTS])
     return end;
 }
 
+bool image_is_even(const struct image_instance *instances, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (instances[i].weight != instances[0].weight)
+            return false;
+    }
+    return true;
+}
+
 uint32_t image_hash_key(struct str key)
 {
     uint32_t hash = IMAGE_HASH_START;

@@ -63,7 +63,7 @@ struct snapshot_pool {
     struct image_text deployment, release;
     struct image_span instances;
     uint32_t slot;
-    uint32_t unused;
+    uint32_t even; /* bool: all of its instances have one weight */
     struct snapshot_drain drain;
 };
 
@@ -79,6 +79,7 @@ struct image_instance {
     uint32_t slot;
     uint16_t drained; /* bool */
     uint16_t down;    /* bool */
+    uint32_t weight;
     uint32_t address_length;
     union image_address address;
 };
@@ -146,6 +147,9 @@ static inline uint32_t image_first_slot(uint32_t hash)
     hash *= 0x45d9f3bU;
     return hash ^ hash >> 15;
 }
+
+/* Do they all have one weight? */
+bool image_is_even(const struct image_instance *instances, size_t count);
 
 /* Hashes keys from the last byte to the first, paths from the first to the last. */
 uint32_t image_hash_key(struct str key);

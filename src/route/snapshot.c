@@ -91,6 +91,10 @@ static bool check_pools(const struct snapshot *snapshot, struct err *err)
                            SNAPSHOT_POOL_SLOTS);
         if (!is_span(snapshot, IMAGE_INSTANCES, pool->instances))
             return err_set(err, "pool \"%.*s\" has instances that are not in it", STR_ARG(name));
+        const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
+        if (pool->even != image_is_even(instances + pool->instances.at, pool->instances.count))
+            return err_set(err, "pool \"%.*s\" does not tell how the weights of its instances are",
+                           STR_ARG(name));
     }
     return true;
 }
@@ -122,6 +126,9 @@ static bool check_instances(const struct snapshot *snapshot, struct err *err)
             return err_set(
                 err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u and down by %u",
                 STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained, instance->down);
+        if (instance->weight == 0 || instance->weight > SNAPSHOT_WEIGHT_MAX)
+            return err_set(err, "instance \"%.*s\" has the weight %u; 1 to %d are possible", STR_ARG(name),
+                           instance->weight, SNAPSHOT_WEIGHT_MAX);
     }
     return true;
 }
@@ -296,6 +303,11 @@ size_t snapshot_pool_size(const struct snapshot_pool *pool)
     return pool->instances.count;
 }
 
+bool snapshot_pool_is_even(const struct snapshot_pool *pool)
+{
+    return pool->even != 0;
+}
+
 struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
                                                 const struct snapshot_pool *pool, size_t index)
 {
@@ -308,6 +320,7 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
         .address_length = instance->address_length,
         .id = instance->id,
         .slot = instance->slot,
+        .weight = instance->weight,
         .drained = instance->drained != 0,
         .down = instance->down != 0,
     };

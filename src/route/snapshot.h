@@ -17,8 +17,14 @@
 #define SNAPSHOT_LISTENERS_MAX 64 /* and their ids are below it */
 #define SNAPSHOT_POOL_SLOTS 32768 /* of the counters; slots are below these */
 #define SNAPSHOT_INSTANCE_SLOTS 65536
+#define SNAPSHOT_WEIGHT_MAX 256
 
-enum snapshot_balance { SNAPSHOT_ROUND_ROBIN, SNAPSHOT_LEAST_REQUESTS, SNAPSHOT_RANDOM };
+enum snapshot_balance {
+    SNAPSHOT_ROUND_ROBIN,
+    SNAPSHOT_LEAST_REQUESTS,
+    SNAPSHOT_TWO_CHOICES,
+    SNAPSHOT_RANDOM
+};
 enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };
 
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
@@ -64,10 +70,11 @@ struct snapshot_instance_spec {
     const char *name; /* HOST:PORT as staged */
     const struct sockaddr *address;
     socklen_t address_length;
-    uint64_t id;   /* never used again for another instance */
-    uint32_t slot; /* of the counters; used again after retirement */
-    bool drained;  /* out of rotation by hand */
-    bool down;     /* by its checks: out of rotation too */
+    uint64_t id;     /* never used again for another instance */
+    uint32_t slot;   /* of the counters; used again after retirement */
+    bool drained;    /* out of rotation by hand */
+    bool down;       /* by its checks: out of rotation too */
+    uint32_t weight; /* its share of the requests, 1 to SNAPSHOT_WEIGHT_MAX; 0 stands for 1 */
 };
 
 struct snapshot_pool_spec {
@@ -123,6 +130,7 @@ struct snapshot_instance {
     socklen_t address_length;
     uint64_t id;
     uint32_t slot;
+    uint32_t weight;
     bool drained;
     bool down;
 };
@@ -152,6 +160,8 @@ struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struc
 struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool);
 const struct snapshot_drain *snapshot_pool_drain(const struct snapshot_pool *pool);
 size_t snapshot_pool_size(const struct snapshot_pool *pool);
+/* Do all of its instances have one weight? */
+bool snapshot_pool_is_even(const struct snapshot_pool *pool);
 struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
                                                 const struct snapshot_pool *pool, size_t index);
 

@@ -179,10 +179,10 @@ def start(play, *words):
 
 def test_stage_follows_a_deployment_until_it_is_done(play):
     play.happens(DONE, "done")
-    done = run(play, "stage", "web", "127.0.0.1:1", "127.0.0.1:2,pid=4711", "--release", "v2")
+    done = run(play, "stage", "web", "127.0.0.1:1", "127.0.0.1:2,weight=3,pid=4711", "--release", "v2")
     assert done.returncode == 0, done.stderr
     assert play.body("/v1/services/web/deployments") == {
-        "instances": ["127.0.0.1:1", {"address": "127.0.0.1:2", "pid": 4711}],
+        "instances": ["127.0.0.1:1", {"address": "127.0.0.1:2", "weight": 3, "pid": 4711}],
         "release": "v2",
     }
     for sentence in (
@@ -360,11 +360,12 @@ def service(**more):
 
 
 def test_status_fits_80_columns(play):
-    long_one = service(address="a" * 200 + ":8001", in_flight=99999, pid=4194304)
+    long_one = service(address="a" * 200 + ":8001", in_flight=99999, pid=4194304, weight=256)
     play.answers["/v1/status"] = (200, {"version": "1.0", "snapshot": 1, "services": [service(), long_one]})
     done = run(play, "status")
     assert done.returncode == 0
-    assert "web: serving" in done.stdout and "10.0.0.5:8001" in done.stdout and "v41" in done.stdout
+    assert "web: serving" in done.stdout and "10.0.0.5:8001  " in done.stdout and "v41" in done.stdout
+    assert "aaa,weight=256 " in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
@@ -410,7 +411,7 @@ def test_events_are_printed_one_a_line_and_followed_on_demand(play):
         (["stage", "web", "h:1", "--relase", "v1"], "there is no option --relase; did you mean --release?"),
         (["stage", "web", "h:1", "--canary", "1,10"], "--canary is not in this version of upswap; leave it out"),
         (["stage", "web", "h:1", "--watch", "60s"], "--watch other than 0s is not in this version"),
-        (["stage", "web", "h:1,pid=x"], '"h:1,pid=x" is no instance'),
+        (["stage", "web", "h:1,pid=x"], '"h:1,pid=x": pid must be a number'),
         (["status", b"\xff"], "argument 4 is not valid UTF-8"),
     ],
 )

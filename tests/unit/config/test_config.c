@@ -74,9 +74,10 @@ static void every_value_reaches_its_field(void **state)
         "};\n"
         "trusted_proxies = [ \"10.0.0.0/8\", \"::1\" ];\n"
         "services = ( { name = \"web\"; hosts = [ \"Example.COM\", \"*.example.com\", \"[::1]\" ];\n"
-        "  paths = [ \"/a/\", \"/b\" ]; strip_path = true; instances = ( \"127.0.0.1:8001\", \"app-1:80\" "
+        "  paths = [ \"/a/\", \"/b\" ]; strip_path = true; instances = ( \"127.0.0.1:8001\", "
+        "\"app-1:80,weight=7\" "
         ");\n"
-        "  balance = \"least_requests\"; ready_timeout = \"1s\"; hold_timeout = \"2h\";\n"
+        "  balance = \"two_choices\"; ready_timeout = \"1s\"; hold_timeout = \"2h\";\n"
         "  timeouts = { connect = \"1ms\"; first_byte = \"2ms\"; stall = \"3ms\"; upstream_idle = \"4ms\"; "
         "};\n"
         "  uptests = { directory = \"/u/%{release}\"; timeout = \"5s\"; total_timeout = \"6s\"; parallel = "
@@ -111,7 +112,9 @@ static void every_value_reaches_its_field(void **state)
     assert_string_equal(web->paths.items[0], "/a");
     assert_true(web->strip_path);
     assert_string_equal(web->instances.items[1], "app-1:80");
-    assert_int_equal(web->balance, CONFIG_LEAST_REQUESTS);
+    assert_int_equal(web->weights[0], 1);
+    assert_int_equal(web->weights[1], 7);
+    assert_int_equal(web->balance, CONFIG_TWO_CHOICES);
     assert_int_equal(web->timeouts.stall, 3);
     assert_int_equal(web->hold_timeout_ms, 7200000);
     assert_string_equal(web->uptests.directory, "/u/%{release}");

@@ -207,6 +207,15 @@ static void texts_that_break_their_rule_are_refused(void **state)
          "t.conf:3: paths: the path \"/a b\" must be written as in a request, other bytes as %XX"},
         {SERVICE("instances = [ \"127.0.0.1:0\" ];"), "t.conf:3: instances: \"127.0.0.1:0\" is not an "
                                                       "address: write HOST:PORT with a port from 1 to 65535"},
+        {SERVICE("instances = [ \"127.0.0.1:1,weight=0\" ];"),
+         "t.conf:3: instances: \"127.0.0.1:1,weight=0\": the weight 0 is not from 1 to 256; to give an "
+         "instance no requests, drain it"},
+        {SERVICE("instances = [ \"127.0.0.1:1,pid=7\" ];"),
+         "t.conf:3: instances: \"127.0.0.1:1,pid=7\" names a process, which does not outlive this file; "
+         "take pid= out"},
+        {SERVICE("instances = [ \"127.0.0.1:1,weight=2\",\n \"127.0.0.1:1\" ];"),
+         "t.conf:4: the instance \"127.0.0.1:1\" is already taken on line 3; name each instance of a service "
+         "once"},
         {SERVICE("uptests = { directory = \"/srv/%{rel}/t\"; };"),
          "t.conf:3: uptests.directory: \"%{rel}\" in \"/srv/%{rel}/t\" is not known; only %{release} is"},
         {SERVICE("uptests = { runner = [ \"docker\",\n \"%{\" ]; };"),

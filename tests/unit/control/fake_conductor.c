@@ -68,7 +68,9 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
     char instances[256] = "";
     for (size_t i = 0; i < request->instance_count; i++) {
         size_t n = strlen(instances);
-        snprintf(instances + n, sizeof instances - n, " %s/%d", request->instances[i], (int)request->pids[i]);
+        const struct stage_instance *instance = &request->instances[i];
+        snprintf(instances + n, sizeof instances - n, " %s/%u/%d", instance->address, instance->weight,
+                 (int)instance->pid);
     }
     ask(conductor, asker, done, arg, "stage %s release=%s hold=%d untested=%d%s", service, request->release,
         request->hold, request->allow_untested, instances);

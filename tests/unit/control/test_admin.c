@@ -325,6 +325,12 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
         {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"pid\":\"7\"}]}",
          "the key \\\"pid\\\" of instance a:1 must be"},
         {"/v1/services/web/deployments", "{\"instances\":[{\"pid\":7}]}", "the key \\\"address\\\""},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":0}]}",
+         "the key \\\"weight\\\" of instance a:1: the weight 0 is not from 1 to 256"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":1.5}]}",
+         "the key \\\"weight\\\" of instance a:1"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"wait\":1}]}",
+         "these are: address, weight, pid"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5]}",
          "the key \\\"canary\\\" is not in this version"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"step\":\"1s\"}",
@@ -357,9 +363,10 @@ static void commands_reach_the_conductor_with_who_asked(void **state)
     (void)state;
     conductor->status = 202;
     assert_answer("POST", "/v1/services/web/deployments",
-                  "{\"instances\":[\"a:1\",{\"address\":\"b:2\",\"pid\":7}],\"release\":\"v2\",\"hold\":true,"
+                  "{\"instances\":[\"a:1\",{\"address\":\"b:2\",\"weight\":3,\"pid\":7}],\"release\":\"v2\","
+                  "\"hold\":true,"
                   "\"allow_untested\":true,\"watch\":\"0s\"}",
-                  "202 Accepted", "{\"asked\":\"stage web release=v2 hold=1 untested=1 a:1/0 b:2/7\"}");
+                  "202 Accepted", "{\"asked\":\"stage web release=v2 hold=1 untested=1 a:1/1/0 b:2/3/7\"}");
     assert_int_equal(conductor->asker.uid, getuid());
     assert_int_equal(conductor->asker.pid, getpid());
     assert_true(conductor->asker.user[0] != '\0');

@@ -45,6 +45,7 @@ static void a_staged_pool_survives_the_round_trip(void **state)
     struct pool *pool = make_pool("web-17", 3, 1, true);
     pool->instances[1].pid = 4711;
     pool->instances[1].pid_start = 998877;
+    pool->instances[2].weight = 256;
     snprintf(pool->deployment->asker.user, sizeof pool->deployment->asker.user, "root");
     pool->deployment->asker.uid = 0;
     pool_record(&record, pool);
@@ -151,6 +152,45 @@ static void events_carry_exactly_their_keys(void **state)
     assert_false(reads(HEAD "\"type\":\"retired\",\"pool\":\"web-1\",\"instances\":7,\"forced\":true"));
 }
 
+#define INSTANCE                                                                       \
+    "{\"address\":\"a:1\",\"resolved\":\"1.2.3.4:1\",\"id\":1,\"slot\":0,%s\"pid\":0," \
+    "\"pid_start\":0,\"state\":\"up\",\"forced\":false,\"end\":\"\"}"
+#define POOL(instance)                                                                          \
+    HEAD "\"type\":\"pool\",\"service\":\"web\",\"pool\":{\"name\":\"web-1\",\"release\":\"\"," \
+         "\"state\":\"live\",\"slot\":0,\"was_live\":true,\"reason\":\"\",\"since_world\":0,"   \
+         "\"drain\":[0,0,0,0],\"instances\":[" instance "]}"
+
+static bool reads_weight(const char *weight)
+{
+    char *body = mem_printf(POOL(INSTANCE), weight);
+    bool ok = reads(body);
+    free(body);
+    return ok;
+}
+
+static void a_journal_from_before_there_were_weights_is_read(void **state)
+{
+    (void)state;
+    assert_true(reads_weight(""));
+    assert_true(reads_weight("\"weight\":256,"));
+    assert_false(reads_weight("\"weight\":0,"));
+    assert_false(reads_weight("\"weight\":257,"));
+    assert_false(reads_weight("\"weight\":\"3\","));
+}
+
+/* So a program from before reads what it can read. */
+static void the_usual_weight_is_not_written(void **state)
+{
+    (void)state;
+    struct record record;
+    size_t size;
+    pool_record(&record, make_pool("web-1", 2, 1, false));
+    char *line = record_encode(&record, &size);
+    assert_null(strstr(line, "weight"));
+    free(line);
+    record_free(&record);
+}
+
 static void a_pool_name_is_service_dash_number(void **state)
 {
     (void)state;
@@ -175,6 +215,8 @@ int main(void)
         cmocka_unit_test(any_changed_byte_is_noticed),
         cmocka_unit_test(unknown_missing_and_wrong_keys_are_refused),
         cmocka_unit_test(events_carry_exactly_their_keys),
+        cmocka_unit_test(a_journal_from_before_there_were_weights_is_read),
+        cmocka_unit_test(the_usual_weight_is_not_written),
         cmocka_unit_test(a_pool_name_is_service_dash_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

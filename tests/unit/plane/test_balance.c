@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SIZE 4
 
@@ -14,6 +15,7 @@ struct table {
     void *image;
     const struct snapshot *snapshot;
     const struct snapshot_pool *pool;
+    uint32_t weights[SIZE];
     struct balance_tried tried;
     bool down[SIZE]; /* in the next world */
 };
@@ -32,7 +34,8 @@ static void set_world(struct table *table, uint64_t version, const bool drained[
                                                        .id = 100 + i,
                                                        .slot = 10 + i,
                                                        .drained = drained != NULL && drained[i],
-                                                       .down = table->down[i]};
+                                                       .down = table->down[i],
+                                                       .weight = table->weights[i]};
     struct snapshot_pool_spec pool = {
         .deployment = "web-1", .release = "", .slot = 3, .instances = instances, .instance_count = SIZE};
     struct snapshot_service_spec service = {.name = "web", .paths = &path, .path_count = 1};
@@ -51,10 +54,16 @@ static void set_world(struct table *table, uint64_t version, const bool drained[
 static struct table *lay(unsigned worker)
 {
     struct table *table = calloc(1, sizeof *table);
-    random_seed(&table->random);
+    table->random = (struct random){{1, 2}};
     balance_init(&table->balance, worker, &table->random);
     set_world(table, 1, NULL);
     return table;
+}
+
+static void weigh(struct table *table, const uint32_t weights[SIZE])
+{
+    memcpy(table->weights, weights, sizeof table->weights);
+    set_world(table, 1, NULL);
 }
 
 static void clear(struct table *table)
@@ -68,7 +77,8 @@ static void clear(struct table *table)
 static int pick(struct table *table, enum snapshot_balance how)
 {
     struct snapshot_instance instance;
-    if (!balance_pick(&table->balance, table->snapshot, table->pool, how, &table->tried, &instance))
+    struct balance_wish wish = {.how = how, .tried = table->tried};
+    if (!balance_pick(&table->balance, table->snapshot, table->pool, &wish, &instance))
         return -1;
     return (int)instance.slot - 10;
 }
@@ -132,19 +142,20 @@ static void a_new_snapshot_does_not_reset_the_rotation(void **state)
 static void none_is_chosen_twice_for_a_request_and_none_that_is_drained(void **state)
 {
     static const enum snapshot_balance hows[] = {SNAPSHOT_ROUND_ROBIN, SNAPSHOT_LEAST_REQUESTS,
-                                                 SNAPSHOT_RANDOM};
+                                                 SNAPSHOT_TWO_CHOICES, SNAPSHOT_RANDOM};
     (void)state;
-    for (size_t i = 0; i < sizeof hows / sizeof *hows; i++) {
+    for (size_t i = 0; i < 2 * sizeof hows / sizeof *hows; i++) {
         struct table *table = lay(0);
         int taken[SIZE] = {0};
+        weigh(table, i % 2 == 0 ? (const uint32_t[SIZE]){1, 1, 1, 1} : (const uint32_t[SIZE]){5, 1, 9, 2});
         set_world(table, 2, (const bool[SIZE]){false, false, true, false});
         for (int n = 0; n < SIZE - 1; n++) {
-            int index = pick(table, hows[i]);
+            int index = pick(table, hows[i / 2]);
             assert_true(index >= 0 && index != 2);
             assert_int_equal(taken[index]++, 0);
             assert_true(balance_exclude(&table->tried, 10 + (uint32_t)index));
         }
-        assert_int_equal(pick(table, hows[i]), -1);
+        assert_int_equal(pick(table, hows[i / 2]), -1);
         clear(table);
     }
 }
@@ -186,6 +197,163 @@ static void random_takes_each_about_as_often(void **state)
     clear(table);
 }
 
+static void heavy_ones_come_in_between_light_ones(void **state)
+{
+    static const int wanted[] = {0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0};
+    (void)state;
+    struct table *table = lay(0);
+    weigh(table, (const uint32_t[SIZE]){5, 1, 1, 256});
+    set_world(table, 2, (const bool[SIZE]){false, false, false, true});
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), wanted[i]);
+    clear(table);
+}
+
+/* At every moment, whatever the weights: within one of its part. */
+static void no_instance_is_ever_far_from_its_part(void **state)
+{
+    static const uint32_t weights[SIZE] = {256, 3, 100, 17};
+    (void)state;
+    struct table *table = lay(2);
+    int64_t taken[SIZE] = {0}, total = 256 + 3 + 100 + 17;
+    weigh(table, weights);
+    for (int64_t n = 1; n <= 2 * total; n++) {
+        taken[pick(table, SNAPSHOT_ROUND_ROBIN)]++;
+        for (int i = 0; i < SIZE; i++) {
+            int64_t off = taken[i] * total - n * weights[i];
+            assert_true(off <= 2 * total && off >= -2 * total);
+        }
+    }
+    for (int i = 0; i < SIZE; i++)
+        assert_int_equal(taken[i], 2 * weights[i]);
+    clear(table);
+}
+
+/* The credit of another instance that had the slot before is not its own. */
+static void a_slot_that_is_used_again_begins_anew(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    weigh(table, (const uint32_t[SIZE]){1, 1, 1, 2});
+    table->balance.turns[12] = (struct balance_turn){.id = 7, .credit = 1000000};
+    int taken[SIZE] = {0};
+    for (int i = 0; i < 50; i++)
+        taken[pick(table, SNAPSHOT_ROUND_ROBIN)]++;
+    assert_int_equal(taken[2], 10);
+    assert_int_equal(taken[3], 20);
+    clear(table);
+}
+
+static void least_requests_measures_load_by_weight(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    weigh(table, (const uint32_t[SIZE]){4, 2, 1, 1});
+    table->balance.loads[10] = 7;
+    table->balance.loads[11] = 3;
+    table->balance.loads[12] = 2;
+    table->balance.loads[13] = 2;
+    assert_int_equal(pick(table, SNAPSHOT_LEAST_REQUESTS), 1);
+    table->balance.loads[11] = 4;
+    assert_int_equal(pick(table, SNAPSHOT_LEAST_REQUESTS), 0);
+    clear(table);
+}
+
+static void least_requests_shares_equals_by_weight(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    int taken[SIZE] = {0};
+    weigh(table, (const uint32_t[SIZE]){4, 2, 1, 1});
+    for (int i = 0; i < 80; i++)
+        taken[pick(table, SNAPSHOT_LEAST_REQUESTS)]++;
+    assert_int_equal(taken[0], 40);
+    assert_int_equal(taken[1], 20);
+    assert_int_equal(taken[2], 10);
+    assert_int_equal(taken[3], 10);
+    clear(table);
+}
+
+/* Pearson's chi-square against the weights; 16.3 is what chance passes once in a thousand with 3
+ * degrees of freedom. */
+static void assert_by_weight(const int taken[SIZE], const uint32_t weights[SIZE], int count)
+{
+    double sum = 0, total = 0;
+    for (int i = 0; i < SIZE; i++)
+        total += weights[i];
+    for (int i = 0; i < SIZE; i++) {
+        double wanted = count * weights[i] / total, off = taken[i] - wanted;
+        sum += off * off / wanted;
+    }
+    assert_true(sum < 16.3);
+}
+
+static void draws_follow_the_weights(void **state)
+{
+    static const enum snapshot_balance hows[] = {SNAPSHOT_RANDOM, SNAPSHOT_TWO_CHOICES};
+    static const uint32_t all[][SIZE] = {{1, 1, 1, 1}, {5, 1, 2, 8}, {256, 128, 64, 32}};
+    (void)state;
+    for (size_t k = 0; k < 6; k++) {
+        const uint32_t *weights = all[k / 2];
+        struct table *table = lay(0);
+        int taken[SIZE] = {0};
+        weigh(table, weights);
+        for (int i = 0; i < 8000; i++)
+            taken[pick(table, hows[k % 2])]++;
+        assert_by_weight(taken, weights, 8000);
+        clear(table);
+    }
+}
+
+/* It used to be its neighbour that got the part of one that is out. */
+static void draws_share_the_part_of_a_drained_instance_among_all(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    int taken[SIZE] = {0};
+    set_world(table, 2, (const bool[SIZE]){false, true, false, false});
+    for (int i = 0; i < 3000; i++)
+        taken[pick(table, SNAPSHOT_RANDOM)]++;
+    assert_int_equal(taken[1], 0);
+    for (int i = 0; i < SIZE; i++)
+        assert_true(i == 1 || (taken[i] > 900 && taken[i] < 1100));
+    clear(table);
+}
+
+/* The one with the most is taken only where it is drawn twice, which cannot be. */
+static void of_two_the_one_with_less_in_flight_is_taken(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    int taken[SIZE] = {0};
+    for (uint32_t i = 0; i < SIZE; i++)
+        table->balance.loads[10 + i] = i;
+    for (int i = 0; i < 6000; i++)
+        taken[pick(table, SNAPSHOT_TWO_CHOICES)]++;
+    assert_in_range(taken[0], 2800, 3200);
+    assert_in_range(taken[1], 1850, 2150);
+    assert_in_range(taken[2], 900, 1100);
+    assert_int_equal(taken[3], 0);
+    clear(table);
+}
+
+static void of_two_the_loads_of_all_workers_count(void **state)
+{
+    (void)state;
+    struct err err;
+    struct table *table = lay(0);
+    int fd = counters_create(2, &err), taken[SIZE] = {0};
+    table->balance.counters = counters_map(fd, &err);
+    assert_non_null(table->balance.counters);
+    counters_instance(table->balance.counters, 1, 12)->in_flight = 5;
+    for (int i = 0; i < 1000; i++)
+        taken[pick(table, SNAPSHOT_TWO_CHOICES)]++;
+    assert_int_equal(taken[2], 0);
+    counters_unmap(table->balance.counters);
+    close(fd);
+    clear(table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +366,15 @@ int main(void)
         cmocka_unit_test(a_request_is_at_most_at_so_many_instances),
         cmocka_unit_test(least_requests_takes_the_least_loaded_and_ties_take_turns),
         cmocka_unit_test(random_takes_each_about_as_often),
+        cmocka_unit_test(heavy_ones_come_in_between_light_ones),
+        cmocka_unit_test(no_instance_is_ever_far_from_its_part),
+        cmocka_unit_test(a_slot_that_is_used_again_begins_anew),
+        cmocka_unit_test(least_requests_measures_load_by_weight),
+        cmocka_unit_test(least_requests_shares_equals_by_weight),
+        cmocka_unit_test(draws_follow_the_weights),
+        cmocka_unit_test(draws_share_the_part_of_a_drained_instance_among_all),
+        cmocka_unit_test(of_two_the_one_with_less_in_flight_is_taken),
+        cmocka_unit_test(of_two_the_loads_of_all_workers_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

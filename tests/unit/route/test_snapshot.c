@@ -17,7 +17,8 @@ static void *freeze_world(size_t *size)
          .address_length = sizeof ip4,
          .id = 7,
          .slot = 70,
-         .down = true},
+         .down = true,
+         .weight = 3},
         {.name = "[::1]:8002",
          .address = (struct sockaddr *)&ip6,
          .address_length = sizeof ip6,
@@ -157,6 +158,10 @@ static void pools_and_instances_are_read_back(void **state)
     assert_true(second.drained && !second.down);
     struct snapshot_instance first = snapshot_pool_instance(snapshot, live, 0);
     assert_true(first.down && !first.drained);
+    assert_int_equal(first.weight, 3);
+    assert_int_equal(second.weight, 1);
+    assert_true(snapshot_pool_is_even(old));
+    assert_false(snapshot_pool_is_even(live));
     assert_int_equal(second.address->sa_family, AF_INET6);
     assert_int_equal(second.address_length, sizeof(struct sockaddr_in6));
     free(image);
@@ -292,6 +297,26 @@ static void impossible_pools_and_instances_are_refused_by_name(void **state)
     assert_pool_is_refused(0, good, sizeof ip4, SNAPSHOT_POOL_SLOTS, "pool \"web-1\" has the counter slot");
 }
 
+static void an_impossible_weight_is_refused(void **state)
+{
+    static const uint32_t weights[] = {SNAPSHOT_WEIGHT_MAX + 1, UINT32_MAX};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(80)};
+        const struct snapshot_instance_spec instance = {.name = "x:1",
+                                                        .address = (struct sockaddr *)&ip4,
+                                                        .address_length = sizeof ip4,
+                                                        .weight = weights[i]};
+        const struct snapshot_pool_spec pool = {
+            .deployment = "web-1", .release = "", .instances = &instance, .instance_count = 1};
+        const struct snapshot_spec spec = {.pools = &pool, .pool_count = 1};
+        size_t size;
+        struct err err;
+        assert_null(snapshot_freeze(&spec, &size, &err));
+        assert_non_null(strstr(err.text, "instance \"x:1\" has the weight"));
+    }
+}
+
 /* A copy that ends exactly where a sanitizer watches. */
 static bool open_copy(const void *image, size_t size)
 {
@@ -419,6 +444,7 @@ int main(void)
         cmocka_unit_test(one_service_may_say_the_same_twice),
         cmocka_unit_test(bad_hosts_and_paths_are_refused_by_name),
         cmocka_unit_test(impossible_pools_and_instances_are_refused_by_name),
+        cmocka_unit_test(an_impossible_weight_is_refused),
         cmocka_unit_test(a_cut_image_is_refused_at_every_length),
         cmocka_unit_test(an_image_with_any_byte_changed_is_refused_or_harmless),
         cmocka_unit_test(an_image_with_any_word_replaced_is_refused_or_harmless),

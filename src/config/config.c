@@ -12,7 +12,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+
+#define RATE_WINDOW 3600 /* seconds, as route/snapshot.h has it */
 
 /* Hosts are matched without case, and a slash at the end of a path prefix makes no difference: kept in one
  * form, so that equal routes are seen. */
@@ -180,10 +183,32 @@ static bool check_admin(const struct config *config, struct err *err)
                    config->path, config->admin.listen_line);
 }
 
+/* An address whose debt is an hour's would be remembered, and refused, for that long. */
+static bool check_rate(const struct config *config, const struct config_rate *rate, unsigned line,
+                       struct err *err)
+{
+    uint64_t most = rate->per_second * RATE_WINDOW - 1;
+    if (rate->per_second == 0 || rate->burst <= most)
+        return true;
+    return err_set(err,
+                   "%s:%u: requests_burst: %" PRIu64 " requests are more than an hour of %" PRIu64
+                   " a second; write at most %" PRIu64,
+                   config->path, places_line(config->places, &rate->burst, line), rate->burst,
+                   rate->per_second, most);
+}
+
+static bool check_rates(const struct config *config, struct err *err)
+{
+    bool fine = check_rate(config, &config->limits.rate, 1, err);
+    for (size_t i = 0; fine && i < config->service_count; i++)
+        fine = check_rate(config, &config->services[i].rate, config->services[i].line, err);
+    return fine;
+}
+
 static bool check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_listeners(config, err) && check_names(config, err) &&
-           check_routes(config, err) && check_instances(config, err);
+           check_routes(config, err) && check_instances(config, err) && check_rates(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

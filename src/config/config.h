@@ -40,12 +40,19 @@ struct config_admin {
     unsigned listen_line;
 };
 
+/* Requests of one client address. */
+struct config_rate {
+    uint64_t per_second; /* 0: no limit */
+    uint64_t burst;      /* at once; 0: as many as a second's */
+};
+
 struct config_limits {
     uint64_t connections; /* 0: derived from the descriptor limit */
     uint64_t head;        /* bytes */
     uint64_t fields;
     uint64_t body; /* bytes; 0: none */
     uint64_t connections_per_address;
+    struct config_rate rate;
 };
 
 /* All in ms. */
@@ -91,6 +98,8 @@ struct config_service {
     struct config_list hosts; /* empty: any */
     struct config_list paths; /* at least one: "/" by default */
     bool strip_path;
+    uint64_t body; /* bytes of a request; 0: as limits.body says */
+    struct config_rate rate;
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
     enum config_balance balance;

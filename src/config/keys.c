@@ -9,6 +9,7 @@
 #define DAY (86400 * SECOND)
 #define TIME_MAX (30 * DAY) /* fits 32 bits of ms, as the proxy keeps them */
 #define MANY 10000000
+#define RATE_MAX 1000000 /* requests a second; the proxy counts time in steps that fit some of them */
 
 #define FIELD(type, member) .offset = offsetof(struct type, member)
 #define RANGE(low, high) .least = (low), .most = (high)
@@ -122,6 +123,16 @@ static const struct section_key limits_keys[] = {
      FIELD(config_limits, connections_per_address),
      .fallback = "0",
      RANGE(0, MANY)},
+    {.name = "requests_per_address",
+     .kind = KEY_NUMBER,
+     FIELD(config_limits, rate.per_second),
+     .fallback = "0",
+     RANGE(0, RATE_MAX)},
+    {.name = "requests_burst",
+     .kind = KEY_NUMBER,
+     FIELD(config_limits, rate.burst),
+     .fallback = "0",
+     RANGE(0, RATE_MAX)},
     {.name = NULL},
 };
 static const struct section limits_section = {.title = "limits", .keys = limits_keys};
@@ -299,6 +310,17 @@ static const struct section_key service_keys[] = {
      RANGE(1, 1000),
      .rule = rule_path_prefix},
     {.name = "strip_path", .kind = KEY_BOOL, FIELD(config_service, strip_path), .fallback = "false"},
+    {.name = "body", .kind = KEY_SIZE, FIELD(config_service, body), .fallback = "0", RANGE(0, 1ULL << 50)},
+    {.name = "requests_per_address",
+     .kind = KEY_NUMBER,
+     FIELD(config_service, rate.per_second),
+     .fallback = "0",
+     RANGE(0, RATE_MAX)},
+    {.name = "requests_burst",
+     .kind = KEY_NUMBER,
+     FIELD(config_service, rate.burst),
+     .fallback = "0",
+     RANGE(0, RATE_MAX)},
     {.name = "instances",
      .kind = KEY_TEXTS,
      FIELD(config_service, instances),

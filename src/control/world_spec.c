@@ -38,6 +38,12 @@ static uint32_t access_log_format(enum config_log_format format)
     return SNAPSHOT_LOG_NONE;
 }
 
+static struct snapshot_rate rate_of(const struct config_rate *rate)
+{
+    uint64_t burst = rate->burst != 0 ? rate->burst : rate->per_second;
+    return (struct snapshot_rate){.per_second = clip(rate->per_second), .burst = clip(burst)};
+}
+
 static struct snapshot_settings settings_of(const struct config *config)
 {
     const struct config_limits *limits = &config->limits;
@@ -50,6 +56,7 @@ static struct snapshot_settings settings_of(const struct config *config)
         .head_ms = clip(config->default_timeouts.head),
         .idle_ms = clip(config->default_timeouts.idle),
         .access_log = access_log_format(config->access_log_format),
+        .rate = rate_of(&limits->rate),
     };
 }
 
@@ -71,6 +78,7 @@ static uint8_t balance_of(enum config_balance balance)
 static struct snapshot_rules rules_of(const struct config_service *service)
 {
     return (struct snapshot_rules){
+        .body_max = service->body,
         .connect_ms = clip(service->timeouts.connect),
         .first_byte_ms = clip(service->timeouts.first_byte),
         .stall_ms = clip(service->timeouts.stall),
@@ -79,6 +87,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .drain_streams_ms = clip(service->drain.streams_ms),
         .drain_websockets_ms = clip(service->drain.websockets_ms),
         .drain_spread_ms = clip(service->drain.spread_ms),
+        .rate = rate_of(&service->rate),
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
     };

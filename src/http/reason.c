@@ -24,6 +24,7 @@ static const struct http_reason reasons[] = {
     {"overloaded", "503", "The proxy has no descriptors or no memory left for this request."},
     /* the client */
     {"body-too-large", "413", "The body of the request is over the limit."},
+    {"rate-limited", "429", "This address sends requests faster than the limit allows."},
     {"head-timeout", "408", "The head of the request did not come in time."},
     {"body-timeout", "408", "The body of the request stood still for too long."},
     {"incomplete-body", "400", "The client closed its side before the body of the request was complete."},

@@ -57,7 +57,7 @@ const char *const counters_error_names[COUNTERS_ERRORS] = {
     [COUNTERS_STALL] = "stall",
 };
 
-const uint16_t counters_refused_codes[COUNTERS_REFUSED] = {400, 404, 408, 413, 431, 501, 503, 0};
+const uint16_t counters_refused_codes[COUNTERS_REFUSED] = {400, 404, 408, 413, 429, 431, 501, 503, 0};
 
 unsigned counters_refused(unsigned status)
 {

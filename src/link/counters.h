@@ -37,7 +37,7 @@ enum counters_error {
 extern const char *const counters_error_names[COUNTERS_ERRORS];
 
 /* Own answers that no pool had a part in are counted by status. */
-#define COUNTERS_REFUSED 8
+#define COUNTERS_REFUSED 9
 
 /* The status that a cell of counters_worker.refused counts; 0, the last: all others. */
 extern const uint16_t counters_refused_codes[COUNTERS_REFUSED];

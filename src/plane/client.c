@@ -120,6 +120,7 @@ size_t client_answer(struct client *client, const struct own_answer *own)
                                  .head = own->head,
                                  .json = own->json,
                                  .keep_alive = own->keep_alive,
+                                 .retry_after = own->retry_after,
                                  .date = worker_date(client->worker),
                                  .request_id = own->request_id};
     size_t size = http_answer_write(&answer, bytes);

@@ -80,6 +80,7 @@ struct own_answer {
     const struct end *end;
     uint8_t minor;
     bool head, json, keep_alive;
+    uint32_t retry_after; /* seconds; 0: none is told */
     struct str request_id;
 };
 /* Returns its length in bytes; 0: it could not be sent. */

@@ -3,6 +3,7 @@
 #include "plane/crowd.h"
 
 #include "base/mem.h"
+#include "plane/peer.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -56,10 +57,16 @@ uint32_t crowd_size(const struct crowd *crowd)
     return __atomic_load_n(&crowd->size, __ATOMIC_RELAXED);
 }
 
-static bool admit_locked(struct crowd *crowd, const uint8_t address[16], uint32_t most)
+static struct visitor *find_locked(struct crowd *crowd, const uint8_t address[16])
 {
     struct visitor *visitor;
     HASH_FIND(hh, crowd->shared.visitors, address, sizeof visitor->address, visitor);
+    return visitor;
+}
+
+static bool admit_locked(struct crowd *crowd, const uint8_t address[16], uint32_t most)
+{
+    struct visitor *visitor = find_locked(crowd, address);
     if (visitor == NULL) {
         visitor = mem_zero(1, sizeof *visitor);
         memcpy(visitor->address, address, sizeof visitor->address);
@@ -74,17 +81,20 @@ static bool admit_locked(struct crowd *crowd, const uint8_t address[16], uint32_
 bool crowd_admit(struct crowd *crowd, const uint8_t address[16], uint32_t most)
 {
     assert(most > 0);
+    uint8_t owner[16];
+    peer_owner(address, owner);
     pthread_mutex_lock(&crowd->shared.lock);
-    bool admitted = admit_locked(crowd, address, most);
+    bool admitted = admit_locked(crowd, owner, most);
     pthread_mutex_unlock(&crowd->shared.lock);
     return admitted;
 }
 
 void crowd_dismiss(struct crowd *crowd, const uint8_t address[16])
 {
-    struct visitor *visitor;
+    uint8_t owner[16];
+    peer_owner(address, owner);
     pthread_mutex_lock(&crowd->shared.lock);
-    HASH_FIND(hh, crowd->shared.visitors, address, sizeof visitor->address, visitor);
+    struct visitor *visitor = find_locked(crowd, owner);
     assert(visitor != NULL);
     if (--visitor->count == 0) {
         HASH_DEL(crowd->shared.visitors, visitor);

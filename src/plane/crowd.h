@@ -16,7 +16,7 @@ uint32_t crowd_enter(struct crowd *crowd);
 uint32_t crowd_leave(struct crowd *crowd);
 uint32_t crowd_size(const struct crowd *crowd);
 
-/* Counts one more of this 16-byte address, unless there are `most` of it already. */
+/* Counts one more of whoever has this 16-byte address (peer_owner), unless there are `most` of it already. */
 bool crowd_admit(struct crowd *crowd, const uint8_t address[16], uint32_t most);
 /* One that was admitted has gone. */
 void crowd_dismiss(struct crowd *crowd, const uint8_t address[16]);

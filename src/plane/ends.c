@@ -7,6 +7,7 @@ const struct end end_done = {"", 0, END_NO_ERROR};
 const struct end end_client_closed = {"client-closed", 499, END_NO_ERROR};
 const struct end end_incomplete_body = {"incomplete-body", 400, END_NO_ERROR};
 const struct end end_body_too_large = {"body-too-large", 413, END_NO_ERROR};
+const struct end end_rate_limited = {"rate-limited", 429, END_NO_ERROR};
 const struct end end_head_timeout = {"head-timeout", 408, END_NO_ERROR};
 const struct end end_body_timeout = {"body-timeout", 408, END_NO_ERROR};
 const struct end end_proxy_header = {"proxy-header", 400, END_NO_ERROR};

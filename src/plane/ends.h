@@ -17,6 +17,7 @@ extern const struct end end_done;
 extern const struct end end_client_closed;
 extern const struct end end_incomplete_body;
 extern const struct end end_body_too_large;
+extern const struct end end_rate_limited;
 extern const struct end end_head_timeout;
 extern const struct end end_body_timeout;
 extern const struct end end_proxy_header; /* this and the next are never sent */

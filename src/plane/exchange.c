@@ -177,6 +177,15 @@ static bool leaves_prefix(const struct http_request *request, uint32_t prefix)
     return prefix > 0 && http_path_climbs((struct str){request->path.p + prefix, request->path.n - prefix});
 }
 
+/* No two scopes are one: a service's name is never empty. */
+static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit, struct str scope)
+{
+    if (limit->per_second == 0)
+        return false;
+    x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, x->started_ns);
+    return x->retry_after > 0;
+}
+
 /* Everything that needs the head's bytes. NULL: the request may go on its way; else why not. */
 static const struct end *take_request(struct exchange *x, const struct http_request *request)
 {
@@ -185,18 +194,22 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     describe(x, request);
     hold_world(x, request, &prefix);
     name(x, request, &how);
+    x->peer = origin_of(x->view->snapshot, request, &x->client->peer, &x->origin);
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
     if (settings->access_log != SNAPSHOT_LOG_NONE)
         keep_texts(x, request);
+    if (is_too_fast(x, &settings->rate, STR("")))
+        return &end_rate_limited;
     if (x->service == NULL)
         return &end_no_route;
+    if (is_too_fast(x, &x->rules->rate, snapshot_service_name(x->view->snapshot, x->service)))
+        return &end_rate_limited;
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)
         return &end_no_live_pool;
-    x->up.most = settings->body_max;
-    if (settings->body_max != 0 && request->framing == HTTP_BODY_LENGTH &&
-        request->content_length > settings->body_max)
+    x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
+    if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
         return &end_body_too_large;
     how.strip = x->rules->strip_path ? prefix : 0;
     return write_head(x, request, &how) ? NULL : &end_overloaded;
@@ -332,6 +345,7 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .head = x->method == HTTP_HEAD,
                              .json = x->json,
                              .keep_alive = keep,
+                             .retry_after = x->retry_after,
                              .request_id = {x->id, x->id_length}};
     size_t sent = client_answer(x->client, &own);
     x->head_out += sent;
@@ -373,7 +387,7 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
     const struct exchange_texts *texts = &x->texts;
     const struct snapshot *snapshot = x->view->snapshot;
     struct access_log_entry entry = {
-        .client = peer_text(&x->client->peer),
+        .client = peer_text(x->peer),
         .host = texts->host,
         .method = texts->method,
         .target = texts->target,

@@ -10,6 +10,7 @@
 #include "plane/balance.h"
 #include "plane/client.h"
 #include "plane/ends.h"
+#include "plane/origin.h"
 #include "plane/random.h"
 #include "plane/relay.h"
 #include "plane/upstream.h"
@@ -58,6 +59,9 @@ struct exchange {
     uint8_t retries;
     uint8_t id_length;
 
+    const struct peer *peer; /* whose request it is: the client's, or `origin` */
+    struct peer origin;
+    uint32_t retry_after; /* seconds, for the own answer; 0: none is told */
     struct view *view;
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;

@@ -27,6 +27,13 @@ uint16_t peer_local(int fd, uint8_t address[16])
     return peer_address(&name, address);
 }
 
+void peer_owner(const uint8_t address[16], uint8_t owner[16])
+{
+    memcpy(owner, address, 16);
+    if (!address_is_mapped(address))
+        memset(owner + 8, 0, 8);
+}
+
 void peer_set_address(struct peer *peer, const uint8_t address[16])
 {
     bool v4 = address_is_mapped(address);

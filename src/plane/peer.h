@@ -26,6 +26,8 @@ struct peer {
 uint16_t peer_address(const struct sockaddr_storage *from, uint8_t address[16]);
 /* The same of this end of a socket. */
 uint16_t peer_local(int fd, uint8_t address[16]);
+/* Whom to count an address as: an IPv6 one as its /64, since one client can use all of it. */
+void peer_owner(const uint8_t address[16], uint8_t owner[16]);
 /* Sets the address and writes its text. */
 void peer_set_address(struct peer *peer, const uint8_t address[16]);
 /* Both ends of the connection as the PROXY protocol has them, and the other way round. */

@@ -26,6 +26,7 @@ struct plane {
     struct mailbox *reports;
     struct publisher *publisher;
     struct crowd *crowd;
+    struct rate *rate;
     struct counters *counters; /* NULL: not come yet */
     struct worker **workers;
     unsigned worker_count, running;
@@ -286,8 +287,11 @@ static bool start_workers(struct plane *plane, struct err *err)
 {
     plane->workers = mem_zero(plane->worker_count, sizeof(struct worker *));
     for (unsigned i = 0; i < plane->worker_count; i++) {
-        struct worker_options options = {
-            .index = i, .publisher = plane->publisher, .crowd = plane->crowd, .reports = plane->reports};
+        struct worker_options options = {.index = i,
+                                         .publisher = plane->publisher,
+                                         .crowd = plane->crowd,
+                                         .rate = plane->rate,
+                                         .reports = plane->reports};
         plane->workers[i] = worker_start(&options, err);
         if (plane->workers[i] == NULL)
             return false;
@@ -316,6 +320,7 @@ static void release(struct plane *plane)
     mailbox_free(plane->reports);
     publisher_free(plane->publisher);
     crowd_free(plane->crowd);
+    rate_free(plane->rate);
     if (plane->counters != NULL)
         counters_unmap(plane->counters);
     if (plane->log_fd >= 0)
@@ -333,6 +338,7 @@ int plane_main(const struct plane_options *options)
     plane.reports = mailbox_new(plane.loop, reported, &plane);
     plane.publisher = publisher_new(plane.worker_count);
     plane.crowd = crowd_new();
+    plane.rate = rate_new();
     deadline_init(&plane.reap, plane.loop, reap);
     open_channels(&plane, options);
     if (!start_workers(&plane, &err)) {

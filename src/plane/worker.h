@@ -1,7 +1,7 @@
 /* worker: one thread of the data plane: a loop, and all that is used on its thread alone.
  *
- * Workers share nothing but the publisher, the crowd, and counters in which each has its own cells; other
- * threads speak to one by mail. */
+ * Workers share nothing but the publisher, the crowd, the rates, and counters in which each has its own
+ * cells; other threads speak to one by mail. */
 #pragma once
 
 #include "http/answer.h"
@@ -14,6 +14,7 @@
 #include "plane/buffers.h"
 #include "plane/crowd.h"
 #include "plane/random.h"
+#include "plane/rate.h"
 #include "plane/relay.h"
 #include "plane/upstream.h"
 #include "route/publish.h"
@@ -52,6 +53,7 @@ struct worker_options {
     unsigned index;
     struct publisher *publisher;
     struct crowd *crowd;
+    struct rate *rate;
     struct mailbox *reports; /* where reports go */
 };
 

@@ -15,6 +15,12 @@ static bool is_span(const struct snapshot *snapshot, enum image_part part, struc
     return span.at <= all && span.count <= all - span.at;
 }
 
+static bool is_rate(struct snapshot_rate rate)
+{
+    return rate.per_second == 0 || (rate.per_second <= SNAPSHOT_RATE_MAX && rate.burst > 0 &&
+                                    rate.burst / rate.per_second < SNAPSHOT_RATE_WINDOW);
+}
+
 static bool check_header(const struct snapshot *snapshot, size_t size, struct err *err)
 {
     if ((uintptr_t)snapshot % 8 != 0)
@@ -32,7 +38,7 @@ static bool check_header(const struct snapshot *snapshot, size_t size, struct er
         return err_set(err, "its parts do not follow each other");
     if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
         return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
-    return true;
+    return is_rate(snapshot->settings.rate) || err_set(err, "its limit of requests is impossible");
 }
 
 static bool check_networks(const struct snapshot *snapshot, enum image_part part, struct err *err)
@@ -74,6 +80,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
                            STR_ARG(name), service->live, pools);
         if (service->rules.balance > SNAPSHOT_RANDOM || service->rules.strip_path > 1)
             return err_set(err, "service \"%.*s\" has an unknown balance or strip_path", STR_ARG(name));
+        if (!is_rate(service->rules.rate))
+            return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
     }
     return true;
 }

@@ -27,6 +27,15 @@ enum snapshot_balance {
 };
 enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };
 
+/* Requests of one client address; 0 a second: no limit. */
+struct snapshot_rate {
+    uint32_t per_second; /* at most SNAPSHOT_RATE_MAX */
+    uint32_t burst;      /* at once; where there is a limit, from 1 to SNAPSHOT_RATE_WINDOW seconds' worth */
+};
+
+#define SNAPSHOT_RATE_MAX 1000000
+#define SNAPSHOT_RATE_WINDOW 3600
+
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
  * no limit. */
 struct snapshot_settings {
@@ -38,10 +47,12 @@ struct snapshot_settings {
     uint32_t head_ms;    /* from the first byte (or the accept) to the end of a head */
     uint32_t idle_ms;    /* a client connection between requests */
     uint32_t access_log; /* enum snapshot_access_log */
+    struct snapshot_rate rate;
 };
 
 /* Flat part of a service. */
 struct snapshot_rules {
+    uint64_t body_max; /* bytes of a request; 0: as the settings say */
     uint32_t connect_ms;
     uint32_t first_byte_ms;
     uint32_t stall_ms;
@@ -50,7 +61,8 @@ struct snapshot_rules {
     uint32_t drain_streams_ms;
     uint32_t drain_websockets_ms;
     uint32_t drain_spread_ms;
-    uint8_t balance; /* enum snapshot_balance */
+    struct snapshot_rate rate; /* of requests to this service */
+    uint8_t balance;           /* enum snapshot_balance */
     uint8_t strip_path;
     uint8_t unused[6];
 };

@@ -284,6 +284,20 @@ static void two_listeners_may_ask_for_any_port(void **state)
     config_free(must_read("listeners = ( { address = \"127.0.0.1:0\"; }, { address = \"127.0.0.1:0\"; } );"));
 }
 
+static void a_burst_that_would_be_remembered_for_hours_is_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {LISTEN "limits = { requests_per_address = 2;\n requests_burst = 7200; };",
+         "t.conf:3: requests_burst: 7200 requests are more than an hour of 2 a second; write at most 7199"},
+        {SERVICE("requests_per_address = 1;\n requests_burst = 10000;"),
+         "t.conf:4: requests_burst: 10000 requests are more than an hour of 1 a second; write at most 3599"},
+        {LISTEN "limits = { requests_per_address = 1000001; };",
+         "t.conf:2: limits.requests_per_address: must be a whole number from 0 to 1000000, not 1000001"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +312,7 @@ int main(void)
         cmocka_unit_test(keys_that_stand_in_the_wrong_place_are_refused),
         cmocka_unit_test(what_two_would_share_is_refused),
         cmocka_unit_test(two_listeners_may_ask_for_any_port),
+        cmocka_unit_test(a_burst_that_would_be_remembered_for_hours_is_refused),
     };
     return cmocka_run_group_tests_name("refusals", tests, NULL, NULL);
 }

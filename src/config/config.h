@@ -103,6 +103,7 @@ struct config_service {
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
     enum config_balance balance;
+    int proxy_protocol; /* version of the header sent to instances; 0: none */
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;

@@ -43,6 +43,12 @@ static const struct section_word balances[] = {
     {"hash:", 0, true},
     {NULL, 0, false},
 };
+static const struct section_word proxy_protocols[] = {
+    {"none", 0, false},
+    {"v1", 1, false},
+    {"v2", 2, false},
+    {NULL, 0, false},
+};
 static const struct section_word signals[] = {
     {"TERM", SIGTERM, false}, {"INT", SIGINT, false},   {"QUIT", SIGQUIT, false}, {"HUP", SIGHUP, false},
     {"USR1", SIGUSR1, false}, {"USR2", SIGUSR2, false}, {"KILL", SIGKILL, false}, {NULL, 0, false},
@@ -331,6 +337,11 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, balance),
      .fallback = "round_robin",
      .words = balances},
+    {.name = "proxy_protocol",
+     .kind = KEY_WORD,
+     FIELD(config_service, proxy_protocol),
+     .fallback = "none",
+     .words = proxy_protocols},
     {.name = "timeouts", .kind = KEY_SECTION, FIELD(config_service, timeouts), .section = &timeouts_section},
     {.name = "ready_timeout",
      .kind = KEY_DURATION,

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "http/proxy_header.h"
 #include "http/response.h"
 
 #include <errno.h>
@@ -197,6 +198,8 @@ static void connected(struct checkup *checkup)
     if (error != 0) {
         broken(checkup, error);
     } else if (checkup->path[0] == '\0') {
+        (void)!send(checkup->fd, checkup->out.p, checkup->out.n,
+                    MSG_NOSIGNAL); /* it has accepted: that is all */
         finish(checkup, CHECKUP_PASSED, NULL);
     } else {
         checkup->state = ASKING;
@@ -249,6 +252,9 @@ struct checkup *checkup_start(struct loop *loop, const struct checkup_order *ord
     checkup->order = *order;
     checkup->path = mem_dup(order->path);
     checkup->telling.run = tell;
+    if (order->proxy_protocol != 0)
+        checkup->out.n =
+            proxy_header_write(order->proxy_protocol, NULL, buf_reserve(&checkup->out, PROXY_HEADER_ROOM));
     if (order->path[0] != '\0')
         buf_printf(&checkup->out,
                    "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: upswap-health/" PACKAGE_VERSION

@@ -15,8 +15,9 @@ enum checkup_result {
 struct checkup_order {
     struct sockaddr_storage address;
     socklen_t length;
-    const char *path; /* "": to connect is all; else a target that begins with '/' */
-    const char *host; /* for the Host field */
+    const char *path;        /* "": to connect is all; else a target that begins with '/' */
+    const char *host;        /* for the Host field */
+    unsigned proxy_protocol; /* version of the header that says that this is only a check; 0: none */
     uint64_t timeout_ms;
     /* `why` is the half sentence that follows the instance's name in a failure ("does not accept a
      * connection:

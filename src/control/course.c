@@ -49,9 +49,11 @@ static void on_ready(void *arg, bool ok, const char *reason)
 static void probe(struct course *course, const struct pool *pool, uint64_t timeout_ms,
                   void (*done)(void *arg, bool ok, const char *reason))
 {
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
     struct probe_target *targets = mem_zero(pool->instance_count, sizeof *targets);
     for (size_t i = 0; i < pool->instance_count; i++) {
         targets[i].name = pool->instances[i].address;
+        targets[i].proxy_protocol = settings == NULL ? 0 : (unsigned)settings->proxy_protocol;
         targets[i].length = sockaddr_of(pool->instances[i].resolved, &targets[i].address);
     }
     course->probe = probe_start(course->conductor->options.loop, targets, pool->instance_count, timeout_ms,

@@ -203,6 +203,7 @@ static void check(struct patient *patient)
         health->options.settings(health->options.arg, patient->pool->service->name);
     struct checkup_order order = {.path = service->health.path,
                                   .host = host_of(service, patient->instance),
+                                  .proxy_protocol = (unsigned)service->proxy_protocol,
                                   .timeout_ms = service->health.timeout_ms,
                                   .done = checked,
                                   .arg = patient};

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/proxy_header.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 struct aim {
     struct probe *probe;
     char *name;
+    unsigned proxy_protocol;
     struct sockaddr_storage address;
     socklen_t length;
     int fd; /* -1: not connecting */
@@ -127,9 +129,21 @@ static void try_failed(struct aim *aim, int error)
     aim->pause = aim->pause * 2 < MOST_PAUSE_MS ? aim->pause * 2 : MOST_PAUSE_MS;
 }
 
+/* An app that wants a PROXY header calls a connection without one a fault. Whether it hears this is nothing
+ * to us: it has accepted. */
+static void say_hello(const struct aim *aim)
+{
+    char header[PROXY_HEADER_ROOM];
+    if (aim->proxy_protocol == 0)
+        return;
+    size_t n = proxy_header_write(aim->proxy_protocol, NULL, header);
+    (void)!send(aim->fd, header, n, MSG_NOSIGNAL);
+}
+
 static void try_succeeded(struct aim *aim)
 {
     struct probe *probe = aim->probe;
+    say_hello(aim);
     disconnect(aim);
     deadline_clear(&aim->deadline);
     aim->accepted = true;
@@ -222,6 +236,7 @@ struct probe *probe_start(struct loop *loop, const struct probe_target *targets,
         struct aim *aim = &probe->aims[i];
         *aim = (struct aim){.probe = probe,
                             .name = mem_dup(targets[i].name),
+                            .proxy_protocol = targets[i].proxy_protocol,
                             .address = targets[i].address,
                             .length = targets[i].length,
                             .fd = -1,

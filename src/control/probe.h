@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 
 struct probe_target {
-    const char *name; /* HOST:PORT, for messages */
+    const char *name;        /* HOST:PORT, for messages */
+    unsigned proxy_protocol; /* version of the header that says that this is only a check; 0: none */
     struct sockaddr_storage address;
     socklen_t length;
 };

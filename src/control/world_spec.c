@@ -90,6 +90,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .rate = rate_of(&service->rate),
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
+        .proxy_protocol = (uint8_t)service->proxy_protocol,
     };
 }
 

@@ -40,6 +40,8 @@ static bool lease(struct exchange *x, bool fresh)
                               .ready = exchange_lease_ready,
                               .arg = x};
     struct upstream *upstream = upstream_of(x->worker->upstreams, &x->instance);
+    if (x->rules->proxy_protocol != 0)
+        lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
     if (upstream == NULL)
         errno = ENOMEM;
     else

@@ -1,4 +1,4 @@
-/* Keeping, lending and closing connections. Invariant: a connection is in an idle list exactly while its
+/* Keeping, lending and closing connections. Invariant: a connection is among the idle ones exactly while its
  * state is IDLE, counts in in_flight and in the balance's loads exactly while it is CONNECTING or LENT, and
  * leaves its state through one of the few functions below. */
 #include "plane/upstream.h"
@@ -51,15 +51,50 @@ static void run_freeing(struct loop_deferred *deferred)
     free(mem_container(deferred, struct connection, freeing));
 }
 
+/* ---- the idle ones ---- */
+
+static struct connection *find_owned(const struct upstream *upstream, const struct connection_owner *owner)
+{
+    struct connection *found;
+    HASH_FIND(hh, upstream->owned, owner, sizeof *owner, found);
+    return found;
+}
+
+static void add_idle(struct connection *connection)
+{
+    struct upstream *upstream = connection->upstream;
+    if (connection->owner.version == 0)
+        TAILQ_INSERT_HEAD(&upstream->idle, connection, link);
+    else
+        HASH_ADD(hh, upstream->owned, owner, sizeof connection->owner, connection);
+    upstream->idle_count++;
+}
+
+static void remove_idle(struct connection *connection)
+{
+    struct upstream *upstream = connection->upstream;
+    if (connection->owner.version == 0)
+        TAILQ_REMOVE(&upstream->idle, connection, link);
+    else
+        HASH_DEL(upstream->owned, connection);
+    upstream->idle_count--;
+}
+
+/* The one that nobody has used for longest, or about so; a hash keeps the order of coming. */
+static struct connection *oldest_idle(const struct upstream *upstream)
+{
+    return upstream->owned != NULL ? upstream->owned : TAILQ_LAST(&upstream->idle, connection_list);
+}
+
+/* ---- closing ---- */
+
 static void close_connection(struct connection *connection, bool reset)
 {
     struct upstream *upstream = connection->upstream;
     struct upstreams *all = upstream->all;
     assert(connection->state != CONNECTION_CLOSED);
-    if (connection->state == CONNECTION_IDLE) {
-        TAILQ_REMOVE(&upstream->idle, connection, link);
-        upstream->idle_count--;
-    }
+    if (connection->state == CONNECTION_IDLE)
+        remove_idle(connection);
     connection->state = CONNECTION_CLOSED;
     stream_close(&connection->stream, reset);
     inlet_clear(&connection->in, all->buffers);
@@ -73,7 +108,7 @@ static void close_connection(struct connection *connection, bool reset)
 static void close_idle(struct upstream *upstream)
 {
     struct connection *connection;
-    while ((connection = TAILQ_FIRST(&upstream->idle)) != NULL)
+    while ((connection = oldest_idle(upstream)) != NULL)
         close_connection(connection, false);
 }
 
@@ -193,16 +228,17 @@ static bool is_alive(const struct connection *connection)
     return recv(connection->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-static struct connection *take_kept(struct upstream *upstream, bool sure)
+static struct connection *take_kept(struct upstream *upstream, const struct lending *lending)
 {
+    const struct connection_owner *owner = &lending->owner;
     struct connection *connection;
-    while ((connection = TAILQ_FIRST(&upstream->idle)) != NULL) {
-        if (sure && !is_alive(connection)) {
+    while ((connection = owner->version == 0 ? TAILQ_FIRST(&upstream->idle) : find_owned(upstream, owner)) !=
+           NULL) {
+        if (lending->sure && !is_alive(connection)) {
             close_connection(connection, false);
             continue;
         }
-        TAILQ_REMOVE(&upstream->idle, connection, link);
-        upstream->idle_count--;
+        remove_idle(connection);
         connection->state = CONNECTION_LENT;
         connection->stream.unsure = false; /* the last message was whole */
         return connection;
@@ -210,7 +246,8 @@ static struct connection *take_kept(struct upstream *upstream, bool sure)
     return NULL;
 }
 
-static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance)
+static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance,
+                                const struct connection_owner *owner)
 {
     struct upstreams *all = upstream->all;
     struct connection *connection = malloc(sizeof *connection);
@@ -227,6 +264,7 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
     connection->upstream = upstream;
     connection->state = CONNECTION_CONNECTING;
     connection->kept = false;
+    connection->owner = *owner;
     deadline_init(&connection->idle, all->loop, idle_for_too_long);
     upstream->connections++;
     counters_add(&upstream->cells->connections, 1);
@@ -239,7 +277,7 @@ static bool spare_one(struct upstreams *all)
 {
     struct upstream *upstream;
     TAILQ_FOREACH (upstream, &all->list, link) {
-        struct connection *oldest = TAILQ_LAST(&upstream->idle, connection_list);
+        struct connection *oldest = oldest_idle(upstream);
         if (oldest == NULL)
             continue;
         close_connection(oldest, false);
@@ -256,14 +294,27 @@ static bool is_out_of_descriptors(int error)
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending)
 {
-    struct connection *connection = lending->fresh ? NULL : take_kept(upstream, lending->sure);
+    struct connection *connection = lending->fresh ? NULL : take_kept(upstream, lending);
     if (connection == NULL)
-        connection = begin(upstream, instance);
+        connection = begin(upstream, instance, &lending->owner);
     if (connection == NULL && is_out_of_descriptors(errno) && spare_one(upstream->all))
-        connection = begin(upstream, instance);
+        connection = begin(upstream, instance, &lending->owner);
     if (connection != NULL)
         lend(connection, lending);
     return connection;
+}
+
+/* It has all the room of a new connection, so it goes whole or not at all; the request, which comes next,
+ * leaves in one packet with it. Returns 0 or errno. */
+static int send_header(const struct connection *connection)
+{
+    const struct connection_owner *owner = &connection->owner;
+    char header[PROXY_HEADER_ROOM];
+    size_t n = proxy_header_write(owner->version, &owner->ends, header);
+    ssize_t sent = send(connection->stream.fd, header, n, MSG_NOSIGNAL | MSG_MORE);
+    if (sent < 0)
+        return errno;
+    return sent == (ssize_t)n ? 0 : ENOBUFS;
 }
 
 int connection_check(struct connection *connection)
@@ -274,6 +325,8 @@ int connection_check(struct connection *connection)
         return error;
     if (!connection->stream.writable)
         return EINPROGRESS;
+    if (connection->owner.version != 0 && (error = send_header(connection)) != 0)
+        return error;
     connection->state = CONNECTION_LENT;
     return 0;
 }
@@ -282,7 +335,8 @@ static bool may_be_kept(const struct connection *connection)
 {
     const struct upstream *upstream = connection->upstream;
     return connection->state == CONNECTION_LENT && !upstream->retired && connection->in.n == 0 &&
-           !connection->stream.readable && !connection->stream.hung_up && upstream->idle_count < IDLE_MAX;
+           !connection->stream.readable && !connection->stream.hung_up && upstream->idle_count < IDLE_MAX &&
+           (connection->owner.version == 0 || find_owned(upstream, &connection->owner) == NULL);
 }
 
 void connection_release(struct connection *connection, uint32_t keep_ms, bool reset)
@@ -300,6 +354,5 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
     connection->state = CONNECTION_IDLE;
     connection->kept = true;
     deadline_set(&connection->idle, keep_ms);
-    TAILQ_INSERT_HEAD(&upstream->idle, connection, link);
-    upstream->idle_count++;
+    add_idle(connection);
 }

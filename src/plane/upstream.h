@@ -1,10 +1,14 @@
 /* upstream: one worker's connections to the instances.
  *
+ * Where instances are told of the client in a PROXY header, a connection is that client's own: it is lent
+ * only to whom its header names.
+ *
  * A connection is connecting, lent to one exchange, or idle. Idle ones are watched, so that one that the
  * instance closes is not lent again, and lent last in first out. A lent connection is given back exactly
  * once, by connection_release. */
 #pragma once
 
+#include "http/proxy_header.h"
 #include "io/loop.h"
 #include "io/stream.h"
 #include "link/counters.h"
@@ -12,7 +16,11 @@
 #include "plane/inlet.h"
 #include "route/snapshot.h"
 
+#include <stdlib.h>
 #include <sys/queue.h>
+
+#define uthash_fatal(message) abort()
+#include <uthash.h>
 
 struct upstreams; /* all of a worker */
 
@@ -27,10 +35,17 @@ struct upstream {
     uint64_t seen; /* the last snapshot version that routes to it */
     struct counters_instance *cells;
     TAILQ_HEAD(connection_list, connection) idle; /* the one used last comes first */
+    struct connection *owned;                     /* uthash by owner: idle ones of one client each */
     TAILQ_ENTRY(upstream) link;
 };
 
 enum connection_state { CONNECTION_CONNECTING, CONNECTION_LENT, CONNECTION_IDLE, CONNECTION_CLOSED };
+
+/* Of version 0: whose connection it is does not matter. A key, so without padding. */
+struct connection_owner {
+    struct proxy_ends ends;
+    uint32_t version; /* of the PROXY protocol */
+};
 
 struct connection {
     struct stream stream;
@@ -43,6 +58,8 @@ struct connection {
     struct deadline idle; /* how long it is kept; counts while idle only */
     struct loop_deferred freeing;
     TAILQ_ENTRY(connection) link;
+    struct connection_owner owner;
+    UT_hash_handle hh; /* of upstream.owned */
 };
 
 /* `buffers` and `balance` (whose loads are kept here) are the worker's. */
@@ -62,6 +79,7 @@ struct upstream *upstream_of(struct upstreams *upstreams, const struct snapshot_
 struct lending {
     bool fresh; /* no kept connection: it must not have been closed meanwhile */
     bool sure;  /* look once more, by a system call, whether a kept one is alive */
+    struct connection_owner owner;
     void (*ready)(void *arg);
     void *arg;
 };
@@ -70,7 +88,8 @@ struct lending {
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending);
 
-/* After `ready` while connecting: 0 connected (lent now), EINPROGRESS not yet, else the error. */
+/* After `ready` while connecting: 0 connected and its PROXY header sent (lent now), EINPROGRESS not yet, else
+ * the error. */
 int connection_check(struct connection *connection);
 
 /* Gives a connection back. It is kept for `keep_ms` if that is not 0, nothing unread has come, and the

@@ -82,6 +82,9 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
             return err_set(err, "service \"%.*s\" has an unknown balance or strip_path", STR_ARG(name));
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
+        if (service->rules.proxy_protocol > 2)
+            return err_set(err, "service \"%.*s\" has an unknown version of the PROXY protocol",
+                           STR_ARG(name));
     }
     return true;
 }

@@ -64,7 +64,9 @@ struct snapshot_rules {
     struct snapshot_rate rate; /* of requests to this service */
     uint8_t balance;           /* enum snapshot_balance */
     uint8_t strip_path;
-    uint8_t unused[6];
+    uint8_t
+        proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
+    uint8_t unused[5];
 };
 
 /* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. Websockets

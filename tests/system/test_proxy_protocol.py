@@ -317,3 +317,183 @@ def test_curls_own_header_is_understood(front):
     result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
     assert result.stdout == "one"
     assert front.log.entry()["client"] == PROXY
+
+
+# ---- to instances ----
+
+
+class Named:
+    """A backend's greeter: reads the PROXY header, and remembers what each connection said."""
+
+    def __init__(self):
+        self.headers = []
+
+    def __call__(self, connection):
+        start = connection.exactly(12)
+        if start == SIGNATURE:
+            head = connection.exactly(4)
+            block = connection.exactly(struct.unpack("!H", head[2:])[0])
+            connection.named = self._version_2(head[0], head[1], block)
+        else:
+            line = start + connection.until(b"\r\n")
+            assert len(line) <= 107 and line.startswith(b"PROXY ")
+            words = line.decode("ascii").split()
+            connection.named = (1, *words[1:])
+        self.headers.append(connection.named)
+
+    @staticmethod
+    def _version_2(command, family, block):
+        if command == 0x20:
+            assert family == 0 and block == b""
+            return (2, "LOCAL")
+        assert command == 0x21 and family in (0x11, 0x21)
+        size, kind = (4, socket.AF_INET) if family == 0x11 else (16, socket.AF_INET6)
+        assert len(block) == 2 * size + 4
+        ports = struct.unpack("!HH", block[2 * size :])
+        texts = [socket.inet_ntop(kind, block[at : at + size]) for at in (0, size)]
+        return (2, "TCP4" if size == 4 else "TCP6", *texts, *map(str, ports))
+
+    @property
+    def of_clients(self):
+        return [header for header in self.headers if header[1] not in ("LOCAL", "UNKNOWN")]
+
+
+def start_naming(start_front, version, service=None, **settings):
+    named = Named()
+    front = start_front(
+        Backend("one", greet=named), service={"proxy_protocol": f"v{version}", **(service or {})}, **settings
+    )
+    front.named = named
+    return front
+
+
+LISTENERS = [
+    {"address": "127.0.0.1:0", "proxy_protocol": [PROXY]},
+    {"address": "[::1]:0"},
+    {"address": "0.0.0.0:0"},
+]
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+def naming(request, start_front):
+    front = start_naming(start_front, request.param, workers=1, listeners=LISTENERS)
+    front.version = request.param
+    return front
+
+
+def ends_of(sock):
+    source, destination = sock.getsockname(), sock.getpeername()
+    return (source[0], destination[0], str(source[1]), str(destination[1]))
+
+
+def test_an_instance_is_told_both_ends_of_the_clients_connection(naming):
+    for index, host, family in ((0, "127.0.0.1", "TCP4"), (1, "::1", "TCP6"), (2, "127.0.0.5", "TCP4")):
+        with RawClient(naming.daemon.ports()[index], host=host) as client:
+            assert client.ask().status == 200
+            assert naming.named.headers[-1] == (naming.version, family, *ends_of(client.socket))
+
+
+def test_a_connection_to_an_instance_serves_one_client_and_is_kept_for_it(naming):
+    before = len(naming.named.headers)
+    with naming.client() as first, naming.client() as second:
+        for _ in range(5):
+            assert first.ask().status == 200
+            assert second.ask().status == 200
+        named = naming.named.headers[before:]
+        assert named == [(naming.version, "TCP4", *ends_of(each.socket)) for each in (first, second)]
+    naming.backend.forget()
+    with naming.client() as third:
+        assert third.ask().status == 200
+        connection, _ = naming.backend.next_request()
+        assert connection.named == (naming.version, "TCP4", *ends_of(third.socket))
+
+
+def test_what_a_proxy_in_front_has_said_is_passed_on(naming):
+    with naming.client(source=PROXY) as client:
+        client.send(LINE)
+        assert client.ask().status == 200
+        assert naming.named.headers[-1] == (naming.version, "TCP4", *LINE.decode().split()[2:])
+    with naming.client(source=PROXY) as client:
+        client.send(header_2("2001:db8::7", "2001:db8::9"))
+        assert client.ask().status == 200
+        expected = (naming.version, "TCP6", "2001:db8::7", "2001:db8::9", "12345", "8443")
+        assert naming.named.headers[-1] == expected
+
+
+def test_a_kept_connection_that_closed_is_replaced_by_one_with_a_header(naming):
+    naming.backend.on("/bye", lambda connection, request: (connection.answer("bye"), connection.close()))
+    before = len(naming.named.headers)
+    with naming.client() as client:
+        for _ in range(3):
+            assert client.ask(target="/bye").text == "bye"
+        named = naming.named.headers[before:]
+        assert len(named) == 3 and set(named) == {(naming.version, "TCP4", *ends_of(client.socket))}
+
+
+def test_a_request_that_goes_to_another_instance_takes_the_header_along(start_own_front):
+    named = Named()
+    deaf, hearing = Backend("deaf", listen=False), Backend("hearing", greet=named)
+    front = start_own_front(deaf, hearing, service={"proxy_protocol": "v2"}, workers=1)
+    with front.client() as client:
+        for _ in range(4):
+            assert client.ask().text == "hearing"
+        assert set(named.headers) == {(2, "TCP4", *ends_of(client.socket))}
+
+
+def test_a_reload_that_changes_the_version_lends_no_connection_of_the_old(start_own_front):
+    front = start_naming(start_own_front, 1, workers=1)
+    with front.client() as client:
+        for version, setting in ((1, "v1"), (2, "v2"), (1, "v1")):
+            front.daemon.config["services"][0]["proxy_protocol"] = setting
+            front.daemon.write_config()
+            assert front.admin.request("POST", "/v1/reload").status == 200
+            front.backend.forget()
+            assert client.ask().status == 200
+            connection, _ = front.backend.next_request()
+            assert connection.named[0] == version
+
+
+def test_checks_of_staged_instances_say_that_they_are_upswaps_own(make_stand, make_backend):
+    for version, mark in ((1, "UNKNOWN"), (2, "LOCAL")):
+        stand = make_stand(service={"proxy_protocol": f"v{version}"}, live=0)
+        stand.suite.shell("01_pass")
+        stand.start()
+        named = Named()
+        backend = make_backend("new", greet=named)
+        answer = stand.admin.command("deployments", instances=[backend.address])
+        assert answer.status == 202, answer
+        stand.wait_state(answer.json["deployment"], "done")
+        wait_until(lambda n=named: len(n.headers) >= 2, what="both checks")
+        assert set(named.headers) == {(version, mark)}
+        with RawClient(stand.port) as client:
+            assert client.ask().text == "new"
+            assert named.of_clients == [(version, "TCP4", *ends_of(client.socket))]
+
+
+@pytest.mark.parametrize("path", ["", "/healthz"], ids=["connect", "get"])
+def test_health_checks_say_that_they_are_upswaps_own(start_own_front, path):
+    health = {"path": path, "interval": "50ms"}
+    front = start_naming(start_own_front, 2, service={"health": health}, workers=1)
+    wait_until(lambda: len(front.named.headers) >= 3, what="three checks")
+    assert set(front.named.headers) == {(2, "LOCAL")}
+    if path:
+        assert front.backend.requests_of(path)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_real_haproxy_understands_what_is_sent(start_own_front, version):
+    told = "%[src]:%[src_port] %[dst]:%[dst_port]"
+    more = [f'http-request return status 200 content-type text/plain lf-string "{told}"']
+    behind = Haproxy(None, bind="accept-proxy", more=more)
+    try:
+        # The daemon's instance is HAProxy; the backend that comes first listens for nobody.
+        front = start_own_front(
+            Backend("none"), service={"proxy_protocol": version, "instances": [behind.address]}, workers=1
+        )
+        with front.client() as client:
+            source, destination, *ports = ends_of(client.socket)
+            expected = f"{source}:{ports[0]} {destination}:{ports[1]}"
+            for _ in range(3):
+                assert client.ask().text == expected
+    finally:
+        behind.close()

@@ -47,8 +47,9 @@ def default_script(connection, request):
 
 
 class Backend:
-    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0):
+    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0, greet=None):
         self.name = name
+        self.greet = greet  # called with each connection before its first request
         self.default = script
         self.scripts = {}
         self.requests = []  # heads of all requests, with their bodies as far as the scripts read them
@@ -121,6 +122,8 @@ class Backend:
     def _serve(self, connection):
         connection.socket.settimeout(None)  # upswap decides how long it stays idle
         try:
+            if self.greet:
+                self.greet(connection)
             while not connection.ended.is_set():
                 request = http1.read_request_head(connection)
                 with self.lock:

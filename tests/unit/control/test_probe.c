@@ -105,6 +105,30 @@ static void one_try_fails_at_once_and_names_the_first_that_refused(void **state)
     close(c);
 }
 
+static void a_probe_says_that_it_is_only_a_check_where_a_proxy_header_is_wanted(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned version;
+        size_t size;
+        const char *bytes;
+    } rows[] = {{0, 0, ""}, {1, 15, "PROXY UNKNOWN\r\n"}, {2, 16, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"}};
+    for (size_t i = 0; i < 3; i++) {
+        struct probe_target target;
+        char bytes[32];
+        int listening = bound(&target, true);
+        target.proxy_protocol = rows[i].version;
+        probed = false;
+        run_probe(&target, 1, 5000);
+        assert_true(ok);
+        int fd = accept(listening, NULL, NULL);
+        assert_int_equal(recv(fd, bytes, sizeof bytes, MSG_WAITALL), rows[i].size);
+        assert_memory_equal(bytes, rows[i].bytes, rows[i].size);
+        close(fd);
+        close(listening);
+    }
+}
+
 static struct event *opener;
 static int late_fd;
 
@@ -266,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_target_that_listens_is_ready),
         TEST(one_try_fails_at_once_and_names_the_first_that_refused),
+        TEST(a_probe_says_that_it_is_only_a_check_where_a_proxy_header_is_wanted),
         TEST(a_target_that_listens_later_is_tried_until_it_does),
         TEST(a_target_that_never_listens_fails_at_the_timeout_with_its_last_error),
         TEST(a_cancelled_probe_calls_nobody),

@@ -219,6 +219,68 @@ static void a_refused_connection_says_so(void **state)
     connection_release(connection, 0, false);
 }
 
+/* Of the client with this port. */
+static struct lending as_client(struct bench *bench, uint16_t port, uint32_t version)
+{
+    struct lending lending = {.ready = ready, .arg = bench, .owner = {.version = version}};
+    lending.owner.ends.source_port = port;
+    return lending;
+}
+
+static struct connection *lend_to(struct bench *bench, uint16_t port, uint32_t version)
+{
+    struct lending lending = as_client(bench, port, version);
+    struct upstream *upstream = upstream_of(bench->upstreams, &bench->instance);
+    struct connection *connection = upstream_lend(upstream, &bench->instance, &lending);
+    assert_non_null(connection);
+    while (connection->state == CONNECTION_CONNECTING && connection_check(connection) == EINPROGRESS)
+        turn(bench);
+    return connection;
+}
+
+static void an_owned_one_is_lent_to_its_owner_only(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *first = lend_to(bench, 1, 2), *second = lend_to(bench, 2, 2);
+    connection_release(first, KEEP, false);
+    connection_release(second, KEEP, false);
+    struct connection *third = lend_to(bench, 3, 2), *of_nobody = lend_to(bench, 0, 0);
+    struct connection *other_version = lend_to(bench, 1, 1);
+    assert_false(third->kept || of_nobody->kept || other_version->kept);
+    connection_release(of_nobody, KEEP, false);
+    assert_ptr_equal(lend_to(bench, 1, 2), first);
+    assert_ptr_equal(lend_to(bench, 2, 2), second);
+    assert_ptr_equal(lend_to(bench, 0, 0), of_nobody);
+    /* Nobody needs two. */
+    struct connection *one_more = lend_to(bench, 1, 2);
+    connection_release(first, KEEP, false);
+    connection_release(one_more, KEEP, false);
+    assert_int_equal(one_more->state, CONNECTION_CLOSED);
+    assert_ptr_equal(lend_to(bench, 1, 2), first);
+    connection_release(first, KEEP, false);
+    connection_release(second, KEEP, false);
+    connection_release(third, KEEP, false);
+    connection_release(of_nobody, KEEP, false);
+    connection_release(other_version, KEEP, false);
+    upstreams_stop(bench->upstreams);
+    assert_int_equal(counters_read(&counters_instance(bench->counters, 0, 5)->connections), 0);
+}
+
+static void a_fresh_one_begins_with_its_owners_header(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *connection = lend_to(bench, 4711, 1);
+    assert_int_equal(send(connection->stream.fd, "x", 1, MSG_NOSIGNAL), 1); /* the header waits for company */
+    int fd = accept(bench->listening, NULL, NULL);
+    char bytes[100];
+    ssize_t n = recv(fd, bytes, sizeof bytes, MSG_WAITALL | MSG_DONTWAIT);
+    const char *header = "PROXY TCP6 :: :: 4711 0\r\nx";
+    assert_int_equal(n, strlen(header));
+    assert_memory_equal(bytes, header, n);
+    connection_release(connection, 0, false);
+    close(fd);
+}
+
 static void another_instance_in_the_same_slot_gets_none_of_its_connections(void **state)
 {
     struct bench *bench = *state;
@@ -309,6 +371,8 @@ int main(void)
         TEST(whoever_must_be_sure_gets_none_whose_end_has_come_but_was_not_seen),
         TEST(one_with_unread_bytes_is_not_kept),
         TEST(a_refused_connection_says_so),
+        TEST(an_owned_one_is_lent_to_its_owner_only),
+        TEST(a_fresh_one_begins_with_its_owners_header),
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
         TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),

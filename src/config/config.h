@@ -75,7 +75,7 @@ struct config_uptests {
 };
 
 struct config_drain {
-    uint64_t requests_ms, streams_ms, websockets_ms, spread_ms;
+    uint64_t requests_ms, streams_ms, websockets_ms, tunnels_ms, spread_ms;
 };
 
 /* Checks of live instances. */

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define LOOK_MS 20
-#define GRACE_MS 1000 /* for the proxy to end what its deadlines have caught */
+/* For the proxy to end what its deadlines have caught: properly, and if that does not do, by a cut. */
+#define GRACE_MS (SNAPSHOT_DRAIN_GRACE_MS + 1000)
 #define NS_PER_MS 1000000
 
 /* The deadlines of a pool. */
@@ -37,6 +38,12 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static uint64_t last_of(const struct snapshot_drain *until)
+{
+    return later(later(until->requests_until_ms, until->streams_until_ms),
+                 later(until->websockets_until_ms, until->tunnels_until_ms));
+}
+
 static struct limits *limits_of(struct drain *drain, const struct pool *pool)
 {
     struct limits *limits;
@@ -51,11 +58,10 @@ static struct limits *limits_of(struct drain *drain, const struct pool *pool)
         .until = {.requests_until_ms = until_ms(pool, times->requests_ms, mono_ms, wall_ns),
                   .streams_until_ms = until_ms(pool, times->streams_ms, mono_ms, wall_ns),
                   .websockets_until_ms = until_ms(pool, times->websockets_ms, mono_ms, wall_ns),
+                  .tunnels_until_ms = until_ms(pool, times->tunnels_ms, mono_ms, wall_ns),
                   .spread_ms = times->spread_ms},
     };
-    limits->last_ms =
-        GRACE_MS + later(limits->until.requests_until_ms,
-                         later(limits->until.streams_until_ms, limits->until.websockets_until_ms));
+    limits->last_ms = GRACE_MS + last_of(&limits->until);
     HASH_ADD_KEYPTR(hh, drain->limits, limits->pool, strlen(limits->pool), limits);
     return limits;
 }

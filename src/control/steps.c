@@ -172,8 +172,11 @@ static void complete(struct step *step)
     if (swaps || ends)
         record->world = world_next(conductor->world);
     if (swaps && settings != NULL)
-        record->drain = (struct drain_times){settings->drain.requests_ms, settings->drain.streams_ms,
-                                             settings->drain.websockets_ms, settings->drain.spread_ms};
+        record->drain = (struct drain_times){.requests_ms = settings->drain.requests_ms,
+                                             .streams_ms = settings->drain.streams_ms,
+                                             .websockets_ms = settings->drain.websockets_ms,
+                                             .tunnels_ms = settings->drain.tunnels_ms,
+                                             .spread_ms = settings->drain.spread_ms};
 }
 
 static bool is_ready(struct step *step)

@@ -86,6 +86,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .drain_requests_ms = clip(service->drain.requests_ms),
         .drain_streams_ms = clip(service->drain.streams_ms),
         .drain_websockets_ms = clip(service->drain.websockets_ms),
+        .drain_tunnels_ms = clip(service->drain.tunnels_ms),
         .drain_spread_ms = clip(service->drain.spread_ms),
         .rate = rate_of(&service->rate),
         .balance = balance_of(service->balance),

@@ -75,10 +75,15 @@ static json_t *asker_json(const struct asker *asker)
                      (json_int_t)asker->pid);
 }
 
+/* Programs from before tunnels had a time of their own give them that of websockets; so it is left out then.
+ */
 static json_t *drain_json(const struct drain_times *drain)
 {
-    return json_pack("[I, I, I, I]", (json_int_t)drain->requests_ms, (json_int_t)drain->streams_ms,
-                     (json_int_t)drain->websockets_ms, (json_int_t)drain->spread_ms);
+    json_t *json = json_pack("[I, I, I, I]", (json_int_t)drain->requests_ms, (json_int_t)drain->streams_ms,
+                             (json_int_t)drain->websockets_ms, (json_int_t)drain->spread_ms);
+    if (drain->tunnels_ms != drain->websockets_ms)
+        json_array_append_new(json, number_json(drain->tunnels_ms));
+    return json;
 }
 
 /* What is as usual is left out, so that programs from before there were weights read it. */

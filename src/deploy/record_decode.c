@@ -70,12 +70,18 @@ static bool to_asker(json_t *json, struct asker *asker, struct err *err)
     return true;
 }
 
+/* Where there are but four numbers, tunnels have that of websockets. */
 static bool to_drain(json_t *json, struct drain_times *drain, struct err *err)
 {
-    json_int_t requests, streams, websockets, spread;
-    return UNPACK(json, err, "[I, I, I, I]", &requests, &streams, &websockets, &spread) &&
-           to_count(requests, &drain->requests_ms, err) && to_count(streams, &drain->streams_ms, err) &&
-           to_count(websockets, &drain->websockets_ms, err) && to_count(spread, &drain->spread_ms, err);
+    json_int_t requests, streams, websockets, spread, tunnels;
+    bool is_old = json_array_size(json) == 4;
+    bool is_read =
+        is_old ? UNPACK(json, err, "[I, I, I, I]", &requests, &streams, &websockets, &spread)
+               : UNPACK(json, err, "[I, I, I, I, I]", &requests, &streams, &websockets, &spread, &tunnels);
+    return is_read && to_count(requests, &drain->requests_ms, err) &&
+           to_count(streams, &drain->streams_ms, err) && to_count(websockets, &drain->websockets_ms, err) &&
+           to_count(spread, &drain->spread_ms, err) &&
+           to_count(is_old ? websockets : tunnels, &drain->tunnels_ms, err);
 }
 
 static bool to_instance(json_t *json, struct instance *instance, struct err *err)

@@ -4,8 +4,9 @@
 #include <stddef.h>
 
 struct http_reason {
-    const char *word;     /* small letters, digits and '-' */
-    const char *statuses; /* the statuses that it goes with, such as "400 502" */
+    const char *word; /* small letters, digits and '-' */
+    const char
+        *statuses; /* the statuses that it goes with, such as "400 502"; empty: any that an instance gave */
     const char *sentence; /* for people; plain text that needs no escaping in HTML or JSON */
 };
 

@@ -1,5 +1,6 @@
 /* The last moments of what is in flight. Invariant: an exchange on a pool that drains, or in a worker that
- * stops, has a deadline as of its class, so every drain has an end. */
+ * stops, has a deadline as of its class, and ends SNAPSHOT_DRAIN_GRACE_MS after it at the latest; so every
+ * drain has an end. */
 #include "plane/exchange.h"
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -7,7 +8,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Websockets end one after the other, so that their clients do not all come back at once. */
+/* What lasts ends one after the other, so that the clients do not all come back at once. Each draws for
+ * itself, so it does not matter how they are shared out among workers. */
 static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t now_ms)
 {
     uint64_t left = until_ms > now_ms ? until_ms - now_ms : 0;
@@ -19,13 +21,16 @@ static void arm(struct exchange *x)
 {
     uint64_t now_ms = loop_ms(x->worker->loop), at_ms;
     switch ((enum exchange_class)x->class) {
-    case EXCHANGE_STREAM:
-        at_ms = x->until.streams_until_ms;
+    case EXCHANGE_IS_STREAM:
+        at_ms = spread(x, x->until.streams_until_ms, now_ms);
         break;
-    case EXCHANGE_WEBSOCKET:
+    case EXCHANGE_IS_WEBSOCKET:
         at_ms = spread(x, x->until.websockets_until_ms, now_ms);
         break;
-    case EXCHANGE_REQUEST:
+    case EXCHANGE_IS_TUNNEL:
+        at_ms = spread(x, x->until.tunnels_until_ms, now_ms);
+        break;
+    case EXCHANGE_IS_REQUEST:
     default:
         at_ms = x->until.requests_until_ms;
         break;
@@ -36,17 +41,35 @@ static void arm(struct exchange *x)
 static bool is_same(const struct snapshot_drain *a, const struct snapshot_drain *b)
 {
     return a->requests_until_ms == b->requests_until_ms && a->streams_until_ms == b->streams_until_ms &&
-           a->websockets_until_ms == b->websockets_until_ms && a->spread_ms == b->spread_ms;
+           a->websockets_until_ms == b->websockets_until_ms && a->tunnels_until_ms == b->tunnels_until_ms &&
+           a->spread_ms == b->spread_ms;
 }
 
-/* Worlds repeat what they have said before; a jitter that is drawn stays. */
+/* Worlds repeat what they have said before; a jitter that is drawn stays, and so does an end that has begun.
+ */
 static void begin(struct exchange *x, const struct snapshot_drain *until)
 {
-    if (x->draining && is_same(&x->until, until))
+    if (x->parting || (x->draining && is_same(&x->until, until)))
         return;
     x->draining = true;
     x->until = *until;
     arm(x);
+}
+
+void drain_due(struct exchange *x)
+{
+    bool is_tunnel = x->state == EXCHANGE_TUNNEL;
+    if (x->parting) {
+        is_tunnel ? tunnel_part_late(x) : reply_part_late(x);
+        return;
+    }
+    if (!(is_tunnel ? tunnel_may_part(x) : reply_may_part(x))) {
+        exchange_cut(x);
+        return;
+    }
+    x->parting = true;
+    deadline_set(&x->drain, SNAPSHOT_DRAIN_GRACE_MS);
+    is_tunnel ? tunnel_part(x) : reply_part(x);
 }
 
 void drain_class(struct exchange *x, enum exchange_class class)
@@ -73,7 +96,7 @@ static void turn(struct exchange *x, const struct snapshot_drain *drain)
 {
     if (drain != NULL) {
         begin(x, drain);
-    } else if (x->draining) {
+    } else if (x->draining && !x->parting) {
         x->draining = false;
         deadline_clear(&x->drain);
     }
@@ -110,6 +133,8 @@ void drain_stopping(struct exchange *x)
             earlier(since_ms + x->rules->drain_streams_ms, drains ? x->until.streams_until_ms : never),
         .websockets_until_ms =
             earlier(since_ms + x->rules->drain_websockets_ms, drains ? x->until.websockets_until_ms : never),
+        .tunnels_until_ms =
+            earlier(since_ms + x->rules->drain_tunnels_ms, drains ? x->until.tunnels_until_ms : never),
         .spread_ms = x->rules->drain_spread_ms,
     };
     begin(x, &until);

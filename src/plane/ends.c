@@ -25,5 +25,6 @@ const struct end end_bad_response = {"bad-response", 502, COUNTERS_BAD_RESPONSE}
 const struct end end_head_too_large = {"response-head-too-large", 502, COUNTERS_BAD_RESPONSE};
 const struct end end_first_byte_timeout = {"first-byte-timeout", 504, COUNTERS_FIRST_BYTE_TIMEOUT};
 const struct end end_stall = {"stall", 504, COUNTERS_STALL};
+const struct end end_drain_closed = {"drain-closed", 0, END_NO_ERROR};
 const struct end end_drain_deadline = {"drain-deadline", 503, END_NO_ERROR};
 const struct end end_shutting_down = {"shutting-down", 503, END_NO_ERROR};

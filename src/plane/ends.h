@@ -35,5 +35,6 @@ extern const struct end end_bad_response; /* a 101 that nobody asked for */
 extern const struct end end_head_too_large;
 extern const struct end end_first_byte_timeout;
 extern const struct end end_stall;
+extern const struct end end_drain_closed; /* properly, when its drain was due */
 extern const struct end end_drain_deadline;
 extern const struct end end_shutting_down;

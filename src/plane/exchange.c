@@ -134,6 +134,7 @@ static void describe(struct exchange *x, const struct http_request *request)
     x->minor = request->minor;
     x->keep_alive = request->keep_alive;
     x->upgrade = request->upgrade;
+    x->websocket = request->upgrade && websocket_is_asked(&request->fields);
     x->expect_continue = request->expect_continue;
     x->json = http_accept_prefers_json(value_of(request, HTTP_FIELD_ACCEPT));
     x->head_in = request->length;
@@ -317,12 +318,16 @@ static struct counters_instance *instance_cells(const struct exchange *x)
     return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
 }
 
-/* Counted before the lease is given back: an instance that is seen idle is also seen to have been cut. */
 static void drain_is_over(struct deadline *deadline)
 {
     struct exchange *x = mem_container(deadline, struct exchange, drain);
-    if (exchange_is_ended(x))
-        return;
+    if (!exchange_is_ended(x))
+        drain_due(x);
+}
+
+/* Counted before the lease is given back: an instance that is seen idle is also seen to have been cut. */
+void exchange_cut(struct exchange *x)
+{
     if (x->attempted)
         counters_add(&instance_cells(x)->cut, 1);
     exchange_end(x, &end_drain_deadline);
@@ -336,6 +341,8 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
         return x->keep_alive && !unread ? CLIENT_NEXT_REQUEST : CLIENT_NEXT_CLOSE;
     if (end == &end_client_closed)
         return CLIENT_NEXT_CUT;
+    if (tunnel_client_is_told(x))
+        return CLIENT_NEXT_CLOSE;
     if (x->state >= EXCHANGE_ANSWERING)
         return x->down.out == HTTP_BODY_CLOSE && x->state != EXCHANGE_TUNNEL ? CLIENT_NEXT_RESET
                                                                              : CLIENT_NEXT_CUT;

@@ -6,6 +6,7 @@
  * deadlines); they share this struct and nobody else looks inside. */
 #pragma once
 
+#include "http/websocket.h"
 #include "io/loop.h"
 #include "plane/balance.h"
 #include "plane/client.h"
@@ -27,7 +28,18 @@ enum exchange_state {
 };
 
 /* Which of the drain's deadlines holds. */
-enum exchange_class { EXCHANGE_REQUEST, EXCHANGE_STREAM, EXCHANGE_WEBSOCKET };
+enum exchange_class {
+    EXCHANGE_IS_REQUEST,
+    EXCHANGE_IS_STREAM,    /* server-sent events */
+    EXCHANGE_IS_WEBSOCKET, /* a tunnel of frames */
+    EXCHANGE_IS_TUNNEL     /* any other protocol after a 101 */
+};
+
+/* One direction of a WebSocket. */
+struct exchange_talk {
+    struct websocket frames; /* what its source has said */
+    bool told;               /* a Close of ours has gone to its sink, or nothing more can */
+};
 
 /* What the access log wants of a request; the texts follow in the buffer. */
 struct exchange_texts {
@@ -48,10 +60,12 @@ struct exchange {
     bool keep_alive;      /* the client's connection, as far as is known */
     bool expect_continue; /* and has not been told to go on */
     bool upgrade;
+    bool websocket;   /* is what it asks to upgrade to, among others */
     bool json;        /* own answers */
     bool send_failed; /* the instance takes no more; it may still have answered */
     bool keep_lease;  /* the instance's connection is good for another request */
     bool draining;    /* `until` holds */
+    bool parting;     /* is being ended properly: its class's deadline has passed, `drain` is the last */
     bool again;       /* waits in the loop's deferred list */
     bool lease_ended; /* tunnel: the instance's end has been read */
     bool hungry;      /* what the lease's inlet holds is no complete head */
@@ -73,8 +87,10 @@ struct exchange {
 
     struct outlet request; /* head and body to the instance */
     struct relay up, down;
-    size_t seen;               /* bytes of a partial response head */
-    const struct end *trouble; /* why the last instance did not serve */
+    struct exchange_talk says_up, says_down; /* of EXCHANGE_IS_WEBSOCKET */
+    struct event_stream events;              /* of EXCHANGE_IS_STREAM */
+    size_t seen;                             /* bytes of a partial response head */
+    const struct end *trouble;               /* why the last instance did not serve */
 
     uint16_t status;   /* of the response; 0: none yet */
     uint64_t head_in;  /* bytes */
@@ -110,6 +126,8 @@ void exchange_end(struct exchange *exchange, const struct end *end);
 
 /* Something has moved: the timeout of what is awaited next begins. */
 void exchange_moved(struct exchange *exchange);
+/* The drain's deadline ends it, whatever that does to the client; counted as cut. */
+void exchange_cut(struct exchange *exchange);
 /* An instance has failed: counts it. */
 void exchange_count_error(struct exchange *exchange, const struct end *end);
 
@@ -135,10 +153,21 @@ bool upload_is_complete(const struct exchange *exchange);
 
 /* reply: moves the response to the client as far as both sides allow. */
 void reply_pump(struct exchange *exchange);
+/* Can it be ended so that the client sees a whole answer: an event stream behind an event? Then: begin that;
+ * and: its time is up. */
+bool reply_may_part(const struct exchange *exchange);
+void reply_part(struct exchange *exchange);
+void reply_part_late(struct exchange *exchange);
 
-/* tunnel: sends the head of the 101 and takes over. */
-void tunnel_start(struct exchange *exchange, struct str head);
+/* tunnel: sends the head of the 101 and takes over. `extended`: the WebSocket has an extension. */
+void tunnel_start(struct exchange *exchange, struct str head, bool websocket, bool extended);
 void tunnel_pump(struct exchange *exchange);
+/* The same for a tunnel: of a WebSocket, with a Close to both sides (RFC 6455 section 7). */
+bool tunnel_may_part(const struct exchange *exchange);
+void tunnel_part(struct exchange *exchange);
+void tunnel_part_late(struct exchange *exchange);
+/* Has the client of a tunnel been sent a Close, so that an end without a reset is what it expects? */
+bool tunnel_client_is_told(const struct exchange *exchange);
 
 /* drain: the deadlines of what is in flight on a pool that drains. */
 /* The present world says which pools do. */
@@ -149,3 +178,5 @@ void drain_stop(struct worker *worker);
 void drain_stopping(struct exchange *exchange);
 /* An exchange has become of this class. */
 void drain_class(struct exchange *exchange, enum exchange_class class);
+/* Its deadline, or the time it had for a proper end, is over. */
+void drain_due(struct exchange *exchange);

@@ -30,6 +30,21 @@ static void add(struct batch *batch, const char *p, size_t n)
         batch->parts[batch->count++] = (struct iovec){(void *)p, n};
 }
 
+/* How much of this payload goes on: all of it, unless a parting body comes to its end there. */
+static size_t look(struct relay *relay, struct str data)
+{
+    if (relay->events == NULL)
+        return data.n;
+    if (!relay->parting) {
+        event_stream_follow(relay->events, data.p, data.n);
+        return data.n;
+    }
+    size_t n = event_stream_until_rest(relay->events, data.p, data.n);
+    if (event_stream_rests(relay->events))
+        relay->left = relay->body.done = true;
+    return n;
+}
+
 /* Moves what is understood from the inlet into the batch. Of a step that goes over the limit nothing is sent,
  * least of all the body's end. */
 static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
@@ -43,6 +58,7 @@ static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_
                            &relay->fault) == HTTP_BAD)
             return false;
         if (data.n > 0) {
+            data.n = look(relay, data);
             add(batch, data.p, data.n);
             batch->payload += data.n;
             spans++;
@@ -138,17 +154,37 @@ enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct ou
     return send_batch(relay, outlet, sink, tools, &batch);
 }
 
+/* What has been sent so far is the whole body. */
+static enum relay_result finish(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                                const struct relay_tools *tools)
+{
+    relay->done = relay->body.done = true;
+    if (relay->out != HTTP_BODY_CHUNKED)
+        return RELAY_GOES_ON;
+    struct batch batch = {.count = 0};
+    add(&batch, tools->trailers, write_end(relay, tools, (struct str){NULL, 0}));
+    return send_batch(relay, outlet, sink, tools, &batch);
+}
+
+enum relay_result relay_part(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                             const struct relay_tools *tools)
+{
+    relay->parting = true;
+    return event_stream_rests(relay->events) ? relay_leave(relay, outlet, sink, tools) : RELAY_GOES_ON;
+}
+
+enum relay_result relay_leave(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                              const struct relay_tools *tools)
+{
+    relay->left = true;
+    return finish(relay, outlet, sink, tools);
+}
+
 bool relay_end(struct relay *relay, struct outlet *outlet, struct stream *sink,
                const struct relay_tools *tools, enum relay_result *result)
 {
     if (!http_body_may_end(&relay->body))
         return false;
-    relay->done = relay->body.done = true;
-    struct batch batch = {.count = 0};
-    *result = RELAY_GOES_ON;
-    if (relay->out == HTTP_BODY_CHUNKED) {
-        add(&batch, tools->trailers, write_end(relay, tools, (struct str){NULL, 0}));
-        *result = send_batch(relay, outlet, sink, tools, &batch);
-    }
+    *result = finish(relay, outlet, sink, tools);
     return true;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "http/body.h"
+#include "http/event_stream.h"
 #include "plane/inlet.h"
 #include "plane/outlet.h"
 
@@ -20,13 +21,16 @@ struct relay_tools {
 #define RELAY_END_MAX 16
 
 struct relay {
-    struct http_body body; /* how it comes */
-    enum http_framing out; /* how it goes */
-    bool done;             /* the body's end has been put into the outlet */
-    bool hungry;           /* what the inlet holds is not enough to go on */
-    uint32_t burst;        /* bytes to read at once */
-    uint64_t bytes;        /* of payload so far */
-    uint64_t most;         /* of payload; more is RELAY_BAD. 0: no limit */
+    struct http_body body;       /* how it comes */
+    enum http_framing out;       /* how it goes */
+    bool done;                   /* the body's end has been put into the outlet */
+    bool hungry;                 /* what the inlet holds is not enough to go on */
+    uint32_t burst;              /* bytes to read at once */
+    uint64_t bytes;              /* of payload so far */
+    uint64_t most;               /* of payload; more is RELAY_BAD. 0: no limit */
+    struct event_stream *events; /* the payload is looked at for these; NULL: it is not */
+    bool parting;                /* the body ends where its events rest next */
+    bool left;                   /* it has ended there, not where its source ends it */
     struct http_fault fault;
 };
 
@@ -43,6 +47,14 @@ void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enu
 /* Takes what is in the inlet, at most one send. `prefix` (may be empty) goes before it: the head. */
 enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
                              struct stream *sink, const struct relay_tools *tools, struct str prefix);
+
+/* The body, of events, shall end before its source ends it: at once if none is begun, else with the next step
+ * that comes to where they rest. */
+enum relay_result relay_part(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                             const struct relay_tools *tools);
+/* It ends here. */
+enum relay_result relay_leave(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                              const struct relay_tools *tools);
 
 /* The source has ended cleanly. Finishes a body that may end so; false: it may not. */
 bool relay_end(struct relay *relay, struct outlet *outlet, struct stream *sink,

@@ -122,10 +122,12 @@ static bool switch_protocols(struct exchange *x)
     }
     x->keep_alive = false;
     struct str head = write_head(x, HTTP_BODY_NONE, true);
+    bool websocket = x->websocket && websocket_is_agreed(&response->fields);
+    bool extended = websocket && websocket_has_extensions(&response->fields);
     inlet_consume(&x->lease->in, response->length);
     x->status = response->status;
     x->head_out += head.n;
-    tunnel_start(x, head);
+    tunnel_start(x, head, websocket, extended);
     return false;
 }
 
@@ -169,9 +171,12 @@ static bool final(struct exchange *x)
     }
     uint16_t status = response->status;
     bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
+    bool readable = streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL;
     x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;
     inlet_consume(&lease->in, response->length);
     relay_start(&x->down, in, response->content_length, out);
+    if (readable)
+        x->down.events = &x->events;
     enum relay_result result =
         relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);
     if (result == RELAY_BAD)
@@ -180,7 +185,7 @@ static bool final(struct exchange *x)
     x->status = status;
     x->head_out += head.n;
     if (streams)
-        drain_class(x, EXCHANGE_STREAM);
+        drain_class(x, EXCHANGE_IS_STREAM);
     return given(x, result);
 }
 
@@ -212,7 +217,7 @@ static bool step(struct exchange *x)
     if (!flush(x))
         return false;
     if (x->state == EXCHANGE_ANSWERING && x->down.done) {
-        exchange_end(x, &end_done);
+        exchange_end(x, x->down.left ? &end_drain_closed : &end_done);
         return false;
     }
     struct connection *lease = x->lease;
@@ -242,4 +247,26 @@ void reply_pump(struct exchange *x)
         exchange_moved(x);
     if (!inlet_settle(&x->lease->in, x->worker->buffers))
         exchange_end(x, &end_overloaded);
+}
+
+bool reply_may_part(const struct exchange *x)
+{
+    return x->state == EXCHANGE_ANSWERING && x->down.events != NULL && !x->down.done;
+}
+
+void reply_part(struct exchange *x)
+{
+    if (given(x, relay_part(&x->down, &x->client->out, &x->client->stream, &x->worker->tools)))
+        reply_pump(x);
+}
+
+void reply_part_late(struct exchange *x)
+{
+    bool whole = !x->down.done && event_stream_is_whole(&x->events);
+    if (whole && !given(x, relay_leave(&x->down, &x->client->out, &x->client->stream, &x->worker->tools)))
+        return;
+    if (x->down.done)
+        exchange_end(x, x->down.left ? &end_drain_closed : &end_done);
+    else
+        exchange_cut(x);
 }

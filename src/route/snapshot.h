@@ -60,23 +60,28 @@ struct snapshot_rules {
     uint32_t drain_requests_ms; /* how long what is in flight may last when the whole proxy stops */
     uint32_t drain_streams_ms;
     uint32_t drain_websockets_ms;
+    uint32_t drain_tunnels_ms;
     uint32_t drain_spread_ms;
     struct snapshot_rate rate; /* of requests to this service */
     uint8_t balance;           /* enum snapshot_balance */
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
-    uint8_t unused[5];
+    uint8_t unused[1];
 };
 
-/* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. Websockets
- * end spread over the spread_ms before their deadline. */
+/* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. All but
+ * requests end spread over the spread_ms before their deadline. */
 struct snapshot_drain {
     uint64_t requests_until_ms;
     uint64_t streams_until_ms;
     uint64_t websockets_until_ms;
+    uint64_t tunnels_until_ms;
     uint64_t spread_ms;
 };
+
+/* What the proxy takes beyond a deadline, at most, for the proper end of a WebSocket or an event stream. */
+#define SNAPSHOT_DRAIN_GRACE_MS 3000
 
 /* ---- what control fills in ---- */
 

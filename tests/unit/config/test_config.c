@@ -53,6 +53,7 @@ static void a_service_that_says_nothing_has_every_default(void **state)
     assert_int_equal(web->uptests.total_timeout_ms, 120000);
     assert_int_equal(web->drain.requests_ms, 30000);
     assert_int_equal(web->drain.websockets_ms, 300000);
+    assert_int_equal(web->drain.tunnels_ms, 300000);
     assert_int_equal(web->teardown.command.count, 0);
     assert_int_equal(web->teardown.signal, 0);
     assert_int_equal(web->teardown.attempts, 5);
@@ -85,7 +86,8 @@ static void every_value_reaches_its_field(void **state)
         "    required = false; user = \"web\"; chdir = \"/c\"; env_file = \"/e\"; schedule = \"0s\";\n"
         "    environment = { APP_ENV = \"x y\"; B = \"\"; }; runner = [ \"env\", \"-i\" ]; };\n"
         "  watch = { duration = \"0s\"; };\n"
-        "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; spread = \"0s\"; };\n"
+        "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; tunnels = \"4s\"; spread = "
+        "\"0s\"; };\n"
         "  teardown = { command = [ \"/stop\", \"now\" ]; signal = \"QUIT\"; timeout = \"8s\"; attempts = 9; "
         "};\n"
         "} );");

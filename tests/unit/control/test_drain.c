@@ -60,7 +60,7 @@ static struct pool *make_pool(void)
     pool->was_live = true;
     pool->going_since_ns = clock_wall_ns();
     pool->going_since_world = 5;
-    pool->drain = (struct drain_times){10000, 20000, 30000, 100};
+    pool->drain = (struct drain_times){10000, 20000, 30000, 30000, 100};
     return pool;
 }
 
@@ -157,12 +157,12 @@ static void a_busy_instance_goes_by_force_at_the_last_deadline(void **state)
 {
     struct bench *bench = *state;
     bench->pool->going_since_ns = clock_wall_ns() - 32000 * MS;
-    bench->pool->drain = (struct drain_times){100, 100, 100, 0};
+    bench->pool->drain = (struct drain_times){100, 100, 100, 100, 0};
     begin_exchange(bench, 2);
-    look(bench); /* the deadline has passed, its grace of 1 s not yet */
+    look(bench); /* the deadline has passed, its grace not yet */
     assert_int_equal(bench->forced, 0);
     assert_int_equal(bench->clean, 3);
-    deadline_set(&bench->enough, 1200);
+    deadline_set(&bench->enough, SNAPSHOT_DRAIN_GRACE_MS + 1200);
     loop_run(bench->loop);
     assert_int_equal(bench->forced, 4);
 }

@@ -64,7 +64,7 @@ static void a_draining_pool_survives_the_round_trip(void **state)
     pool->was_live = true;
     pool->going_since_ns = 5000000;
     pool->going_since_world = 12;
-    pool->drain = (struct drain_times){1, 2, 3, 4};
+    pool->drain = (struct drain_times){1, 2, 3, 4, 5};
     pool->instances[0].state = INSTANCE_TORN_DOWN;
     pool->instances[0].end = TEARDOWN_LEFT;
     pool->instances[0].forced = true;
@@ -191,6 +191,22 @@ static void the_usual_weight_is_not_written(void **state)
     record_free(&record);
 }
 
+static void tunnels_without_a_time_of_their_own_have_that_of_websockets(void **state)
+{
+    (void)state;
+    struct record record;
+    struct err err;
+    const char *body =
+        HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"drain\":[1,2,3,4]";
+    char *line = mem_printf("%s,\"crc\":\"%08" PRIx32 "\"}", body, crc32c(body, strlen(body)));
+    assert_true(record_decode(str_of(line), &record, &err));
+    assert_int_equal(record.drain.websockets_ms, 3);
+    assert_int_equal(record.drain.tunnels_ms, 3);
+    assert_int_equal(record.drain.spread_ms, 4);
+    record_free(&record);
+    free(line);
+}
+
 static void a_pool_name_is_service_dash_number(void **state)
 {
     (void)state;
@@ -217,6 +233,7 @@ int main(void)
         cmocka_unit_test(events_carry_exactly_their_keys),
         cmocka_unit_test(a_journal_from_before_there_were_weights_is_read),
         cmocka_unit_test(the_usual_weight_is_not_written),
+        cmocka_unit_test(tunnels_without_a_time_of_their_own_have_that_of_websockets),
         cmocka_unit_test(a_pool_name_is_service_dash_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,11 +148,13 @@ static void words_are_plain_and_stand_once_and_sentences_need_no_escaping(void *
     assert_null(http_reason_find("no-such-word"));
 }
 
-/* "400 502" as the list writes it: "400, 502". */
+/* "400 502" as the list writes it: "400, 502". Empty: the status is the instance's. */
 static void put_statuses(char *text, size_t size, const char *statuses)
 {
-    snprintf(text, size, "%.3s%s%s", statuses, statuses[3] == ' ' ? ", " : "",
-             statuses[3] == ' ' ? statuses + 4 : "");
+    text[0] = '\0';
+    if (statuses[0] != '\0')
+        snprintf(text, size, "%.3s%s%s", statuses, statuses[3] == ' ' ? ", " : "",
+                 statuses[3] == ' ' ? statuses + 4 : "");
 }
 
 static void the_list_for_users_is_the_table(void **state)

@@ -151,7 +151,8 @@ static struct rig_world first_world(void)
                   .upstream_idle_ms = 60000,
                   .drain_requests_ms = 5000,
                   .drain_streams_ms = 5000,
-                  .drain_websockets_ms = 5000},
+                  .drain_websockets_ms = 5000,
+                  .drain_tunnels_ms = 5000},
         .path = "/",
         .instances = RIG_INSTANCES,
         .pool = 1,
@@ -419,6 +420,36 @@ const char *rig_head(int fd)
     }
     text[n] = '\0';
     return text;
+}
+
+/* The instance that is called, or RIG_INSTANCES. */
+static unsigned called(struct rig *rig)
+{
+    unsigned i = 0;
+    while (i < RIG_INSTANCES && !rig_is_called(rig, i))
+        i++;
+    return i;
+}
+
+int rig_ask(struct rig *rig, int client, const char *request)
+{
+    rig_say(client, request);
+    rig_until(called(rig) < RIG_INSTANCES);
+    int instance = rig_accept(rig, called(rig));
+    rig_head(instance);
+    return instance;
+}
+
+void rig_swap(struct rig *rig, uint64_t requests_ms, uint64_t others_ms)
+{
+    uint64_t now_ms = clock_mono_ms();
+    struct rig_world *world = rig_world(rig);
+    world->pool = 2;
+    world->draining = 1;
+    world->drain.requests_until_ms = now_ms + requests_ms;
+    world->drain.streams_until_ms = world->drain.websockets_until_ms = world->drain.tunnels_until_ms =
+        now_ms + others_ms;
+    rig_publish(rig);
 }
 
 const char *rig_bytes(int fd, size_t count)

@@ -62,6 +62,14 @@ bool rig_is_called(struct rig *rig, unsigned instance);
 /* The instance stops listening: connections to it are refused. */
 void rig_refuse(struct rig *rig, unsigned instance);
 
+/* Sends a client's request. Returns the instance's side of the connection on which it has come, its head
+ * read.
+ */
+int rig_ask(struct rig *rig, int client, const char *request);
+/* The pool in slot 1 drains from now on, one in slot 2 is live. Requests have so many ms, all else has
+ * `others_ms`. */
+void rig_swap(struct rig *rig, uint64_t requests_ms, uint64_t others_ms);
+
 /* Sends a text. */
 void rig_say(int fd, const char *text);
 /* Reads up to the end of a head, its empty line included; what follows stays unread. */

@@ -12,8 +12,6 @@
 
 #define GET "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-#define UPGRADE "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
-#define SWITCH "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 #define LATER 60000 /* ms: a deadline that is not meant to pass */
 #define SOON 100    /* ms: one that is */
 
@@ -35,37 +33,6 @@ static void finish(int client, int instance)
     assert_string_equal(rig_bytes(client, 2), "ok");
 }
 
-/* The instance that is called, or RIG_INSTANCES. */
-static unsigned called(struct rig *rig)
-{
-    unsigned i = 0;
-    while (i < RIG_INSTANCES && !rig_is_called(rig, i))
-        i++;
-    return i;
-}
-
-/* A request that an instance has got, over a connection of its own. */
-static int ask(struct rig *rig, int client, const char *request)
-{
-    rig_say(client, request);
-    rig_until(called(rig) < RIG_INSTANCES);
-    int instance = rig_accept(rig, called(rig));
-    rig_head(instance);
-    return instance;
-}
-
-/* The pool in slot 1 drains from now on; one in slot 2 is live. */
-static void swap(struct rig *rig, uint64_t requests_ms, uint64_t streams_ms, uint64_t websockets_ms)
-{
-    uint64_t now_ms = clock_mono_ms();
-    rig_world(rig)->pool = 2;
-    rig_world(rig)->draining = 1;
-    rig_world(rig)->drain = (struct snapshot_drain){.requests_until_ms = now_ms + requests_ms,
-                                                    .streams_until_ms = now_ms + streams_ms,
-                                                    .websockets_until_ms = now_ms + websockets_ms};
-    rig_publish(rig);
-}
-
 static uint64_t in_flight(struct rig *rig, uint32_t pool)
 {
     return counters_pool_in_flight(rig_counters(rig), pool);
@@ -74,12 +41,12 @@ static uint64_t in_flight(struct rig *rig, uint32_t pool)
 static void a_request_belongs_to_the_pool_that_was_live_when_its_head_was_complete(void **state)
 {
     struct rig *rig = *state;
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     int other = rig_client(rig);
     rig_say(other, "GET / HTTP/1.1\r\n");
-    swap(rig, LATER, LATER, LATER);
+    rig_swap(rig, LATER, LATER);
     assert_int_equal(in_flight(rig, 1), 1);
-    int later = ask(rig, other, "Host: a\r\n\r\n");
+    int later = rig_ask(rig, other, "Host: a\r\n\r\n");
     assert_int_equal(in_flight(rig, 1), 1);
     assert_int_equal(in_flight(rig, 2), 1);
     finish(client, instance);
@@ -94,82 +61,10 @@ static void a_request_belongs_to_the_pool_that_was_live_when_its_head_was_comple
     close(later);
 }
 
-static void what_a_drain_deadline_finds_unanswered_gets_503_and_what_has_begun_is_cut(void **state)
-{
-    struct rig *rig = *state;
-    int mute = rig_client(rig), silent = ask(rig, mute, GET);
-    int half = rig_client(rig), begun = ask(rig, half, GET);
-    rig_say(begun, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
-    rig_head(half);
-    swap(rig, SOON, LATER, LATER);
-    const char *head = rig_head(mute);
-    assert_memory_equal(head, "HTTP/1.1 503 ", 13);
-    assert_string_equal(rig_field(head, "X-Upswap"), "drain-deadline");
-    assert_string_equal(rig_rest(half, NULL), "half");
-    rig_until(in_flight(rig, 1) == 0);
-    close(mute);
-    close(half);
-    close(silent);
-    close(begun);
-}
-
-static void streams_and_websockets_have_deadlines_of_their_own(void **state)
-{
-    struct rig *rig = *state;
-    int reader = rig_client(rig), source = ask(rig, reader, GET);
-    int web = rig_client(rig), socket = ask(rig, web, UPGRADE);
-    rig_say(source, "HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n\r\n");
-    rig_head(reader);
-    rig_say(socket, SWITCH);
-    rig_head(web);
-    swap(rig, 1, LATER, SOON);
-    assert_string_equal(rig_rest(web, NULL), "");
-    rig_say(source, "data: 1\n\n");
-    assert_string_equal(rig_bytes(reader, 14), "9\r\ndata: 1\n\n\r\n");
-    assert_int_equal(in_flight(rig, 1), 1);
-    close(source);
-    assert_string_equal(rig_bytes(reader, 5), "0\r\n\r\n");
-    close(reader);
-    close(web);
-    close(socket);
-}
-
-static void websockets_end_spread_over_the_time_before_their_deadline(void **state)
-{
-    enum { COUNT = 16, DEADLINE = 400, SPREAD = 300 };
-    struct rig *rig = *state;
-    int clients[COUNT], instances[COUNT];
-    for (int i = 0; i < COUNT; i++) {
-        clients[i] = rig_client(rig);
-        instances[i] = ask(rig, clients[i], UPGRADE);
-        rig_say(instances[i], SWITCH);
-        rig_head(clients[i]);
-    }
-    uint64_t since = clock_mono_ms();
-    rig_world(rig)->drain.spread_ms = SPREAD;
-    rig_world(rig)->pool = 2;
-    rig_world(rig)->draining = 1;
-    rig_world(rig)->drain = (struct snapshot_drain){.requests_until_ms = since + LATER,
-                                                    .streams_until_ms = since + LATER,
-                                                    .websockets_until_ms = since + DEADLINE,
-                                                    .spread_ms = SPREAD};
-    rig_publish(rig);
-    rig_until(in_flight(rig, 1) < COUNT);
-    uint64_t first = clock_mono_ms() - since;
-    assert_true(first >= DEADLINE - SPREAD);
-    rig_until(in_flight(rig, 1) == 0);
-    /* Sixteen draws that all fall into a third of the time: once in millions. */
-    assert_true(clock_mono_ms() - since - first > SPREAD / 3);
-    for (int i = 0; i < COUNT; i++) {
-        close(clients[i]);
-        close(instances[i]);
-    }
-}
-
 static void idle_connections_to_instances_that_get_no_more_requests_are_closed(void **state)
 {
     struct rig *rig = *state;
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     finish(client, instance);
     for (unsigned i = 0; i < RIG_INSTANCES; i++)
         rig_world(rig)->drained[i] = true;
@@ -184,7 +79,7 @@ static void a_world_that_cannot_be_used_is_refused_and_the_old_one_stays(void **
     struct rig *rig = *state;
     assert_non_null(strstr(rig_publish_bytes(rig, "junk", 4, false), "not sealed"));
     assert_true(strlen(rig_publish_bytes(rig, "junk", 4, true)) > 0);
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     finish(client, instance);
     close(client);
     close(instance);
@@ -203,7 +98,7 @@ static void who_is_asked_after_tells_the_published_version(void **state)
 static void a_listener_that_the_world_does_not_name_is_closed(void **state)
 {
     struct rig *rig = *state;
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     rig_world(rig)->listens = false;
     rig_publish(rig);
     assert_true(rig_is_deaf(rig));
@@ -216,7 +111,7 @@ static void traffic_does_not_notice_that_control_is_gone(void **state)
 {
     struct rig *rig = *state;
     rig_lose_control(rig);
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     finish(client, instance);
     close(client);
     close(instance);
@@ -226,7 +121,7 @@ static void a_stop_finishes_what_is_in_flight_and_says_close(void **state)
 {
     (void)state;
     struct rig *rig = rig_start(2);
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     int idle = rig_client(rig);
     rig_say_stop(rig);
     rig_until(rig_is_deaf(rig));
@@ -246,7 +141,7 @@ static void a_stop_ends_what_does_not_end_by_itself(void **state)
     struct rig *rig = rig_start(1);
     rig_world(rig)->rules.drain_requests_ms = SOON;
     rig_publish(rig);
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     rig_say_stop(rig);
     assert_memory_equal(rig_head(client), "HTTP/1.1 503 ", 13);
     close(client);
@@ -272,7 +167,7 @@ static void without_its_keeper_the_plane_ends_at_once(void **state)
 {
     (void)state;
     struct rig *rig = rig_start(2);
-    int client = rig_client(rig), instance = ask(rig, client, GET);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
     assert_int_equal(rig_lose_keeper(rig), 1);
     close(client);
     close(instance);
@@ -289,7 +184,7 @@ static void every_request_is_a_line_of_the_access_log(void **state)
     rig_world(rig)->settings.access_log = SNAPSHOT_LOG_JSON;
     rig_publish(rig);
     int client = rig_client(rig);
-    int instance = ask(rig, client, "GET /x?q HTTP/1.1\r\nHost: app.test\r\nUser-Agent: \"me\\\r\n\r\n");
+    int instance = rig_ask(rig, client, "GET /x?q HTTP/1.1\r\nHost: app.test\r\nUser-Agent: \"me\\\r\n\r\n");
     finish(client, instance);
     rig_say(client, "nonsense\r\n\r\n");
     rig_rest(client, NULL);
@@ -313,9 +208,6 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(a_request_belongs_to_the_pool_that_was_live_when_its_head_was_complete),
-        TEST(what_a_drain_deadline_finds_unanswered_gets_503_and_what_has_begun_is_cut),
-        TEST(streams_and_websockets_have_deadlines_of_their_own),
-        TEST(websockets_end_spread_over_the_time_before_their_deadline),
         TEST(idle_connections_to_instances_that_get_no_more_requests_are_closed),
         TEST(a_world_that_cannot_be_used_is_refused_and_the_old_one_stays),
         TEST(who_is_asked_after_tells_the_published_version),

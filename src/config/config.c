@@ -8,6 +8,7 @@
 #include "config/claims.h"
 #include "config/keys.h"
 #include "config/places.h"
+#include "config/rules.h"
 #include "config/source.h"
 
 #include <arpa/inet.h>
@@ -31,6 +32,12 @@ static void normalize_routes(struct config_service *service)
         while (n > 1 && path[n - 1] == '/')
             path[--n] = '\0';
     }
+}
+
+static void split_balance(struct config_service *service)
+{
+    if (!rule_balance_read(str_of(service->balance_text), &service->balance, &service->hash_name))
+        abort();
 }
 
 /* Puts the weights beside the addresses. */
@@ -91,6 +98,7 @@ static void derive(struct config *config)
     for (size_t i = 0; i < config->service_count; i++) {
         normalize_routes(&config->services[i]);
         split_instances(&config->services[i]);
+        split_balance(&config->services[i]);
     }
 }
 

@@ -28,7 +28,15 @@ struct config_listener {
 };
 
 enum config_log_format { CONFIG_ACCESS_LOG_NONE, CONFIG_ACCESS_LOG_JSON, CONFIG_ACCESS_LOG_COMBINED };
-enum config_balance { CONFIG_ROUND_ROBIN, CONFIG_LEAST_REQUESTS, CONFIG_TWO_CHOICES, CONFIG_RANDOM };
+enum config_balance {
+    CONFIG_ROUND_ROBIN,
+    CONFIG_LEAST_REQUESTS,
+    CONFIG_TWO_CHOICES,
+    CONFIG_RANDOM,
+    CONFIG_HASH_CLIENT,
+    CONFIG_HASH_HEADER,
+    CONFIG_HASH_COOKIE
+};
 
 struct config_admin {
     char *socket; /* path */
@@ -102,8 +110,10 @@ struct config_service {
     struct config_rate rate;
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
+    char *balance_text;           /* as written */
     enum config_balance balance;
-    int proxy_protocol; /* version of the header sent to instances; 0: none */
+    const char *hash_name; /* of the field or cookie that is hashed; NULL: none */
+    int proxy_protocol;    /* version of the header sent to instances; 0: none */
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;

@@ -35,14 +35,6 @@ static const struct section_word access_log_formats[] = {
     {"combined", CONFIG_ACCESS_LOG_COMBINED, false},
     {NULL, 0, false},
 };
-static const struct section_word balances[] = {
-    {"round_robin", CONFIG_ROUND_ROBIN, false},
-    {"least_requests", CONFIG_LEAST_REQUESTS, false},
-    {"two_choices", CONFIG_TWO_CHOICES, false},
-    {"random", CONFIG_RANDOM, false},
-    {"hash:", 0, true},
-    {NULL, 0, false},
-};
 static const struct section_word proxy_protocols[] = {
     {"none", 0, false},
     {"v1", 1, false},
@@ -338,10 +330,10 @@ static const struct section_key service_keys[] = {
      RANGE(0, 10000),
      .rule = rule_instance},
     {.name = "balance",
-     .kind = KEY_WORD,
-     FIELD(config_service, balance),
+     .kind = KEY_TEXT,
+     FIELD(config_service, balance_text),
      .fallback = "round_robin",
-     .words = balances},
+     .rule = rule_balance},
     {.name = "proxy_protocol",
      .kind = KEY_WORD,
      FIELD(config_service, proxy_protocol),
@@ -422,4 +414,4 @@ _Static_assert(offsetof(struct config, listener_count) == offsetof(struct config
 _Static_assert(offsetof(struct config, service_count) == offsetof(struct config, services) + sizeof(void *),
                "");
 /* KEY_WORD fills an int. */
-_Static_assert(sizeof(enum config_balance) == sizeof(int) && sizeof(enum log_level) == sizeof(int), "");
+_Static_assert(sizeof(enum log_level) == sizeof(int), "");

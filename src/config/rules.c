@@ -7,6 +7,8 @@
 
 #include <sys/un.h>
 
+#define TOKEN_MAX 64
+
 bool rule_absolute(struct str text, struct err *err)
 {
     return text.p[0] == '/' ||
@@ -63,6 +65,56 @@ bool rule_instance(struct str text, struct err *err)
     return endpoint.pid == 0 ||
            err_set(err, "\"%.*s\" names a process, which does not outlive this file; take pid= out",
                    STR_ARG(text));
+}
+
+static const struct way {
+    const char *text; /* where it ends in ':', a name follows */
+    enum config_balance balance;
+} ways[] = {
+    {"round_robin", CONFIG_ROUND_ROBIN},  {"least_requests", CONFIG_LEAST_REQUESTS},
+    {"two_choices", CONFIG_TWO_CHOICES},  {"random", CONFIG_RANDOM},
+    {"hash:client", CONFIG_HASH_CLIENT},  {"hash:header:", CONFIG_HASH_HEADER},
+    {"hash:cookie:", CONFIG_HASH_COOKIE},
+};
+
+bool rule_is_token(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+            return false;
+    }
+    return text.n > 0 && text.n <= TOKEN_MAX;
+}
+
+bool rule_balance_read(struct str text, enum config_balance *balance, const char **name)
+{
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct str way = str_of(ways[i].text);
+        bool named = str_ends_with(way, STR(":"));
+        if (named ? !str_starts_with(text, way) : !str_equal(text, way))
+            continue;
+        *balance = ways[i].balance;
+        *name = named ? text.p + way.n : NULL;
+        return !named || rule_is_token((struct str){text.p + way.n, text.n - way.n});
+    }
+    return false;
+}
+
+bool rule_balance(struct str text, struct err *err)
+{
+    enum config_balance balance;
+    const char *name = NULL;
+    if (rule_balance_read(text, &balance, &name))
+        return true;
+    if (name != NULL)
+        return err_set(err, "\"%s\" is no name of a header or cookie; write letters, digits and -", name);
+    return err_set(
+        err,
+        "\"%.*s\" is no way to choose an instance; write round_robin, least_requests, two_choices, "
+        "random, hash:client, hash:header:NAME or hash:cookie:NAME",
+        STR_ARG(text));
 }
 
 bool rule_network(struct str text, struct err *err)

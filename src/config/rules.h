@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "config/config.h"
 
 bool rule_absolute(struct str text, struct err *err) MUST_CHECK;
 /* An absolute path that may hold %{release}. */
@@ -17,6 +18,11 @@ bool rule_socket(struct str text, struct err *err) MUST_CHECK;
 bool rule_listen(struct str text, struct err *err) MUST_CHECK;
 /* HOST:PORT, and a weight or none. */
 bool rule_instance(struct str text, struct err *err) MUST_CHECK;
+/* A token of HTTP (RFC 9110 section 5.6.2), as names of fields and cookies are, of at most 64 bytes. */
+bool rule_is_token(struct str text);
+/* Reads a way to choose an instance. *name, where one belongs to it, points into the text, to its end. */
+bool rule_balance_read(struct str text, enum config_balance *balance, const char **name);
+bool rule_balance(struct str text, struct err *err) MUST_CHECK;
 bool rule_network(struct str text, struct err *err) MUST_CHECK;
 bool rule_service_name(struct str text, struct err *err) MUST_CHECK;
 /* A DNS name, an IPv4 address, an IPv6 address in brackets, or "*." and a name. No port. */

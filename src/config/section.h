@@ -36,7 +36,7 @@ enum section_scope { SCOPE_ANY, SCOPE_DEFAULTS, SCOPE_SERVICE };
 struct section_word {
     const char *name; /* NULL ends the list */
     int value;
-    bool later; /* refused; a name that ends in ':' stands for all that begin so */
+    bool later; /* refused */
 };
 
 struct reader {

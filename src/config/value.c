@@ -80,16 +80,10 @@ static enum verdict read_text(const struct section_key *key, struct str text, vo
     return FITS;
 }
 
-static bool is_word(const struct section_word *word, struct str text)
-{
-    struct str name = str_of(word->name);
-    return str_equal(text, name) || (str_ends_with(name, STR(":")) && str_starts_with(text, name));
-}
-
 static enum verdict read_word(const struct section_key *key, struct str text, void *field, struct err *err)
 {
     for (const struct section_word *word = key->words; word->name != NULL; word++) {
-        if (!is_word(word, text))
+        if (!str_equal(text, str_of(word->name)))
             continue;
         if (word->later) {
             err_set(err, "\"%.*s\" is not in this version of upswap; choose another", STR_ARG(text));

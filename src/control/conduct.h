@@ -32,6 +32,7 @@ struct conductor_options {
     struct counters *counters;
     int counters_fd;
     struct sockets *sockets;
+    const struct secrets *secrets;
     int proxy_fd;      /* the conductor's from now on */
     int32_t proxy_pid; /* 0: none runs */
     int32_t keeper_pid;

@@ -175,6 +175,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .sockets = options->sockets,
         .drain = conductor->drain,
         .health = conductor->health,
+        .secrets = options->secrets,
         .counters = options->counters,
         .counters_fd = options->counters_fd,
         .proxy_pid = options->proxy_pid,

@@ -7,6 +7,7 @@
 #include "control/admin.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
+#include "control/secrets.h"
 #include "control/token.h"
 #include "io/child.h"
 #include "io/file.h"
@@ -48,6 +49,7 @@ struct control {
     int counters_fd;
     struct counters *counters;
     struct sockets *sockets;
+    struct secrets *secrets;
     struct conductor *conductor;
     struct admin *admin;
     char *token, *next_token; /* NULL: none */
@@ -165,7 +167,8 @@ static bool open_state(struct control *control, const char *directory, struct er
     free(lock);
     if (!ok || control->lock < 0)
         return false;
-    control->events = event_log_open(directory, err);
+    control->secrets = secrets_open(directory, err);
+    control->events = control->secrets == NULL ? NULL : event_log_open(directory, err);
     control->archive = control->events == NULL ? NULL : archive_open(control->loop, directory, err);
     if (control->archive == NULL)
         return false;
@@ -284,6 +287,7 @@ static void begin(struct control *control)
         .counters = control->counters,
         .counters_fd = control->counters_fd,
         .sockets = control->sockets,
+        .secrets = control->secrets,
         .proxy_fd = control->options->proxy_fd,
         .proxy_pid = control->start.proxy_pid,
         .keeper_pid = getppid(),

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "control/drain.h"
 #include "control/health.h"
+#include "control/secrets.h"
 #include "control/sockets.h"
 #include "deploy/registry.h"
 #include "io/loop.h"
@@ -20,6 +21,7 @@ struct world_options {
     struct sockets *sockets;
     struct drain *drain;
     const struct health *health;
+    const struct secrets *secrets;
     struct counters *counters;
     int counters_fd;   /* stays the caller's */
     int32_t proxy_pid; /* the proxy that runs already; 0: none */

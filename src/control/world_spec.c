@@ -69,6 +69,12 @@ static uint8_t balance_of(enum config_balance balance)
         return SNAPSHOT_TWO_CHOICES;
     case CONFIG_RANDOM:
         return SNAPSHOT_RANDOM;
+    case CONFIG_HASH_CLIENT:
+        return SNAPSHOT_HASH_CLIENT;
+    case CONFIG_HASH_HEADER:
+        return SNAPSHOT_HASH_HEADER;
+    case CONFIG_HASH_COOKIE:
+        return SNAPSHOT_HASH_COOKIE;
     case CONFIG_ROUND_ROBIN:
         break;
     }
@@ -168,6 +174,7 @@ static void add_services(struct world_spec *made, const struct registry *registr
             .paths = (const char *const *)service->paths.items,
             .path_count = service->paths.count,
             .rules = rules_of(service),
+            .hash_name = service->hash_name,
             .live = known == NULL ? SNAPSHOT_NONE : add_pools(made, known),
         };
     }
@@ -193,13 +200,15 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
 
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
-                                  const struct health *health, uint64_t version)
+                                  const struct health *health, const struct secrets *secrets,
+                                  uint64_t version)
 {
     struct world_spec *made = mem_zero(1, sizeof *made);
     made->drain = drain;
     made->health = health;
     made->spec.version = version;
     made->spec.settings = settings_of(config);
+    made->spec.settings.secrets = *secrets_get(secrets);
     made->spec.trusted = config->trusted_proxies;
     made->spec.trusted_count = config->trusted_count;
     add_listeners(made, config, sockets);

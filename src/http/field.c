@@ -18,6 +18,7 @@ static const struct {
     ROW("accept", 'a', 'p', HTTP_FIELD_ACCEPT),
     ROW("connection", 'c', 'o', HTTP_FIELD_CONNECTION),
     ROW("content-length", 'c', 't', HTTP_FIELD_CONTENT_LENGTH),
+    ROW("cookie", 'c', 'i', HTTP_FIELD_COOKIE),
     ROW("date", 'd', 't', HTTP_FIELD_DATE),
     ROW("expect", 'e', 'c', HTTP_FIELD_EXPECT),
     ROW("forwarded", 'f', 'e', HTTP_FIELD_FORWARDED),

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define DRAWS 4 /* at random, before those that may serve are counted */
@@ -49,6 +50,7 @@ struct choice {
     const struct snapshot *snapshot;
     const struct snapshot_pool *pool;
     const struct balance_tried *tried;
+    uint64_t key;
     size_t size; /* of the pool; as an index: none */
     size_t from; /* where to begin, so that equals take turns */
 };
@@ -56,6 +58,12 @@ struct choice {
 static struct snapshot_instance at(const struct choice *choice, size_t index)
 {
     return snapshot_pool_instance(choice->snapshot, choice->pool, index);
+}
+
+static bool may_serve_at(const struct choice *choice, size_t index)
+{
+    struct snapshot_instance one = at(choice, index);
+    return may_serve(&one, choice->tried);
 }
 
 /* The index `steps` further on than `from`. */
@@ -71,8 +79,7 @@ static size_t next_in_turn(const struct choice *choice)
 {
     for (size_t i = 0; i < choice->size; i++) {
         size_t index = round_to(choice, i);
-        struct snapshot_instance one = at(choice, index);
-        if (may_serve(&one, choice->tried))
+        if (may_serve_at(choice, index))
             return index;
     }
     return choice->size;
@@ -183,8 +190,7 @@ static size_t draw(const struct choice *choice, size_t but)
     unsigned draws = snapshot_pool_is_even(choice->pool) ? DRAWS : 0;
     while (draws-- > 0) {
         size_t index = random_below(choice->balance->random, (uint32_t)choice->size);
-        struct snapshot_instance one = at(choice, index);
-        if (index != but && may_serve(&one, choice->tried))
+        if (index != but && may_serve_at(choice, index))
             return index;
     }
     return draw_exactly(choice, but);
@@ -211,6 +217,59 @@ static size_t better_of_two(const struct choice *choice)
     return is_less(whole_share(choice, second), whole_share(choice, first)) ? second : first;
 }
 
+/* ---- by a key ---- */
+
+/* What an instance draws for a key. The last steps of MurmurHash3. */
+static uint64_t blend(uint64_t key, uint64_t seed)
+{
+    uint64_t x = key ^ seed;
+    x = (x ^ x >> 33) * 0xff51afd7ed558ccdULL;
+    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ULL;
+    return x ^ x >> 33;
+}
+
+/* Rendezvous hashing: the highest draw wins. Draws do not depend on who else takes part, so an instance that
+ * goes leaves its own keys only, spread over all others, and one that comes takes only what it wins. */
+static size_t highest(const struct choice *choice)
+{
+    const struct snapshot_seat *seats = snapshot_pool_seats(choice->snapshot, choice->pool);
+    size_t found = choice->size;
+    uint64_t best = 0;
+    for (size_t i = 0; i < choice->size; i++) {
+        uint64_t drawn = blend(choice->key, seats[i].seed);
+        if ((found != choice->size && drawn <= best) || !may_serve_at(choice, i))
+            continue;
+        best = drawn;
+        found = i;
+    }
+    return found;
+}
+
+/* The same with weights: draws as times of exponential clocks that run at the rate of the weight; the first
+ * one wins. -log(u) is never below 1 - u, which tells of most at once that they are too late. */
+static size_t earliest(const struct choice *choice)
+{
+    const struct snapshot_seat *seats = snapshot_pool_seats(choice->snapshot, choice->pool);
+    size_t found = choice->size;
+    double best = INFINITY;
+    for (size_t i = 0; i < choice->size; i++) {
+        double u = ((double)(blend(choice->key, seats[i].seed) >> 11) + 0.5) * 0x1p-53;
+        if (1 - u >= best * seats[i].weight)
+            continue;
+        double time = -log(u) / seats[i].weight;
+        if (time >= best || !may_serve_at(choice, i))
+            continue;
+        best = time;
+        found = i;
+    }
+    return found;
+}
+
+static size_t by_key(const struct choice *choice)
+{
+    return snapshot_pool_is_even(choice->pool) ? highest(choice) : earliest(choice);
+}
+
 /* ---- the door ---- */
 
 static size_t choose(const struct choice *choice, enum snapshot_balance how)
@@ -222,6 +281,10 @@ static size_t choose(const struct choice *choice, enum snapshot_balance how)
         return better_of_two(choice);
     case SNAPSHOT_RANDOM:
         return draw(choice, choice->size);
+    case SNAPSHOT_HASH_CLIENT:
+    case SNAPSHOT_HASH_HEADER:
+    case SNAPSHOT_HASH_COOKIE:
+        return by_key(choice);
     case SNAPSHOT_ROUND_ROBIN:
         break;
     }
@@ -231,7 +294,8 @@ static size_t choose(const struct choice *choice, enum snapshot_balance how)
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
                   const struct balance_wish *wish, struct snapshot_instance *instance)
 {
-    struct choice choice = {.balance = balance, .snapshot = snapshot, .pool = pool, .tried = &wish->tried};
+    struct choice choice = {
+        .balance = balance, .snapshot = snapshot, .pool = pool, .tried = &wish->tried, .key = wish->key};
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
     choice.size = snapshot_pool_size(pool);
     if (choice.size == 0)

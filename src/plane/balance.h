@@ -40,6 +40,7 @@ bool balance_exclude(struct balance_tried *tried, uint32_t slot);
 /* What a request asks of the choice. */
 struct balance_wish {
     enum snapshot_balance how;
+    uint64_t key; /* where `how` is to hash: what is hashed */
     struct balance_tried tried;
 };
 

@@ -122,6 +122,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
     x->pool = snapshot_service_live(snapshot, x->service);
+    sticky_read(x, request);
     if (x->pool == NULL)
         return;
     x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));

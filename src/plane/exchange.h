@@ -2,8 +2,8 @@
  *
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
- * attempt (which instance), upload (request body), reply (response), tunnel (after a 101), drain (its
- * deadlines); they share this struct and nobody else looks inside. */
+ * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
+ * tunnel (after a 101), drain (its deadlines); they share this struct and nobody else looks inside. */
 #pragma once
 
 #include "http/websocket.h"
@@ -138,6 +138,9 @@ static inline bool exchange_is_ended(const struct exchange *exchange)
 
 /* Frees the spare ones. */
 void exchange_free_spares(struct worker *worker);
+
+/* sticky: reads what in the head binds the request to an instance. */
+void sticky_read(struct exchange *exchange, const struct http_request *request);
 
 /* attempt: finds an instance and a connection, or ends the exchange. */
 void attempt_start(struct exchange *exchange);

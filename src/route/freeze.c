@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/siphash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +203,7 @@ static void count_parts(struct freezer *freezer)
     parts[IMAGE_POOLS].count = (uint32_t)spec->pool_count;
     for (size_t i = 0; i < spec->pool_count; i++)
         parts[IMAGE_INSTANCES].count += (uint32_t)spec->pools[i].instance_count;
+    parts[IMAGE_SEATS].count = parts[IMAGE_INSTANCES].count;
     for (size_t i = 0; i < freezer->route_count; i++) {
         parts[IMAGE_HOSTS].count += begins_host(freezer, i);
         parts[IMAGE_LENGTHS].count += begins_length(freezer, i);
@@ -287,10 +289,26 @@ static bool put_services(struct freezer *freezer, struct err *err)
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
         services[i].rules = spec->rules;
-        if (!add_text(freezer, "the service's name", spec->name, &services[i].name, err))
+        if (!add_text(freezer, "the service's name", spec->name, &services[i].name, err) ||
+            !add_text(freezer, "the name of what is hashed", spec->hash_name == NULL ? "" : spec->hash_name,
+                      &services[i].hash_name, err))
             return false;
     }
     return true;
+}
+
+/* From the name, so that an address keeps its keys from one pool to the next. What must not be foreseen is
+ * the key that it is blended with. */
+static uint64_t seed_of(const char *name)
+{
+    static const uint64_t key[2];
+    return siphash(key, name, strlen(name));
+}
+
+static struct snapshot_seat seat_of(const struct snapshot_instance_spec *spec)
+{
+    return (struct snapshot_seat){.seed = seed_of(spec->name),
+                                  .weight = spec->weight == 0 ? 1 : spec->weight};
 }
 
 static bool put_instance(struct freezer *freezer, struct image_instance *instance,
@@ -301,7 +319,6 @@ static bool put_instance(struct freezer *freezer, struct image_instance *instanc
                        spec->name, (unsigned)spec->address_length);
     instance->id = spec->id;
     instance->slot = spec->slot;
-    instance->weight = spec->weight == 0 ? 1 : spec->weight;
     instance->drained = spec->drained;
     instance->down = spec->down;
     instance->address_length = spec->address_length;
@@ -313,6 +330,7 @@ static bool put_pools(struct freezer *freezer, struct err *err)
 {
     struct snapshot_pool *pools = part_of(freezer, IMAGE_POOLS);
     struct image_instance *instances = part_of(freezer, IMAGE_INSTANCES);
+    struct snapshot_seat *seats = part_of(freezer, IMAGE_SEATS);
     uint32_t used = 0;
     for (size_t i = 0; i < freezer->spec->pool_count; i++) {
         const struct snapshot_pool_spec *spec = freezer->spec->pools + i;
@@ -322,11 +340,12 @@ static bool put_pools(struct freezer *freezer, struct err *err)
         if (!add_text(freezer, "the pool's deployment", spec->deployment, &pools[i].deployment, err) ||
             !add_text(freezer, "the release", spec->release, &pools[i].release, err))
             return false;
-        for (size_t j = 0; j < spec->instance_count; j++) {
-            if (!put_instance(freezer, instances + used++, spec->instances + j, err))
+        for (size_t j = 0; j < spec->instance_count; j++, used++) {
+            seats[used] = seat_of(spec->instances + j);
+            if (!put_instance(freezer, instances + used, spec->instances + j, err))
                 return false;
         }
-        pools[i].even = image_is_even(instances + pools[i].instances.at, spec->instance_count);
+        pools[i].even = image_is_even(seats + pools[i].instances.at, spec->instance_count);
     }
     return true;
 }

@@ -8,6 +8,7 @@ static const size_t record_sizes[IMAGE_PARTS] = {
     [IMAGE_SERVICES] = sizeof(struct snapshot_service),
     [IMAGE_POOLS] = sizeof(struct snapshot_pool),
     [IMAGE_INSTANCES] = sizeof(struct image_instance),
+    [IMAGE_SEATS] = sizeof(struct snapshot_seat),
     [IMAGE_HOSTS] = sizeof(struct image_host),
     [IMAGE_HOST_SLOTS] = sizeof(struct image_slot),
     [IMAGE_PREFIXES] = sizeof(struct image_prefix),
@@ -27,10 +28,10 @@ uint64_t image_place(struct image_span parts[IMAGE_PARTS])
     return end;
 }
 
-bool image_is_even(const struct image_instance *instances, size_t count)
+bool image_is_even(const struct snapshot_seat *seats, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
-        if (instances[i].weight != instances[0].weight)
+        if (seats[i].weight != seats[0].weight)
             return false;
     }
     return true;

@@ -18,6 +18,7 @@ enum image_part {
     IMAGE_SERVICES,     /* struct snapshot_service */
     IMAGE_POOLS,        /* struct snapshot_pool */
     IMAGE_INSTANCES,    /* struct image_instance, pool by pool */
+    IMAGE_SEATS,        /* struct snapshot_seat, one an instance, in the same order */
     IMAGE_HOSTS,        /* struct image_host */
     IMAGE_HOST_SLOTS,   /* struct image_slot: hash table of the hosts */
     IMAGE_PREFIXES,     /* struct image_prefix: all paths but "/" */
@@ -53,7 +54,7 @@ struct image_listener {
 };
 
 struct snapshot_service {
-    struct image_text name;
+    struct image_text name, hash_name;
     uint32_t live; /* pool, or SNAPSHOT_NONE */
     uint32_t unused;
     struct snapshot_rules rules;
@@ -79,8 +80,8 @@ struct image_instance {
     uint32_t slot;
     uint16_t drained; /* bool */
     uint16_t down;    /* bool */
-    uint32_t weight;
     uint32_t address_length;
+    uint32_t unused;
     union image_address address;
 };
 
@@ -149,7 +150,7 @@ static inline uint32_t image_first_slot(uint32_t hash)
 }
 
 /* Do they all have one weight? */
-bool image_is_even(const struct image_instance *instances, size_t count);
+bool image_is_even(const struct snapshot_seat *seats, size_t count);
 
 /* Hashes keys from the last byte to the first, paths from the first to the last. */
 uint32_t image_hash_key(struct str key);

@@ -36,6 +36,9 @@ static bool check_header(const struct snapshot *snapshot, size_t size, struct er
         return err_set(err, "its parts do not add up to its %zu bytes", size);
     if (memcmp(parts, snapshot->parts, sizeof parts) != 0)
         return err_set(err, "its parts do not follow each other");
+    if (parts[IMAGE_SEATS].count != parts[IMAGE_INSTANCES].count)
+        return err_set(err, "it has %u instances, but seats for %u", parts[IMAGE_INSTANCES].count,
+                       parts[IMAGE_SEATS].count);
     if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
         return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
     return is_rate(snapshot->settings.rate) || err_set(err, "its limit of requests is impossible");
@@ -72,13 +75,13 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
     uint32_t pools = snapshot->parts[IMAGE_POOLS].count;
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_SERVICES].count; i++) {
         const struct snapshot_service *service = services + i;
-        if (!is_text(snapshot, service->name))
+        if (!is_text(snapshot, service->name) || !is_text(snapshot, service->hash_name))
             return err_set(err, "service %u has no readable name", i);
         struct str name = image_str(snapshot, service->name);
         if (service->live != SNAPSHOT_NONE && service->live >= pools)
             return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
                            STR_ARG(name), service->live, pools);
-        if (service->rules.balance > SNAPSHOT_RANDOM || service->rules.strip_path > 1)
+        if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1)
             return err_set(err, "service \"%.*s\" has an unknown balance or strip_path", STR_ARG(name));
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
@@ -102,8 +105,7 @@ static bool check_pools(const struct snapshot *snapshot, struct err *err)
                            SNAPSHOT_POOL_SLOTS);
         if (!is_span(snapshot, IMAGE_INSTANCES, pool->instances))
             return err_set(err, "pool \"%.*s\" has instances that are not in it", STR_ARG(name));
-        const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
-        if (pool->even != image_is_even(instances + pool->instances.at, pool->instances.count))
+        if (pool->even != image_is_even(snapshot_pool_seats(snapshot, pool), pool->instances.count))
             return err_set(err, "pool \"%.*s\" does not tell how the weights of its instances are",
                            STR_ARG(name));
     }
@@ -126,6 +128,7 @@ static bool is_address(const struct image_instance *instance)
 static bool check_instances(const struct snapshot *snapshot, struct err *err)
 {
     const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
+    const struct snapshot_seat *seats = image_part(snapshot, IMAGE_SEATS);
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_INSTANCES].count; i++) {
         const struct image_instance *instance = instances + i;
         if (!is_text(snapshot, instance->name))
@@ -137,9 +140,9 @@ static bool check_instances(const struct snapshot *snapshot, struct err *err)
             return err_set(
                 err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u and down by %u",
                 STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained, instance->down);
-        if (instance->weight == 0 || instance->weight > SNAPSHOT_WEIGHT_MAX)
+        if (seats[i].weight == 0 || seats[i].weight > SNAPSHOT_WEIGHT_MAX)
             return err_set(err, "instance \"%.*s\" has the weight %u; 1 to %d are possible", STR_ARG(name),
-                           instance->weight, SNAPSHOT_WEIGHT_MAX);
+                           seats[i].weight, SNAPSHOT_WEIGHT_MAX);
     }
     return true;
 }
@@ -314,6 +317,12 @@ size_t snapshot_pool_size(const struct snapshot_pool *pool)
     return pool->instances.count;
 }
 
+const struct snapshot_seat *snapshot_pool_seats(const struct snapshot *snapshot,
+                                                const struct snapshot_pool *pool)
+{
+    return (const struct snapshot_seat *)image_part(snapshot, IMAGE_SEATS) + pool->instances.at;
+}
+
 bool snapshot_pool_is_even(const struct snapshot_pool *pool)
 {
     return pool->even != 0;
@@ -331,7 +340,7 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
         .address_length = instance->address_length,
         .id = instance->id,
         .slot = instance->slot,
-        .weight = instance->weight,
+        .weight = snapshot_pool_seats(snapshot, pool)[index].weight,
         .drained = instance->drained != 0,
         .down = instance->down != 0,
     };
@@ -356,6 +365,11 @@ struct str snapshot_service_name(const struct snapshot *snapshot, const struct s
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
     return (uint32_t)(service - (const struct snapshot_service *)image_part(snapshot, IMAGE_SERVICES));
+}
+
+struct str snapshot_service_hash_name(const struct snapshot *snapshot, const struct snapshot_service *service)
+{
+    return image_str(snapshot, service->hash_name);
 }
 
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service)

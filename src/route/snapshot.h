@@ -23,7 +23,10 @@ enum snapshot_balance {
     SNAPSHOT_ROUND_ROBIN,
     SNAPSHOT_LEAST_REQUESTS,
     SNAPSHOT_TWO_CHOICES,
-    SNAPSHOT_RANDOM
+    SNAPSHOT_RANDOM,
+    SNAPSHOT_HASH_CLIENT, /* by its address; from here on consistently, by a key of the request */
+    SNAPSHOT_HASH_HEADER,
+    SNAPSHOT_HASH_COOKIE
 };
 enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };
 
@@ -35,6 +38,11 @@ struct snapshot_rate {
 
 #define SNAPSHOT_RATE_MAX 1000000
 #define SNAPSHOT_RATE_WINDOW 3600
+
+/* Keys of this installation, the same across restarts. */
+struct snapshot_secrets {
+    uint64_t hash[2]; /* of what is hashed to an instance */
+};
 
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
  * no limit. */
@@ -48,6 +56,7 @@ struct snapshot_settings {
     uint32_t idle_ms;    /* a client connection between requests */
     uint32_t access_log; /* enum snapshot_access_log */
     struct snapshot_rate rate;
+    struct snapshot_secrets secrets;
 };
 
 /* Flat part of a service. */
@@ -112,7 +121,8 @@ struct snapshot_service_spec {
     const char *const *paths; /* prefixes, each beginning with '/' */
     size_t path_count;
     struct snapshot_rules rules;
-    uint32_t live; /* index into pools, or SNAPSHOT_NONE: answers 503 */
+    const char *hash_name; /* of the field or cookie whose value is hashed; NULL: none is */
+    uint32_t live;         /* index into pools, or SNAPSHOT_NONE: answers 503 */
 };
 
 struct snapshot_listener_spec {
@@ -154,6 +164,14 @@ struct snapshot_instance {
     bool down;
 };
 
+/* What is looked at of every instance where all are weighed against each other. Flat: lies so in the image.
+ */
+struct snapshot_seat {
+    uint64_t seed; /* from its name, for consistent hashing */
+    uint32_t weight;
+    uint32_t unused;
+};
+
 /* A record inside the image; read it with the functions below. */
 struct snapshot_pool;
 struct snapshot_service;
@@ -179,6 +197,9 @@ struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struc
 struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool);
 const struct snapshot_drain *snapshot_pool_drain(const struct snapshot_pool *pool);
 size_t snapshot_pool_size(const struct snapshot_pool *pool);
+/* One an instance, in their order. */
+const struct snapshot_seat *snapshot_pool_seats(const struct snapshot *snapshot,
+                                                const struct snapshot_pool *pool);
 /* Do all of its instances have one weight? */
 bool snapshot_pool_is_even(const struct snapshot_pool *pool);
 struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
@@ -189,6 +210,9 @@ const struct snapshot_service *snapshot_service_at(const struct snapshot *snapsh
 struct str snapshot_service_name(const struct snapshot *snapshot, const struct snapshot_service *service);
 /* The service's place among the services, 0 to count - 1. */
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service);
+/* Of the field or cookie whose value is hashed, or "". */
+struct str snapshot_service_hash_name(const struct snapshot *snapshot,
+                                      const struct snapshot_service *service);
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service);
 /* NULL where no pool is live. */
 const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,

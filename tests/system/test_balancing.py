@@ -100,3 +100,92 @@ def test_every_way_respects_weights_and_skips_what_is_out_of_rotation(make_balan
     told = tell(stand, 180)
     assert set(told) <= {"heavy", "light"}
     assert 140 <= told["heavy"] <= 178
+
+
+# ---- by a key ----
+
+
+def places(stand, requests):
+    """Where each of these requests (as keyword arguments) goes."""
+    return [stand.ask(**request).text for request in requests]
+
+
+def users(count):
+    return [{"fields": [f"X-User: user-{number}"]} for number in range(count)]
+
+
+@pytest.fixture
+def hashed(make_stand):
+    """A stand of four that are chosen by X-User, with two workers."""
+    made = make_stand(4, service={"balance": "hash:header:X-User"})
+    made.suite.shell("01_pass")
+    return made.start()
+
+
+def test_a_key_keeps_its_instance_over_every_restart_and_reload(hashed):
+    before = places(hashed, users(40))
+    assert len(set(before)) == 4
+    for role in ("proxy", "control", "keeper"):
+        hashed.daemon.kill_role(role)
+        hashed.port = hashed.daemon.port
+        assert places(hashed, users(40)) == before, role
+    assert hashed.admin.command("drain", instance=hashed.live[0].address).status == 200
+    assert hashed.admin.command("enable", instance=hashed.live[0].address).status == 200
+    assert hashed.admin.post("/v1/reload").status == 200
+    assert places(hashed, users(40)) == before
+
+
+def test_an_instance_out_of_rotation_moves_its_own_keys_only(hashed):
+    before = places(hashed, users(60))
+    assert hashed.admin.command("drain", instance=hashed.live[2].address).status == 200
+    after = places(hashed, users(60))
+    moved = [b for b, a in zip(before, after) if b != a]
+    assert moved and set(moved) == {"live-2"}
+    assert "live-2" not in after
+    assert len({a for b, a in zip(before, after) if b == "live-2"}) > 1, "one neighbour got them all"
+
+
+def test_an_instance_that_refuses_connections_moves_its_own_keys_only(hashed):
+    before = places(hashed, users(40))
+    hashed.live[1].close()
+    after = places(hashed, users(40))
+    assert {b for b, a in zip(before, after) if b != a} == {"live-1"}
+
+
+def test_requests_without_the_header_take_turns(hashed):
+    assert set(places(hashed, [{}] * 16)) == {"live-0", "live-1", "live-2", "live-3"}
+    assert set(places(hashed, [{"fields": ["X-User:"]}] * 16)) == {"live-0", "live-1", "live-2", "live-3"}
+
+
+def test_another_installation_spreads_the_same_keys_otherwise(make_stand):
+    names = []
+    for _ in range(2):
+        stand = make_stand(4, service={"balance": "hash:header:X-User"}).start()
+        names.append(places(stand, users(40)))
+    assert names[0] != names[1]
+
+
+def test_a_cookie_decides_wherever_it_stands(make_stand):
+    stand = make_stand(4, service={"balance": "hash:cookie:sid"}).start()
+
+    def lines(number):
+        sid = f"sid={number}"
+        return [[f"Cookie: {sid}"], [f"Cookie: a=1; {sid}; sid=other"], ["Cookie: a=1", f"Cookie: b=2;{sid}"]]
+
+    homes = [{stand.ask(fields=fields).text for fields in lines(number)} for number in range(30)]
+    assert all(len(home) == 1 for home in homes), "the place of the cookie mattered"
+    assert len(set.union(*homes)) == 4
+
+
+def test_the_address_of_the_client_decides(make_stand):
+    stand = make_stand(4, service={"balance": "hash:client"}).start()
+
+    def home(number):
+        names = set()
+        for _ in range(4):
+            with RawClient(stand.port, source=f"127.0.0.{number}") as client:
+                names.add(client.ask().text)
+        assert len(names) == 1
+        return names.pop()
+
+    assert {home(number) for number in range(2, 32)} == {"live-0", "live-1", "live-2", "live-3"}

@@ -43,7 +43,7 @@ SERVICE = {
     "an_unknown_key": ("hots = [ ];", "hots.*hosts"),
     "a_watch_which_comes_later": ('watch = { duration = "10s"; };', "duration"),
     "a_launch_which_comes_later": ('launch = { command = [ "/x" ]; };', "launch"),
-    "a_balance_which_comes_later": ('balance = "hash:client";', "hash:client"),
+    "a_balance_by_a_nameless_header": ('balance = "hash:header:";', "no name of a header"),
     "a_balance_that_is_none": ('balance = "best";', "best"),
     "an_instance_without_port": ('instances = [ "127.0.0.1" ];', "127.0.0.1"),
     "a_host_with_a_port": ('hosts = [ "app.test:80" ];', "app.test:80"),

@@ -1,0 +1,111 @@
+#include "control/secrets.h"
+
+#include "unit.h"
+
+#include "base/mem.h"
+#include "io/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/test_secrets.XXXXXX";
+static char path[64];
+
+static int setup(void **state)
+{
+    (void)state;
+    strcpy(folder + sizeof folder - 7, "XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/secrets", folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+/* What is in the state directory now. */
+static struct snapshot_secrets open_once(void)
+{
+    struct err err;
+    struct secrets *secrets = secrets_open(folder, &err);
+    if (secrets == NULL)
+        fail_msg("%s", err.text);
+    struct snapshot_secrets keys = *secrets_get(secrets);
+    secrets_free(secrets);
+    return keys;
+}
+
+static void keys_outlive_the_process_and_are_nobody_elses(void **state)
+{
+    (void)state;
+    struct stat status;
+    struct snapshot_secrets first = open_once(), second = open_once(), none = {.hash = {0}};
+    assert_memory_equal(&first, &second, sizeof first);
+    assert_memory_not_equal(&first, &none, sizeof first);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0600);
+}
+
+static void another_installation_has_other_keys(void **state)
+{
+    (void)state;
+    struct snapshot_secrets first = open_once();
+    assert_int_equal(unlink(path), 0);
+    struct snapshot_secrets second = open_once();
+    assert_memory_not_equal(&first, &second, sizeof first);
+}
+
+static void assert_refused(struct str text)
+{
+    struct err err;
+    assert_true(file_replace(path, text, 0600, &err));
+    assert_null(secrets_open(folder, &err));
+    assert_non_null(strstr(err.text, "restore it, or remove it"));
+    assert_non_null(strstr(err.text, path));
+}
+
+/* A file that was cut or mended by hand must not become other keys unseen. */
+static void a_file_that_is_not_whole_is_refused(void **state)
+{
+    (void)state;
+    struct buf text = BUF_EMPTY;
+    struct err err;
+    (void)open_once();
+    assert_true(file_read(path, 4096, &text, NULL, &err));
+    for (size_t n = 0; n < text.n; n++)
+        assert_refused((struct str){text.p, n});
+    buf_add(&text, "x", 1);
+    assert_refused(buf_str(&text));
+    text.p[text.n - 1] = '\n';
+    assert_refused(buf_str(&text));
+    text.p[7] = 'g';
+    assert_refused((struct str){text.p, text.n - 1});
+    buf_free(&text);
+}
+
+static void a_folder_that_takes_no_file_is_told(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_null(secrets_open("/proc/nowhere", &err));
+    assert_non_null(strstr(err.text, "/proc/nowhere/secrets"));
+}
+
+int main(void)
+{
+#define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        EACH(keys_outlive_the_process_and_are_nobody_elses),
+        EACH(another_installation_has_other_keys),
+        EACH(a_file_that_is_not_whole_is_refused),
+        EACH(a_folder_that_takes_no_file_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

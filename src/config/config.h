@@ -94,6 +94,13 @@ struct config_health {
     uint64_t rise, fall; /* results in a row that bring an instance back, or take it out */
 };
 
+/* Passive ejection, on live traffic. */
+struct config_ejection {
+    uint64_t failures; /* in a row; 0: off */
+    uint64_t pause_ms, longest_ms;
+    uint64_t most; /* percent of the instances in rotation */
+};
+
 struct config_teardown {
     struct config_list command; /* empty: none */
     int signal;                 /* number; 0: none */
@@ -120,6 +127,7 @@ struct config_service {
     struct config_uptests uptests;
     struct config_drain drain;
     struct config_health health;
+    struct config_ejection ejection;
     struct config_teardown teardown;
     unsigned line;
 };

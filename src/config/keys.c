@@ -277,6 +277,27 @@ static const struct section_key health_keys[] = {
 };
 static const struct section health_section = {.title = "health", .keys = health_keys};
 
+static const struct section_key ejection_keys[] = {
+    {.name = "failures",
+     .kind = KEY_NUMBER,
+     FIELD(config_ejection, failures),
+     .fallback = "0",
+     RANGE(0, 1000000)},
+    {.name = "pause",
+     .kind = KEY_DURATION,
+     FIELD(config_ejection, pause_ms),
+     .fallback = "10s",
+     RANGE(1, TIME_MAX)},
+    {.name = "longest",
+     .kind = KEY_DURATION,
+     FIELD(config_ejection, longest_ms),
+     .fallback = "300s",
+     RANGE(1, TIME_MAX)},
+    {.name = "most", .kind = KEY_NUMBER, FIELD(config_ejection, most), .fallback = "50", RANGE(1, 100)},
+    {.name = NULL},
+};
+static const struct section ejection_section = {.title = "ejection", .keys = ejection_keys};
+
 static const struct section_key teardown_keys[] = {
     {.name = "command",
      .kind = KEY_TEXTS,
@@ -354,6 +375,7 @@ static const struct section_key service_keys[] = {
     {.name = "watch", .kind = KEY_SECTION, .section = &watch_section},
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &drain_section},
     {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},
+    {.name = "ejection", .kind = KEY_SECTION, FIELD(config_service, ejection), .section = &ejection_section},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),
     LATER("shadow"),

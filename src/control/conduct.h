@@ -8,6 +8,7 @@
 #include "control/archive.h"
 #include "control/conductor.h"
 #include "control/drain.h"
+#include "control/ejections.h"
 #include "control/gate.h"
 #include "control/health.h"
 #include "control/journal.h"
@@ -56,6 +57,7 @@ struct conductor {
     struct world *world;
     struct drain *drain;
     struct health *health;
+    struct ejections *ejections;
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;

@@ -15,6 +15,7 @@ const struct config_service *conductor_settings(const struct conductor *conducto
 void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
 {
     health_watch(conductor->health);
+    ejections_watch(conductor->ejections);
     world_publish(conductor->world, conductor->config, version, decided_ns);
 }
 
@@ -168,6 +169,14 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .publish = on_health,
         .arg = conductor,
     });
+    conductor->ejections = ejections_new(&(struct ejections_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .events = options->events,
+        .settings = on_settings,
+        .arg = conductor,
+    });
     conductor->world = world_new(&(struct world_options){
         .loop = options->loop,
         .proxy_fd = options->proxy_fd,
@@ -254,10 +263,14 @@ const struct registry *conductor_registry(struct conductor *conductor)
     return conductor->options.registry;
 }
 
-const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance)
+const char *conductor_instance_state(struct conductor *conductor, const struct pool *pool,
+                                     const struct instance *instance)
 {
-    bool down = instance->state == INSTANCE_UP && health_is_down(conductor->health, instance);
-    return down ? "down" : instance_state_shown(instance->state);
+    if (instance->state == INSTANCE_UP && health_is_down(conductor->health, instance))
+        return "down";
+    if (instance->state == INSTANCE_UP && ejections_is_out(conductor->ejections, pool, instance))
+        return "ejected";
+    return instance_state_shown(instance->state);
 }
 
 uint64_t conductor_snapshot_version(struct conductor *conductor)

@@ -75,7 +75,8 @@ bool conductor_live_instances(struct conductor *conductor, const char *service, 
                               size_t *count, const char **release);
 
 /* What becomes of the instance, as users are told: up, down, ejected, drained or torn_down. */
-const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance);
+const char *conductor_instance_state(struct conductor *conductor, const struct pool *pool,
+                                     const struct instance *instance);
 
 /* For the metrics: everything there is, and the address of each listener by its id in the counters (NULL
  * where there is none). */

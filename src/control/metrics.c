@@ -329,8 +329,25 @@ static void write_instance_up(struct page *page)
             buf_printf(page->out, "%s{", page->name);
             add_label(page->out, "service", pool->service->name);
             add_label(page->out, "instance", pool->instances[at].address);
-            end_count(page,
-                      strcmp(conductor_instance_state(page->conductor, &pool->instances[at]), "up") == 0);
+            end_count(page, strcmp(conductor_instance_state(page->conductor, pool, &pool->instances[at]),
+                                   "up") == 0);
+        }
+    }
+}
+
+/* As for upswap_instance_up; the address that comes back after a swap begins anew. */
+static void write_ejections(struct page *page)
+{
+    struct counters *counters = conductor_counters(page->conductor);
+    for (size_t i = 0; i < page->pool_count; i++) {
+        const struct pool *pool = page->pools[i].pool;
+        for (size_t at = 0; pool != NULL && pool->state == POOL_LIVE && at < pool->instance_count; at++) {
+            struct counters_instance sum;
+            counters_instance_sum(counters, pool->instances[at].slot, &sum);
+            buf_printf(page->out, "%s{", page->name);
+            add_label(page->out, "service", pool->service->name);
+            add_label(page->out, "instance", pool->instances[at].address);
+            end_count(page, sum.ejections);
         }
     }
 }
@@ -362,6 +379,8 @@ static const struct {
     {"upswap_pool_info", "gauge", "1 for each pool that is staged, live or draining.", write_pool_info},
     {"upswap_instance_up", "gauge", "1 for each live instance in rotation, 0 for one that is not.",
      write_instance_up},
+    {"upswap_instance_ejections_total", "counter",
+     "Ejections of each live instance by its traffic, by all workers.", write_ejections},
     {"upswap_snapshot_version", "gauge", "The version of the routing view that was published last.",
      write_snapshot_version},
     {"upswap_build_info", "gauge", "1, with the version of upswap.", write_build_info},

@@ -141,13 +141,14 @@ json_t *conductor_history(struct conductor *conductor, const char *name, size_t 
 
 /* ---- services ---- */
 
-static json_t *instance_json(struct conductor *conductor, const struct instance *instance)
+static json_t *instance_json(struct conductor *conductor, const struct pool *pool,
+                             const struct instance *instance)
 {
     uint64_t in_flight = instance->state == INSTANCE_TORN_DOWN
                              ? 0
                              : counters_instance_in_flight(conductor->options.counters, instance->slot);
     return json_pack("{s:s, s:s, s:o*, s:I, s:o}", "address", instance->address, "state",
-                     conductor_instance_state(conductor, instance), "weight",
+                     conductor_instance_state(conductor, pool, instance), "weight",
                      instance->weight == 1 ? NULL : json_integer(instance->weight), "in_flight",
                      (json_int_t)in_flight, "pid",
                      instance->pid == 0 ? json_null() : json_integer(instance->pid));
@@ -162,7 +163,7 @@ static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
         errors += sum.errors[i];
     json_t *instances = json_array();
     for (size_t i = 0; i < pool->instance_count; i++)
-        json_array_append_new(instances, instance_json(conductor, &pool->instances[i]));
+        json_array_append_new(instances, instance_json(conductor, pool, &pool->instances[i]));
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "deployment", pool->name, "state",
                      pool_state_names[pool->state], "release", pool->release, "generation",
                      (json_int_t)pool->number, "in_flight", (json_int_t)sum.in_flight, "requests",

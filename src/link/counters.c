@@ -247,6 +247,16 @@ uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot)
     return sum;
 }
 
+uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot)
+{
+    uint64_t latest = 0;
+    for (unsigned i = 0; i < counters->workers; i++) {
+        uint64_t until = counters_read(&counters_instance(counters, i, slot)->ejected_until_ms);
+        latest = until > latest ? until : latest;
+    }
+    return latest;
+}
+
 uint64_t counters_version(struct counters *counters)
 {
     uint64_t oldest = UINT64_MAX;
@@ -280,6 +290,7 @@ static void reset_instance(void *record)
     struct counters_instance *instance = record;
     clear_cells(&instance->in_flight, 1);
     clear_cells(&instance->connections, 1);
+    clear_cells(&instance->ejected_until_ms, 1);
 }
 
 _Static_assert(sizeof(struct counters_instance) == 64, "an instance's gauges lie in one page");

@@ -60,8 +60,10 @@ struct counters_instance {
     uint64_t errors;
     uint64_t connections; /* to it, idle ones included */
     uint64_t cut;         /* exchanges that a drain's deadline has ended */
+    uint64_t
+        ejected_until_ms; /* monotonic: until when this worker sends no requests there; past, or 0: it does */
+    uint64_t ejections;   /* that it came to that */
     uint64_t health;      /* control's own, in the first worker's record: see control/health.c */
-    uint64_t unused[2];
 } __attribute__((aligned(64)));
 
 struct counters_worker {
@@ -109,6 +111,8 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
+/* The latest of the workers' ejected_until_ms. */
+uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot);
 /* The oldest snapshot version that any worker may still begin a request with. */
 uint64_t counters_version(struct counters *counters);
 
@@ -116,6 +120,6 @@ uint64_t counters_version(struct counters *counters);
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
 /* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
- * connections and version cell is set to 0; totals stay. Whose they are is kept beside them, so that a
- * control which has seen neither proxy knows too. */
+ * connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are is kept beside
+ * them, so that a control which has seen neither proxy knows too. */
 void counters_give(struct counters *counters, int32_t proxy);

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define DYING_MS 1000 /* how long after a kept connection was lost an instance may be going */
+
 static const struct end *trouble_of(int error)
 {
     switch (error) {
@@ -24,11 +26,32 @@ static const struct end *trouble_of(int error)
     }
 }
 
+void attempt_judge(struct exchange *x, enum verdict verdict)
+{
+    struct vitals *vitals = &x->worker->vitals;
+    if (x->judged || !x->wish.guarded || !x->attempted)
+        return;
+    x->judged = true;
+    uint64_t now_ms = loop_ms(x->worker->loop);
+    switch (verdict) {
+    case VERDICT_PASSED:
+        vitals_passed(vitals, &x->instance, now_ms);
+        break;
+    case VERDICT_FAILED:
+        vitals_failed(vitals, x->rules, x->view->snapshot, x->pool, &x->instance, now_ms);
+        break;
+    case VERDICT_UNDECIDED:
+        vitals_undecided(vitals, &x->instance);
+        break;
+    }
+}
+
 /* Remembers why the chosen instance did not serve. True: another one may. */
 static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
     x->trouble = trouble;
     exchange_count_error(x, trouble);
+    attempt_judge(x, trouble == &end_overloaded ? VERDICT_UNDECIDED : VERDICT_FAILED);
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded;
 }
 
@@ -68,7 +91,15 @@ static void count_retry(struct exchange *x)
 
 static bool choose(struct exchange *x)
 {
-    return balance_pick(&x->worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance);
+    struct worker *worker = x->worker;
+    if (x->wish.guarded)
+        x->wish.now_ms = loop_ms(worker->loop);
+    if (!balance_pick(&worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance))
+        return false;
+    x->judged = false;
+    if (x->wish.guarded)
+        vitals_chosen(&worker->vitals, &x->instance, x->wish.now_ms);
+    return true;
 }
 
 void attempt_start(struct exchange *x)
@@ -117,23 +148,54 @@ void attempt_timed_out(struct exchange *x)
     connect_failed(x, &end_connect_timeout);
 }
 
+static bool is_idempotent(const struct exchange *x)
+{
+    return http_method_is_idempotent((enum http_method)x->method);
+}
+
 /* May the request be sent once more? Only a kept connection can have been closed before the request came. */
 static bool may_repeat(const struct exchange *x)
 {
     bool unseen = x->request.sent == 0;
-    return x->lease->kept && x->request.hold &&
-           (unseen || http_method_is_idempotent((enum http_method)x->method));
+    return x->lease->kept && x->request.hold && (unseen || is_idempotent(x));
+}
+
+static void take_back(struct exchange *x)
+{
+    give_up_lease(x);
+    outlet_rewind(&x->request);
+    x->send_failed = false;
+}
+
+/* A process that is being killed loses its kept connections, and may still accept those that take their place
+ * and lose them too. */
+static bool may_leave(const struct exchange *x)
+{
+    uint64_t lost_ms = x->lease->upstream->lost_ms;
+    bool is_dying = lost_ms != 0 && loop_ms(x->worker->loop) - lost_ms <= DYING_MS;
+    return is_dying && x->request.hold && is_idempotent(x);
+}
+
+static void leave(struct exchange *x)
+{
+    take_back(x);
+    if (may_go_on(x, &end_closed_early))
+        attempt_start(x);
+    else
+        exchange_end(x, &end_closed_early);
 }
 
 void attempt_lost(struct exchange *x)
 {
     if (!may_repeat(x)) {
-        exchange_end(x, &end_closed_early);
+        if (may_leave(x))
+            leave(x);
+        else
+            exchange_end(x, &end_closed_early);
         return;
     }
-    give_up_lease(x);
-    outlet_rewind(&x->request);
-    x->send_failed = false;
+    x->lease->upstream->lost_ms = loop_ms(x->worker->loop);
+    take_back(x);
     count_retry(x);
     if (lease(x, true))
         use_lease(x);

@@ -33,27 +33,34 @@ bool balance_exclude(struct balance_tried *tried, uint32_t slot)
     return tried->count < BALANCE_TRIED_MAX;
 }
 
-static bool may_serve(const struct snapshot_instance *instance, const struct balance_tried *tried)
-{
-    if (instance->drained || instance->down)
-        return false;
-    for (uint32_t i = 0; i < tried->count; i++) {
-        if (tried->slots[i] == instance->slot)
-            return false;
-    }
-    return true;
-}
-
 /* One choice to be made. */
 struct choice {
     struct balance *balance;
     const struct snapshot *snapshot;
     const struct snapshot_pool *pool;
-    const struct balance_tried *tried;
-    uint64_t key;
-    size_t size; /* of the pool; as an index: none */
-    size_t from; /* where to begin, so that equals take turns */
+    const struct balance_wish *wish;
+    bool guarded; /* those that traffic has ejected are left alone */
+    size_t size;  /* of the pool; as an index: none */
+    size_t from;  /* where to begin, so that equals take turns */
 };
+
+static bool was_tried(const struct balance_tried *tried, uint32_t slot)
+{
+    for (uint32_t i = 0; i < tried->count; i++) {
+        if (tried->slots[i] == slot)
+            return true;
+    }
+    return false;
+}
+
+/* Is it able to take this request now? Whatever keeps an instance from serving has its say here. */
+static bool may_serve(const struct choice *choice, const struct snapshot_instance *instance)
+{
+    const struct balance_wish *wish = choice->wish;
+    if (instance->drained || instance->down || was_tried(&wish->tried, instance->slot))
+        return false;
+    return !choice->guarded || vitals_may_serve(choice->balance->vitals, instance, wish->now_ms);
+}
 
 static struct snapshot_instance at(const struct choice *choice, size_t index)
 {
@@ -63,7 +70,7 @@ static struct snapshot_instance at(const struct choice *choice, size_t index)
 static bool may_serve_at(const struct choice *choice, size_t index)
 {
     struct snapshot_instance one = at(choice, index);
-    return may_serve(&one, choice->tried);
+    return may_serve(choice, &one);
 }
 
 /* The index `steps` further on than `from`. */
@@ -118,8 +125,7 @@ static size_t smooth(const struct choice *choice, const struct share *most)
     for (size_t i = 0; i < choice->size; i++) {
         size_t index = round_to(choice, i);
         struct snapshot_instance one = at(choice, index);
-        if (!may_serve(&one, choice->tried) ||
-            (most != NULL && is_less(*most, own_share(choice->balance, &one))))
+        if (!may_serve(choice, &one) || (most != NULL && is_less(*most, own_share(choice->balance, &one))))
             continue;
         struct balance_turn *turn = turn_of(choice->balance, &one);
         turn->credit += one.weight;
@@ -150,7 +156,7 @@ static size_t least(const struct choice *choice)
         size_t index = round_to(choice, i);
         struct snapshot_instance one = at(choice, index);
         struct share share = own_share(choice->balance, &one);
-        if (!may_serve(&one, choice->tried) || !is_less(share, lowest))
+        if (!may_serve(choice, &one) || !is_less(share, lowest))
             continue;
         lowest = share;
         found = index;
@@ -168,7 +174,7 @@ static size_t draw_exactly(const struct choice *choice, size_t but)
     for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < choice->size; i++) {
             struct snapshot_instance one = at(choice, i);
-            if (i == but || !may_serve(&one, choice->tried))
+            if (i == but || !may_serve(choice, &one))
                 continue;
             if (pass == 0)
                 total += one.weight;
@@ -236,7 +242,7 @@ static size_t highest(const struct choice *choice)
     size_t found = choice->size;
     uint64_t best = 0;
     for (size_t i = 0; i < choice->size; i++) {
-        uint64_t drawn = blend(choice->key, seats[i].seed);
+        uint64_t drawn = blend(choice->wish->key, seats[i].seed);
         if ((found != choice->size && drawn <= best) || !may_serve_at(choice, i))
             continue;
         best = drawn;
@@ -253,7 +259,7 @@ static size_t earliest(const struct choice *choice)
     size_t found = choice->size;
     double best = INFINITY;
     for (size_t i = 0; i < choice->size; i++) {
-        double u = ((double)(blend(choice->key, seats[i].seed) >> 11) + 0.5) * 0x1p-53;
+        double u = ((double)(blend(choice->wish->key, seats[i].seed) >> 11) + 0.5) * 0x1p-53;
         if (1 - u >= best * seats[i].weight)
             continue;
         double time = -log(u) / seats[i].weight;
@@ -295,13 +301,17 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
                   const struct balance_wish *wish, struct snapshot_instance *instance)
 {
     struct choice choice = {
-        .balance = balance, .snapshot = snapshot, .pool = pool, .tried = &wish->tried, .key = wish->key};
+        .balance = balance, .snapshot = snapshot, .pool = pool, .wish = wish, .guarded = wish->guarded};
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
     choice.size = snapshot_pool_size(pool);
     if (choice.size == 0)
         return false;
     choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % choice.size;
     size_t index = choose(&choice, wish->how);
+    if (index == choice.size && choice.guarded) {
+        choice.guarded = false; /* no pool is ever emptied by what its traffic says */
+        index = choose(&choice, wish->how);
+    }
     if (index == choice.size)
         return false;
     *instance = at(&choice, index);

@@ -6,6 +6,7 @@
 
 #include "link/counters.h"
 #include "plane/random.h"
+#include "plane/vitals.h"
 #include "route/snapshot.h"
 
 /* An instance's credit in the weighted rotation. Slots are used again, so it says whose it is. */
@@ -18,6 +19,7 @@ struct balance {
     unsigned worker; /* where a rotation begins, so that workers do not march in step */
     struct random *random;
     struct counters *counters;  /* for the loads of all workers; NULL: this worker's are all there are */
+    struct vitals *vitals;      /* for guarded wishes */
     uint32_t *cursors;          /* by pool slot: the next index, plus 1; 0: none yet */
     uint32_t *loads;            /* by instance slot: connections lent */
     struct balance_turn *turns; /* by instance slot */
@@ -42,6 +44,8 @@ struct balance_wish {
     enum snapshot_balance how;
     uint64_t key; /* where `how` is to hash: what is hashed */
     struct balance_tried tried;
+    bool guarded;    /* leave those alone that traffic has ejected, as long as others can serve */
+    uint64_t now_ms; /* with guarded */
 };
 
 /* Picks one that is neither drained, down nor tried into *instance. False: there is none. */

@@ -121,6 +121,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
         return;
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
+    x->wish.guarded = x->rules->ejection_failures > 0;
     x->pool = snapshot_service_live(snapshot, x->service);
     sticky_read(x, request);
     if (x->pool == NULL)
@@ -421,6 +422,12 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
                      &entry);
 }
 
+/* Whose fault is an end before the head of an answer? */
+static enum verdict verdict_of(const struct end *end)
+{
+    return end->error != END_NO_ERROR ? VERDICT_FAILED : VERDICT_UNDECIDED;
+}
+
 static void release_lease(struct exchange *x, const struct end *end)
 {
     if (x->lease == NULL)
@@ -438,6 +445,7 @@ void exchange_end(struct exchange *x, const struct end *end)
     enum client_next next = finish_client(x, end);
     if (x->status == 0)
         x->status = end->status;
+    attempt_judge(x, verdict_of(end));
     release_lease(x, end);
     bool unread = !x->up.body.done;
     x->state = EXCHANGE_ENDED;

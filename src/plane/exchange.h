@@ -70,6 +70,7 @@ struct exchange {
     bool lease_ended; /* tunnel: the instance's end has been read */
     bool hungry;      /* what the lease's inlet holds is no complete head */
     bool moved;       /* something has, in the pump that runs */
+    bool judged;      /* the chosen instance has had its verdict, or there is nobody to judge */
     uint8_t retries;
     uint8_t id_length;
 
@@ -144,6 +145,9 @@ void sticky_read(struct exchange *exchange, const struct http_request *request);
 
 /* attempt: finds an instance and a connection, or ends the exchange. */
 void attempt_start(struct exchange *exchange);
+/* What the chosen instance has done tells of its health: counts for ejection, once an attempt. */
+enum verdict { VERDICT_PASSED, VERDICT_FAILED, VERDICT_UNDECIDED };
+void attempt_judge(struct exchange *exchange, enum verdict verdict);
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);

@@ -121,6 +121,7 @@ static bool switch_protocols(struct exchange *x)
         return false;
     }
     x->keep_alive = false;
+    attempt_judge(x, VERDICT_PASSED);
     struct str head = write_head(x, HTTP_BODY_NONE, true);
     bool websocket = x->websocket && websocket_is_agreed(&response->fields);
     bool extended = websocket && websocket_has_extensions(&response->fields);
@@ -157,6 +158,12 @@ static bool is_event_stream(const struct http_response *response)
            str_equal_nocase((struct str){type->value.p, prefix.n}, prefix);
 }
 
+/* 501 and 505 speak of the request. */
+static enum verdict verdict_of(uint16_t status)
+{
+    return status >= 500 && status != 501 && status != 505 ? VERDICT_FAILED : VERDICT_PASSED;
+}
+
 static bool final(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
@@ -170,6 +177,7 @@ static bool final(struct exchange *x)
         return false;
     }
     uint16_t status = response->status;
+    attempt_judge(x, verdict_of(status));
     bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
     bool readable = streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL;
     x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;

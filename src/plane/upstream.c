@@ -200,6 +200,7 @@ static void connection_ready(struct stream *stream)
         connection->ready(connection->arg);
     } else if (stream->readable || stream->hung_up) {
         struct upstream *upstream = connection->upstream;
+        upstream->lost_ms = loop_ms(upstream->all->loop);
         close_connection(connection, false);
         forget_unused(upstream);
     }
@@ -235,6 +236,7 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
     while ((connection = owner->version == 0 ? TAILQ_FIRST(&upstream->idle) : find_owned(upstream, owner)) !=
            NULL) {
         if (lending->sure && !is_alive(connection)) {
+            upstream->lost_ms = loop_ms(upstream->all->loop);
             close_connection(connection, false);
             continue;
         }

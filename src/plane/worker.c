@@ -46,6 +46,7 @@ static void take_counters(struct worker *worker, struct counters *counters)
     worker->counters = counters;
     worker->cells = counters_worker(counters, index);
     worker->balance.counters = counters;
+    worker->vitals.counters = counters;
     worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
 }
 
@@ -172,6 +173,8 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->log = access_log_new(worker->loop, hand_on_log, worker);
     random_seed(&worker->random);
     balance_init(&worker->balance, options->index, &worker->random);
+    vitals_init(&worker->vitals, options->index, &worker->random);
+    worker->balance.vitals = &worker->vitals;
     TAILQ_INIT(&worker->clients);
     TAILQ_INIT(&worker->exchanges);
     loop_on_turn(worker->loop, count_turn, worker);
@@ -184,6 +187,7 @@ static void release(struct worker *worker)
     loop_free(worker->loop);
     exchange_free_spares(worker);
     balance_free(&worker->balance);
+    vitals_free(&worker->vitals);
     buffers_free(worker->buffers);
     free(worker->head);
     free(worker->trailers);

@@ -75,6 +75,7 @@ struct worker {
     struct random random;
     struct buffers *buffers;
     struct balance balance;
+    struct vitals vitals;
     struct upstreams *upstreams;
     struct listeners *listeners;
     struct access_log *log;

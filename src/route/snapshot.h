@@ -71,8 +71,12 @@ struct snapshot_rules {
     uint32_t drain_websockets_ms;
     uint32_t drain_tunnels_ms;
     uint32_t drain_spread_ms;
-    struct snapshot_rate rate; /* of requests to this service */
-    uint8_t balance;           /* enum snapshot_balance */
+    struct snapshot_rate rate;  /* of requests to this service */
+    uint32_t ejection_failures; /* in a row; 0: traffic ejects nobody */
+    uint32_t ejection_pause_ms;
+    uint32_t ejection_longest_ms;
+    uint32_t ejection_most; /* percent of the instances in rotation */
+    uint8_t balance;        /* enum snapshot_balance */
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */

@@ -127,6 +127,18 @@ def vanish_when_kept():
     return script
 
 
+def test_an_instance_that_loses_a_kept_connection_and_the_next_one_is_left_for_another(pair):
+    """So it is when its process is being killed."""
+    for _ in range(2):
+        pair.ask(target="/warm")
+    dying, well = pair.backends
+    dying.on("/dying", lambda connection, request: connection.close())
+    well.on("/dying", answer("well"))
+    answers = [pair.ask(target="/dying") for _ in range(2)]
+    assert [each.status for each in answers] == [200, 200]
+    assert len(dying.requests_of("/dying")) >= 2
+
+
 def only_worker(front):
     proxy = front.daemon.pids["proxy"]
     (worker,) = (int(tid) for tid in os.listdir(f"/proc/{proxy}/task") if int(tid) != proxy)

@@ -167,9 +167,11 @@ bool conductor_live_instances(struct conductor *conductor, const char *service, 
     return true;
 }
 
-const char *conductor_instance_state(struct conductor *conductor, const struct instance *instance)
+const char *conductor_instance_state(struct conductor *conductor, const struct pool *pool,
+                                     const struct instance *instance)
 {
     (void)conductor;
+    (void)pool;
     return instance_state_shown(instance->state);
 }
 

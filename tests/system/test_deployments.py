@@ -290,8 +290,8 @@ def test_an_answer_that_has_begun_is_cut_at_the_drain_deadline(make_stand, make_
         held.release()
 
 
-def test_websockets_have_a_drain_time_of_their_own(make_stand, make_backend):
-    drain = {"requests": "100ms", "streams": "100ms", "websockets": "900ms", "spread": "0s"}
+def test_tunnels_have_a_drain_time_of_their_own(make_stand, make_backend):
+    drain = {"requests": "100ms", "streams": "100ms", "websockets": "100ms", "tunnels": "900ms", "spread": "0s"}
     stand = make_stand(service={"drain": drain})
     stand.suite.shell("01")
     stand.start()

@@ -1,6 +1,7 @@
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "config/config.h"
+#include "io/certificate_files.h"
 
 static int run(const struct session *session, const struct arguments *arguments)
 {
@@ -8,7 +9,7 @@ static int run(const struct session *session, const struct arguments *arguments)
     struct err err;
     const char *path = arguments_operand(arguments, 0);
     struct config *config = config_load(path, &err);
-    bool valid = config != NULL && config_check(config, &err);
+    bool valid = config != NULL && config_check(config, certificate_files_check, &err);
     config_free(config);
     if (valid)
         printf("%s: valid\n", path);

@@ -125,12 +125,27 @@ static bool check_service(const struct config *config, const struct config_servi
            at(config, &service->teardown.command, service->line, err);
 }
 
-bool config_check(const struct config *config, struct err *err)
+static bool check_certificates(const struct config *config, const struct config_tls *tls,
+                               config_certificate_check *certificate_check, struct err *err)
+{
+    for (size_t i = 0; tls->line > 0 && i < config_identity_count(tls); i++) {
+        const struct config_identity *identity = config_identity(tls, i);
+        if (!certificate_check(identity->certificate, identity->key, identity->ocsp, err))
+            return at(config, &identity->certificate, tls->line, err);
+    }
+    return true;
+}
+
+bool config_check(const struct config *config, config_certificate_check *certificate_check, struct err *err)
 {
     if (!user_exists(config->user, err))
         return at(config, &config->user, 1, err);
     if (!check_admin(config, err))
         return false;
+    for (size_t i = 0; certificate_check != NULL && i < config->listener_count; i++) {
+        if (!check_certificates(config, &config->listeners[i].tls, certificate_check, err))
+            return false;
+    }
     for (size_t i = 0; i < config->service_count; i++) {
         if (!check_service(config, &config->services[i], err))
             return false;

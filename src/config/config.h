@@ -19,10 +19,37 @@ struct config_list {
     size_t count;
 };
 
+/* A certificate with its key; paths. */
+struct config_identity {
+    char *certificate;
+    char *key;  /* NULL: in the certificate's file */
+    char *ocsp; /* NULL: none */
+};
+
+enum config_tls_minimum { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+struct config_tls {
+    struct config_identity first; /* the one for who asks for none */
+    struct config_identity *more;
+    size_t more_count;
+    enum config_tls_minimum minimum;
+    unsigned line; /* of the section; 0: there is none */
+};
+
+static inline size_t config_identity_count(const struct config_tls *tls)
+{
+    return 1 + tls->more_count;
+}
+static inline const struct config_identity *config_identity(const struct config_tls *tls, size_t index)
+{
+    return index == 0 ? &tls->first : &tls->more[index - 1];
+}
+
 struct config_listener {
     char *text; /* as written */
     struct address address;
     struct config_list proxy_texts; /* as written */
+    struct config_tls tls;
     struct address_prefix *proxies; /* whose connections begin with a PROXY header */
     unsigned line;
 };
@@ -164,8 +191,12 @@ void config_free(struct config *config);
 
 /* What only the machine can tell, for -t, the start and reload: users, groups, runner and teardown programs
  * and the token file are there, and admin.listen is a loopback address. The fault as "PATH:LINE: sentence".
- */
-bool config_check(const struct config *config, struct err *err) MUST_CHECK;
+ * `certificate_check` (of this room nobody can) looks at the files of a certificate, its key and its OCSP
+ * response, where the last two may be NULL; NULL: somebody else does. */
+typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
+                                      struct err *err);
+bool config_check(const struct config *config, config_certificate_check *certificate_check,
+                  struct err *err) MUST_CHECK;
 
 /* The service of that name, or NULL. */
 const struct config_service *config_service(const struct config *config, struct str name);

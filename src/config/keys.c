@@ -83,13 +83,60 @@ static const struct section_key admin_keys[] = {
 };
 static const struct section admin_section = {.title = "admin", .keys = admin_keys};
 
+static const struct section_word tls_minimums[] = {
+    {"1.2", CONFIG_TLS_1_2, false},
+    {"1.3", CONFIG_TLS_1_3, false},
+    {NULL, 0, false},
+};
+static const struct section_key identity_keys[] = {
+    {.name = "certificate",
+     .kind = KEY_TEXT,
+     FIELD(config_identity, certificate),
+     .required = true,
+     .rule = rule_absolute},
+    {.name = "key", .kind = KEY_TEXT, FIELD(config_identity, key), .rule = rule_absolute},
+    {.name = "ocsp", .kind = KEY_TEXT, FIELD(config_identity, ocsp), .rule = rule_absolute},
+    {.name = NULL},
+};
+static const struct section identity_section = {
+    .title = "a certificate",
+    .keys = identity_keys,
+    .size = sizeof(struct config_identity),
+};
+static const struct section_key listener_tls_keys[] = {
+    {.name = "certificate",
+     .kind = KEY_TEXT,
+     FIELD(config_tls, first.certificate),
+     .required = true,
+     .rule = rule_absolute},
+    {.name = "key", .kind = KEY_TEXT, FIELD(config_tls, first.key), .rule = rule_absolute},
+    {.name = "ocsp", .kind = KEY_TEXT, FIELD(config_tls, first.ocsp), .rule = rule_absolute},
+    {.name = "certificates",
+     .kind = KEY_SECTIONS,
+     FIELD(config_tls, more),
+     RANGE(0, 1000),
+     .section = &identity_section},
+    {.name = "minimum",
+     .kind = KEY_WORD,
+     FIELD(config_tls, minimum),
+     .fallback = "1.2",
+     .words = tls_minimums},
+    {.name = NULL},
+};
+static const struct section listener_tls_section = {
+    .title = "tls",
+    .keys = listener_tls_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_tls, line),
+};
+
 static const struct section_key listener_keys[] = {
     {.name = "address",
      .kind = KEY_TEXT,
      FIELD(config_listener, text),
      .required = true,
      .rule = rule_listen},
-    LATER("tls"),
+    {.name = "tls", .kind = KEY_SECTION, FIELD(config_listener, tls), .section = &listener_tls_section},
     LATER("view"),
     LATER("redirect"),
     {.name = "proxy_protocol",
@@ -432,6 +479,8 @@ const struct section keys_file = {.title = "the file", .keys = file_keys, .size 
 
 /* KEY_SECTIONS puts the count right behind the pointer. */
 _Static_assert(offsetof(struct config, listener_count) == offsetof(struct config, listeners) + sizeof(void *),
+               "");
+_Static_assert(offsetof(struct config_tls, more_count) == offsetof(struct config_tls, more) + sizeof(void *),
                "");
 _Static_assert(offsetof(struct config, service_count) == offsetof(struct config, services) + sizeof(void *),
                "");

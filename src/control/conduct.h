@@ -206,6 +206,8 @@ void conductor_begin(struct conductor *conductor, struct config *config, struct 
 void conductor_proxy_started(struct conductor *conductor, int32_t pid);
 /* Opens the access log again, since its file was moved away. */
 void conductor_reopen(struct conductor *conductor);
+/* What the proxy needs for TLS from now on; the descriptor stays the caller's. */
+void conductor_keyring(struct conductor *conductor, int fd);
 /* No deployment from now on; gates are stopped, and run again after the next start. */
 void conductor_stop(struct conductor *conductor);
 /* Sends the world as it is now: see world_publish. The one way to do so. */

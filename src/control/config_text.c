@@ -13,7 +13,7 @@ struct config *config_text_parse(struct str text, const char *path, struct err *
     }
     struct config *config = config_parse(file, path, err);
     fclose(file);
-    if (config != NULL && !config_check(config, err)) {
+    if (config != NULL && !config_check(config, NULL, err)) {
         config_free(config);
         config = NULL;
     }

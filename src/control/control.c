@@ -7,6 +7,7 @@
 #include "control/admin.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
+#include "control/credentials.h"
 #include "control/secrets.h"
 #include "control/token.h"
 #include "io/child.h"
@@ -50,6 +51,7 @@ struct control {
     struct counters *counters;
     struct sockets *sockets;
     struct secrets *secrets;
+    struct credentials *credentials;
     struct conductor *conductor;
     struct admin *admin;
     char *token, *next_token; /* NULL: none */
@@ -200,7 +202,8 @@ static bool acceptable(void *arg, const struct config *config, struct err *err)
     struct control *control = arg;
     free(control->next_token);
     control->next_token = NULL;
-    return config->admin.token_file == NULL || token_read(config, &control->next_token, err);
+    return (config->admin.token_file == NULL || token_read(config, &control->next_token, err)) &&
+           credentials_prepare(control->credentials, config, err);
 }
 
 /* Absent `user`, as root: upswap where there is such a user, else nobody. */
@@ -225,6 +228,7 @@ static void configured(void *arg, const struct config *config, struct str text)
     struct message_ready ready = make_ready(control, config);
     log_configure(config->log_level, config->log_format);
     store_config(control, text);
+    credentials_commit(control->credentials, control->sockets);
     free(control->token);
     control->token = control->next_token;
     control->next_token = NULL;
@@ -238,6 +242,20 @@ static void configured(void *arg, const struct config *config, struct str text)
     else
         admin_configure(control->admin, &options);
     channel_send(control->keeper, MESSAGE_READY, &ready, sizeof ready, -1);
+}
+
+static void credentials_changed(void *arg, int fd)
+{
+    struct control *control = arg;
+    conductor_keyring(control->conductor, fd);
+}
+
+static void restore_credentials(struct control *control)
+{
+    int fd = take_stored(control, CREDENTIALS_NAME);
+    control->credentials = credentials_new(control->loop, control->keeper, credentials_changed, control);
+    if (fd >= 0)
+        credentials_restore(control->credentials, fd);
 }
 
 static void serving(void *arg)
@@ -276,6 +294,7 @@ static void begin(struct control *control)
         cannot_start(control, err.text);
         return;
     }
+    restore_credentials(control);
     restore_sockets(control);
     control->conductor = conductor_new(&(struct conductor_options){
         .loop = control->loop,

@@ -24,6 +24,7 @@ struct world {
     struct world_options options;
     struct channel *channel;
     int access_log;
+    int keyring;
     struct sent sent;
     uint64_t highest; /* version given out, or seen at the proxy */
     uint64_t published;
@@ -70,6 +71,18 @@ static void send_listeners(struct world *world)
     world->told = there;
 }
 
+static void send_keyring(struct world *world)
+{
+    if (world->greeted && world->keyring >= 0)
+        channel_send(world->channel, MESSAGE_KEYRING, NULL, 0, world->keyring);
+}
+
+void world_keyring(struct world *world, int fd)
+{
+    world->keyring = fd;
+    send_keyring(world);
+}
+
 static void send_access_log(struct world *world)
 {
     if (world->greeted && world->access_log >= 0)
@@ -103,6 +116,7 @@ static void greeted(struct world *world, const struct message_hello *hello)
     if (hello->version == 0)
         channel_send(world->channel, MESSAGE_COUNTERS, NULL, 0, world->options.counters_fd);
     world->told = 0; /* even an old one may have missed some, when the control before this one died */
+    send_keyring(world);
     send_listeners(world);
     send_access_log(world);
     if (hello->version > 0)
@@ -231,7 +245,7 @@ struct world *world_new(const struct world_options *options)
     static const struct channel_callbacks callbacks = {received, closed};
     struct world *world = mem_zero(1, sizeof *world);
     world->options = *options;
-    world->access_log = -1;
+    world->access_log = world->keyring = -1;
     world->sent.fd = -1;
     world->proxy_pid = options->proxy_pid;
     world->channel = channel_open(options->loop, options->proxy_fd, &callbacks, world);

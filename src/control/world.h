@@ -42,6 +42,9 @@ uint64_t world_next(struct world *world);
 /* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. A config
  * that cannot be frozen is logged, and the old world stays. */
 void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns);
+/* What TLS needs from now on: sent at once, and to each proxy that comes up. The descriptor stays the
+ * caller's; -1: nothing. */
+void world_keyring(struct world *world, int fd);
 /* Where access log lines go from now on; -1: nowhere. Owned. */
 void world_access_log(struct world *world, int fd);
 

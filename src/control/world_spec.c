@@ -196,6 +196,7 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
             .address = listening->bound,
             .proxies = configured->proxies,
             .proxy_count = configured->proxy_texts.count,
+            .door = {.tls = configured->tls.line > 0},
         };
     }
     made->spec.listeners = made->listeners;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <openssl/err.h>
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,64 @@ struct certificate *certificate_read(struct str chain, struct str key, struct er
         return certificate;
     certificate_free(certificate);
     return NULL;
+}
+
+/* The answer about this certificate; the issuer's name and key are compared where the issuer is known. */
+static OCSP_SINGLERESP *find_answer(OCSP_BASICRESP *basic, const struct certificate *certificate)
+{
+    for (int i = 0; i < OCSP_resp_count(basic); i++) {
+        OCSP_SINGLERESP *single = OCSP_resp_get0(basic, i);
+        const OCSP_CERTID *id = OCSP_SINGLERESP_get0_id(single);
+        ASN1_OBJECT *digest;
+        ASN1_INTEGER *serial;
+        OCSP_id_get0_info(NULL, &digest, NULL, &serial, (OCSP_CERTID *)id);
+        if (ASN1_INTEGER_cmp(serial, X509_get0_serialNumber(certificate->leaf)) != 0)
+            continue;
+        const X509 *issuer =
+            sk_X509_num(certificate->chain) > 0 ? sk_X509_value(certificate->chain, 0) : NULL;
+        if (issuer == NULL)
+            return single;
+        OCSP_CERTID *own = OCSP_cert_to_id(EVP_get_digestbyobj(digest), certificate->leaf, issuer);
+        bool same = own != NULL && OCSP_id_cmp(own, id) == 0;
+        OCSP_CERTID_free(own);
+        if (same)
+            return single;
+    }
+    return NULL;
+}
+
+static bool check_answer(OCSP_SINGLERESP *single, time_t *until, struct err *err)
+{
+    ASN1_GENERALIZEDTIME *next = NULL;
+    struct tm tm;
+    if (OCSP_single_get0_status(single, NULL, NULL, NULL, &next) != V_OCSP_CERTSTATUS_GOOD)
+        return err_set(err,
+                       "the OCSP response says that the certificate is not good; get another certificate");
+    *until = next != NULL && ASN1_TIME_to_tm(next, &tm) == 1 ? timegm(&tm) : INT64_MAX;
+    return true;
+}
+
+bool certificate_check_staple(const struct certificate *certificate, struct str response, time_t *until,
+                              struct err *err)
+{
+    const unsigned char *at = (const unsigned char *)response.p;
+    OCSP_RESPONSE *whole = d2i_OCSP_RESPONSE(NULL, &at, (long)response.n);
+    OCSP_BASICRESP *basic = whole == NULL ? NULL : OCSP_response_get1_basic(whole);
+    OCSP_SINGLERESP *single = basic == NULL ? NULL : find_answer(basic, certificate);
+    bool good = false;
+    if (whole == NULL)
+        err_set(err, "the OCSP response is none in DER form (openssl ocsp -respout writes one)");
+    else if (OCSP_response_status(whole) != OCSP_RESPONSE_STATUS_SUCCESSFUL || basic == NULL)
+        err_set(err, "the OCSP response is a refusal (%s); ask the responder again",
+                OCSP_response_status_str(OCSP_response_status(whole)));
+    else if (single == NULL)
+        err_set(err, "the OCSP response is about another certificate");
+    else
+        good = check_answer(single, until, err);
+    OCSP_BASICRESP_free(basic);
+    OCSP_RESPONSE_free(whole);
+    ERR_clear_error();
+    return good;
 }
 
 void certificate_free(struct certificate *certificate)

@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <openssl/ssl.h>
+#include <time.h>
 
 struct certificate {
     X509 *leaf;
@@ -19,6 +20,11 @@ struct certificate {
  * OpenSSL's default security level. */
 struct certificate *certificate_read(struct str chain, struct str key, struct err *err) MUST_CHECK;
 void certificate_free(struct certificate *certificate);
+
+/* Is this OCSP response (DER) a good one about the certificate? False: a sentence. *until gets the moment
+ * from which on it says nothing any more, which may have passed. */
+bool certificate_check_staple(const struct certificate *certificate, struct str response, time_t *until,
+                              struct err *err) MUST_CHECK;
 
 /* All certificates of a PEM text. NULL: a sentence; there is at least one. Free with sk_X509_pop_free. */
 STACK_OF(X509) * certificate_read_all(struct str text, struct err *err) MUST_CHECK;

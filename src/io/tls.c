@@ -3,18 +3,22 @@
  * an operation wait leaves that operation's flag false and an edge owed for it. */
 #include "io/tls.h"
 
+#include "base/mem.h"
 #include "io/tls_layer.h"
+#include "io/tls_policy.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define RECORD 16384 /* bytes of text that a record holds at most (RFC 8446 section 5.1) */
+#define RECORD 16384     /* bytes of text that a record holds at most (RFC 8446 section 5.1) */
+#define SUBJECT_MAX 4096 /* bytes that are passed on */
 
 /* What has become of the peer's direction. */
 enum source { SOURCE_OPEN, SOURCE_ENDED, SOURCE_FAILED };
@@ -22,7 +26,8 @@ enum source { SOURCE_OPEN, SOURCE_ENDED, SOURCE_FAILED };
 struct tls {
     SSL *ssl;
     struct tls_context *context;
-    unsigned long failure; /* OpenSSL's code of the first one; 0: none, or the socket's */
+    struct tls_identity *identity; /* NULL: none */
+    unsigned long failure;         /* OpenSSL's code of the first one; 0: none, or the socket's */
     enum source source;
     bool up;
 };
@@ -56,11 +61,48 @@ static int fail(struct stream *stream, int error)
     return STREAM_FAILED;
 }
 
+static char *subject_of(const X509 *certificate)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *bytes;
+    if (bio == NULL || X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) < 0)
+        abort();
+    long n = BIO_get_mem_data(bio, &bytes);
+    char *text = str_dup((struct str){bytes, n <= SUBJECT_MAX ? (size_t)n : 0});
+    BIO_free(bio);
+    return text;
+}
+
+static void identify(struct tls *tls)
+{
+    X509 *certificate = SSL_get0_peer_certificate(tls->ssl);
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    if (certificate == NULL || tls->context->server == NULL)
+        return;
+    tls->identity = mem_zero(1, sizeof *tls->identity);
+    tls->identity->subject = subject_of(certificate);
+    X509_digest(certificate, EVP_sha256(), digest, &size);
+    for (unsigned i = 0; i < size; i++)
+        snprintf(tls->identity->fingerprint + 2 * (size_t)i, 3, "%02x", digest[i]);
+}
+
+static void release(struct tls *tls)
+{
+    SSL_free(tls->ssl);
+    tls_context_free(tls->context);
+    if (tls->identity != NULL)
+        free(tls->identity->subject);
+    free(tls->identity);
+    free(tls);
+}
+
 /* The handshake has ended: what either direction waited for may be there. */
 static void rise(struct stream *stream)
 {
     struct tls *tls = stream->tls;
     tls->up = true;
+    identify(tls);
     stream->readable = stream->kernel_readable || SSL_has_pending(tls->ssl);
     stream->writable = stream->kernel_writable;
     stream->recv_awaits_write = stream->send_awaits_read = false;
@@ -210,9 +252,7 @@ static void tls_close(struct stream *stream, bool reset)
     if (tls != NULL) {
         if (!reset)
             say_end(tls);
-        SSL_free(tls->ssl);
-        tls_context_free(tls->context);
-        free(tls);
+        release(tls);
     }
     stream->tls = NULL;
     stream_plain.close(stream, reset);
@@ -266,9 +306,7 @@ bool tls_connect(struct stream *stream, struct tls_context *context, const char 
     SSL_set_connect_state(tls->ssl);
     if (name == NULL || expect(tls->ssl, name))
         return true;
-    SSL_free(tls->ssl);
-    tls_context_free(tls->context);
-    free(tls);
+    release(tls);
     stream->tls = NULL;
     stream->ops = &stream_plain;
     return false;
@@ -313,6 +351,11 @@ struct str tls_alpn(const struct stream *stream)
     unsigned size;
     SSL_get0_alpn_selected(ssl_of(stream), &name, &size);
     return (struct str){(const char *)name, size};
+}
+
+const struct tls_identity *tls_identity(const struct stream *stream)
+{
+    return stream->tls->identity;
 }
 
 const char *tls_version(const struct stream *stream)

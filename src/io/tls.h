@@ -40,6 +40,14 @@ const char *tls_version(const struct stream *stream);
 const char *tls_cipher(const struct stream *stream);
 bool tls_is_resumed(const struct stream *stream);
 
+/* Who a client has proved to be by its certificate. */
+struct tls_identity {
+    char *subject;        /* RFC 4514 text in ASCII; empty where it is over 4 KiB */
+    char fingerprint[65]; /* SHA-256 of the certificate, in hexadecimal digits */
+};
+/* NULL: it has shown no certificate. Lives until the stream is closed. */
+const struct tls_identity *tls_identity(const struct stream *stream);
+
 /* Why the handshake, or what came after it, has failed, as half a sentence for people: "certificate verify
  * failed: self-signed certificate". Returns false. */
 bool tls_why(const struct stream *stream, struct err *err);

@@ -9,23 +9,42 @@
 #include "base/str.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct tls_context;
 struct ssl_st;
 
-/* A certificate with its chain, and its key, both as PEM. Read while the context is made, never kept. */
+enum tls_minimum { TLS_MINIMUM_1_2, TLS_MINIMUM_1_3 };
+enum tls_verify { TLS_VERIFY_OFF, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRED };
+
+/* A certificate with its chain, and its key, both as PEM; an OCSP response as DER, or empty. Read while the
+ * context is made, never kept. */
 struct tls_pair {
-    struct str certificate, key;
+    struct str certificate, key, ocsp;
 };
 
+/* What tickets are sealed with. */
+struct tls_ticket_key {
+    uint8_t name[16], aes[32], mac[32];
+};
+#define TLS_TICKET_KEYS_MAX 8
+
 struct tls_server_options {
-    const struct tls_pair *pairs; /* at least one */
+    const struct tls_pair *pairs; /* at least one; the first is shown to who names none, or an unknown one */
     size_t count;
-    bool h2; /* offer HTTP/2 by ALPN before HTTP/1.1 */
+    enum tls_minimum minimum;
+    bool h2;                              /* offer HTTP/2 by ALPN before HTTP/1.1 */
+    const struct tls_ticket_key *tickets; /* the first seals, all open; none: sessions are not resumed */
+    size_t ticket_count;
+    enum tls_verify verify; /* of clients */
+    struct str client_ca;   /* PEM: who signs for them; empty where nothing is verified */
 };
 
 /* A server's context, with one reference. The policy: TLS 1.2 and 1.3, forward secrecy and AEAD only, no
- * compression, no renegotiation, no early data. NULL: a sentence. */
+ * compression, no renegotiation, no early data. The certificate is chosen by the name that a client asks for
+ * (SNI): the names are those of each certificate's subjectAltName, or its common name where it has none; an
+ * exact one beats a wildcard, which stands for one label (RFC 6125 section 6.4.3). Of several for one name
+ * the first of each kind of key is used. NULL: a sentence. */
 struct tls_context *tls_server_new(const struct tls_server_options *options, struct err *err) MUST_CHECK;
 
 struct tls_client_options {

@@ -28,6 +28,7 @@ static const struct shape shapes[MESSAGE_TYPES] = {
     [MESSAGE_COUNTERS] = {"counters", 0, true, 0, 0},
     [MESSAGE_LISTENER] = {"listener", sizeof(struct message_listener), true, 0, 0},
     [MESSAGE_ACCESS_LOG] = {"access log", 0, true, 0, 0},
+    [MESSAGE_KEYRING] = {"keyring", 0, true, 0, 0},
     [MESSAGE_WORLD] = {"world", sizeof(struct message_world), true, 0, 0},
     [MESSAGE_HELLO] = {"hello", sizeof(struct message_hello), false, 0, 0},
     [MESSAGE_PUBLISHED] = {"published", sizeof(struct message_published), false, 0, 0},

@@ -32,6 +32,7 @@ enum message_type {
     MESSAGE_COUNTERS,   /* the counters' memory, fd; before anything else */
     MESSAGE_LISTENER,   /* a listening socket for one worker: struct message_listener, fd */
     MESSAGE_ACCESS_LOG, /* where access log lines go from now on: fd */
+    MESSAGE_KEYRING,    /* what TLS needs (link/keyring.h), in force at once: fd: sealed memfd */
     MESSAGE_WORLD,      /* the world now: struct message_world, fd: sealed memfd with the image */
 
     /* proxy -> control */
@@ -55,7 +56,8 @@ struct message_start {
     int32_t proxy_pid; /* 0: none runs */
 };
 
-/* Names of stored descriptors: "config", "counters", "listener N ADDRESS/WORKER", "admin", "admin-tcp". */
+/* Names of stored descriptors: "config", "keyring", "counters", "listener N ADDRESS/WORKER", "admin",
+ * "admin-tcp". */
 struct message_name {
     char name[MESSAGE_NAME_MAX]; /* NUL-terminated */
 };

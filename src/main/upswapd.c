@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "config/config.h"
 #include "control/control.h"
+#include "io/certificate_files.h"
 #include "keeper/keeper.h"
 #include "keeper/role.h"
 #include "plane/plane.h"
@@ -36,7 +37,7 @@ static int check(const char *path)
 {
     struct err err;
     struct config *config = config_load(path, &err);
-    bool valid = config != NULL && config_check(config, &err);
+    bool valid = config != NULL && config_check(config, certificate_files_check, &err);
     config_free(config);
     if (!valid)
         fprintf(stderr, "%s\n", err.text);

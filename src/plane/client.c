@@ -3,6 +3,8 @@
 #include "plane/client.h"
 
 #include "base/mem.h"
+#include "io/tls.h"
+#include "plane/contexts.h"
 #include "plane/exchange.h"
 #include "plane/listeners.h"
 
@@ -209,6 +211,20 @@ static bool take_over(struct client *client, const struct proxy_header *header)
     return most == 0 || client->counted;
 }
 
+/* What was decided at the accept holds: a listener that has since lost its certificates, or its place in the
+ * world, does not go on in plain text. False: the connection is closed. */
+static bool start_tls(struct client *client)
+{
+    struct tls_context *context;
+    if (!client->peer.tls)
+        return true;
+    context = contexts_listener(client->worker->contexts, client->peer.listener);
+    if (context != NULL && tls_accept(&client->stream, context))
+        return true;
+    client_close(client, true);
+    return false;
+}
+
 /* True: the client has arrived. One that says nothing at all, as a proxy that only looks whether somebody
  * listens, leaves without a trace. */
 static bool arrive(struct client *client)
@@ -233,7 +249,7 @@ static bool arrive(struct client *client)
         return false;
     }
     enter(client, CLIENT_HEAD);
-    return true;
+    return start_tls(client);
 }
 
 static bool fill_head(struct client *client)
@@ -419,6 +435,9 @@ void client_accept(struct worker *worker, const struct client_arrival *arrival)
     TAILQ_INSERT_TAIL(&worker->clients, client, link);
     worker->client_count++;
     counters_add(&worker->cells->connections[client->peer.listener], 1);
+    client->peer.tls = snapshot_door(worker->snapshot, client->peer.listener)->tls;
+    if (client->state == CLIENT_HEAD)
+        start_tls(client);
 }
 
 bool client_read_ahead(struct client *client)

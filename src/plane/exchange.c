@@ -94,7 +94,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     random_id(&x->worker->random, own);
     *how = (struct http_forward){
         .client = peer_text(&client->peer),
-        .proto = STR("http"),
+        .proto = client->peer.tls ? STR("https") : STR("http"),
         .port = peer_port(&client->peer),
         .request_id = {own, sizeof own},
         .trusted = snapshot_trusts(x->view->snapshot, client->peer.address),

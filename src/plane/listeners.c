@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "plane/client.h"
+#include "plane/contexts.h"
 #include "plane/worker.h"
 
 #include <stdio.h>
@@ -24,8 +25,15 @@ struct listeners {
 
 static void accepted(void *arg, int fd, const struct sockaddr_storage *peer);
 
+/* Without its certificates a listener that speaks TLS does not accept: nothing of it may go in plain text. */
 static void start(struct listener_entry *entry)
 {
+    struct worker *worker = entry->all->worker;
+    if (snapshot_door(worker->snapshot, entry->id)->tls &&
+        contexts_listener(worker->contexts, entry->id) == NULL) {
+        log_error("listener %u does not accept: its certificates have not come", entry->id);
+        return;
+    }
     if (entry->fd >= 0 && entry->listener == NULL && !entry->all->crowded)
         entry->listener = listener_new(entry->all->worker->loop, entry->fd, accepted, entry);
 }
@@ -48,11 +56,7 @@ static void drop(struct listener_entry *entry)
 /* Does the present world name it? */
 static bool is_named(const struct snapshot *snapshot, uint32_t id)
 {
-    for (size_t i = 0; snapshot != NULL && i < snapshot_listener_count(snapshot); i++) {
-        if (snapshot_listener_id(snapshot, i) == id)
-            return true;
-    }
-    return false;
+    return snapshot != NULL && snapshot_door(snapshot, id) != NULL;
 }
 
 static void start_named(struct listeners *all)

@@ -15,6 +15,7 @@ struct peer {
     char text[INET6_ADDRSTRLEN]; /* the same as text */
     uint8_t text_length;
     uint8_t port_length;
+    bool tls;
     char port[6];      /* that the client connected to, as text */
     uint32_t listener; /* id */
     uint16_t from_port;

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "link/channel.h"
 #include "link/counters.h"
+#include "plane/contexts.h"
 #include "plane/worker.h"
 #include "plane/world.h"
 
@@ -103,6 +104,21 @@ static void take_log(struct plane *plane, int fd)
     plane->log_fd = fd;
 }
 
+/* Control has checked all of it; what it could not know leaves what is there. */
+static void take_keyring(struct plane *plane, int fd)
+{
+    struct err err;
+    struct contexts *contexts = contexts_new(fd, &err);
+    close(fd);
+    if (contexts == NULL) {
+        log_error("the certificates cannot be used, those before them stay: %s", err.text);
+        return;
+    }
+    for (unsigned i = 0; i < plane->worker_count; i++)
+        order(plane, i, &(struct order){.type = ORDER_CONTEXTS, .contexts = contexts_ref(contexts)});
+    contexts_free(contexts);
+}
+
 static void refuse(struct plane *plane, uint64_t version, const struct err *err)
 {
     struct message_refused refused = {.version = version};
@@ -172,6 +188,9 @@ static void control_received(void *arg, const struct message *message)
         return;
     case MESSAGE_ACCESS_LOG:
         take_log(plane, message->fd);
+        return;
+    case MESSAGE_KEYRING:
+        take_keyring(plane, message->fd);
         return;
     case MESSAGE_WORLD:
         take_world(plane, message->payload, message->fd);

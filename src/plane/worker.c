@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "plane/client.h"
+#include "plane/contexts.h"
 #include "plane/exchange.h"
 #include "plane/listeners.h"
 
@@ -67,6 +68,25 @@ static void set_limits(struct worker *worker)
                                          .trailers = worker->trailers};
 }
 
+/* Contexts come before the world that they belong to. A listener that gives TLS up keeps what it has until
+ * that world is there. */
+static void settle_contexts(struct worker *worker, bool is_turn)
+{
+    if (worker->next_contexts == NULL ||
+        (!is_turn && !contexts_suffice(worker->next_contexts, worker->snapshot)))
+        return;
+    contexts_free(worker->contexts);
+    worker->contexts = worker->next_contexts;
+    worker->next_contexts = NULL;
+}
+
+static void take_contexts(struct worker *worker, struct contexts *contexts)
+{
+    contexts_free(worker->next_contexts);
+    worker->next_contexts = contexts;
+    settle_contexts(worker, false);
+}
+
 /* The version goes last, and with release: who reads it also sees what began in older worlds counted in. */
 static void take_world(struct worker *worker)
 {
@@ -74,6 +94,7 @@ static void take_world(struct worker *worker)
     if (view->snapshot == worker->snapshot)
         return;
     worker->snapshot = view->snapshot;
+    settle_contexts(worker, true);
     worker->settings = snapshot_settings(worker->snapshot);
     set_limits(worker);
     upstreams_turn(worker->upstreams, worker->snapshot);
@@ -113,6 +134,7 @@ static void deliver(void *arg, struct mail *mail)
     if (worker->ended) {
         if (order->type == ORDER_LISTENER)
             close(order->fd);
+        contexts_free(order->contexts);
         free(order);
         return;
     }
@@ -122,6 +144,9 @@ static void deliver(void *arg, struct mail *mail)
         break;
     case ORDER_LISTENER:
         listeners_add(worker->listeners, order->id, order->fd);
+        break;
+    case ORDER_CONTEXTS:
+        take_contexts(worker, order->contexts);
         break;
     case ORDER_WORLD:
         take_world(worker);
@@ -191,6 +216,8 @@ static void release(struct worker *worker)
     buffers_free(worker->buffers);
     free(worker->head);
     free(worker->trailers);
+    contexts_free(worker->contexts);
+    contexts_free(worker->next_contexts);
     free(mem_container(worker, struct worker_thread, worker));
 }
 

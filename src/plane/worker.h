@@ -21,12 +21,14 @@
 
 #include <sys/queue.h>
 
+struct contexts;
 struct listeners;
 
 /* What a worker is told; an order is freed by the worker. */
 enum order_type {
     ORDER_COUNTERS, /* here are your cells; the first order */
     ORDER_LISTENER, /* fd accepts for listener `id` */
+    ORDER_CONTEXTS, /* these are the TLS contexts; a reference comes with them */
     ORDER_WORLD,    /* a snapshot was published */
     ORDER_STOP,     /* finish what is in flight, then end */
     ORDER_QUIT      /* end */
@@ -38,6 +40,7 @@ struct order {
     struct counters *counters;
     uint32_t id;
     int fd;
+    struct contexts *contexts;
 };
 
 /* What a worker tells. */
@@ -65,6 +68,8 @@ struct worker {
     struct counters_worker *cells;
     const struct snapshot *snapshot; /* the present world; NULL: none yet. An exchange has its own view */
     const struct snapshot_settings *settings;
+    struct contexts *contexts;      /* of TLS; NULL: none have come */
+    struct contexts *next_contexts; /* come before the world that they are for; NULL: none */
     struct http_limits limits;
     uint32_t connections_max; /* of the whole proxy */
     size_t head_most;         /* bytes that an inlet may hold while a head or trailers are incomplete */

@@ -272,6 +272,7 @@ static bool put_listeners(struct freezer *freezer, struct err *err)
     for (size_t i = 0; i < freezer->spec->listener_count; i++) {
         const struct snapshot_listener_spec *spec = freezer->spec->listeners + i;
         listeners[i].id = spec->id;
+        listeners[i].door = spec->door;
         listeners[i].proxies = (struct image_span){used, (uint32_t)spec->proxy_count};
         if (spec->proxy_count > 0)
             memcpy(proxies + used, spec->proxies, spec->proxy_count * sizeof *proxies);

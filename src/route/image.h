@@ -51,6 +51,8 @@ struct image_listener {
     uint32_t id;
     struct image_text address;
     struct image_span proxies;
+    struct snapshot_door door;
+    uint32_t unused;
 };
 
 struct snapshot_service {

@@ -259,15 +259,27 @@ bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16])
     return covers(image_part(snapshot, IMAGE_TRUSTED), snapshot->parts[IMAGE_TRUSTED].count, address);
 }
 
-bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t id, const uint8_t address[16])
+static const struct image_listener *find_listener(const struct snapshot *snapshot, uint32_t id)
 {
     const struct image_listener *listeners = image_part(snapshot, IMAGE_LISTENERS);
-    const struct address_prefix *proxies = image_part(snapshot, IMAGE_PROXIES);
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_LISTENERS].count; i++) {
         if (listeners[i].id == id)
-            return covers(proxies + listeners[i].proxies.at, listeners[i].proxies.count, address);
+            return listeners + i;
     }
-    return false;
+    return NULL;
+}
+
+const struct snapshot_door *snapshot_door(const struct snapshot *snapshot, uint32_t listener)
+{
+    const struct image_listener *found = find_listener(snapshot, listener);
+    return found == NULL ? NULL : &found->door;
+}
+
+bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t id, const uint8_t address[16])
+{
+    const struct image_listener *listener = find_listener(snapshot, id);
+    const struct address_prefix *proxies = image_part(snapshot, IMAGE_PROXIES);
+    return listener != NULL && covers(proxies + listener->proxies.at, listener->proxies.count, address);
 }
 
 size_t snapshot_listener_count(const struct snapshot *snapshot)

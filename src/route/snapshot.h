@@ -83,6 +83,14 @@ struct snapshot_rules {
     uint8_t unused[1];
 };
 
+/* Flat part of a listener. */
+struct snapshot_door {
+    uint8_t tls;            /* bool: it speaks TLS */
+    uint8_t redirect;       /* bool: everything is answered by a redirect to https */
+    uint16_t redirect_port; /* of it */
+    uint32_t hsts_s;        /* Strict-Transport-Security's max-age, in seconds; 0: none */
+};
+
 /* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. All but
  * requests end spread over the spread_ms before their deadline. */
 struct snapshot_drain {
@@ -134,6 +142,7 @@ struct snapshot_listener_spec {
     const char *address;                  /* bound address */
     const struct address_prefix *proxies; /* whose connections begin with a PROXY header */
     size_t proxy_count;
+    struct snapshot_door door;
 };
 
 struct snapshot_spec {
@@ -191,6 +200,8 @@ bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16])
 
 size_t snapshot_listener_count(const struct snapshot *snapshot);
 uint32_t snapshot_listener_id(const struct snapshot *snapshot, size_t index);
+/* How the listener with this id answers. NULL: the world does not name it. */
+const struct snapshot_door *snapshot_door(const struct snapshot *snapshot, uint32_t listener);
 /* Must a connection to this listener from this 16-byte address begin with a PROXY header? */
 bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t listener, const uint8_t address[16]);
 

@@ -14,7 +14,7 @@ static void assert_fault(const char *text, const char *sentence)
 {
     struct err err = {""};
     struct config *config = must_read(text);
-    bool fine = config_check(config, &err);
+    bool fine = config_check(config, NULL, &err);
     config_free(config);
     if (fine != (sentence == NULL) || (sentence != NULL && strcmp(err.text, sentence) != 0))
         fail_msg("read: %s\nwant: %s\ngot:  %s", text, sentence, err.text);

@@ -95,12 +95,26 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
     ASSERT_REFUSED(rows);
 }
 
+static void a_tls_listener_without_what_it_needs_is_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"listeners = ( { address = \"[::]:443\";\n tls = { }; } );", "t.conf:2: tls needs \"certificate\""},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"site.pem\"; }; } );",
+         "t.conf:1: tls.certificate: \"site.pem\" is not an absolute path; begin it with /"},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\";\n minimum = \"1.1\"; }; } );",
+         "t.conf:2: tls.minimum: must be one of \"1.2\", \"1.3\", not \"1.1\""},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\";\n certificates = (\n{ key = "
+         "\"/b\"; }); }; } );",
+         "t.conf:3: a certificate needs \"certificate\""},
+    };
+    ASSERT_REFUSED(rows);
+}
+
 static void keys_of_later_versions_are_refused_as_such(void **state)
 {
     (void)state;
     static const struct row rows[] = {
-        {"listeners = ( { address = \"[::]:443\";\n tls = { }; } );",
-         "t.conf:2: \"tls\" is not in this version of upswap; remove it"},
         {"listeners = ( { address = \"[::]:443\"; view = \"staged\"; } );",
          "t.conf:1: \"view\" is not in this version of upswap; remove it"},
         {SERVICE("launch = { };"), "t.conf:3: \"launch\" is not in this version of upswap; remove it"},
@@ -310,6 +324,7 @@ int main(void)
         cmocka_unit_test(what_libconfig_would_cut_is_refused),
         cmocka_unit_test(numbers_and_quotes_in_comments_and_texts_are_left_alone),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),
+        cmocka_unit_test(a_tls_listener_without_what_it_needs_is_refused),
         cmocka_unit_test(keys_of_later_versions_are_refused_as_such),
         cmocka_unit_test(wrong_types_and_ranges_are_refused_with_what_is_wanted),
         cmocka_unit_test(missing_keys_are_refused_with_their_section),

@@ -92,7 +92,7 @@ static int set_up(void **state)
     struct err err;
     int fds[2];
     good = issue("DNS:example.com, IP:127.0.0.1", false);
-    struct tls_pair pair = {str_of(good.certificate), str_of(good.key)};
+    struct tls_pair pair = {.certificate = str_of(good.certificate), .key = str_of(good.key)};
     server = tls_server_new(&(struct tls_server_options){.pairs = &pair, .count = 1, .h2 = true}, &err);
     client = tls_client_new(
         &(struct tls_client_options){.verify = true, .authorities = str_of(good.certificate)}, &err);
@@ -629,7 +629,7 @@ static void a_client_that_verifies_nothing_needs_no_authorities(void **state)
 static void refused(const char *certificate, const char *key, const char *sentence)
 {
     struct err err;
-    struct tls_pair pair = {str_of(certificate), str_of(key)};
+    struct tls_pair pair = {.certificate = str_of(certificate), .key = str_of(key)};
     assert_null(tls_server_new(&(struct tls_server_options){.pairs = &pair, .count = 1}, &err));
     if (strstr(err.text, sentence) == NULL)
         fail_msg("%s", err.text);

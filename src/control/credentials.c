@@ -1,0 +1,267 @@
+/* From files to the sealed memfd. Invariant: what was read from files is wiped as soon as it is sealed, or
+ * another config is prepared. */
+#include "control/credentials.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/places.h"
+#include "io/certificate_files.h"
+#include "io/tls_context.h"
+#include "link/keyring.h"
+
+#include <errno.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROTATE_MS (8 * 3600 * 1000ULL)
+#define TICKETS_KEPT 4 /* so that a ticket is taken for a day at least */
+
+/* A listener that speaks TLS, as it was read. */
+struct draft {
+    size_t place; /* in the config */
+    struct keyring_listener listener;
+    struct certificate_files *files;
+    size_t count;
+};
+
+struct credentials {
+    struct channel *keeper;
+    void (*changed)(void *arg, int fd);
+    void *arg;
+    struct deadline rotate;
+    int fd; /* what is in force; -1: nothing needs any */
+    bool restored;
+    struct draft *drafts;
+    size_t count;
+    struct tls_ticket_key tickets[TICKETS_KEPT];
+    size_t ticket_count;
+};
+
+/* ---- what is read ---- */
+
+static void discard(struct credentials *credentials)
+{
+    for (size_t i = 0; i < credentials->count; i++) {
+        struct draft *draft = &credentials->drafts[i];
+        for (size_t k = 0; k < draft->count; k++)
+            certificate_files_wipe(&draft->files[k]);
+        free(draft->files);
+    }
+    free(credentials->drafts);
+    credentials->drafts = NULL;
+    credentials->count = 0;
+}
+
+static bool read_pairs(struct draft *draft, const struct config *config, const struct config_tls *tls,
+                       struct err *err)
+{
+    size_t count = config_identity_count(tls);
+    draft->files = mem_zero(count, sizeof *draft->files);
+    for (size_t i = 0; i < count; i++) {
+        const struct config_identity *identity = config_identity(tls, i);
+        draft->count = i + 1;
+        if (!certificate_files_read(&draft->files[i], identity->certificate, identity->key, identity->ocsp,
+                                    err))
+            return err_prefix(err, "%s:%u", config->path,
+                              places_line(config->places, &identity->certificate, tls->line));
+    }
+    return true;
+}
+
+static bool read_listener(struct credentials *credentials, const struct config *config, size_t place,
+                          struct err *err)
+{
+    const struct config_tls *tls = &config->listeners[place].tls;
+    if (tls->line == 0)
+        return true;
+    credentials->drafts =
+        mem_resize(credentials->drafts, credentials->count + 1, sizeof *credentials->drafts);
+    struct draft *draft = &credentials->drafts[credentials->count++];
+    *draft = (struct draft){.place = place, .listener = {.minimum = (uint32_t)tls->minimum}};
+    return read_pairs(draft, config, tls, err);
+}
+
+bool credentials_prepare(struct credentials *credentials, const struct config *config, struct err *err)
+{
+    discard(credentials);
+    for (size_t i = 0; !credentials->restored && i < config->listener_count; i++) {
+        if (!read_listener(credentials, config, i, err)) {
+            discard(credentials);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- what is sealed ---- */
+
+static bool new_ticket_key(struct credentials *credentials, struct err *err)
+{
+    struct tls_ticket_key *keys = credentials->tickets;
+    struct tls_ticket_key fresh;
+    if (RAND_priv_bytes((unsigned char *)&fresh, sizeof fresh) != 1)
+        return err_set(err, "no random numbers can be had for the keys of tickets");
+    memmove(keys + 1, keys, (TICKETS_KEPT - 1) * sizeof *keys);
+    keys[0] = fresh;
+    explicit_bzero(&fresh, sizeof fresh);
+    if (credentials->ticket_count < TICKETS_KEPT)
+        credentials->ticket_count++;
+    return true;
+}
+
+static struct str tickets(const struct credentials *credentials)
+{
+    return (struct str){(const char *)credentials->tickets,
+                        credentials->ticket_count * sizeof *credentials->tickets};
+}
+
+static size_t size_of(const struct credentials *credentials)
+{
+    size_t size = keyring_size(tickets(credentials).n);
+    for (size_t i = 0; i < credentials->count; i++) {
+        const struct draft *draft = &credentials->drafts[i];
+        size += keyring_size(sizeof draft->listener);
+        for (size_t k = 0; k < draft->count; k++)
+            size += keyring_size(draft->files[k].certificate.n) + keyring_size(draft->files[k].key.n) +
+                    keyring_size(draft->files[k].ocsp.n);
+    }
+    return size;
+}
+
+static uint32_t id_of(const struct sockets *sockets, size_t place)
+{
+    for (size_t i = 0; i < sockets_count(sockets); i++) {
+        if (sockets_at(sockets, i)->place == place)
+            return sockets_at(sockets, i)->id;
+    }
+    abort(); /* a config in force has a socket for each listener */
+}
+
+static void add_draft(struct buf *image, struct draft *draft, const struct sockets *sockets)
+{
+    draft->listener.id = id_of(sockets, draft->place);
+    keyring_add(image, KEYRING_LISTENER,
+                (struct str){(const char *)&draft->listener, sizeof draft->listener});
+    for (size_t i = 0; i < draft->count; i++) {
+        const struct certificate_files *files = &draft->files[i];
+        keyring_add(image, KEYRING_CERTIFICATE, buf_str(&files->certificate));
+        keyring_add(image, KEYRING_KEY, buf_str(&files->key));
+        if (files->ocsp.n > 0)
+            keyring_add(image, KEYRING_OCSP, buf_str(&files->ocsp));
+    }
+}
+
+/* The sealed image takes the place of the one before, here, at the keeper and at the proxy. */
+static void replace(struct credentials *credentials, int fd)
+{
+    struct message_name name = {.name = CREDENTIALS_NAME};
+    if (credentials->fd >= 0)
+        close(credentials->fd);
+    credentials->fd = fd;
+    channel_send(credentials->keeper, MESSAGE_STORE, &name, sizeof name, fd);
+    credentials->changed(credentials->arg, fd);
+}
+
+static int seal(struct credentials *credentials, const struct sockets *sockets, struct err *err)
+{
+    struct buf image = BUF_EMPTY;
+    if (credentials->ticket_count == 0 && !new_ticket_key(credentials, err))
+        return -1;
+    buf_reserve(&image, size_of(credentials));
+    keyring_add(&image, KEYRING_TICKETS, tickets(credentials));
+    for (size_t i = 0; i < credentials->count; i++)
+        add_draft(&image, &credentials->drafts[i], sockets);
+    return keyring_seal(&image, err);
+}
+
+void credentials_commit(struct credentials *credentials, const struct sockets *sockets)
+{
+    struct err err;
+    bool needs = credentials->count > 0 || (credentials->fd >= 0 && !credentials->restored);
+    if (needs) {
+        int fd = seal(credentials, sockets, &err);
+        if (fd >= 0)
+            replace(credentials, fd);
+        else
+            log_error("the certificates before stay: %s", err.text);
+    } else if (credentials->fd >= 0) {
+        credentials->changed(credentials->arg, credentials->fd);
+    }
+    credentials->restored = false;
+    discard(credentials);
+    if (credentials->fd >= 0 && !deadline_is_set(&credentials->rotate))
+        deadline_set(&credentials->rotate, ROTATE_MS);
+}
+
+/* ---- rotation ---- */
+
+/* The same records, but for the keys of tickets. */
+static int reseal(const struct credentials *credentials, struct err *err)
+{
+    struct keyring old;
+    struct keyring_record record;
+    struct buf image = BUF_EMPTY;
+    if (!keyring_map(&old, credentials->fd, err))
+        return -1;
+    buf_reserve(&image, old.n + keyring_size(tickets(credentials).n));
+    keyring_add(&image, KEYRING_TICKETS, tickets(credentials));
+    while (keyring_next(&old, &record)) {
+        if (record.kind != KEYRING_TICKETS)
+            keyring_add(&image, record.kind, record.bytes);
+    }
+    keyring_unmap(&old);
+    return keyring_seal(&image, err);
+}
+
+static void rotate(struct deadline *deadline)
+{
+    struct credentials *credentials = mem_container(deadline, struct credentials, rotate);
+    struct err err;
+    int fd = new_ticket_key(credentials, &err) ? reseal(credentials, &err) : -1;
+    if (fd >= 0)
+        replace(credentials, fd);
+    else
+        log_error("the keys of tickets stay as they are: %s", err.text);
+    deadline_set(&credentials->rotate, ROTATE_MS);
+}
+
+/* ---- the beginning ---- */
+
+struct credentials *credentials_new(struct loop *loop, struct channel *keeper,
+                                    void (*changed)(void *arg, int fd), void *arg)
+{
+    struct credentials *credentials = mem_zero(1, sizeof *credentials);
+    credentials->keeper = keeper;
+    credentials->changed = changed;
+    credentials->arg = arg;
+    credentials->fd = -1;
+    deadline_init(&credentials->rotate, loop, rotate);
+    return credentials;
+}
+
+static void take_tickets(struct credentials *credentials, struct str bytes)
+{
+    size_t count = bytes.n / sizeof *credentials->tickets;
+    credentials->ticket_count = count < TICKETS_KEPT ? count : TICKETS_KEPT;
+    memcpy(credentials->tickets, bytes.p, credentials->ticket_count * sizeof *credentials->tickets);
+}
+
+void credentials_restore(struct credentials *credentials, int fd)
+{
+    struct keyring keyring;
+    struct keyring_record record;
+    struct err err;
+    if (!keyring_map(&keyring, fd, &err)) {
+        log_error("%s; the certificates are read anew", err.text);
+        close(fd);
+        return;
+    }
+    if (keyring_next(&keyring, &record) && record.kind == KEYRING_TICKETS)
+        take_tickets(credentials, record.bytes);
+    keyring_unmap(&keyring);
+    credentials->fd = fd;
+    credentials->restored = true;
+}

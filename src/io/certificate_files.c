@@ -1,0 +1,58 @@
+/* Files to bytes, checked. Invariant: no copy of a key is left in freed memory, since each buffer has room
+ * for the largest file from the start and is overwritten before it is freed. */
+#include "io/certificate_files.h"
+
+#include "io/certificate.h"
+#include "io/file.h"
+
+#include <string.h>
+
+static bool read_file(const char *path, struct buf *out, struct err *err)
+{
+    buf_reserve(out, CERTIFICATE_FILE_MAX + 1);
+    return file_read(path, CERTIFICATE_FILE_MAX, out, NULL, err);
+}
+
+static bool check(const struct certificate_files *files, const char *path, const char *ocsp, struct err *err)
+{
+    time_t until;
+    struct certificate *certificate =
+        certificate_read(buf_str(&files->certificate), buf_str(&files->key), err);
+    if (certificate == NULL)
+        return err_prefix(err, "%s", path);
+    bool good = ocsp == NULL || certificate_check_staple(certificate, buf_str(&files->ocsp), &until, err) ||
+                err_prefix(err, "%s", ocsp);
+    certificate_free(certificate);
+    return good;
+}
+
+bool certificate_files_read(struct certificate_files *files, const char *certificate, const char *key,
+                            const char *ocsp, struct err *err)
+{
+    *files = (struct certificate_files){BUF_EMPTY, BUF_EMPTY, BUF_EMPTY};
+    return read_file(certificate, &files->certificate, err) &&
+           read_file(key != NULL ? key : certificate, &files->key, err) &&
+           (ocsp == NULL || read_file(ocsp, &files->ocsp, err)) && check(files, certificate, ocsp, err);
+}
+
+static void wipe(struct buf *buf)
+{
+    if (buf->p != NULL)
+        explicit_bzero(buf->p, buf->cap);
+    buf_free(buf);
+}
+
+void certificate_files_wipe(struct certificate_files *files)
+{
+    wipe(&files->certificate);
+    wipe(&files->key);
+    wipe(&files->ocsp);
+}
+
+bool certificate_files_check(const char *certificate, const char *key, const char *ocsp, struct err *err)
+{
+    struct certificate_files files;
+    bool good = certificate_files_read(&files, certificate, key, ocsp, err);
+    certificate_files_wipe(&files);
+    return good;
+}

@@ -1,0 +1,23 @@
+/* certificate_files: the files that certificates stand in. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define CERTIFICATE_FILE_MAX (1024 * 1024) /* bytes */
+
+/* What the files of one pair hold. */
+struct certificate_files {
+    struct buf certificate, key, ocsp;
+};
+
+/* Reads the files and checks them as certificate_read and certificate_check_staple do. `key` NULL: it stands
+ * with the certificate; `ocsp` NULL: none. False: a sentence that names the file. Wipe it either way. */
+bool certificate_files_read(struct certificate_files *files, const char *certificate, const char *key,
+                            const char *ocsp, struct err *err) MUST_CHECK;
+/* Overwrites and frees what was read. */
+void certificate_files_wipe(struct certificate_files *files);
+
+/* As read, for who only wants to know. */
+bool certificate_files_check(const char *certificate, const char *key, const char *ocsp,
+                             struct err *err) MUST_CHECK;

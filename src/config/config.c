@@ -6,6 +6,7 @@
 #include "base/endpoint.h"
 #include "base/mem.h"
 #include "config/claims.h"
+#include "config/header_rules.h"
 #include "config/keys.h"
 #include "config/places.h"
 #include "config/rules.h"
@@ -213,10 +214,21 @@ static bool check_rates(const struct config *config, struct err *err)
     return fine;
 }
 
+static bool check_headers(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_header_rules *headers = &config->services[i].headers;
+        if (!header_rules_fit(&headers->request, err) || !header_rules_fit(&headers->response, err))
+            return err_prefix(err, "%s:%u", config->path, headers->line);
+    }
+    return true;
+}
+
 static bool check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_listeners(config, err) && check_names(config, err) &&
-           check_routes(config, err) && check_instances(config, err) && check_rates(config, err);
+           check_routes(config, err) && check_instances(config, err) && check_rates(config, err) &&
+           check_headers(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

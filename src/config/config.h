@@ -135,6 +135,20 @@ struct config_teardown {
     uint64_t attempts;
 };
 
+/* Header rules of one direction. */
+struct config_headers {
+    struct config_list set, add; /* Name=value; the value may hold variables */
+    struct config_list remove;   /* names, or beginnings with a '*' */
+};
+
+#define CONFIG_HEADERS_MAX 64        /* rules */
+#define CONFIG_HEADERS_TEXT_MAX 8192 /* bytes of all */
+
+struct config_header_rules {
+    struct config_headers request, response;
+    unsigned line; /* of the section, for messages */
+};
+
 struct config_service {
     char *name;
     struct config_list hosts; /* empty: any */
@@ -142,6 +156,8 @@ struct config_service {
     bool strip_path;
     uint64_t body; /* bytes of a request; 0: as limits.body says */
     struct config_rate rate;
+    bool forwarded;
+    struct config_header_rules headers;
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
     char *balance_text;           /* as written */

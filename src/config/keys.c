@@ -1,6 +1,7 @@
 #include "config/keys.h"
 
 #include "config/config.h"
+#include "config/header_rules.h"
 #include "config/rules.h"
 
 #include <signal.h>
@@ -344,6 +345,49 @@ static const struct section_key ejection_keys[] = {
     {.name = NULL},
 };
 static const struct section ejection_section = {.title = "ejection", .keys = ejection_keys};
+static const struct section_key request_headers_keys[] = {
+    {.name = "set", .kind = KEY_FIELDS, FIELD(config_headers, set), .rule = rule_request_field},
+    {.name = "add", .kind = KEY_FIELDS, FIELD(config_headers, add), .rule = rule_request_addition},
+    {.name = "remove",
+     .kind = KEY_TEXTS,
+     FIELD(config_headers, remove),
+     RANGE(0, CONFIG_HEADERS_MAX),
+     .rule = rule_removal},
+    {.name = NULL},
+};
+static const struct section request_headers_section = {.title = "headers.request",
+                                                       .keys = request_headers_keys};
+
+static const struct section_key response_headers_keys[] = {
+    {.name = "set", .kind = KEY_FIELDS, FIELD(config_headers, set), .rule = rule_response_field},
+    {.name = "add", .kind = KEY_FIELDS, FIELD(config_headers, add), .rule = rule_response_field},
+    {.name = "remove",
+     .kind = KEY_TEXTS,
+     FIELD(config_headers, remove),
+     RANGE(0, CONFIG_HEADERS_MAX),
+     .rule = rule_removal},
+    {.name = NULL},
+};
+static const struct section response_headers_section = {.title = "headers.response",
+                                                        .keys = response_headers_keys};
+
+static const struct section_key headers_keys[] = {
+    {.name = "request",
+     .kind = KEY_SECTION,
+     FIELD(config_header_rules, request),
+     .section = &request_headers_section},
+    {.name = "response",
+     .kind = KEY_SECTION,
+     FIELD(config_header_rules, response),
+     .section = &response_headers_section},
+    {.name = NULL},
+};
+static const struct section headers_section = {
+    .title = "headers",
+    .keys = headers_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_header_rules, line),
+};
 
 static const struct section_key teardown_keys[] = {
     {.name = "command",
@@ -381,6 +425,8 @@ static const struct section_key service_keys[] = {
      RANGE(1, 1000),
      .rule = rule_path_prefix},
     {.name = "strip_path", .kind = KEY_BOOL, FIELD(config_service, strip_path), .fallback = "false"},
+    {.name = "forwarded", .kind = KEY_BOOL, FIELD(config_service, forwarded), .fallback = "false"},
+    {.name = "headers", .kind = KEY_SECTION, FIELD(config_service, headers), .section = &headers_section},
     {.name = "body", .kind = KEY_SIZE, FIELD(config_service, body), .fallback = "0", RANGE(0, 1ULL << 50)},
     {.name = "requests_per_address",
      .kind = KEY_NUMBER,

@@ -172,6 +172,7 @@ static bool read_key(struct reader *reader, const struct section_key *key, const
         return read_sections(reader, key, setting, field, err);
     case KEY_TEXTS:
     case KEY_ENVIRONMENT:
+    case KEY_FIELDS:
         return read_texts(reader, key, setting, field, err);
     default:
         return value_read(key, setting, field, err) || fault(reader, setting, err);

@@ -24,10 +24,12 @@ enum section_kind {
     KEY_MODE,        /* uint32_t: octal text */
     KEY_TEXTS,       /* struct config_list; `least` to `most` items */
     KEY_ENVIRONMENT, /* struct config_list of KEY=VALUE; later ones replace earlier ones key by key */
-    KEY_SECTION,     /* the struct of `section`, embedded */
-    KEY_SECTIONS,    /* pointer to `section` structs and a size_t behind it; `least` to `most` items */
-    KEY_OFF,         /* nothing: only "0s" is accepted, since what it would switch on is not there */
-    KEY_LATER,       /* nothing: the key is refused as not in this version */
+    KEY_FIELDS,   /* struct config_list of Name=value, replaced name by name in any case; the rule is of the
+                     whole */
+    KEY_SECTION,  /* the struct of `section`, embedded */
+    KEY_SECTIONS, /* pointer to `section` structs and a size_t behind it; `least` to `most` items */
+    KEY_OFF,      /* nothing: only "0s" is accepted, since what it would switch on is not there */
+    KEY_LATER,    /* nothing: the key is refused as not in this version */
 };
 
 /* Where a key may stand when its section is also read for `defaults`. */

@@ -216,12 +216,16 @@ static bool read_list(const struct section_key *key, const config_setting_t *set
 }
 
 /* Where KEY= stands in the list, or its end. */
-static size_t find_variable(const struct config_list *list, const char *name)
+static size_t find_variable(const struct section_key *key, const struct config_list *list, const char *name)
 {
-    size_t n = strlen(name), i = 0;
-    while (i < list->count && (strncmp(list->items[i], name, n) != 0 || list->items[i][n] != '='))
-        i++;
-    return i;
+    struct str wanted = str_of(name);
+    for (size_t i = 0; i < list->count; i++) {
+        struct str rest = str_of(list->items[i]), found;
+        str_split(&rest, '=', &found);
+        if (key->kind == KEY_FIELDS ? str_equal_nocase(found, wanted) : str_equal(found, wanted))
+            return i;
+    }
+    return list->count;
 }
 
 static bool read_variable(const struct section_key *key, const config_setting_t *setting,
@@ -229,16 +233,21 @@ static bool read_variable(const struct section_key *key, const config_setting_t 
 {
     const char *name = config_setting_name(setting), *value = config_setting_get_string(setting);
     if (value == NULL)
-        return err_set(err, "the value of a variable must be a text in quotes");
-    if (!key->rule(str_of(name), err))
+        return err_set(err, "the value of a %s must be a text in quotes",
+                       key->kind == KEY_FIELDS ? "field" : "variable");
+    char *whole = mem_printf("%s=%s", name, value);
+    if ((key->kind == KEY_FIELDS && !text_is_fine(key, str_of(whole), err)) ||
+        (key->kind == KEY_ENVIRONMENT && !key->rule(str_of(name), err))) {
+        free(whole);
         return false;
-    size_t at = find_variable(list, name);
+    }
+    size_t at = find_variable(key, list, name);
     if (at == list->count) {
         list->items = mem_resize(list->items, ++list->count, sizeof *list->items);
         list->items[at] = NULL;
     }
     free(list->items[at]);
-    list->items[at] = mem_printf("%s=%s", name, value);
+    list->items[at] = whole;
     return true;
 }
 
@@ -278,7 +287,7 @@ void value_release(const struct section_key *key, void *field)
         memcpy(&text, field, sizeof text);
         free(text);
         memset(field, 0, sizeof text);
-    } else if (key->kind == KEY_TEXTS || key->kind == KEY_ENVIRONMENT) {
+    } else if (key->kind == KEY_TEXTS || key->kind == KEY_ENVIRONMENT || key->kind == KEY_FIELDS) {
         struct config_list *list = field;
         for (size_t i = 0; i < list->count; i++)
             free(list->items[i]);

@@ -2,8 +2,10 @@
  * or drains after it was live; a service while the config has it. */
 #include "control/world_spec.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "control/sockaddr.h"
+#include "http/rules.h"
 
 #include <stdlib.h>
 
@@ -102,7 +104,32 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
         .proxy_protocol = (uint8_t)service->proxy_protocol,
+        .forwarded = service->forwarded,
     };
+}
+
+/* ---- header rules ---- */
+
+_Static_assert(CONFIG_HEADERS_MAX <= HTTP_RULES_MAX, "each rule has its place");
+
+static void put_fields(struct buf *text, char what, const struct config_list *fields)
+{
+    for (size_t i = 0; i < fields->count; i++) {
+        struct str value = str_of(fields->items[i]), name;
+        str_split(&value, '=', &name);
+        buf_printf(text, "%c%.*s: %.*s\n", what, STR_ARG(name), STR_ARG(value));
+    }
+}
+
+/* As http/rules.h reads them, to be freed; NULL: none. */
+static char *header_rules(const struct config_headers *headers)
+{
+    struct buf text = BUF_EMPTY;
+    for (size_t i = 0; i < headers->remove.count; i++)
+        buf_printf(&text, "-%s\n", headers->remove.items[i]);
+    put_fields(&text, '=', &headers->set);
+    put_fields(&text, '+', &headers->add);
+    return text.p;
 }
 
 /* ---- pools ---- */
@@ -179,6 +206,8 @@ static void add_services(struct world_spec *made, const struct registry *registr
             .path_count = service->paths.count,
             .rules = rules_of(service),
             .hash_name = service->hash_name,
+            .texts = {[SNAPSHOT_REQUEST_HEADERS] = header_rules(&service->headers.request),
+                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response)},
             .live = known == NULL ? SNAPSHOT_NONE : add_pools(made, known),
         };
     }
@@ -237,6 +266,10 @@ void world_spec_free(struct world_spec *made)
     }
     free(made->addresses);
     free(made->pools);
+    for (size_t i = 0; i < made->spec.service_count; i++) {
+        free((void *)made->services[i].texts[SNAPSHOT_REQUEST_HEADERS]);
+        free((void *)made->services[i].texts[SNAPSHOT_RESPONSE_HEADERS]);
+    }
     free(made->services);
     free(made->listeners);
     free(made);

@@ -5,12 +5,14 @@
 #include "http/reason.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
 #define BODY_MAX 640
 #define REASON_MAX 64
 #define REQUEST_ID_MAX 128
+#define NUMBER_MAX 24
 
 const struct str http_continue = {"HTTP/1.1 100 Continue\r\n\r\n", 25};
 
@@ -19,6 +21,11 @@ static const char *sentence(const struct http_answer *answer)
 {
     const struct http_reason *reason = http_reason_find(answer->reason);
     return reason != NULL ? reason->sentence : http_status_phrase(answer->status);
+}
+
+static struct str number(uint64_t value, char text[NUMBER_MAX])
+{
+    return (struct str){text, (size_t)snprintf(text, NUMBER_MAX, "%" PRIu64, value)};
 }
 
 static size_t write_body(const struct http_answer *answer, char out[BODY_MAX])
@@ -36,29 +43,98 @@ static size_t write_body(const struct http_answer *answer, char out[BODY_MAX])
     return (size_t)n;
 }
 
-static const char *connection(const struct http_answer *answer)
+/* A trusted proxy's id may hold what would be markup in a page; such a one is not shown there. */
+static struct str shown(struct str id)
 {
-    if (!answer->keep_alive)
-        return "Connection: close\r\n";
-    return answer->client_minor == 0 ? "Connection: keep-alive\r\n" : "";
+    for (size_t i = 0; i < id.n; i++) {
+        if (!is_class(id.p[i], CLASS_TOKEN) || id.p[i] == '&' || id.p[i] == '\'')
+            return STR("");
+    }
+    return id;
 }
 
-size_t http_answer_write(const struct http_answer *answer, char out[HTTP_ANSWER_MAX])
+/* An answer in the making: a field that a rule drops is not written. */
+struct making {
+    struct out out;
+    struct http_rules rules;
+};
+
+static void line(struct making *to, struct str name, struct str value)
 {
-    char body[BODY_MAX], retry[40] = "";
-    size_t body_size = write_body(answer, body);
-    struct str id = answer->request_id.n <= REQUEST_ID_MAX ? answer->request_id : STR("");
+    if (value.n > 0 && !http_rules_drop(&to->rules, name))
+        out_line(&to->out, name, value);
+}
+
+static void put_status(struct making *to, const struct http_answer *answer)
+{
+    char text[NUMBER_MAX];
+    out_put(&to->out, STR("HTTP/1.1 "));
+    out_put(&to->out, number(answer->status, text));
+    out_put(&to->out, STR(" "));
+    out_put(&to->out, str_of(http_status_phrase(answer->status)));
+    out_put(&to->out, STR("\r\n"));
+}
+
+/* Every part was checked when the request was read: a byte that could end the line, or a host that is another
+ * one to a browser, has been refused there. */
+static void put_location(struct out *out, const struct http_location *location)
+{
+    out_put(out, STR("Location: "));
+    out_put(out, location->https ? STR("https://") : STR("http://"));
+    out_put(out, location->host);
+    out_put(out, location->port.n > 0 ? STR(":") : STR(""));
+    out_put(out, location->port);
+    out_put(out, location->path);
+    out_put(out, location->query);
+    out_put(out, STR("\r\n"));
+}
+
+static struct str connection(const struct http_answer *answer)
+{
+    if (!answer->keep_alive)
+        return STR("close");
+    return answer->client_minor == 0 ? STR("keep-alive") : STR("");
+}
+
+static void put_head(struct making *to, const struct http_answer *answer, struct str id, size_t body)
+{
+    char text[NUMBER_MAX];
+    put_status(to, answer);
+    line(to, STR("Date"), answer->date);
+    line(to, STR("X-Upswap"), (struct str){answer->reason, strnlen(answer->reason, REASON_MAX)});
+    line(to, STR("X-Request-Id"), id);
+    line(to, STR("Connection"), connection(answer));
     if (answer->retry_after > 0)
-        snprintf(retry, sizeof retry, "Retry-After: %u\r\n", answer->retry_after);
-    int n = snprintf(
-        out, HTTP_ANSWER_MAX,
-        "HTTP/1.1 %u %s\r\nDate: %.*s\r\nX-Upswap: %.*s\r\n%s%.*s%s%s%s"
-        "Cache-Control: no-store\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s",
-        answer->status, http_status_phrase(answer->status), STR_ARG(answer->date), REASON_MAX, answer->reason,
-        id.n > 0 ? "X-Request-Id: " : "", STR_ARG(id), id.n > 0 ? "\r\n" : "", connection(answer), retry,
-        answer->json ? "application/json" : "text/html; charset=utf-8", body_size, answer->head ? "" : body);
-    assert(n > 0 && n < HTTP_ANSWER_MAX);
-    return (size_t)n;
+        line(to, STR("Retry-After"), number(answer->retry_after, text));
+    if (answer->location != NULL)
+        put_location(&to->out, answer->location);
+    line(to, STR("Cache-Control"), STR("no-store"));
+    line(to, STR("Content-Type"), answer->json ? STR("application/json") : STR("text/html; charset=utf-8"));
+    line(to, STR("Content-Length"), number(body, text));
+    http_rules_put(&to->rules, &to->out, answer->variables);
+    out_put(&to->out, STR("\r\n"));
+}
+
+size_t http_answer_write(const struct http_answer *answer, char *out, size_t room)
+{
+    char body[BODY_MAX], status[NUMBER_MAX];
+    struct str id = answer->request_id.n <= REQUEST_ID_MAX ? answer->request_id : STR("");
+    const struct http_variable in_page[] = {
+        {STR("status"), number(answer->status, status)},
+        {STR("reason"), str_of(answer->reason)},
+        {STR("detail"), str_of(sentence(answer))},
+        {STR("request_id"), shown(id)},
+        {STR(""), STR("")},
+    };
+    bool own = answer->page.n == 0;
+    struct str page = own ? (struct str){body, write_body(answer, body)} : answer->page;
+    const struct http_variable *variables = own ? NULL : in_page;
+    struct making to = {.out = {.at = out, .end = out + room}};
+    http_rules_read(&to.rules, answer->rules, false);
+    put_head(&to, answer, id, template_size(page, variables));
+    if (!answer->head)
+        template_put(&to.out, page, variables);
+    return to.out.full ? 0 : (size_t)(to.out.at - out);
 }
 
 /* A weight (RFC 9110 section 12.4.2) in thousandths; a malformed one counts as 0. */

@@ -1,25 +1,40 @@
 /* answer: the responses that upswap gives by itself, as one block of bytes. */
 #pragma once
 
-#include "http/http.h"
+#include "http/rules.h"
+
+/* Where a redirect leads to. What came from the client is as its request was parsed. */
+struct http_location {
+    bool https;
+    struct str host; /* IPv6 in brackets */
+    struct str port; /* empty: none is written */
+    struct str path, query;
+};
 
 /* What an own answer depends on. */
 struct http_answer {
-    unsigned status;       /* 400 and up */
-    const char *reason;    /* the word for X-Upswap, from doc/x-upswap.md */
-    uint8_t client_minor;  /* HTTP/1.minor of the request; 1 where none was understood */
-    bool head;             /* the request was HEAD: no body is written, its length is */
-    bool json;             /* the body as JSON, else HTML */
-    bool keep_alive;       /* else Connection: close */
-    unsigned retry_after;  /* seconds; 0: no Retry-After */
-    struct str date;       /* an HTTP date */
-    struct str request_id; /* X-Request-Id; may be empty */
+    unsigned status;                      /* 400 and up, or 308 with a location */
+    const char *reason;                   /* the word for X-Upswap, from doc/x-upswap.md */
+    uint8_t client_minor;                 /* HTTP/1.minor of the request; 1 where none was understood */
+    bool head;                            /* the request was HEAD: no body is written, its length is */
+    bool json;                            /* the body as JSON, else HTML */
+    bool keep_alive;                      /* else Connection: close */
+    unsigned retry_after;                 /* seconds; 0: no Retry-After */
+    struct str date;                      /* an HTTP date */
+    struct str request_id;                /* X-Request-Id; may be empty */
+    const struct http_location *location; /* NULL: none */
+    /* The body in place of the built-in one, of the type that `json` says; empty: none. In it %{status},
+     * %{reason}, %{detail} and %{request_id} are replaced. */
+    struct str page;
+    struct str rules; /* for the head, as of rules.h; empty: none */
+    const struct http_variable *variables;
 };
 
-#define HTTP_ANSWER_MAX 2048 /* bytes: every answer fits */
+#define HTTP_ANSWER_MAX 2048 /* bytes: every answer without a location, a page and rules fits */
 
-/* Writes the whole response into out. Returns its length in bytes. */
-size_t http_answer_write(const struct http_answer *answer, char out[HTTP_ANSWER_MAX]);
+/* Writes the whole response into `room` bytes at out. Returns its length in bytes, or 0 if it does not fit.
+ */
+size_t http_answer_write(const struct http_answer *answer, char *out, size_t room);
 
 /* Does an Accept field prefer JSON to HTML (RFC 9110 section 12.5.1)? Where the weights are equal, the one
  * that is named more exactly is preferred. Absent or equal: no. */

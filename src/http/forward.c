@@ -4,41 +4,21 @@
 
 #include "http/field.h"
 #include "http/head.h"
+#include "http/rules.h"
 
 #define REQUEST_ID_MAX 128
 
-/* Where a head is being written. `run` is input that waits to be copied in one piece. */
-struct out {
-    char *at;
-    char *end;
+/* A head that is being written. `run` is input that waits to be copied in one piece. */
+struct writing {
+    struct out out;
     struct str run;
-    bool full;
 };
 
-static void put(struct out *out, struct str text)
+static void flush_run(struct writing *to)
 {
-    if ((size_t)(out->end - out->at) < text.n) {
-        out->full = true;
-        return;
-    }
-    if (text.n > 0)
-        memcpy(out->at, text.p, text.n);
-    out->at += text.n;
-}
-
-static void put_line(struct out *out, struct str name, struct str value)
-{
-    put(out, name);
-    put(out, STR(": "));
-    put(out, value);
-    put(out, STR("\r\n"));
-}
-
-static void flush_run(struct out *out)
-{
-    if (out->run.n > 0)
-        put(out, out->run);
-    out->run.n = 0;
+    if (to->run.n > 0)
+        out_put(&to->out, to->run);
+    to->run.n = 0;
 }
 
 /* Does the line stand in the input as "name: value CRLF", without other white space? */
@@ -48,20 +28,20 @@ static bool is_canonical(const struct http_field *field)
     return field->value.p == colon + 2 && colon[1] == ' ' && field->value.p[field->value.n] == '\r';
 }
 
-static void keep_line(struct out *out, const struct http_field *field)
+static void keep_line(struct writing *to, const struct http_field *field)
 {
     if (!is_canonical(field)) {
-        flush_run(out);
-        put_line(out, field->name, field->value);
+        flush_run(to);
+        out_line(&to->out, field->name, field->value);
         return;
     }
     size_t n = field->name.n + field->value.n + 4;
-    if (out->run.n > 0 && out->run.p + out->run.n == field->name.p) {
-        out->run.n += n;
+    if (to->run.n > 0 && to->run.p + to->run.n == field->name.p) {
+        to->run.n += n;
         return;
     }
-    flush_run(out);
-    out->run = (struct str){field->name.p, n};
+    flush_run(to);
+    to->run = (struct str){field->name.p, n};
 }
 
 /* Apps behind CGI-like interfaces read X_Forwarded_For as X-Forwarded-For, Content_Length as Content-Length.
@@ -76,33 +56,45 @@ static bool is_alias(struct str name)
     return field_id((struct str){dashed, name.n}) != HTTP_FIELD_OTHER;
 }
 
-/* Copies the lines whose ids are in `pass`. */
-static void keep_lines(struct out *out, const struct http_fields *fields, uint64_t pass, bool aliases)
+/* Copies the lines whose ids are in `pass` and that no rule drops; NULL: there are no rules. */
+static void keep_lines(struct out *out, const struct http_fields *fields, uint64_t pass, bool aliases,
+                       const struct http_rules *rules)
 {
+    struct writing to = {.out = *out};
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct http_field *field = &fields->at[i];
         if (field->listed || !(pass & HTTP_FIELD_BIT(field->id)))
             continue;
+        if (rules != NULL && http_rules_drop(rules, field->name))
+            continue;
         if (aliases || field->id != HTTP_FIELD_OTHER || !is_alias(field->name))
-            keep_line(out, field);
+            keep_line(&to, field);
     }
-    flush_run(out);
+    flush_run(&to);
+    *out = to.out;
+}
+
+/* Begins a line with all values of that id; one more must follow. */
+static void put_values(struct out *out, struct str name, const struct http_fields *fields,
+                       enum http_field_id id)
+{
+    out_put(out, name);
+    out_put(out, STR(": "));
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (fields->at[i].id != id || fields->at[i].value.n == 0)
+            continue;
+        out_put(out, fields->at[i].value);
+        out_put(out, STR(", "));
+    }
 }
 
 /* All values of that id and `last`, as one list in one line: many apps read one line only. */
 static void put_list(struct out *out, struct str name, const struct http_fields *fields,
                      enum http_field_id id, struct str last)
 {
-    put(out, name);
-    put(out, STR(": "));
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id != id || fields->at[i].value.n == 0)
-            continue;
-        put(out, fields->at[i].value);
-        put(out, STR(", "));
-    }
-    put(out, last);
-    put(out, STR("\r\n"));
+    put_values(out, name, fields, id);
+    out_put(out, last);
+    out_put(out, STR("\r\n"));
 }
 
 /* Empty options are left out; none at all: no line. */
@@ -110,12 +102,12 @@ static void put_connection(struct out *out, struct str first, struct str second)
 {
     if (first.n == 0 && second.n == 0)
         return;
-    put(out, STR("Connection: "));
-    put(out, first);
+    out_put(out, STR("Connection: "));
+    out_put(out, first);
     if (first.n > 0 && second.n > 0)
-        put(out, STR(", "));
-    put(out, second);
-    put(out, STR("\r\n"));
+        out_put(out, STR(", "));
+    out_put(out, second);
+    out_put(out, STR("\r\n"));
 }
 
 static struct str when(bool condition, struct str text)
@@ -148,7 +140,8 @@ static uint64_t request_set(const struct http_request *request, const struct htt
         HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) | HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
     return ~(NEVER | ours) | bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
            bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
-           bit_when(request->upgrade, HTTP_FIELD_UPGRADE) | bit_when(how->trusted, HTTP_FIELD_FORWARDED) |
+           bit_when(request->upgrade, HTTP_FIELD_UPGRADE) |
+           bit_when(how->trusted && !how->forwarded, HTTP_FIELD_FORWARDED) |
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_HOST) |
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PORT) |
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PROTO);
@@ -159,13 +152,32 @@ static void put_start_line(struct out *out, const struct http_request *request, 
     struct str path = request->path;
     path.p += strip < path.n ? strip : path.n;
     path.n -= strip < path.n ? strip : path.n;
-    put(out, request->method_text);
-    put(out, STR(" "));
-    put(out, path.n > 0 ? path : STR("/"));
-    put(out, request->query);
-    put(out, STR(" HTTP/1.1\r\nHost: "));
-    put(out, request->authority);
-    put(out, STR("\r\n"));
+    out_put(out, request->method_text);
+    out_put(out, STR(" "));
+    out_put(out, path.n > 0 ? path : STR("/"));
+    out_put(out, request->query);
+    out_put(out, STR(" HTTP/1.1\r\n"));
+}
+
+static void put_host(struct out *out, const struct http_request *request, const struct http_rules *rules,
+                     const struct http_variable *variables)
+{
+    struct str set = rules != NULL ? http_rules_host(rules) : STR("");
+    out_put(out, STR("Host: "));
+    if (template_size(set, variables) > 0)
+        template_put(out, set, variables);
+    else
+        out_put(out, request->authority);
+    out_put(out, STR("\r\n"));
+}
+
+/* NULL where there are none. */
+static const struct http_rules *read_rules(struct http_rules *room, struct str text, bool request)
+{
+    if (text.n == 0)
+        return NULL;
+    http_rules_read(room, text, request);
+    return room;
 }
 
 /* Writes a field that a trusted peer may have set: kept with the other lines if it did. */
@@ -175,7 +187,7 @@ static void put_unless_kept(struct out *out, const struct http_request *request,
 {
     bool kept = how->trusted && (request->fields.present & HTTP_FIELD_BIT(id));
     if (!kept && value.n > 0)
-        put_line(out, name, value);
+        out_line(out, name, value);
 }
 
 struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how)
@@ -188,6 +200,35 @@ struct str http_forward_request_id(const struct http_request *request, const str
     return sent.n <= REQUEST_ID_MAX && is_all_class(sent, CLASS_URI) ? sent : how->request_id;
 }
 
+bool http_forward_is_https(const struct http_request *request, const struct http_forward *how)
+{
+    const struct http_fields *fields = &request->fields;
+    const uint64_t bit = HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO);
+    struct str proto = how->proto;
+    if (how->trusted && (fields->present & bit) && !(fields->repeated & bit))
+        proto = http_fields_find(fields, HTTP_FIELD_X_FORWARDED_PROTO)->value;
+    return str_equal_nocase(proto, STR("https"));
+}
+
+/* One element of RFC 7239. Addresses and ports of IPv6 need quotes, and so may a host. */
+static void put_forwarded(struct out *out, const struct http_request *request, const struct http_forward *how)
+{
+    static const struct http_fields none = {.count = 0};
+    bool v6 = memchr(how->client.p, ':', how->client.n) != NULL;
+    put_values(out, STR("Forwarded"), how->trusted ? &request->fields : &none, HTTP_FIELD_FORWARDED);
+    out_put(out, v6 ? STR("for=\"[") : STR("for="));
+    out_put(out, how->client);
+    out_put(out, when(v6, STR("]\"")));
+    if (request->authority.n > 0) {
+        out_put(out, STR(";host=\""));
+        out_put(out, request->authority);
+        out_put(out, STR("\""));
+    }
+    out_put(out, STR(";proto="));
+    out_put(out, how->proto);
+    out_put(out, STR(";by=_upswap\r\n"));
+}
+
 static void put_own_fields(struct out *out, const struct http_request *request,
                            const struct http_forward *how)
 {
@@ -198,9 +239,11 @@ static void put_own_fields(struct out *out, const struct http_request *request,
     put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_HOST, STR("X-Forwarded-Host"),
                     request->authority);
     put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_PORT, STR("X-Forwarded-Port"), how->port);
+    if (how->forwarded)
+        put_forwarded(out, request, how);
     struct str id = http_forward_request_id(request, how);
     if (id.n > 0)
-        put_line(out, STR("X-Request-Id"), id);
+        out_line(out, STR("X-Request-Id"), id);
     put_list(out, STR("Via"), &request->fields, HTTP_FIELD_VIA,
              request->minor == 0 ? STR("1.0 upswap") : STR("1.1 upswap"));
 }
@@ -209,16 +252,21 @@ size_t http_forward_request(const struct http_request *request, const struct htt
                             size_t room)
 {
     struct out to = {.at = out, .end = out + room};
+    struct http_rules space;
+    const struct http_rules *rules = read_rules(&space, how->rules, true);
     put_start_line(&to, request, how->strip);
-    keep_lines(&to, &request->fields, request_set(request, how), false);
+    put_host(&to, request, rules, how->variables);
+    keep_lines(&to, &request->fields, request_set(request, how), false, rules);
     struct str first = request->upgrade ? STR("upgrade") : when(!how->keep_alive, STR("close"));
     put_connection(&to, first, when(request->te_trailers, STR("TE")));
     if (request->te_trailers)
-        put(&to, STR("TE: trailers\r\n"));
+        out_put(&to, STR("TE: trailers\r\n"));
     if (how->framing == HTTP_BODY_CHUNKED)
-        put(&to, STR("Transfer-Encoding: chunked\r\n"));
+        out_put(&to, STR("Transfer-Encoding: chunked\r\n"));
     put_own_fields(&to, request, how);
-    put(&to, STR("\r\n"));
+    if (rules != NULL)
+        http_rules_put(rules, &to, how->variables);
+    out_put(&to, STR("\r\n"));
     return to.full ? 0 : (size_t)(to.at - out);
 }
 
@@ -245,9 +293,9 @@ static void put_status_line(struct out *out, const struct http_response *respons
     line[9] = (char)('0' + status / 100);
     line[10] = (char)('0' + status / 10 % 10);
     line[11] = (char)('0' + status % 10);
-    put(out, (struct str){line, sizeof line - 1});
-    put(out, response->phrase);
-    put(out, STR("\r\n"));
+    out_put(out, (struct str){line, sizeof line - 1});
+    out_put(out, response->phrase);
+    out_put(out, STR("\r\n"));
 }
 
 size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
@@ -256,25 +304,31 @@ size_t http_forward_response(const struct http_response *response, const struct 
     struct out to = {.at = out, .end = out + room};
     const struct http_fields *fields = &response->fields;
     bool final = response->status >= 200;
+    struct http_rules space;
+    const struct http_rules *rules = read_rules(&space, how->rules, false);
     put_status_line(&to, response);
-    keep_lines(&to, fields, response_set(response, how), true);
+    keep_lines(&to, fields, response_set(response, how), true, rules);
     struct str first = when(final && !how->keep_alive, STR("close"));
     if (final && how->keep_alive && how->client_minor == 0)
         first = STR("keep-alive");
     put_connection(&to, first, when(keeps_upgrade(response), STR("upgrade")));
     if (how->framing == HTTP_BODY_CHUNKED)
-        put(&to, STR("Transfer-Encoding: chunked\r\n"));
+        out_put(&to, STR("Transfer-Encoding: chunked\r\n"));
     if (final && !(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_DATE)))
-        put_line(&to, STR("Date"), how->date);
+        out_line(&to, STR("Date"), how->date);
     if (how->request_id.n > 0)
-        put_line(&to, STR("X-Request-Id"), how->request_id);
-    put(&to, STR("\r\n"));
+        out_line(&to, STR("X-Request-Id"), how->request_id);
+    if (rules != NULL)
+        http_rules_put(rules, &to, how->variables);
+    out_put(&to, STR("\r\n"));
     return to.full ? 0 : (size_t)(to.at - out);
 }
 
-size_t http_forward_trailers(const struct http_fields *fields, char *out, size_t room)
+size_t http_forward_trailers(const struct http_fields *fields, struct str rules, bool request, char *out,
+                             size_t room)
 {
     struct out to = {.at = out, .end = out + room};
-    keep_lines(&to, fields, ~NEVER, false);
+    struct http_rules space;
+    keep_lines(&to, fields, ~NEVER, false, read_rules(&space, rules, request));
     return to.full ? 0 : (size_t)(to.at - out);
 }

@@ -10,6 +10,7 @@
 #include "http/http.h"
 #include "http/request.h"
 #include "http/response.h"
+#include "http/rules.h"
 
 /* What upswap knows of the client and adds for the app. */
 struct http_forward {
@@ -19,21 +20,28 @@ struct http_forward {
     struct str request_id; /* a new one, used unless a trusted peer sent one */
     bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
     uint32_t strip; /* bytes of the path to take off (a matched prefix): all of it, or up to a '/' */
-    enum http_framing framing; /* how the body goes out: as it came */
-    bool keep_alive;           /* ask the upstream to keep the connection */
+    enum http_framing framing;             /* how the body goes out: as it came */
+    bool keep_alive;                       /* ask the upstream to keep the connection */
+    bool forwarded;                        /* RFC 7239 Forwarded is written, behind a trusted peer's */
+    struct str rules;                      /* for requests, as of rules.h; empty: none */
+    const struct http_variable *variables; /* of the rules; NULL: none */
 };
 
 /* Writes the request head for an instance (always HTTP/1.1) into `room` bytes at out. Returns its length, or
  * 0 if it does not fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + the lengths of the strings in
- * `how`, twice the authority for X-Forwarded-Host). Expect: 100-continue and Upgrade (with Connection:
- * upgrade) are passed on; TE only as "trailers". Via gets "1.1 upswap" (or 1.0) appended.
- * Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112 section 3.2. */
+ * `how`, three times the authority for X-Forwarded-Host and Forwarded, and http_rules_room). Expect:
+ * 100-continue and Upgrade (with Connection: upgrade) are passed on; TE only as "trailers". Via gets "1.1
+ * upswap" (or 1.0) appended. Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112
+ * section 3.2. */
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
                             size_t room);
 
 /* The X-Request-Id that the app gets: the one of a trusted peer, if there is exactly one, of 1 to 128 visible
  * ASCII bytes, else how->request_id. */
 struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how);
+
+/* Did the client use https, as far as upswap or a trusted peer can tell? */
+bool http_forward_is_https(const struct http_request *request, const struct http_forward *how);
 
 /* What the client side needs of a response. */
 struct http_return {
@@ -43,16 +51,19 @@ struct http_return {
     struct str date; /* an HTTP date (RFC 9110 section 5.6.7), added when the upstream sent no Date; final
                         answers only */
     struct str request_id; /* X-Request-Id for the client; empty: none */
+    struct str rules;      /* for responses, as of rules.h; empty: none */
+    const struct http_variable *variables;
 };
 
 /* Writes the response head for the client into `room` bytes at out. Returns its length, or 0 if it does not
- * fit (at most the parsed head's length + HTTP_FORWARD_EXTRA). 101 keeps Upgrade and gets Connection:
- * upgrade. An upstream's X-Upswap is dropped: only upswap speaks there. */
+ * fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + http_rules_room). 101 keeps Upgrade and gets
+ * Connection: upgrade. An upstream's X-Upswap is dropped: only upswap speaks there. */
 size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
                              size_t room);
 
-/* Writes the fields that may pass on as field lines (for a trailer section; without the empty line). 0: no
- * room or none. */
-size_t http_forward_trailers(const struct http_fields *fields, char *out, size_t room);
+/* Writes the fields that may pass on, and that no rule drops, as field lines (for a trailer section; without
+ * the empty line). 0: no room or none. */
+size_t http_forward_trailers(const struct http_fields *fields, struct str rules, bool request, char *out,
+                             size_t room);
 
 #define HTTP_FORWARD_EXTRA 512 /* bytes a head may grow by, besides the strings of struct http_forward */

@@ -53,6 +53,7 @@ const char *http_status_phrase(unsigned status)
         {100, "Continue"},
         {200, "OK"},
         {202, "Accepted"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {404, "Not Found"},

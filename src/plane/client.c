@@ -115,7 +115,6 @@ static bool flush(struct client *client)
 
 size_t client_answer(struct client *client, const struct own_answer *own)
 {
-    char bytes[HTTP_ANSWER_MAX];
     struct http_answer answer = {.status = own->end->status,
                                  .reason = own->end->word,
                                  .client_minor = own->minor,
@@ -124,10 +123,17 @@ size_t client_answer(struct client *client, const struct own_answer *own)
                                  .keep_alive = own->keep_alive,
                                  .retry_after = own->retry_after,
                                  .date = worker_date(client->worker),
-                                 .request_id = own->request_id};
-    size_t size = http_answer_write(&answer, bytes);
-    struct iovec part = {bytes, size};
-    switch (outlet_send(&client->out, client->worker->buffers, &client->stream, &part, 1)) {
+                                 .request_id = own->request_id,
+                                 .location = own->location,
+                                 .page = own->page,
+                                 .rules = own->rules,
+                                 .variables = own->variables};
+    struct worker *worker = client->worker;
+    size_t size = http_answer_write(&answer, worker->head, worker->head_room);
+    struct iovec part = {worker->head, size};
+    if (size == 0)
+        return 0;
+    switch (outlet_send(&client->out, worker->buffers, &client->stream, &part, 1)) {
     case OUTLET_EMPTY:
     case OUTLET_WAITING:
         return size;

@@ -82,6 +82,9 @@ struct own_answer {
     bool head, json, keep_alive;
     uint32_t retry_after; /* seconds; 0: none is told */
     struct str request_id;
+    const struct http_location *location; /* NULL: none */
+    struct str page, rules;               /* of the service; empty: none */
+    const struct http_variable *variables;
 };
 /* Returns its length in bytes; 0: it could not be sent. */
 size_t client_answer(struct client *client, const struct own_answer *answer);

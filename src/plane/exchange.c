@@ -106,6 +106,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     memcpy(x->id, id.p, id.n);
     x->id_length = (uint8_t)id.n;
     how->request_id = (struct str){x->id, id.n};
+    x->https = http_forward_is_https(request, how);
 }
 
 /* Before any return to the loop: who sees that this worker has left a world also sees what it still does in
@@ -115,6 +116,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     struct worker *worker = x->worker;
     x->view = publisher_take(worker->options.publisher, worker->options.index);
     const struct snapshot *snapshot = x->view->snapshot;
+    x->peer = origin_of(snapshot, request, &x->client->peer, &x->origin);
     struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
     x->service = snapshot_match(snapshot, request->host, path, prefix);
     if (x->service == NULL)
@@ -144,10 +146,19 @@ static void describe(struct exchange *x, const struct http_request *request)
 }
 
 /* Writes the head for the instance into x->request. */
-static bool write_head(struct exchange *x, const struct http_request *request, const struct http_forward *how)
+static bool write_head(struct exchange *x, const struct http_request *request, struct http_forward *how)
 {
+    struct http_variable variables[HEADER_VARIABLES];
     size_t room = request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
-                  how->request_id.n + 2 * request->authority.n;
+                  how->request_id.n + 3 * request->authority.n;
+    how->forwarded = x->rules->forwarded != 0;
+    how->rules = x->up.rules = header_rules_of(x, SNAPSHOT_REQUEST_HEADERS);
+    if (how->rules.n > 0) {
+        header_rules_variables(x, request->host, variables);
+        how->variables = variables;
+        room += http_rules_room(how->rules, variables);
+    }
+    x->up.request = true;
     char *to = outlet_reserve(&x->request, x->worker->buffers, room);
     size_t n = to == NULL ? 0 : http_forward_request(request, how, to, room);
     x->request.end += (uint32_t)n;
@@ -197,7 +208,6 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     describe(x, request);
     hold_world(x, request, &prefix);
     name(x, request, &how);
-    x->peer = origin_of(x->view->snapshot, request, &x->client->peer, &x->origin);
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
     if (settings->access_log != SNAPSHOT_LOG_NONE)
         keep_texts(x, request);
@@ -356,6 +366,12 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .keep_alive = keep,
                              .retry_after = x->retry_after,
                              .request_id = {x->id, x->id_length}};
+    struct http_variable variables[HEADER_VARIABLES];
+    own.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
+    if (own.rules.n > 0) {
+        header_rules_variables(x, STR(""), variables);
+        own.variables = variables;
+    }
     size_t sent = client_answer(x->client, &own);
     x->head_out += sent;
     if (sent == 0)

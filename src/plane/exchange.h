@@ -47,6 +47,10 @@ struct exchange_texts {
     struct str method, host, target, user_agent, referer;
 };
 
+/* The most that the header rules of a direction can write: each variable has its place. */
+#define EXCHANGE_VARIABLE_MAX 264 /* bytes: a host, or a host and its port */
+#define EXCHANGE_RULES_ROOM (HTTP_RULES_TEXT_MAX + HTTP_RULES_TEXT_MAX / 7 * EXCHANGE_VARIABLE_MAX)
+
 #define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
 
 struct exchange {
@@ -71,6 +75,7 @@ struct exchange {
     bool hungry;      /* what the lease's inlet holds is no complete head */
     bool moved;       /* something has, in the pump that runs */
     bool judged;      /* the chosen instance has had its verdict, or there is nobody to judge */
+    bool https;       /* the client speaks TLS, with upswap or with the trusted proxy in front */
     uint8_t retries;
     uint8_t id_length;
 
@@ -153,6 +158,13 @@ bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);
 /* The lease has broken before a response came: tries again where the rules allow it, or ends the exchange. */
 void attempt_lost(struct exchange *exchange);
+
+/* header_rules: those of the exchange's service; empty: none. */
+struct str header_rules_of(const struct exchange *exchange, enum snapshot_text direction);
+#define HEADER_VARIABLES 10
+/* What their variables stand for now; `host` is the request's. A service must be known. */
+void header_rules_variables(const struct exchange *exchange, struct str host,
+                            struct http_variable variables[HEADER_VARIABLES]);
 
 /* upload: moves the request to the instance as far as both sides allow. */
 void upload_pump(struct exchange *exchange);

@@ -86,7 +86,7 @@ static size_t write_end(struct relay *relay, const struct relay_tools *tools, st
     if (trailers.n > 0) {
         if (http_trailers_parse(tools->fields, trailers, tools->limits, &relay->fault) == HTTP_BAD)
             return 0;
-        n += http_forward_trailers(tools->fields, to + n, tools->limits->head);
+        n += http_forward_trailers(tools->fields, relay->rules, relay->request, to + n, tools->limits->head);
     }
     memcpy(to + n, "\r\n", 2);
     return n + 2;

@@ -31,6 +31,8 @@ struct relay {
     struct event_stream *events; /* the payload is looked at for these; NULL: it is not */
     bool parting;                /* the body ends where its events rest next */
     bool left;                   /* it has ended there, not where its source ends it */
+    struct str rules;            /* that trailers are held to; empty: none */
+    bool request;
     struct http_fault fault;
 };
 

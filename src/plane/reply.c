@@ -80,9 +80,15 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
 {
     struct worker *worker = x->worker;
     struct http_return how = {.client_minor = x->minor, .keep_alive = x->keep_alive, .framing = framing};
+    struct http_variable variables[HEADER_VARIABLES];
     if (final) {
+        how.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
         how.date = worker_date(worker);
         how.request_id = (struct str){x->id, x->id_length};
+    }
+    if (how.rules.n > 0) {
+        header_rules_variables(x, STR(""), variables);
+        how.variables = variables;
     }
     return (struct str){worker->head,
                         http_forward_response(&worker->response, &how, worker->head, worker->head_room)};
@@ -185,6 +191,7 @@ static bool final(struct exchange *x)
     relay_start(&x->down, in, response->content_length, out);
     if (readable)
         x->down.events = &x->events;
+    x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
     enum relay_result result =
         relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);
     if (result == RELAY_BAD)

@@ -12,7 +12,7 @@ static struct str hashed_value(const struct exchange *x, const struct http_reque
     const struct http_field *field;
     switch (x->wish.how) {
     case SNAPSHOT_HASH_CLIENT:
-        return (struct str){(const char *)x->client->peer.address, sizeof x->client->peer.address};
+        return (struct str){(const char *)x->peer->address, sizeof x->peer->address};
     case SNAPSHOT_HASH_HEADER:
         field = http_fields_named(&request->fields, name);
         return field == NULL ? value : field->value;

@@ -294,6 +294,10 @@ static bool put_services(struct freezer *freezer, struct err *err)
             !add_text(freezer, "the name of what is hashed", spec->hash_name == NULL ? "" : spec->hash_name,
                       &services[i].hash_name, err))
             return false;
+        for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
+            if (spec->texts[k] != NULL)
+                services[i].texts[k] = add_bytes(freezer, str_of(spec->texts[k]));
+        }
     }
     return true;
 }

@@ -7,9 +7,10 @@
 #include "route/snapshot.h"
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 5
+#define IMAGE_LAYOUT 16
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
-#define IMAGE_TEXT_MAX 1023 /* bytes of any text */
+#define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
+#define IMAGE_LONG_MAX 65536
 
 enum image_part {
     IMAGE_TRUSTED,      /* struct address_prefix */
@@ -59,6 +60,7 @@ struct snapshot_service {
     struct image_text name, hash_name;
     uint32_t live; /* pool, or SNAPSHOT_NONE */
     uint32_t unused;
+    struct image_text texts[SNAPSHOT_TEXTS];
     struct snapshot_rules rules;
 };
 

@@ -69,6 +69,21 @@ static bool check_listeners(const struct snapshot *snapshot, struct err *err)
     return true;
 }
 
+/* No text may end a line of a head: what a rule makes of it is one line. */
+static bool is_long_text(const struct snapshot *snapshot, struct image_text text)
+{
+    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
+    if (text.n > IMAGE_LONG_MAX || text.at > all || text.n > all - text.at)
+        return false;
+    struct str bytes = image_str(snapshot, text);
+    for (size_t i = 0; i < bytes.n; i++) {
+        uint8_t byte = (uint8_t)bytes.p[i];
+        if ((byte < ' ' && byte != '\n' && byte != '\t') || byte == 0x7f)
+            return false;
+    }
+    return true;
+}
+
 static bool check_services(const struct snapshot *snapshot, struct err *err)
 {
     const struct snapshot_service *services = image_part(snapshot, IMAGE_SERVICES);
@@ -81,8 +96,14 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->live != SNAPSHOT_NONE && service->live >= pools)
             return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
                            STR_ARG(name), service->live, pools);
-        if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1)
-            return err_set(err, "service \"%.*s\" has an unknown balance or strip_path", STR_ARG(name));
+        if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||
+            service->rules.forwarded > 1)
+            return err_set(err, "service \"%.*s\" has an unknown balance, strip_path or forwarded",
+                           STR_ARG(name));
+        for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
+            if (!is_long_text(snapshot, service->texts[k]))
+                return err_set(err, "service \"%.*s\" has the impossible text %u", STR_ARG(name), k);
+        }
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
         if (service->rules.proxy_protocol > 2)
@@ -387,6 +408,12 @@ struct str snapshot_service_hash_name(const struct snapshot *snapshot, const str
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service)
 {
     return &service->rules;
+}
+
+struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                 enum snapshot_text which)
+{
+    return image_str(snapshot, service->texts[which]);
 }
 
 const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,

@@ -44,6 +44,13 @@ struct snapshot_secrets {
     uint64_t hash[2]; /* of what is hashed to an instance */
 };
 
+/* What a service may have as text. */
+enum snapshot_text {
+    SNAPSHOT_REQUEST_HEADERS,  /* rules as of http/rules.h */
+    SNAPSHOT_RESPONSE_HEADERS, /* the same */
+    SNAPSHOT_TEXTS
+};
+
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
  * no limit. */
 struct snapshot_settings {
@@ -80,7 +87,7 @@ struct snapshot_rules {
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
-    uint8_t unused[1];
+    uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
 };
 
 /* Flat part of a listener. */
@@ -133,8 +140,9 @@ struct snapshot_service_spec {
     const char *const *paths; /* prefixes, each beginning with '/' */
     size_t path_count;
     struct snapshot_rules rules;
-    const char *hash_name; /* of the field or cookie whose value is hashed; NULL: none is */
-    uint32_t live;         /* index into pools, or SNAPSHOT_NONE: answers 503 */
+    const char *hash_name;             /* of the field or cookie whose value is hashed; NULL: none is */
+    const char *texts[SNAPSHOT_TEXTS]; /* NULL: none */
+    uint32_t live;                     /* index into pools, or SNAPSHOT_NONE: answers 503 */
 };
 
 struct snapshot_listener_spec {
@@ -229,6 +237,9 @@ uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct sn
 struct str snapshot_service_hash_name(const struct snapshot *snapshot,
                                       const struct snapshot_service *service);
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service);
+/* Empty: none. It holds no control byte but LF. */
+struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                 enum snapshot_text which);
 /* NULL where no pool is live. */
 const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,
                                                   const struct snapshot_service *service);

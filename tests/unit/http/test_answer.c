@@ -28,7 +28,7 @@ static struct http_answer plain(void)
 
 static const char *write_answer(struct http_answer answer)
 {
-    size_t n = http_answer_write(&answer, out);
+    size_t n = http_answer_write(&answer, out, HTTP_ANSWER_MAX);
     assert_in_range(n, 1, HTTP_ANSWER_MAX);
     out[n] = '\0';
     return out;

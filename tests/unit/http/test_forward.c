@@ -410,10 +410,10 @@ static void only_trailers_that_may_pass_are_written(void **state)
     struct http_fault fault;
     struct str text = STR("A:b\r\nHost: x\r\nC: d\r\nX_Forwarded_For: 1\r\nE: f\r\nTE: x\r\n");
     assert_int_equal(http_trailers_parse(&fields, text, &feed_limits, &fault), HTTP_DONE);
-    size_t n = http_forward_trailers(&fields, out, sizeof out);
+    size_t n = http_forward_trailers(&fields, STR(""), true, out, sizeof out);
     assert_str_equal(((struct str){out, n}), "A: b\r\nC: d\r\nE: f\r\n");
-    assert_int_equal(http_forward_trailers(&fields, out, n), n);
-    assert_int_equal(http_forward_trailers(&fields, out, n - 1), 0);
+    assert_int_equal(http_forward_trailers(&fields, STR(""), true, out, n), n);
+    assert_int_equal(http_forward_trailers(&fields, STR(""), true, out, n - 1), 0);
 }
 
 int main(void)

@@ -1,0 +1,154 @@
+#include "config/header_rules.h"
+
+#include <string.h>
+
+#define NAME_MAX_BYTES 128
+
+/* What frames a message, ends at each hop, or is upswap's own word: the proxy (http/rules.c) does not follow
+ * a rule on these either. */
+static const char *const refused[] = {
+    "connection",
+    "content-length",
+    "date",
+    "expect",
+    "forwarded",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-request-id",
+    "x-upswap",
+};
+
+/* In lower case with '-' for '_', as an app may read it. */
+static struct str plain(struct str name, char room[NAME_MAX_BYTES])
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        room[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c == '_' ? '-' : c);
+    }
+    return (struct str){room, name.n};
+}
+
+static bool is_name(struct str name)
+{
+    if (name.n == 0 || name.n > NAME_MAX_BYTES)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!letter && (c == '\0' || strchr("!#$%&'+-.^_`|~", c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+static bool check_name(struct str name, bool host, struct err *err)
+{
+    char room[NAME_MAX_BYTES];
+    if (!is_name(name))
+        return err_set(err, "\"%.*s\" is no name of a field; write letters, digits and -", STR_ARG(name));
+    struct str same = plain(name, room);
+    if (!host && str_equal(same, STR("host")))
+        return err_set(err, "\"Host\" can only be set, for requests: a message has exactly one");
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        if (str_equal(same, str_of(refused[i])))
+            return err_set(err, "\"%.*s\" is upswap's own to write; remove the rule", STR_ARG(name));
+    }
+    return true;
+}
+
+static bool is_variable(struct str name, bool request)
+{
+    static const char *const both[] = {"client",  "proto",   "port",      "request_id",
+                                       "service", "release", "deployment"};
+    for (size_t i = 0; i < sizeof both / sizeof *both; i++) {
+        if (str_equal(name, str_of(both[i])))
+            return true;
+    }
+    return str_equal(name, request ? STR("host") : STR("instance"));
+}
+
+static bool check_value(struct str value, bool request, struct err *err)
+{
+    if (str_trim(value).n == 0)
+        return err_set(err, "the value is empty; write one, or put the name into \"remove\"");
+    for (const char *at = value.p, *end = at + value.n;
+         (at = memmem(at, (size_t)(end - at), "%{", 2)) != NULL;) {
+        const char *close = memchr(at, '}', (size_t)(end - at));
+        if (close == NULL)
+            return err_set(err, "\"%.*s\" is not closed; write the missing }", (int)(end - at), at);
+        struct str name = {at + 2, (size_t)(close - at - 2)};
+        if (!is_variable(name, request))
+            return err_set(err,
+                           "\"%%{%.*s}\" is not known here; there are client, proto, port, request_id, "
+                           "service, release, deployment and %s",
+                           STR_ARG(name), request ? "host" : "instance");
+        at = close;
+    }
+    return true;
+}
+
+static bool check_field(struct str text, bool request, bool host, struct err *err)
+{
+    struct str name;
+    str_split(&text, '=', &name);
+    return check_name(name, host, err) && check_value(text, request, err);
+}
+
+bool rule_request_field(struct str text, struct err *err)
+{
+    return check_field(text, true, true, err);
+}
+
+bool rule_request_addition(struct str text, struct err *err)
+{
+    return check_field(text, true, false, err);
+}
+
+bool rule_response_field(struct str text, struct err *err)
+{
+    return check_field(text, false, false, err);
+}
+
+/* Of the names that a '*' stands for, those that are upswap's own are left alone. */
+bool rule_removal(struct str text, struct err *err)
+{
+    if (text.n > 1 && text.p[text.n - 1] == '*') {
+        struct str beginning = {text.p, text.n - 1};
+        return is_name(beginning) ||
+               err_set(err, "\"%.*s\" is no beginning of a field's name", STR_ARG(text));
+    }
+    return check_name(text, false, err);
+}
+
+static size_t size_of(const struct config_list *list)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < list->count; i++)
+        size += strlen(list->items[i]) + sizeof "=: \n";
+    return size;
+}
+
+bool header_rules_fit(const struct config_headers *headers, struct err *err)
+{
+    size_t count = headers->set.count + headers->add.count + headers->remove.count;
+    size_t size = size_of(&headers->set) + size_of(&headers->add) + size_of(&headers->remove);
+    if (count > CONFIG_HEADERS_MAX)
+        return err_set(err, "there are %zu header rules for one direction; write at most %d", count,
+                       CONFIG_HEADERS_MAX);
+    return size <= CONFIG_HEADERS_TEXT_MAX ||
+           err_set(err, "the header rules for one direction have %zu bytes; write at most %d", size,
+                   CONFIG_HEADERS_TEXT_MAX);
+}

@@ -128,6 +128,12 @@ struct config_ejection {
     uint64_t most; /* percent of the instances in rotation */
 };
 
+/* Requests that go to another instance. */
+struct config_retries {
+    uint64_t attempts; /* other instances that a request may go to */
+    uint64_t budget;   /* millionths of the requests */
+};
+
 struct config_teardown {
     struct config_list command; /* empty: none */
     int signal;                 /* number; 0: none */
@@ -171,6 +177,8 @@ struct config_service {
     struct config_drain drain;
     struct config_health health;
     struct config_ejection ejection;
+    uint64_t slow_start_ms; /* 0: none */
+    struct config_retries retries;
     struct config_teardown teardown;
     unsigned line;
 };

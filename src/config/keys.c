@@ -389,6 +389,17 @@ static const struct section headers_section = {
     .line_offset = offsetof(struct config_header_rules, line),
 };
 
+static const struct section_key retries_keys[] = {
+    {.name = "attempts", .kind = KEY_NUMBER, FIELD(config_retries, attempts), .fallback = "3", RANGE(0, 15)},
+    {.name = "budget",
+     .kind = KEY_FRACTION,
+     FIELD(config_retries, budget),
+     .fallback = "0.2",
+     RANGE(0, 10000000)},
+    {.name = NULL},
+};
+static const struct section retries_section = {.title = "retries", .keys = retries_keys};
+
 static const struct section_key teardown_keys[] = {
     {.name = "command",
      .kind = KEY_TEXTS,
@@ -469,6 +480,12 @@ static const struct section_key service_keys[] = {
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &drain_section},
     {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},
     {.name = "ejection", .kind = KEY_SECTION, FIELD(config_service, ejection), .section = &ejection_section},
+    {.name = "slow_start",
+     .kind = KEY_DURATION,
+     FIELD(config_service, slow_start_ms),
+     .fallback = "0s",
+     RANGE(0, TIME_MAX)},
+    {.name = "retries", .kind = KEY_SECTION, FIELD(config_service, retries), .section = &retries_section},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),
     LATER("shadow"),

@@ -19,6 +19,7 @@ enum section_kind {
     KEY_NUMBER,      /* uint64_t */
     KEY_SIZE,        /* uint64_t, bytes */
     KEY_DURATION,    /* uint64_t, ms */
+    KEY_FRACTION,    /* uint64_t, millionths */
     KEY_TEXT,        /* char *, owned; NULL where absent */
     KEY_WORD,        /* int or an enum: one of `words` */
     KEY_MODE,        /* uint32_t: octal text */

@@ -50,6 +50,22 @@ static enum verdict read_duration(const struct section_key *key, struct str text
     return units_duration(text, &value, err) ? within(key, value, field) : MISFITS;
 }
 
+/* Digits, and at most six more behind a point. */
+static enum verdict read_fraction(const struct section_key *key, struct str text, void *field,
+                                  struct err *err)
+{
+    struct str whole;
+    uint64_t value, more = 0;
+    (void)err;
+    str_split(&text, '.', &whole);
+    if (!str_to_u64(whole, &value) || value > UINT64_MAX / 10000000 || text.n > 6 ||
+        (text.n > 0 && !str_to_u64(text, &more)))
+        return MISFITS;
+    for (size_t digits = text.n; digits < 6; digits++)
+        more *= 10;
+    return within(key, value * 1000000 + more, field);
+}
+
 static bool is_printable(struct str text)
 {
     for (size_t i = 0; i < text.n; i++) {
@@ -129,13 +145,14 @@ static enum verdict read_off(const struct section_key *key, struct str text, voi
 /* Which types of libconfig a kind takes, and how the text is read. Kinds without a row are not single values.
  */
 static const struct kind {
-    bool from_number, from_text, from_bool;
+    bool from_number, from_text, from_bool, from_fraction;
     enum verdict (*read)(const struct section_key *key, struct str text, void *field, struct err *err);
 } kinds[KEY_LATER + 1] = {
     [KEY_BOOL] = {.from_bool = true, .read = read_bool},
     [KEY_NUMBER] = {.from_number = true, .read = read_number},
     [KEY_SIZE] = {.from_number = true, .from_text = true, .read = read_size},
     [KEY_DURATION] = {.from_text = true, .read = read_duration},
+    [KEY_FRACTION] = {.from_number = true, .from_fraction = true, .read = read_fraction},
     [KEY_TEXT] = {.from_text = true, .read = read_text},
     [KEY_WORD] = {.from_text = true, .read = read_word},
     [KEY_MODE] = {.from_text = true, .read = read_mode},
@@ -155,6 +172,10 @@ static bool text_of(const struct kind *kind, const config_setting_t *setting, ch
         *text = str_of(number);
         return kind->from_number;
     }
+    case CONFIG_TYPE_FLOAT:
+        snprintf(number, 24, "%.6g", config_setting_get_float(setting));
+        *text = str_of(number);
+        return kind->from_fraction;
     case CONFIG_TYPE_BOOL:
         *text = config_setting_get_bool(setting) ? STR("true") : STR("false");
         return kind->from_bool;

@@ -29,6 +29,12 @@ static void write_range(const struct section_key *key, const char *what, const s
     write_amount(out + n, room - n, key->most, units);
 }
 
+static void write_fractions(const struct section_key *key, char *out)
+{
+    snprintf(out, SECTION_WANTED_MAX, "a number from %g to %g", (double)key->least / 1e6,
+             (double)key->most / 1e6);
+}
+
 static void write_words(const struct section_key *key, char *out)
 {
     size_t n = (size_t)snprintf(out, SECTION_WANTED_MAX, "one of");
@@ -64,6 +70,9 @@ char *section_wanted(const struct section_key *key, char out[SECTION_WANTED_MAX]
         break;
     case KEY_DURATION:
         write_range(key, "a duration in quotes", duration_units, out);
+        break;
+    case KEY_FRACTION:
+        write_fractions(key, out);
         break;
     case KEY_WORD:
         write_words(key, out);

@@ -143,6 +143,8 @@ static void follow_rotated(struct step *step)
     const struct instance *instance = &pool->instances[step->record.instances[0]];
     log_info("%s: instance %s is %s rotation, as %s asked", pool->name, instance->address,
              step->record.out ? "out of" : "back in", step->record.asker.user);
+    if (!step->record.out)
+        health_enabled(conductor->health, instance);
     publish(conductor, step);
     answer_when_published(conductor, step->record.world, step->done, step->arg,
                           view_service(conductor, step->course->service));

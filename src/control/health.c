@@ -84,6 +84,12 @@ uint64_t health_since_ms(const struct health *health, const struct instance *ins
     return counters_read(cell_of(health, instance)) >> CELL_SINCE;
 }
 
+void health_enabled(struct health *health, const struct instance *instance)
+{
+    uint64_t cell = clock_mono_ms() << CELL_SINCE | state_of(health, instance);
+    __atomic_store_n(cell_of(health, instance), cell, __ATOMIC_RELEASE);
+}
+
 bool health_is_hopeless(const struct health *health, const struct pool *pool)
 {
     bool rotates = false;

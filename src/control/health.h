@@ -37,5 +37,7 @@ void health_watch(struct health *health);
 bool health_is_down(const struct health *health, const struct instance *instance);
 /* Are all instances of the pool that are in rotation down? Then they are tried as if they were up. */
 bool health_is_hopeless(const struct health *health, const struct pool *pool);
+/* It was put back into rotation by hand. */
+void health_enabled(struct health *health, const struct instance *instance);
 /* When it came back (monotonic ms); 0: it was never away. */
 uint64_t health_since_ms(const struct health *health, const struct instance *instance);

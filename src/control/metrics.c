@@ -256,6 +256,22 @@ static void write_upstream_errors(struct page *page)
     }
 }
 
+static void write_retries(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        begin_pool(page, "", &page->pools[i]);
+        end_count(page, page->pools[i].sum.retries);
+    }
+}
+
+static void write_retries_denied(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        begin_pool(page, "", &page->pools[i]);
+        end_count(page, page->pools[i].sum.retries_denied);
+    }
+}
+
 static void write_connections(struct page *page)
 {
     const char *addresses[COUNTERS_LISTENERS] = {NULL};
@@ -371,6 +387,9 @@ static const struct {
      write_durations},
     {"upswap_in_flight", "gauge", "Exchanges that hold a pool.", write_in_flight},
     {"upswap_upstream_errors_total", "counter", "Failures of instances, by kind.", write_upstream_errors},
+    {"upswap_retries_total", "counter", "Requests sent again, or to another instance.", write_retries},
+    {"upswap_retries_denied_total", "counter",
+     "Requests that failed because the budget of retries was used up.", write_retries_denied},
     {"upswap_connections", "gauge", "Open client connections.", write_connections},
     {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},

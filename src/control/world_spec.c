@@ -101,6 +101,9 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .ejection_pause_ms = clip(service->ejection.pause_ms),
         .ejection_longest_ms = clip(service->ejection.longest_ms),
         .ejection_most = clip(service->ejection.most),
+        .slow_start_ms = clip(service->slow_start_ms),
+        .retries_attempts = clip(service->retries.attempts),
+        .retries_budget = clip(service->retries.budget),
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
         .proxy_protocol = (uint8_t)service->proxy_protocol,
@@ -148,6 +151,7 @@ static void add_instances(struct snapshot_pool_spec *spec, const struct pool *po
             .id = instance->id,
             .slot = instance->slot,
             .drained = instance->state != INSTANCE_UP,
+            .since_ms = health_since_ms(health, instance),
             .down = !hopeless && health_is_down(health, instance),
             .weight = instance->weight,
         };

@@ -46,13 +46,26 @@ void attempt_judge(struct exchange *x, enum verdict verdict)
     }
 }
 
+/* May the request go to one more instance? */
+static bool may_retry(struct exchange *x)
+{
+    if (x->wish.tried.count > x->rules->retries_attempts)
+        return false;
+    struct worker *worker = x->worker;
+    struct budget *budget = &worker->budgets[snapshot_pool_slot(x->pool)];
+    if (budget_take(budget, x->cells->requests, x->rules->retries_budget, loop_ms(worker->loop)))
+        return true;
+    counters_add(&x->cells->retries_denied, 1);
+    return false;
+}
+
 /* Remembers why the chosen instance did not serve. True: another one may. */
 static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
     x->trouble = trouble;
     exchange_count_error(x, trouble);
     attempt_judge(x, trouble == &end_overloaded ? VERDICT_UNDECIDED : VERDICT_FAILED);
-    return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded;
+    return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
 }
 
 /* Gets a connection to the chosen instance. */
@@ -92,7 +105,7 @@ static void count_retry(struct exchange *x)
 static bool choose(struct exchange *x)
 {
     struct worker *worker = x->worker;
-    if (x->wish.guarded)
+    if (x->wish.guarded || x->wish.slow_start_ms > 0)
         x->wish.now_ms = loop_ms(worker->loop);
     if (!balance_pick(&worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance))
         return false;

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define DRAWS 4 /* at random, before those that may serve are counted */
+#define WARM_LEAST 10 /* percent of its share that one has which has just come back */
+#define DRAWS 4       /* at random, before those that may serve are counted */
 
 /* Indexed by slot; the kernel gives pages only for what is touched. */
 void balance_init(struct balance *balance, unsigned worker, struct random *random)
@@ -40,6 +41,7 @@ struct choice {
     const struct snapshot_pool *pool;
     const struct balance_wish *wish;
     bool guarded; /* those that traffic has ejected are left alone */
+    bool warms;   /* one that came back has less than its share */
     size_t size;  /* of the pool; as an index: none */
     size_t from;  /* where to begin, so that equals take turns */
 };
@@ -62,9 +64,42 @@ static bool may_serve(const struct choice *choice, const struct snapshot_instanc
     return !choice->guarded || vitals_may_serve(choice->balance->vitals, instance, wish->now_ms);
 }
 
+/* What an instance has of its share, in percent: from WARM_LEAST up to all of it. */
+static uint32_t warmth(const struct choice *choice, const struct snapshot_instance *instance)
+{
+    const struct balance_wish *wish = choice->wish;
+    uint64_t since_ms = vitals_since_ms(choice->balance->vitals, instance);
+    if (instance->since_ms > since_ms)
+        since_ms = instance->since_ms;
+    if (since_ms == 0 || wish->now_ms >= since_ms + wish->slow_start_ms)
+        return 100;
+    uint64_t passed = wish->now_ms > since_ms ? wish->now_ms - since_ms : 0;
+    return WARM_LEAST + (uint32_t)(passed * (100 - WARM_LEAST) / wish->slow_start_ms);
+}
+
+/* Its weight is in hundredths, so that a part of it is a whole number too. */
 static struct snapshot_instance at(const struct choice *choice, size_t index)
 {
-    return snapshot_pool_instance(choice->snapshot, choice->pool, index);
+    struct snapshot_instance one = snapshot_pool_instance(choice->snapshot, choice->pool, index);
+    one.weight *= choice->warms ? warmth(choice, &one) : 100;
+    return one;
+}
+
+/* Do all have the same share? */
+static bool is_even(const struct choice *choice)
+{
+    return !choice->warms && snapshot_pool_is_even(choice->pool);
+}
+
+static bool is_warming(const struct balance *balance, const struct snapshot_pool *pool,
+                       const struct balance_wish *wish)
+{
+    if (wish->slow_start_ms == 0)
+        return false;
+    uint64_t since_ms = snapshot_pool_since_ms(pool);
+    if (balance->vitals->since_ms > since_ms)
+        since_ms = balance->vitals->since_ms;
+    return since_ms != 0 && wish->now_ms < since_ms + wish->slow_start_ms;
 }
 
 static bool may_serve_at(const struct choice *choice, size_t index)
@@ -142,7 +177,7 @@ static size_t smooth(const struct choice *choice, const struct share *most)
 
 static size_t in_turn(const struct choice *choice)
 {
-    return snapshot_pool_is_even(choice->pool) ? next_in_turn(choice) : smooth(choice, NULL);
+    return is_even(choice) ? next_in_turn(choice) : smooth(choice, NULL);
 }
 
 /* ---- by load ---- */
@@ -161,8 +196,7 @@ static size_t least(const struct choice *choice)
         lowest = share;
         found = index;
     }
-    bool is_even = snapshot_pool_is_even(choice->pool);
-    return found == choice->size || is_even ? found : smooth(choice, &lowest);
+    return found == choice->size || is_even(choice) ? found : smooth(choice, &lowest);
 }
 
 /* ---- at random ---- */
@@ -193,7 +227,7 @@ static size_t draw_exactly(const struct choice *choice, size_t but)
 /* Where all have one weight most draws hit one that may serve; to draw again is fair to all that may. */
 static size_t draw(const struct choice *choice, size_t but)
 {
-    unsigned draws = snapshot_pool_is_even(choice->pool) ? DRAWS : 0;
+    unsigned draws = is_even(choice) ? DRAWS : 0;
     while (draws-- > 0) {
         size_t index = random_below(choice->balance->random, (uint32_t)choice->size);
         if (index != but && may_serve_at(choice, index))
@@ -302,6 +336,7 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
 {
     struct choice choice = {
         .balance = balance, .snapshot = snapshot, .pool = pool, .wish = wish, .guarded = wish->guarded};
+    choice.warms = is_warming(balance, pool, wish);
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
     choice.size = snapshot_pool_size(pool);
     if (choice.size == 0)

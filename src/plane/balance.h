@@ -29,7 +29,7 @@ void balance_init(struct balance *balance, unsigned worker, struct random *rando
 void balance_free(struct balance *balance);
 
 /* Instances that a request has been to. */
-#define BALANCE_TRIED_MAX 4
+#define BALANCE_TRIED_MAX 16
 
 struct balance_tried {
     uint32_t count;
@@ -44,8 +44,9 @@ struct balance_wish {
     enum snapshot_balance how;
     uint64_t key; /* where `how` is to hash: what is hashed */
     struct balance_tried tried;
-    bool guarded;    /* leave those alone that traffic has ejected, as long as others can serve */
-    uint64_t now_ms; /* with guarded */
+    bool guarded;           /* leave those alone that traffic has ejected, as long as others can serve */
+    uint32_t slow_start_ms; /* how long one that comes back has less than its share; 0: not at all */
+    uint64_t now_ms;        /* with guarded, or slow_start_ms */
 };
 
 /* Picks one that is neither drained, down nor tried into *instance. False: there is none. */

@@ -124,6 +124,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
     x->wish.guarded = x->rules->ejection_failures > 0;
+    x->wish.slow_start_ms = x->rules->slow_start_ms;
     x->pool = snapshot_service_live(snapshot, x->service);
     sticky_read(x, request);
     if (x->pool == NULL)

@@ -36,6 +36,12 @@ bool vitals_may_serve(const struct vitals *vitals, const struct snapshot_instanc
     return vital->state == VITAL_EJECTED && now_ms >= vital->until_ms;
 }
 
+uint64_t vitals_since_ms(const struct vitals *vitals, const struct snapshot_instance *instance)
+{
+    const struct vital *vital = &vitals->list[instance->slot];
+    return vital->id == instance->id ? vital->since_ms : 0;
+}
+
 void vitals_chosen(struct vitals *vitals, const struct snapshot_instance *instance, uint64_t now_ms)
 {
     struct vital *vital = of(vitals, instance);
@@ -57,6 +63,8 @@ void vitals_passed(struct vitals *vitals, const struct snapshot_instance *instan
     struct vital *vital = of(vitals, instance);
     if (vital->state == VITAL_EJECTED)
         return;
+    if (vital->state == VITAL_TRIED)
+        vital->since_ms = vitals->since_ms = now_ms;
     vital->state = VITAL_WELL;
     vital->failures = 0;
     if (vital->ejections > 0 && now_ms >= vital->until_ms + vital->pause_ms)

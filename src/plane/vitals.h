@@ -18,6 +18,7 @@ struct vital {
     uint64_t id;        /* whose it is; slots are used again */
     uint64_t until_ms;  /* when the last ejection ended, or will */
     uint64_t pause_ms;  /* how long it was */
+    uint64_t since_ms;  /* when it came back from the last one; 0: it never has */
     uint32_t failures;  /* in a row */
     uint32_t ejections; /* in a row: each came sooner than the one before had lasted */
     uint8_t state;      /* enum vital_state */
@@ -28,6 +29,7 @@ struct vitals {
     struct random *random;
     struct counters *counters; /* where ejections are shown; NULL: nowhere */
     unsigned worker;
+    uint64_t since_ms; /* the latest of theirs */
 };
 
 void vitals_init(struct vitals *vitals, unsigned worker, struct random *random);
@@ -35,6 +37,8 @@ void vitals_free(struct vitals *vitals);
 
 /* Is it well, or is it time to try it? */
 bool vitals_may_serve(const struct vitals *vitals, const struct snapshot_instance *instance, uint64_t now_ms);
+/* When it came back last; 0: it was never out. */
+uint64_t vitals_since_ms(const struct vitals *vitals, const struct snapshot_instance *instance);
 /* A request goes to it, whatever its state; it ends with one of the next three. */
 void vitals_chosen(struct vitals *vitals, const struct snapshot_instance *instance, uint64_t now_ms);
 void vitals_passed(struct vitals *vitals, const struct snapshot_instance *instance, uint64_t now_ms);

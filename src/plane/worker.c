@@ -200,6 +200,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     balance_init(&worker->balance, options->index, &worker->random);
     vitals_init(&worker->vitals, options->index, &worker->random);
     worker->balance.vitals = &worker->vitals;
+    worker->budgets = mem_zero(COUNTERS_POOLS, sizeof *worker->budgets);
     TAILQ_INIT(&worker->clients);
     TAILQ_INIT(&worker->exchanges);
     loop_on_turn(worker->loop, count_turn, worker);
@@ -213,6 +214,7 @@ static void release(struct worker *worker)
     exchange_free_spares(worker);
     balance_free(&worker->balance);
     vitals_free(&worker->vitals);
+    free(worker->budgets);
     buffers_free(worker->buffers);
     free(worker->head);
     free(worker->trailers);

@@ -11,6 +11,7 @@
 #include "link/counters.h"
 #include "plane/access_log.h"
 #include "plane/balance.h"
+#include "plane/budget.h"
 #include "plane/buffers.h"
 #include "plane/crowd.h"
 #include "plane/random.h"
@@ -81,6 +82,7 @@ struct worker {
     struct buffers *buffers;
     struct balance balance;
     struct vitals vitals;
+    struct budget *budgets; /* of retries, by pool slot */
     struct upstreams *upstreams;
     struct listeners *listeners;
     struct access_log *log;

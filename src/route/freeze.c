@@ -326,6 +326,7 @@ static bool put_instance(struct freezer *freezer, struct image_instance *instanc
     instance->slot = spec->slot;
     instance->drained = spec->drained;
     instance->down = spec->down;
+    instance->since_ms = spec->since_ms;
     instance->address_length = spec->address_length;
     memcpy(&instance->address, spec->address, spec->address_length);
     return add_text(freezer, "the instance's name", spec->name, &instance->name, err);
@@ -347,6 +348,8 @@ static bool put_pools(struct freezer *freezer, struct err *err)
             return false;
         for (size_t j = 0; j < spec->instance_count; j++, used++) {
             seats[used] = seat_of(spec->instances + j);
+            if (spec->instances[j].since_ms > pools[i].since_ms)
+                pools[i].since_ms = spec->instances[j].since_ms;
             if (!put_instance(freezer, instances + used, spec->instances + j, err))
                 return false;
         }

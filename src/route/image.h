@@ -68,7 +68,8 @@ struct snapshot_pool {
     struct image_text deployment, release;
     struct image_span instances;
     uint32_t slot;
-    uint32_t even; /* bool: all of its instances have one weight */
+    uint32_t even;     /* bool: all of its instances have one weight */
+    uint64_t since_ms; /* the latest of its instances' */
     struct snapshot_drain drain;
 };
 
@@ -84,6 +85,7 @@ struct image_instance {
     uint32_t slot;
     uint16_t drained; /* bool */
     uint16_t down;    /* bool */
+    uint64_t since_ms;
     uint32_t address_length;
     uint32_t unused;
     union image_address address;

@@ -356,6 +356,11 @@ const struct snapshot_seat *snapshot_pool_seats(const struct snapshot *snapshot,
     return (const struct snapshot_seat *)image_part(snapshot, IMAGE_SEATS) + pool->instances.at;
 }
 
+uint64_t snapshot_pool_since_ms(const struct snapshot_pool *pool)
+{
+    return pool->since_ms;
+}
+
 bool snapshot_pool_is_even(const struct snapshot_pool *pool)
 {
     return pool->even != 0;
@@ -376,6 +381,7 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
         .weight = snapshot_pool_seats(snapshot, pool)[index].weight,
         .drained = instance->drained != 0,
         .down = instance->down != 0,
+        .since_ms = instance->since_ms,
     };
 }
 

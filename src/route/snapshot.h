@@ -83,7 +83,10 @@ struct snapshot_rules {
     uint32_t ejection_pause_ms;
     uint32_t ejection_longest_ms;
     uint32_t ejection_most; /* percent of the instances in rotation */
-    uint8_t balance;        /* enum snapshot_balance */
+    uint32_t slow_start_ms; /* how long an instance that comes back has less than its share; 0: not at all */
+    uint32_t retries_attempts; /* other instances that a request may go to */
+    uint32_t retries_budget;   /* millionths of the requests */
+    uint8_t balance;           /* enum snapshot_balance */
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
@@ -117,11 +120,12 @@ struct snapshot_instance_spec {
     const char *name; /* HOST:PORT as staged */
     const struct sockaddr *address;
     socklen_t address_length;
-    uint64_t id;     /* never used again for another instance */
-    uint32_t slot;   /* of the counters; used again after retirement */
-    bool drained;    /* out of rotation by hand */
-    bool down;       /* by its checks: out of rotation too */
-    uint32_t weight; /* its share of the requests, 1 to SNAPSHOT_WEIGHT_MAX; 0 stands for 1 */
+    uint64_t id;       /* never used again for another instance */
+    uint32_t slot;     /* of the counters; used again after retirement */
+    bool drained;      /* out of rotation by hand */
+    bool down;         /* by its checks: out of rotation too */
+    uint32_t weight;   /* its share of the requests, 1 to SNAPSHOT_WEIGHT_MAX; 0 stands for 1 */
+    uint64_t since_ms; /* monotonic: when it came back into rotation; 0: it was never out */
 };
 
 struct snapshot_pool_spec {
@@ -183,6 +187,7 @@ struct snapshot_instance {
     uint32_t weight;
     bool drained;
     bool down;
+    uint64_t since_ms;
 };
 
 /* What is looked at of every instance where all are weighed against each other. Flat: lies so in the image.
@@ -223,6 +228,8 @@ size_t snapshot_pool_size(const struct snapshot_pool *pool);
 /* One an instance, in their order. */
 const struct snapshot_seat *snapshot_pool_seats(const struct snapshot *snapshot,
                                                 const struct snapshot_pool *pool);
+/* When the last of its instances came back into rotation (monotonic ms); 0: none was ever out. */
+uint64_t snapshot_pool_since_ms(const struct snapshot_pool *pool);
 /* Do all of its instances have one weight? */
 bool snapshot_pool_is_even(const struct snapshot_pool *pool);
 struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,

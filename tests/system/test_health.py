@@ -242,3 +242,27 @@ def test_worlds_of_many_changes_are_few(start_own_front):
     events.wait("instance.ejected", count=40)
     wait_until(lambda: set(states(front.admin).values()) == {"down"}, what="all to be down")
     assert front.admin.status()["snapshot"] - before <= 10
+
+
+def test_one_that_comes_back_starts_slowly(start_own_front):
+    backends = [switchable(Backend(name)) for name in ("a", "b")]
+    service = {"health": PATH, "slow_start": "30s"}
+    front = start_own_front(*backends, service=service, workers=1)
+    events = front.daemon.events()
+    a, b = backends
+    a.health = "500 Oh"
+    wait_state(front.admin, a, "down")
+    a.health = "200 OK"
+    events.wait("instance.restored")
+    wait_until(lambda: who_answers(front, 30) == {b"a", b"b"}, what="a to be asked again")
+    bodies = [front.ask().body for _ in range(100)]
+    assert 0 < bodies.count(b"a") < 40
+
+
+def test_one_that_is_enabled_by_hand_starts_slowly(start_own_front):
+    front = start_own_front(Backend("a"), Backend("b"), service={"slow_start": "30s"}, workers=1)
+    a, _ = front.backends
+    assert [front.ask().body for _ in range(20)].count(b"a") == 10
+    assert front.admin.command("drain", instance=a.address).status == 200
+    assert front.admin.command("enable", instance=a.address).status == 200
+    assert [front.ask().body for _ in range(100)].count(b"a") < 40

@@ -30,7 +30,7 @@ static char *read_source(const char *name)
 
 static bool is_quoted(enum section_kind kind)
 {
-    return kind != KEY_NUMBER && kind != KEY_BOOL;
+    return kind != KEY_NUMBER && kind != KEY_BOOL && kind != KEY_FRACTION;
 }
 
 /* The two lines with which the man page must begin a key's entry. */

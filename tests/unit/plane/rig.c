@@ -145,7 +145,8 @@ static struct rig_world first_world(void)
 {
     return (struct rig_world){
         .settings = {.head_max = 32768, .fields_max = 100, .head_ms = 60000, .idle_ms = 60000},
-        .rules = {.connect_ms = 60000,
+        .rules = {.retries_attempts = 3,
+                  .connect_ms = 60000,
                   .first_byte_ms = 60000,
                   .stall_ms = 60000,
                   .upstream_idle_ms = 60000,

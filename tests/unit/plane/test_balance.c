@@ -17,7 +17,12 @@ struct table {
     const struct snapshot_pool *pool;
     uint32_t weights[SIZE];
     struct balance_tried tried;
-    bool down[SIZE]; /* in the next world */
+    /* in the next world */
+    bool down[SIZE];
+    uint64_t since_ms[SIZE];
+    /* of a wish */
+    uint32_t slow_start_ms;
+    uint64_t now_ms;
 };
 
 static void set_world(struct table *table, uint64_t version, const bool drained[SIZE])
@@ -35,6 +40,7 @@ static void set_world(struct table *table, uint64_t version, const bool drained[
                                                        .slot = 10 + i,
                                                        .drained = drained != NULL && drained[i],
                                                        .down = table->down[i],
+                                                       .since_ms = table->since_ms[i],
                                                        .weight = table->weights[i]};
     struct snapshot_pool_spec pool = {
         .deployment = "web-1", .release = "", .slot = 3, .instances = instances, .instance_count = SIZE};
@@ -77,7 +83,8 @@ static void clear(struct table *table)
 static int pick(struct table *table, enum snapshot_balance how)
 {
     struct snapshot_instance instance;
-    struct balance_wish wish = {.how = how, .tried = table->tried};
+    struct balance_wish wish = {
+        .how = how, .tried = table->tried, .slow_start_ms = table->slow_start_ms, .now_ms = table->now_ms};
     if (!balance_pick(&table->balance, table->snapshot, table->pool, &wish, &instance))
         return -1;
     return (int)instance.slot - 10;
@@ -125,6 +132,60 @@ static void one_that_is_down_by_its_checks_is_not_chosen(void **state)
     set_world(table, 2, (const bool[SIZE]){true, false, false, false});
     for (int i = 0; i < 10; i++)
         assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), i % 2 == 0 ? 1 : 3);
+    clear(table);
+}
+
+/* What the instance gets of `picks`. */
+static int share_of(struct table *table, enum snapshot_balance how, int index, int picks)
+{
+    int taken = 0;
+    for (int i = 0; i < picks; i++)
+        taken += pick(table, how) == index;
+    return taken;
+}
+
+static void one_that_has_come_back_gets_its_share_little_by_little(void **state)
+{
+    static const struct {
+        uint64_t passed_ms;
+        int least, most; /* of 1000 requests to four instances */
+    } rows[] = {{0, 32, 33}, {500, 153, 156}, {999, 247, 249}, {1000, 250, 250}, {5000, 250, 250}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct table *table = lay(0);
+        struct vitals vitals;
+        vitals_init(&vitals, 0, &table->random);
+        table->balance.vitals = &vitals;
+        table->since_ms[1] = 70000;
+        table->slow_start_ms = 1000;
+        table->now_ms = 70000 + rows[i].passed_ms;
+        set_world(table, 2, NULL);
+        assert_in_range(share_of(table, SNAPSHOT_ROUND_ROBIN, 1, 1000), rows[i].least, rows[i].most);
+        assert_in_range(share_of(table, SNAPSHOT_RANDOM, 1, 1000), rows[i].least / 2, rows[i].most * 2);
+        vitals_free(&vitals);
+        clear(table);
+    }
+}
+
+static void one_that_comes_back_from_an_ejection_starts_slowly_too(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    struct vitals vitals;
+    struct snapshot_rules rules = {
+        .ejection_failures = 1, .ejection_pause_ms = 10, .ejection_longest_ms = 10, .ejection_most = 50};
+    vitals_init(&vitals, 0, &table->random);
+    table->balance.vitals = &vitals;
+    table->slow_start_ms = 1000;
+    table->now_ms = 70000;
+    struct snapshot_instance one = snapshot_pool_instance(table->snapshot, table->pool, 1);
+    vitals_failed(&vitals, &rules, table->snapshot, table->pool, &one, 60000);
+    vitals_chosen(&vitals, &one, 70000);
+    vitals_passed(&vitals, &one, 70000);
+    assert_in_range(share_of(table, SNAPSHOT_ROUND_ROBIN, 1, 1000), 32, 33);
+    table->now_ms = 71000;
+    assert_int_equal(share_of(table, SNAPSHOT_ROUND_ROBIN, 1, 1000), 250);
+    vitals_free(&vitals);
     clear(table);
 }
 
@@ -361,6 +422,8 @@ int main(void)
         cmocka_unit_test(workers_do_not_begin_with_the_same_instance),
         cmocka_unit_test(the_neighbours_of_a_drained_instance_share_its_part),
         cmocka_unit_test(one_that_is_down_by_its_checks_is_not_chosen),
+        cmocka_unit_test(one_that_has_come_back_gets_its_share_little_by_little),
+        cmocka_unit_test(one_that_comes_back_from_an_ejection_starts_slowly_too),
         cmocka_unit_test(a_new_snapshot_does_not_reset_the_rotation),
         cmocka_unit_test(none_is_chosen_twice_for_a_request_and_none_that_is_drained),
         cmocka_unit_test(a_request_is_at_most_at_so_many_instances),

@@ -209,7 +209,7 @@ static void one_that_was_tried_is_as_one_that_is_away(void **state)
     for (uint32_t key = 0; key < 100; key++) {
         struct balance_tried tried = {0};
         int seen = 0;
-        for (unsigned i = 0; i < BALANCE_TRIED_MAX; i++) {
+        for (unsigned i = 0; i < 4; i++) {
             int at = goes(table, key, &tried);
             assert_true(at >= 0 && (seen & 1 << at) == 0);
             seen |= 1 << at;

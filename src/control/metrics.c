@@ -245,6 +245,29 @@ static void write_in_flight(struct page *page)
     }
 }
 
+static void write_class(struct page *page, const struct counted_pool *pool, const char *class, uint64_t count)
+{
+    begin_pool(page, "", pool);
+    add_label(page->out, "class", class);
+    end_count(page, count);
+}
+
+/* All that does not last is a request. The cells are not of one moment. */
+static void write_classes(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        const struct counted_pool *pool = &page->pools[i];
+        if (pool->pool == NULL)
+            continue;
+        uint64_t lasting = 0;
+        for (unsigned class = 0; class < COUNTERS_LASTING; class ++) {
+            write_class(page, pool, counters_lasting_names[class], pool->sum.lasting[class]);
+            lasting += pool->sum.lasting[class];
+        }
+        write_class(page, pool, "request", pool->sum.in_flight > lasting ? pool->sum.in_flight - lasting : 0);
+    }
+}
+
 static void write_upstream_errors(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
@@ -386,6 +409,8 @@ static const struct {
     {"upswap_request_duration_seconds", "histogram", "From a request's head to the end of its answer.",
      write_durations},
     {"upswap_in_flight", "gauge", "Exchanges that hold a pool.", write_in_flight},
+    {"upswap_in_flight_by_class", "gauge", "The same by the class that has a drain time of its own.",
+     write_classes},
     {"upswap_upstream_errors_total", "counter", "Failures of instances, by kind.", write_upstream_errors},
     {"upswap_retries_total", "counter", "Requests sent again, or to another instance.", write_retries},
     {"upswap_retries_denied_total", "counter",

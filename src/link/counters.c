@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 3
+#define LAYOUT 4
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -55,6 +55,12 @@ const char *const counters_error_names[COUNTERS_ERRORS] = {
     [COUNTERS_BAD_RESPONSE] = "bad_response",
     [COUNTERS_FIRST_BYTE_TIMEOUT] = "first_byte_timeout",
     [COUNTERS_STALL] = "stall",
+};
+
+const char *const counters_lasting_names[COUNTERS_LASTING] = {
+    [COUNTERS_STREAM] = "stream",
+    [COUNTERS_WEBSOCKET] = "websocket",
+    [COUNTERS_TUNNEL] = "tunnel",
 };
 
 const uint16_t counters_refused_codes[COUNTERS_REFUSED] = {400, 404, 408, 413, 429, 431, 501, 503, 0};
@@ -283,6 +289,7 @@ static void reset_pool(void *record)
 {
     struct counters_pool *pool = record;
     clear_cells(&pool->in_flight, 1);
+    clear_cells(pool->lasting, COUNTERS_LASTING);
 }
 
 static void reset_instance(void *record)
@@ -293,6 +300,8 @@ static void reset_instance(void *record)
     clear_cells(&instance->ejected_until_ms, 1);
 }
 
+_Static_assert(offsetof(struct counters_pool, lasting) + sizeof(uint64_t[COUNTERS_LASTING]) <= 64,
+               "a pool's gauges lie in one page");
 _Static_assert(sizeof(struct counters_instance) == 64, "an instance's gauges lie in one page");
 
 /* Only pages that were ever used are touched: reading a hole of shared memory would take a page for it. A

@@ -36,6 +36,13 @@ enum counters_error {
 /* The kinds' names as metrics label them. */
 extern const char *const counters_error_names[COUNTERS_ERRORS];
 
+/* The classes of exchanges that last, each of which has a drain's deadline of its own; all others are
+ * requests. */
+enum counters_lasting { COUNTERS_STREAM, COUNTERS_WEBSOCKET, COUNTERS_TUNNEL, COUNTERS_LASTING };
+
+/* Their names as metrics label them. */
+extern const char *const counters_lasting_names[COUNTERS_LASTING];
+
 /* Own answers that no pool had a part in are counted by status. */
 #define COUNTERS_REFUSED 9
 
@@ -45,9 +52,10 @@ extern const uint16_t counters_refused_codes[COUNTERS_REFUSED];
 unsigned counters_refused(unsigned status);
 
 struct counters_pool {
-    uint64_t in_flight;   /* exchanges that hold this pool */
-    uint64_t requests;    /* ended */
-    uint64_t duration_us; /* sum */
+    uint64_t in_flight;                 /* exchanges that hold this pool */
+    uint64_t lasting[COUNTERS_LASTING]; /* those among them that last, by class */
+    uint64_t requests;                  /* ended */
+    uint64_t duration_us;               /* sum */
     uint64_t retries;
     uint64_t retries_denied; /* the budget was used up */
     uint64_t errors[COUNTERS_ERRORS];

@@ -3,6 +3,8 @@
  * drain has an end. */
 #include "plane/exchange.h"
 
+#include <assert.h>
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -72,9 +74,19 @@ void drain_due(struct exchange *x)
     is_tunnel ? tunnel_part(x) : reply_part(x);
 }
 
+uint64_t *drain_cell(const struct exchange *x)
+{
+    static const uint8_t cells[] = {[EXCHANGE_IS_STREAM] = COUNTERS_STREAM,
+                                    [EXCHANGE_IS_WEBSOCKET] = COUNTERS_WEBSOCKET,
+                                    [EXCHANGE_IS_TUNNEL] = COUNTERS_TUNNEL};
+    return &x->cells->lasting[cells[x->class]];
+}
+
 void drain_class(struct exchange *x, enum exchange_class class)
 {
+    assert(x->class == EXCHANGE_IS_REQUEST && class != EXCHANGE_IS_REQUEST);
     x->class = (uint8_t) class;
+    counters_add(drain_cell(x), 1);
     if (x->draining)
         arm(x);
 }

@@ -475,6 +475,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     outlet_clear(&x->request, worker->buffers);
     if (deadline_is_set(&x->drain))
         deadline_clear(&x->drain);
+    if (x->class != EXCHANGE_IS_REQUEST)
+        counters_sub(drain_cell(x), 1);
     if (x->cells != NULL)
         counters_sub(&x->cells->in_flight, 1);
     view_release(x->view, worker->options.index);

@@ -195,7 +195,9 @@ void drain_turn(struct worker *worker);
 void drain_stop(struct worker *worker);
 /* The same for one that begins later. */
 void drain_stopping(struct exchange *exchange);
-/* An exchange has become of this class. */
+/* An exchange has become of this class, and no request any more. */
 void drain_class(struct exchange *exchange, enum exchange_class class);
+/* Where it is counted as of its class; it is no request. */
+uint64_t *drain_cell(const struct exchange *exchange);
 /* Its deadline, or the time it had for a proper end, is over. */
 void drain_due(struct exchange *exchange);

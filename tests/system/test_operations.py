@@ -174,6 +174,7 @@ def labelled(samples, name, **labels):
 FAMILIES = [
     "upswap_requests_total",
     "upswap_in_flight",
+    "upswap_in_flight_by_class",
     "upswap_upstream_errors_total",
     "upswap_connections",
     "upswap_deployments_total",

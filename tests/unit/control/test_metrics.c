@@ -92,6 +92,7 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
         struct counters_pool *pool = counters_pool(conductor->counters, worker, 3);
         counters_add(&pool->in_flight, 2);
         counters_add(&pool->codes[200 - COUNTERS_CODE_MIN], 10);
+        counters_add(&pool->lasting[COUNTERS_WEBSOCKET], 1);
         counters_add(&pool->codes[503 - COUNTERS_CODE_MIN], 1);
         counters_add(&pool->errors[COUNTERS_STALL], 4);
         counters_add(&pool->duration_us, 1500000);
@@ -118,6 +119,9 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
     assert_line("upswap_request_duration_seconds_sum{service=\"web\",pool=\"web-1\"} 3.000000");
     assert_line("upswap_request_duration_seconds_count{service=\"web\",pool=\"web-1\"} 22");
     assert_line("upswap_in_flight{service=\"web\",pool=\"web-1\"} 4");
+    assert_line("upswap_in_flight_by_class{service=\"web\",pool=\"web-1\",class=\"request\"} 2");
+    assert_line("upswap_in_flight_by_class{service=\"web\",pool=\"web-1\",class=\"websocket\"} 2");
+    assert_line("upswap_in_flight_by_class{service=\"web\",pool=\"web-1\",class=\"tunnel\"} 0");
     assert_line("upswap_upstream_errors_total{service=\"web\",pool=\"web-1\",kind=\"stall\"} 8");
     assert_line("upswap_connections{listener=\"127.0.0.1:8080\"} 10");
     assert_line("upswap_pool_info{service=\"web\",pool=\"web-1\",state=\"live\",release=\"v1\"} 1");
@@ -184,7 +188,7 @@ static void every_metric_is_described_even_where_there_is_nothing_to_count(void 
         "upswap_swap_seconds summary",   "upswap_uptest_seconds summary",
         "upswap_uptests_total counter",  "upswap_pool_info gauge",
         "upswap_instance_up gauge",      "upswap_snapshot_version gauge",
-        "upswap_build_info gauge",
+        "upswap_build_info gauge",       "upswap_in_flight_by_class gauge",
     };
     write_metrics();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {

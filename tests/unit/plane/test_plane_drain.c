@@ -158,6 +158,30 @@ static void each_class_has_a_deadline_of_its_own(void **state)
     close_pair(tunnel);
 }
 
+static uint64_t lasting(struct rig *rig, enum counters_lasting class)
+{
+    struct counters_pool sum;
+    counters_pool_sum(rig_counters(rig), 1, &sum);
+    return sum.lasting[class];
+}
+
+static void what_lasts_is_counted_by_its_class(void **state)
+{
+    struct rig *rig = *state;
+    struct pair stream = begin(rig, GET, CHUNKED), socket = open_websocket(rig);
+    struct pair tunnel = begin(rig, ASK("x"), AGREE("x")), plain = begin(rig, GET, "HTTP/1.1 200 OK\r\n\r\n");
+    assert_int_equal(in_flight(rig, 1), 4);
+    for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+        assert_int_equal(lasting(rig, class), 1);
+    close_pair(stream);
+    close_pair(socket);
+    close_pair(tunnel);
+    close_pair(plain);
+    rig_until(in_flight(rig, 1) == 0);
+    for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+        assert_int_equal(lasting(rig, class), 0);
+}
+
 static void what_lasts_ends_spread_over_the_time_before_its_deadline(void **state)
 {
     enum { COUNT = 16, DEADLINE = 400, SPREAD = 300 };
@@ -477,6 +501,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_a_drain_deadline_finds_unanswered_gets_503_and_what_has_begun_is_cut),
         TEST(each_class_has_a_deadline_of_its_own),
+        TEST(what_lasts_is_counted_by_its_class),
         TEST(what_lasts_ends_spread_over_the_time_before_its_deadline),
         TEST(a_websocket_ends_with_a_close_to_both_sides),
         SINGLE(a_frame_that_has_begun_is_passed_on_whole_before_the_close),

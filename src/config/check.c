@@ -1,6 +1,7 @@
 /* What the machine must have for a config to work. Reads, and changes nothing. */
 #include "base/mem.h"
 #include "config/config.h"
+#include "config/pages.h"
 #include "config/places.h"
 
 #include <arpa/inet.h>
@@ -136,7 +137,7 @@ static bool check_certificates(const struct config *config, const struct config_
     return true;
 }
 
-bool config_check(const struct config *config, config_certificate_check *certificate_check, struct err *err)
+bool config_check(struct config *config, config_certificate_check *certificate_check, struct err *err)
 {
     if (!user_exists(config->user, err))
         return at(config, &config->user, 1, err);
@@ -150,5 +151,5 @@ bool config_check(const struct config *config, config_certificate_check *certifi
         if (!check_service(config, &config->services[i], err))
             return false;
     }
-    return true;
+    return pages_load(config, err);
 }

@@ -8,6 +8,7 @@
 #include "config/claims.h"
 #include "config/header_rules.h"
 #include "config/keys.h"
+#include "config/pages.h"
 #include "config/places.h"
 #include "config/rules.h"
 #include "config/source.h"
@@ -309,6 +310,7 @@ void config_free(struct config *config)
     for (size_t i = 0; i < config->service_count; i++)
         free(config->services[i].weights);
     section_release(&keys_file, config);
+    pages_release(config);
     free(config->trusted_proxies);
     places_free(config->places);
     free(config->path);

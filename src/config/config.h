@@ -155,6 +155,20 @@ struct config_header_rules {
     unsigned line; /* of the section, for messages */
 };
 
+/* What is sent in place of upswap's own page. */
+struct config_page {
+    struct config_list status; /* numbers as text */
+    char *html, *json;         /* paths; NULL: the built-in one */
+    unsigned line;
+};
+
+/* A file that was read. */
+struct config_file {
+    char *path;
+    char *bytes; /* no text: it may hold any byte */
+    size_t size;
+};
+
 struct config_service {
     char *name;
     struct config_list hosts; /* empty: any */
@@ -163,6 +177,10 @@ struct config_service {
     uint64_t body; /* bytes of a request; 0: as limits.body says */
     struct config_rate rate;
     bool forwarded;
+    bool redirect_https;
+    char *canonical_host; /* NULL: none */
+    struct config_page *pages;
+    size_t page_count;
     struct config_header_rules headers;
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
@@ -203,6 +221,8 @@ struct config {
     struct config_timeouts default_timeouts; /* head and idle act from here */
     struct config_service *services;
     size_t service_count;
+    struct config_file *files; /* of the error pages; read by config_check */
+    size_t file_count;
     struct config_places *places; /* where each value was written; the room's own */
 };
 
@@ -213,13 +233,17 @@ struct config *config_parse(FILE *file, const char *path, struct err *err) MUST_
 struct config *config_load(const char *path, struct err *err) MUST_CHECK;
 void config_free(struct config *config);
 
-/* What only the machine can tell, for -t, the start and reload: users, groups, runner and teardown programs
- * and the token file are there, and admin.listen is a loopback address. The fault as "PATH:LINE: sentence".
- * `certificate_check` (of this room nobody can) looks at the files of a certificate, its key and its OCSP
- * response, where the last two may be NULL; NULL: somebody else does. */
+/* The file of that path, or NULL: config_check has not read it. */
+const struct config_file *config_file(const struct config *config, const char *path);
+
+/* Reads the files of error pages into the config, and checks what only the machine can tell, for -t, the
+ * start and reload: users, groups, runner and teardown programs and the token file are there, and
+ * admin.listen is a loopback address. The fault as "PATH:LINE: sentence". `certificate_check` (of this room
+ * nobody can) looks at the files of a certificate, its key and its OCSP response, where the last two may be
+ * NULL; NULL: somebody else does. */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
                                       struct err *err);
-bool config_check(const struct config *config, config_certificate_check *certificate_check,
+bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
 
 /* The service of that name, or NULL. */

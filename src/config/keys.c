@@ -399,6 +399,24 @@ static const struct section_key retries_keys[] = {
     {.name = NULL},
 };
 static const struct section retries_section = {.title = "retries", .keys = retries_keys};
+static const struct section_key page_keys[] = {
+    {.name = "status",
+     .kind = KEY_NUMBERS,
+     FIELD(config_page, status),
+     .required = true,
+     RANGE(1, 200),
+     .rule = rule_status},
+    {.name = "html", .kind = KEY_TEXT, FIELD(config_page, html), .rule = rule_absolute},
+    {.name = "json", .kind = KEY_TEXT, FIELD(config_page, json), .rule = rule_absolute},
+    {.name = NULL},
+};
+static const struct section page_section = {
+    .title = "an error page",
+    .keys = page_keys,
+    .size = sizeof(struct config_page),
+    .has_line = true,
+    .line_offset = offsetof(struct config_page, line),
+};
 
 static const struct section_key teardown_keys[] = {
     {.name = "command",
@@ -436,6 +454,16 @@ static const struct section_key service_keys[] = {
      RANGE(1, 1000),
      .rule = rule_path_prefix},
     {.name = "strip_path", .kind = KEY_BOOL, FIELD(config_service, strip_path), .fallback = "false"},
+    {.name = "redirect_https", .kind = KEY_BOOL, FIELD(config_service, redirect_https), .fallback = "false"},
+    {.name = "canonical_host",
+     .kind = KEY_TEXT,
+     FIELD(config_service, canonical_host),
+     .rule = rule_canonical_host},
+    {.name = "error_pages",
+     .kind = KEY_SECTIONS,
+     FIELD(config_service, pages),
+     RANGE(0, 100),
+     .section = &page_section},
     {.name = "forwarded", .kind = KEY_BOOL, FIELD(config_service, forwarded), .fallback = "false"},
     {.name = "headers", .kind = KEY_SECTION, FIELD(config_service, headers), .section = &headers_section},
     {.name = "body", .kind = KEY_SIZE, FIELD(config_service, body), .fallback = "0", RANGE(0, 1ULL << 50)},
@@ -546,6 +574,9 @@ _Static_assert(offsetof(struct config, listener_count) == offsetof(struct config
 _Static_assert(offsetof(struct config_tls, more_count) == offsetof(struct config_tls, more) + sizeof(void *),
                "");
 _Static_assert(offsetof(struct config, service_count) == offsetof(struct config, services) + sizeof(void *),
+               "");
+_Static_assert(offsetof(struct config_service, page_count) ==
+                   offsetof(struct config_service, pages) + sizeof(void *),
                "");
 /* KEY_WORD fills an int. */
 _Static_assert(sizeof(enum log_level) == sizeof(int), "");

@@ -158,6 +158,30 @@ bool rule_host(struct str text, struct err *err)
                    STR_ARG(text));
 }
 
+bool rule_canonical_host(struct str text, struct err *err)
+{
+    struct address address;
+    struct str host = text;
+    if (memchr(text.p, ':', text.n) != NULL) {
+        if (!address_parse(text, false, &address, err))
+            return false;
+        host = str_of(address.host);
+    }
+    if (is_host(host, true) && host.p[host.n - 1] != '.')
+        return true;
+    return err_set(err, "\"%.*s\" is no name of a host; write one such as \"www.example.com\"",
+                   STR_ARG(text));
+}
+
+bool rule_status(struct str text, struct err *err)
+{
+    uint64_t status;
+    if (str_to_u64(text, &status) && status >= 400 && status <= 599)
+        return true;
+    return err_set(err, "%.*s is no status that upswap answers with; write one from 400 to 599",
+                   STR_ARG(text));
+}
+
 static bool is_path_byte(char c)
 {
     return c > 0x20 && c < 0x7f && strchr("\"<>\\^`{|}", c) == NULL;

@@ -31,5 +31,9 @@ bool rule_host(struct str text, struct err *err) MUST_CHECK;
 bool rule_path_prefix(struct str text, struct err *err) MUST_CHECK;
 /* What a health check asks for: a path, with a query if need be. */
 bool rule_health_path(struct str text, struct err *err) MUST_CHECK;
+/* A status that upswap answers with: 400 to 599. */
+bool rule_status(struct str text, struct err *err) MUST_CHECK;
+/* A name with or without a port, as it may stand in a URL. */
+bool rule_canonical_host(struct str text, struct err *err) MUST_CHECK;
 /* A variable's name that uptests may be given. */
 bool rule_variable(struct str text, struct err *err) MUST_CHECK;

@@ -109,11 +109,23 @@ static bool read_item(struct reader *reader, const struct section *section, cons
     return section_read(reader, section, group, item, err);
 }
 
+static void release_sections(const struct section *section, void *field)
+{
+    char *items;
+    size_t count;
+    memcpy(&items, field, sizeof items);
+    memcpy(&count, (char *)field + sizeof items, sizeof count);
+    for (size_t i = 0; i < count; i++)
+        section_release(section, items + i * section->size);
+    free(items);
+}
+
 static bool read_sections(struct reader *reader, const struct section_key *key,
                           const config_setting_t *setting, void *field, struct err *err)
 {
     if (!value_is_list(key, setting, err))
         return fault(reader, setting, err);
+    release_sections(key->section, field); /* a service's list stands in place of that in `defaults` */
     size_t count = (size_t)config_setting_length(setting);
     char *items = mem_zero(count, key->section->size);
     memcpy(field, &items, sizeof items);
@@ -171,6 +183,7 @@ static bool read_key(struct reader *reader, const struct section_key *key, const
     case KEY_SECTIONS:
         return read_sections(reader, key, setting, field, err);
     case KEY_TEXTS:
+    case KEY_NUMBERS:
     case KEY_ENVIRONMENT:
     case KEY_FIELDS:
         return read_texts(reader, key, setting, field, err);
@@ -222,17 +235,6 @@ void section_fill(const struct section *section, void *target)
 {
     memset(target, 0, section->size);
     fill_fields(section, target);
-}
-
-static void release_sections(const struct section *section, void *field)
-{
-    char *items;
-    size_t count;
-    memcpy(&items, field, sizeof items);
-    memcpy(&count, (char *)field + sizeof items, sizeof count);
-    for (size_t i = 0; i < count; i++)
-        section_release(section, items + i * section->size);
-    free(items);
 }
 
 void section_release(const struct section *section, void *target)

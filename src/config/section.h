@@ -24,6 +24,7 @@ enum section_kind {
     KEY_WORD,        /* int or an enum: one of `words` */
     KEY_MODE,        /* uint32_t: octal text */
     KEY_TEXTS,       /* struct config_list; `least` to `most` items */
+    KEY_NUMBERS,     /* struct config_list of whole numbers as text; `least` to `most` items */
     KEY_ENVIRONMENT, /* struct config_list of KEY=VALUE; later ones replace earlier ones key by key */
     KEY_FIELDS,   /* struct config_list of Name=value, replaced name by name in any case; the rule is of the
                      whole */

@@ -200,10 +200,16 @@ bool value_read(const struct section_key *key, const config_setting_t *setting, 
 
 static char *check_item(const struct section_key *key, const config_setting_t *item, struct err *err)
 {
+    bool number = key->kind == KEY_NUMBERS;
+    char digits[24];
     const char *text = config_setting_get_string(item);
-    if (text == NULL) {
-        err_set(err, "each item must be a text in quotes");
+    if (number ? config_setting_type(item) != CONFIG_TYPE_INT : text == NULL) {
+        err_set(err, number ? "each item must be a whole number" : "each item must be a text in quotes");
         return NULL;
+    }
+    if (number) {
+        snprintf(digits, sizeof digits, "%d", config_setting_get_int(item));
+        text = digits;
     }
     return text_is_fine(key, str_of(text), err) ? mem_dup(text) : NULL;
 }
@@ -275,7 +281,7 @@ static bool read_variable(const struct section_key *key, const config_setting_t 
 bool value_read_texts(const struct section_key *key, const config_setting_t *setting,
                       struct config_list *list, const config_setting_t **wrong, struct err *err)
 {
-    if (key->kind == KEY_TEXTS)
+    if (key->kind == KEY_TEXTS || key->kind == KEY_NUMBERS)
         return read_list(key, setting, list, wrong, err);
     if (!config_setting_is_group(setting))
         return value_refuse(key, setting, err);
@@ -308,7 +314,8 @@ void value_release(const struct section_key *key, void *field)
         memcpy(&text, field, sizeof text);
         free(text);
         memset(field, 0, sizeof text);
-    } else if (key->kind == KEY_TEXTS || key->kind == KEY_ENVIRONMENT || key->kind == KEY_FIELDS) {
+    } else if (key->kind == KEY_TEXTS || key->kind == KEY_NUMBERS || key->kind == KEY_ENVIRONMENT ||
+               key->kind == KEY_FIELDS) {
         struct config_list *list = field;
         for (size_t i = 0; i < list->count; i++)
             free(list->items[i]);

@@ -8,7 +8,8 @@ struct config_list;
 /* Reads a single value (not a section, nor a list). */
 bool value_read(const struct section_key *key, const config_setting_t *setting, void *field,
                 struct err *err) MUST_CHECK;
-/* Reads KEY_TEXTS, KEY_ENVIRONMENT and KEY_FIELDS. On a fault *wrong is the setting that has it. */
+/* Reads KEY_TEXTS, KEY_NUMBERS, KEY_ENVIRONMENT and KEY_FIELDS. On a fault *wrong is the setting that has it.
+ */
 bool value_read_texts(const struct section_key *key, const config_setting_t *setting,
                       struct config_list *list, const config_setting_t **wrong, struct err *err) MUST_CHECK;
 /* Is it a list, or an array, of a length that the key takes? */

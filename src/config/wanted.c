@@ -56,6 +56,7 @@ char *section_wanted(const struct section_key *key, char out[SECTION_WANTED_MAX]
         [KEY_MODE] = "an octal file mode in quotes such as \"0660\"",
         [KEY_TEXTS] = "a list of texts",
         [KEY_ENVIRONMENT] = "a group of texts",
+        [KEY_NUMBERS] = "a list of numbers",
         [KEY_FIELDS] = "a group of texts",
         [KEY_SECTION] = "a group",
         [KEY_SECTIONS] = "a list of groups",

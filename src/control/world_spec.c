@@ -108,6 +108,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .strip_path = service->strip_path,
         .proxy_protocol = (uint8_t)service->proxy_protocol,
         .forwarded = service->forwarded,
+        .redirect_https = service->redirect_https,
     };
 }
 
@@ -133,6 +134,44 @@ static char *header_rules(const struct config_headers *headers)
     put_fields(&text, '=', &headers->set);
     put_fields(&text, '+', &headers->add);
     return text.p;
+}
+
+/* ---- error pages ---- */
+
+static size_t count_pages(const struct config_service *service)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < service->page_count; i++) {
+        const struct config_page *page = &service->pages[i];
+        count += page->status.count * ((page->html != NULL) + (page->json != NULL));
+    }
+    return count;
+}
+
+/* Appends the file for each of the statuses. */
+static struct snapshot_page_spec *put_page(struct snapshot_page_spec *to, const struct config *config,
+                                           const struct config_page *page, bool json)
+{
+    const char *path = json ? page->json : page->html;
+    const struct config_file *file = path != NULL ? config_file(config, path) : NULL;
+    for (size_t i = 0; path != NULL && i < page->status.count; i++)
+        *to++ = (struct snapshot_page_spec){
+            .status = (uint16_t)strtoul(page->status.items[i], NULL, 10),
+            .json = json,
+            .body = file != NULL ? (struct str){file->bytes, file->size} : (struct str){NULL, 0},
+        };
+    return to;
+}
+
+/* To be freed. */
+static struct snapshot_page_spec *pages_of(const struct config *config, const struct config_service *service)
+{
+    struct snapshot_page_spec *pages = mem_zero(count_pages(service), sizeof *pages), *end = pages;
+    for (size_t i = 0; i < service->page_count; i++) {
+        end = put_page(end, config, &service->pages[i], false);
+        end = put_page(end, config, &service->pages[i], true);
+    }
+    return pages;
 }
 
 /* ---- pools ---- */
@@ -211,9 +250,32 @@ static void add_services(struct world_spec *made, const struct registry *registr
             .rules = rules_of(service),
             .hash_name = service->hash_name,
             .texts = {[SNAPSHOT_REQUEST_HEADERS] = header_rules(&service->headers.request),
-                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response)},
+                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response),
+                      [SNAPSHOT_CANONICAL_HOST] = service->canonical_host},
+            .pages = pages_of(config, service),
+            .page_count = count_pages(service),
             .live = known == NULL ? SNAPSHOT_NONE : add_pools(made, known),
         };
+    }
+}
+
+/* That of the first listener with TLS, unless it is the one that needs not be written. Without one, TLS is
+ * the business of something in front. */
+static void set_https_port(struct world_spec *made, const struct config *config,
+                           const struct sockets *sockets)
+{
+    struct snapshot_settings *settings = &made->spec.settings;
+    for (size_t i = 0; i < sockets_count(sockets); i++) {
+        const struct listening *listening = sockets_at(sockets, i);
+        const char *port = strrchr(listening->bound, ':');
+        if (config->listeners[listening->place].tls.line == 0 || port == NULL)
+            continue;
+        size_t n = strlen(++port);
+        if (n >= sizeof settings->https_port || strcmp(port, "443") == 0)
+            return;
+        memcpy(settings->https_port, port, n);
+        settings->https_port_length = (uint8_t)n;
+        return;
     }
 }
 
@@ -232,6 +294,7 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
             .door = {.tls = configured->tls.line > 0},
         };
     }
+    set_https_port(made, config, sockets);
     made->spec.listeners = made->listeners;
     made->spec.listener_count = count;
 }
@@ -273,6 +336,7 @@ void world_spec_free(struct world_spec *made)
     for (size_t i = 0; i < made->spec.service_count; i++) {
         free((void *)made->services[i].texts[SNAPSHOT_REQUEST_HEADERS]);
         free((void *)made->services[i].texts[SNAPSHOT_RESPONSE_HEADERS]);
+        free((void *)made->services[i].pages);
     }
     free(made->services);
     free(made->listeners);

@@ -7,6 +7,8 @@
 static const struct http_reason reasons[] = {
     /* routes, pools and instances */
     {"no-route", "404", "No service takes this host and path."},
+    {"canonical-host", "308", "This service is found under another host."},
+    {"redirect-https", "308", "This service is found under https."},
     {"path-above-prefix", "400", "The path leads above the prefix by which the service was found."},
     {"no-live-pool", "503", "This service has no live pool yet."},
     {"no-instance", "503", "No instance of the live pool is up."},

@@ -22,6 +22,9 @@ extern const struct end end_head_timeout;
 extern const struct end end_body_timeout;
 extern const struct end end_proxy_header; /* this and the next are never sent */
 extern const struct end end_proxy_header_timeout;
+extern const struct end end_missing_host;
+extern const struct end end_canonical_host;
+extern const struct end end_redirect_https;
 extern const struct end end_no_route;
 extern const struct end end_path_above_prefix;
 extern const struct end end_no_live_pool;

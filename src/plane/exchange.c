@@ -218,6 +218,9 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
         return &end_no_route;
     if (is_too_fast(x, &x->rules->rate, snapshot_service_name(x->view->snapshot, x->service)))
         return &end_rate_limited;
+    const struct end *elsewhere = redirect_of(x, request);
+    if (elsewhere != NULL)
+        return elsewhere;
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)
@@ -366,8 +369,11 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .json = x->json,
                              .keep_alive = keep,
                              .retry_after = x->retry_after,
+                             .location = x->location,
                              .request_id = {x->id, x->id_length}};
     struct http_variable variables[HEADER_VARIABLES];
+    if (x->service != NULL)
+        own.page = snapshot_service_page(x->view->snapshot, x->service, end->status, x->json);
     own.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
     if (own.rules.n > 0) {
         header_rules_variables(x, STR(""), variables);

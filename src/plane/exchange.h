@@ -51,6 +51,9 @@ struct exchange_texts {
 #define EXCHANGE_VARIABLE_MAX 264 /* bytes: a host, or a host and its port */
 #define EXCHANGE_RULES_ROOM (HTTP_RULES_TEXT_MAX + HTTP_RULES_TEXT_MAX / 7 * EXCHANGE_VARIABLE_MAX)
 
+/* The same of an error page: its bytes, and each mark with its value. */
+#define EXCHANGE_PAGE_ROOM (SNAPSHOT_PAGE_MAX + 64 * 256)
+
 #define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
 
 struct exchange {
@@ -81,7 +84,8 @@ struct exchange {
 
     const struct peer *peer; /* whose request it is: the client's, or `origin` */
     struct peer origin;
-    uint32_t retry_after; /* seconds, for the own answer; 0: none is told */
+    const struct http_location *location; /* where the own answer sends the client; NULL: nowhere */
+    uint32_t retry_after;                 /* seconds, for the own answer; 0: none is told */
     struct view *view;
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
@@ -165,6 +169,10 @@ struct str header_rules_of(const struct exchange *exchange, enum snapshot_text d
 /* What their variables stand for now; `host` is the request's. A service must be known. */
 void header_rules_variables(const struct exchange *exchange, struct str host,
                             struct http_variable variables[HEADER_VARIABLES]);
+
+/* redirect: NULL, or why the client is sent elsewhere; then the location is set, and lives as long as the
+ * request's head. */
+const struct end *redirect_of(struct exchange *exchange, const struct http_request *request);
 
 /* upload: moves the request to the instance as far as both sides allow. */
 void upload_pump(struct exchange *exchange);

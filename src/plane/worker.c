@@ -59,7 +59,8 @@ static void set_limits(struct worker *worker)
     worker->connections_max =
         settings->connections_max != 0 ? settings->connections_max : crowd_derived_limit();
     worker->head_most = settings->head_max < FIRST_READ ? FIRST_READ : settings->head_max + 1;
-    worker->head_room = settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM;
+    worker->head_room =
+        settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM + EXCHANGE_PAGE_ROOM;
     worker->head = mem_resize(worker->head, worker->head_room, 1);
     worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
     worker->tools = (struct relay_tools){.buffers = worker->buffers,

@@ -95,6 +95,7 @@ struct worker {
     struct http_request request;
     struct http_response response;
     struct http_fields trailer_fields;
+    struct http_location location;
     char *head; /* room for a response head to send */
     size_t head_room;
     char *trailers; /* as struct relay_tools wants it */

@@ -12,6 +12,8 @@
 
 #define HOST_NAME_MAX_BYTES 253 /* RFC 1035 section 2.3.4, as text */
 
+#define BODIES_KNOWN 64 /* pages beyond are stored as often as they are named */
+
 /* One host and path that one service takes. */
 struct route {
     struct image_text host, path; /* as keys; an empty path stands for "/" */
@@ -24,6 +26,9 @@ struct freezer {
     struct route *routes; /* sorted by host, length of path, path */
     size_t route_count;
     struct image_span parts[IMAGE_PARTS];
+    struct str bodies[BODIES_KNOWN];
+    struct image_text body_texts[BODIES_KNOWN];
+    size_t body_count;
     struct snapshot *image; /* all but the texts */
 };
 
@@ -201,6 +206,8 @@ static void count_parts(struct freezer *freezer)
         parts[IMAGE_PROXIES].count += (uint32_t)spec->listeners[i].proxy_count;
     parts[IMAGE_SERVICES].count = (uint32_t)spec->service_count;
     parts[IMAGE_POOLS].count = (uint32_t)spec->pool_count;
+    for (size_t i = 0; i < spec->service_count; i++)
+        parts[IMAGE_PAGES].count += (uint32_t)spec->services[i].page_count;
     for (size_t i = 0; i < spec->pool_count; i++)
         parts[IMAGE_INSTANCES].count += (uint32_t)spec->pools[i].instance_count;
     parts[IMAGE_SEATS].count = parts[IMAGE_INSTANCES].count;
@@ -283,9 +290,36 @@ static bool put_listeners(struct freezer *freezer, struct err *err)
     return true;
 }
 
+/* A page that several services have is stored once. */
+static struct image_text page_body(struct freezer *freezer, struct str body)
+{
+    for (size_t i = 0; i < freezer->body_count; i++) {
+        if (freezer->bodies[i].p == body.p)
+            return freezer->body_texts[i];
+    }
+    struct image_text text = add_bytes(freezer, body);
+    if (freezer->body_count < BODIES_KNOWN) {
+        freezer->bodies[freezer->body_count] = body;
+        freezer->body_texts[freezer->body_count++] = text;
+    }
+    return text;
+}
+
+static void put_pages(struct freezer *freezer, const struct snapshot_service_spec *spec,
+                      struct snapshot_service *service, uint32_t *used)
+{
+    struct image_page *pages = part_of(freezer, IMAGE_PAGES);
+    service->pages = (struct image_span){*used, (uint32_t)spec->page_count};
+    for (size_t i = 0; i < spec->page_count; i++) {
+        const struct snapshot_page_spec *page = &spec->pages[i];
+        pages[(*used)++] = (struct image_page){page->status, page->json, page_body(freezer, page->body)};
+    }
+}
+
 static bool put_services(struct freezer *freezer, struct err *err)
 {
     struct snapshot_service *services = part_of(freezer, IMAGE_SERVICES);
+    uint32_t pages = 0;
     for (size_t i = 0; i < freezer->spec->service_count; i++) {
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
@@ -294,6 +328,7 @@ static bool put_services(struct freezer *freezer, struct err *err)
             !add_text(freezer, "the name of what is hashed", spec->hash_name == NULL ? "" : spec->hash_name,
                       &services[i].hash_name, err))
             return false;
+        put_pages(freezer, spec, &services[i], &pages);
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
             if (spec->texts[k] != NULL)
                 services[i].texts[k] = add_bytes(freezer, str_of(spec->texts[k]));

@@ -6,6 +6,7 @@ static const size_t record_sizes[IMAGE_PARTS] = {
     [IMAGE_PROXIES] = sizeof(struct address_prefix),
     [IMAGE_LISTENERS] = sizeof(struct image_listener),
     [IMAGE_SERVICES] = sizeof(struct snapshot_service),
+    [IMAGE_PAGES] = sizeof(struct image_page),
     [IMAGE_POOLS] = sizeof(struct snapshot_pool),
     [IMAGE_INSTANCES] = sizeof(struct image_instance),
     [IMAGE_SEATS] = sizeof(struct snapshot_seat),

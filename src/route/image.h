@@ -7,7 +7,7 @@
 #include "route/snapshot.h"
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 16
+#define IMAGE_LAYOUT 17
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -17,6 +17,7 @@ enum image_part {
     IMAGE_PROXIES,      /* struct address_prefix, listener by listener */
     IMAGE_LISTENERS,    /* struct image_listener */
     IMAGE_SERVICES,     /* struct snapshot_service */
+    IMAGE_PAGES,        /* struct image_page, service by service */
     IMAGE_POOLS,        /* struct snapshot_pool */
     IMAGE_INSTANCES,    /* struct image_instance, pool by pool */
     IMAGE_SEATS,        /* struct snapshot_seat, one an instance, in the same order */
@@ -61,7 +62,14 @@ struct snapshot_service {
     uint32_t live; /* pool, or SNAPSHOT_NONE */
     uint32_t unused;
     struct image_text texts[SNAPSHOT_TEXTS];
+    struct image_span pages;
     struct snapshot_rules rules;
+};
+
+struct image_page {
+    uint32_t status;
+    uint32_t json; /* bool */
+    struct image_text body;
 };
 
 struct snapshot_pool {

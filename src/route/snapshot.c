@@ -41,6 +41,8 @@ static bool check_header(const struct snapshot *snapshot, size_t size, struct er
                        parts[IMAGE_SEATS].count);
     if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
         return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
+    if (snapshot->settings.https_port_length > sizeof snapshot->settings.https_port)
+        return err_set(err, "its port for https is too long");
     return is_rate(snapshot->settings.rate) || err_set(err, "its limit of requests is impossible");
 }
 
@@ -104,11 +106,25 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
             if (!is_long_text(snapshot, service->texts[k]))
                 return err_set(err, "service \"%.*s\" has the impossible text %u", STR_ARG(name), k);
         }
+        if (service->rules.redirect_https > 1 || !is_span(snapshot, IMAGE_PAGES, service->pages))
+            return err_set(err, "service \"%.*s\" has pages or a redirect that are not in it", STR_ARG(name));
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
         if (service->rules.proxy_protocol > 2)
             return err_set(err, "service \"%.*s\" has an unknown version of the PROXY protocol",
                            STR_ARG(name));
+    }
+    return true;
+}
+
+static bool check_pages(const struct snapshot *snapshot, struct err *err)
+{
+    const struct image_page *pages = image_part(snapshot, IMAGE_PAGES);
+    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PAGES].count; i++) {
+        struct image_text body = pages[i].body;
+        if (body.n > SNAPSHOT_PAGE_MAX || body.at > all || body.n > all - body.at || pages[i].json > 1)
+            return err_set(err, "error page %u has no readable body", i);
     }
     return true;
 }
@@ -249,8 +265,9 @@ const struct snapshot *snapshot_open(const void *image, size_t size, struct err 
     const struct snapshot *snapshot = image;
     if (check_header(snapshot, size, err) && check_networks(snapshot, IMAGE_TRUSTED, err) &&
         check_networks(snapshot, IMAGE_PROXIES, err) && check_listeners(snapshot, err) &&
-        check_services(snapshot, err) && check_pools(snapshot, err) && check_instances(snapshot, err) &&
-        check_hosts(snapshot, err) && check_prefixes(snapshot, err) && check_tables(snapshot, err))
+        check_services(snapshot, err) && check_pages(snapshot, err) && check_pools(snapshot, err) &&
+        check_instances(snapshot, err) && check_hosts(snapshot, err) && check_prefixes(snapshot, err) &&
+        check_tables(snapshot, err))
         return snapshot;
     err_prefix(err, "not a valid snapshot");
     return NULL;
@@ -414,6 +431,18 @@ struct str snapshot_service_hash_name(const struct snapshot *snapshot, const str
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service)
 {
     return &service->rules;
+}
+
+struct str snapshot_service_page(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                 unsigned status, bool json)
+{
+    const struct image_page *pages =
+        (const struct image_page *)image_part(snapshot, IMAGE_PAGES) + service->pages.at;
+    for (uint32_t i = 0; i < service->pages.count; i++) {
+        if (pages[i].status == status && (pages[i].json != 0) == json)
+            return image_str(snapshot, pages[i].body);
+    }
+    return (struct str){NULL, 0};
 }
 
 struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,

@@ -48,6 +48,7 @@ struct snapshot_secrets {
 enum snapshot_text {
     SNAPSHOT_REQUEST_HEADERS,  /* rules as of http/rules.h */
     SNAPSHOT_RESPONSE_HEADERS, /* the same */
+    SNAPSHOT_CANONICAL_HOST,   /* a name, with or without a port */
     SNAPSHOT_TEXTS
 };
 
@@ -59,9 +60,12 @@ struct snapshot_settings {
     uint32_t fields_max;      /* field lines of a head */
     uint32_t connections_max; /* client connections of the whole proxy */
     uint32_t connections_per_address;
-    uint32_t head_ms;    /* from the first byte (or the accept) to the end of a head */
-    uint32_t idle_ms;    /* a client connection between requests */
-    uint32_t access_log; /* enum snapshot_access_log */
+    uint32_t head_ms;          /* from the first byte (or the accept) to the end of a head */
+    uint32_t idle_ms;          /* a client connection between requests */
+    uint32_t access_log;       /* enum snapshot_access_log */
+    char https_port[6];        /* to be written into redirects to https, as text */
+    uint8_t https_port_length; /* 0: none is written */
+    uint8_t unused;
     struct snapshot_rate rate;
     struct snapshot_secrets secrets;
 };
@@ -91,6 +95,8 @@ struct snapshot_rules {
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
     uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
+    uint8_t redirect_https; /* bool */
+    uint8_t unused[7];
 };
 
 /* Flat part of a listener. */
@@ -137,6 +143,15 @@ struct snapshot_pool_spec {
     size_t instance_count;
 };
 
+/* A body in place of upswap's own, for answers with this status. */
+struct snapshot_page_spec {
+    uint16_t status;
+    bool json;       /* else HTML */
+    struct str body; /* at most SNAPSHOT_PAGE_MAX bytes; the same pointer is stored once */
+};
+
+#define SNAPSHOT_PAGE_MAX 65536
+
 struct snapshot_service_spec {
     const char *name;
     const char *const *hosts; /* exact, or "*.suffix"; none: any host */
@@ -146,7 +161,9 @@ struct snapshot_service_spec {
     struct snapshot_rules rules;
     const char *hash_name;             /* of the field or cookie whose value is hashed; NULL: none is */
     const char *texts[SNAPSHOT_TEXTS]; /* NULL: none */
-    uint32_t live;                     /* index into pools, or SNAPSHOT_NONE: answers 503 */
+    const struct snapshot_page_spec *pages;
+    size_t page_count;
+    uint32_t live; /* index into pools, or SNAPSHOT_NONE: answers 503 */
 };
 
 struct snapshot_listener_spec {
@@ -244,6 +261,9 @@ uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct sn
 struct str snapshot_service_hash_name(const struct snapshot *snapshot,
                                       const struct snapshot_service *service);
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service);
+/* The first page of this kind for the status; empty: none. */
+struct str snapshot_service_page(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                 unsigned status, bool json);
 /* Empty: none. It holds no control byte but LF. */
 struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,
                                  enum snapshot_text which);

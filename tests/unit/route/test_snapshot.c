@@ -37,8 +37,13 @@ static void *freeze_world(size_t *size)
     };
     static const char *const hosts[] = {"example.com", "*.example.com"};
     static const char *const paths[] = {"/", "/api", "/static"};
+    const struct snapshot_page_spec pages[] = {{.status = 502, .body = STR("sorry")},
+                                               {.status = 502, .json = true, .body = STR("{}")}};
     const struct snapshot_service_spec services[] = {
         {.name = "web",
+         .texts = {[SNAPSHOT_REQUEST_HEADERS] = "-X-A\n", [SNAPSHOT_CANONICAL_HOST] = "www.example.com"},
+         .pages = pages,
+         .page_count = 2,
          .hosts = hosts,
          .host_count = 2,
          .paths = paths,
@@ -74,6 +79,14 @@ static void *freeze_world(size_t *size)
 }
 
 /* Reads everything a reader can read; under a sanitizer, nothing of it may lie outside the image. */
+static size_t sum_bytes(struct str text)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < text.n; i++)
+        sum += (uint8_t)text.p[i];
+    return sum;
+}
+
 static size_t read_all(const struct snapshot *snapshot)
 {
     static const char *const hosts[] = {"example.com", "a.example.com", "other", ""};
@@ -105,6 +118,9 @@ static size_t read_all(const struct snapshot *snapshot)
         const struct snapshot_service *service = snapshot_service_at(snapshot, i);
         const struct snapshot_pool *live = snapshot_service_live(snapshot, service);
         sum += live == NULL ? 0 : snapshot_pool_slot(live);
+        for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++)
+            sum += sum_bytes(snapshot_service_text(snapshot, service, (enum snapshot_text)k));
+        sum += sum_bytes(snapshot_service_page(snapshot, service, 502, i % 2 == 0));
     }
     return sum;
 }
@@ -165,6 +181,65 @@ static void pools_and_instances_are_read_back(void **state)
     assert_int_equal(second.address->sa_family, AF_INET6);
     assert_int_equal(second.address_length, sizeof(struct sockaddr_in6));
     free(image);
+}
+
+static void texts_and_pages_of_a_service_are_read_back(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err err;
+    void *image = freeze_world(&size);
+    const struct snapshot *snapshot = snapshot_open(image, size, &err);
+    const struct snapshot_service *web = snapshot_service_at(snapshot, 0);
+    const struct snapshot_service *empty = snapshot_service_at(snapshot, 1);
+    assert_str_equal(snapshot_service_text(snapshot, web, SNAPSHOT_REQUEST_HEADERS), "-X-A\n");
+    assert_int_equal(snapshot_service_text(snapshot, web, SNAPSHOT_RESPONSE_HEADERS).n, 0);
+    assert_str_equal(snapshot_service_text(snapshot, web, SNAPSHOT_CANONICAL_HOST), "www.example.com");
+    assert_str_equal(snapshot_service_page(snapshot, web, 502, false), "sorry");
+    assert_str_equal(snapshot_service_page(snapshot, web, 502, true), "{}");
+    assert_int_equal(snapshot_service_page(snapshot, web, 503, false).n, 0);
+    assert_int_equal(snapshot_service_page(snapshot, empty, 502, false).n, 0);
+    free(image);
+}
+
+/* One service of this kind cannot be frozen. */
+static void assert_not_frozen(struct snapshot_service_spec service, struct snapshot_settings settings,
+                              const char *fault)
+{
+    static const char *const path = "/";
+    service.name = "web";
+    service.paths = &path;
+    service.path_count = 1;
+    service.live = SNAPSHOT_NONE;
+    const struct snapshot_spec spec = {.settings = settings, .services = &service, .service_count = 1};
+    size_t size;
+    struct err err;
+    assert_null(snapshot_freeze(&spec, &size, &err));
+    if (strstr(err.text, fault) == NULL)
+        fail_msg("%s is not in: %s", fault, err.text);
+}
+
+static void what_could_forge_a_head_or_a_limit_is_refused(void **state)
+{
+    (void)state;
+    const struct snapshot_settings fine = {.head_max = 4096};
+    static const char *const texts[] = {"=X: a\r\n", "=X: \x01\n", "\x7f"};
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_not_frozen((struct snapshot_service_spec){.texts = {texts[i]}}, fine, "impossible text");
+    char *large = calloc(1, SNAPSHOT_PAGE_MAX + 2);
+    memset(large, 'x', SNAPSHOT_PAGE_MAX + 1);
+    const struct snapshot_page_spec page = {.status = 502, .body = {large, SNAPSHOT_PAGE_MAX + 1}};
+    assert_not_frozen((struct snapshot_service_spec){.texts = {large}}, fine, "impossible text");
+    assert_not_frozen((struct snapshot_service_spec){.pages = &page, .page_count = 1}, fine,
+                      "no readable body");
+    free(large);
+    static const struct snapshot_rate rates[] = {{1, 0}, {1000001, 1}, {1, 3600}, {2, 7200}};
+    for (unsigned i = 0; i < sizeof rates / sizeof *rates; i++) {
+        assert_not_frozen((struct snapshot_service_spec){.rules = {.rate = rates[i]}}, fine,
+                          "impossible limit");
+        assert_not_frozen((struct snapshot_service_spec){.name = NULL},
+                          (struct snapshot_settings){.rate = rates[i]}, "limit of requests is impossible");
+    }
 }
 
 static void only_trusted_networks_are_trusted(void **state)
@@ -438,6 +513,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_frozen_is_read_back),
         cmocka_unit_test(pools_and_instances_are_read_back),
+        cmocka_unit_test(texts_and_pages_of_a_service_are_read_back),
+        cmocka_unit_test(what_could_forge_a_head_or_a_limit_is_refused),
         cmocka_unit_test(only_trusted_networks_are_trusted),
         cmocka_unit_test(each_listener_has_its_own_proxies),
         cmocka_unit_test(two_services_on_one_host_and_path_are_refused_by_name),

@@ -1,0 +1,33 @@
+/* Each field is two lengths and the bytes of both. Invariant: size is at the end of a whole field. */
+#include "http/h2_block.h"
+
+bool h2_block_add(struct h2_block *block, struct str name, struct str value)
+{
+    if (name.n > UINT32_MAX || value.n > UINT32_MAX ||
+        block->room - block->size < h2_block_cost(name.n, value.n))
+        return false;
+    const uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
+    char *to = block->bytes + block->size;
+    memcpy(to, lengths, sizeof lengths);
+    to += sizeof lengths;
+    if (name.n > 0)
+        memcpy(to, name.p, name.n);
+    if (value.n > 0)
+        memcpy(to + name.n, value.p, value.n);
+    block->size += h2_block_cost(name.n, value.n);
+    return true;
+}
+
+bool h2_block_next(const struct h2_block *block, size_t *at, struct str *name, struct str *value)
+{
+    uint32_t lengths[2];
+    if (*at == block->size)
+        return false;
+    const char *p = block->bytes + *at;
+    memcpy(lengths, p, sizeof lengths);
+    p += sizeof lengths;
+    *name = (struct str){p, lengths[0]};
+    *value = (struct str){p + lengths[0], lengths[1]};
+    *at += h2_block_cost(name->n, value->n);
+    return true;
+}

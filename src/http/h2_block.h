@@ -1,0 +1,25 @@
+/* h2_block: a header block of HTTP/2 as one piece of bytes: name, value, name, value, in the order in which
+ * they came. It is filled while the block is read and looked at when it is whole. */
+#pragma once
+
+#include "base/str.h"
+
+#include <stdint.h>
+
+struct h2_block {
+    char *bytes; /* the caller's */
+    size_t size; /* in use */
+    size_t room;
+};
+
+/* Bytes that one field takes in a block. */
+static inline size_t h2_block_cost(size_t name, size_t value)
+{
+    return 2 * sizeof(uint32_t) + name + value;
+}
+
+/* Copies a field behind the others. False: there is no room, and nothing was copied. */
+bool h2_block_add(struct h2_block *block, struct str name, struct str value);
+
+/* The field at *at (0 for the first one), which moves behind it. False: there is none. */
+bool h2_block_next(const struct h2_block *block, size_t *at, struct str *name, struct str *value);

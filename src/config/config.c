@@ -225,11 +225,26 @@ static bool check_headers(const struct config *config, struct err *err)
     return true;
 }
 
+/* Its header says whose connection it is, and one of HTTP/2 is everybody's. */
+static bool check_upstreams(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        if (service->upstream == CONFIG_UPSTREAM_H2 && service->proxy_protocol != 0)
+            return err_set(err,
+                           "%s:%u: service \"%s\": proxy_protocol needs a connection for each client, which "
+                           "upstream = \"h2\" has not; take one of them out",
+                           config->path, places_line(config->places, &service->upstream, service->line),
+                           service->name);
+    }
+    return true;
+}
+
 static bool check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_listeners(config, err) && check_names(config, err) &&
            check_routes(config, err) && check_instances(config, err) && check_rates(config, err) &&
-           check_headers(config, err);
+           check_headers(config, err) && check_upstreams(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

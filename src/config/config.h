@@ -33,7 +33,8 @@ struct config_tls {
     struct config_identity *more;
     size_t more_count;
     enum config_tls_minimum minimum;
-    unsigned line; /* of the section; 0: there is none */
+    struct config_list protocols; /* for ALPN; empty: both */
+    unsigned line;                /* of the section; 0: there is none */
 };
 
 static inline size_t config_identity_count(const struct config_tls *tls)
@@ -65,6 +66,8 @@ enum config_balance {
     CONFIG_HASH_COOKIE
 };
 
+enum config_upstream { CONFIG_UPSTREAM_H1, CONFIG_UPSTREAM_H2 };
+
 struct config_admin {
     char *socket; /* path */
     uint32_t mode;
@@ -88,6 +91,13 @@ struct config_limits {
     uint64_t body; /* bytes; 0: none */
     uint64_t connections_per_address;
     struct config_rate rate;
+};
+
+/* HTTP/2 of clients; all but the first two count by connection and minute, the last by header block. */
+struct config_http2 {
+    uint64_t streams;
+    uint64_t window; /* bytes */
+    uint64_t resets, pings, settings, priorities, empty_frames, window_updates, continuations;
 };
 
 /* All in ms. */
@@ -187,7 +197,8 @@ struct config_service {
     char *balance_text;           /* as written */
     enum config_balance balance;
     const char *hash_name; /* of the field or cookie that is hashed; NULL: none */
-    int proxy_protocol;    /* version of the header sent to instances; 0: none */
+    enum config_upstream upstream;
+    int proxy_protocol; /* version of the header sent to instances; 0: none */
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;
@@ -214,6 +225,7 @@ struct config {
     struct config_listener *listeners;
     size_t listener_count;
     struct config_limits limits;
+    struct config_http2 http2;
     struct address_prefix *trusted_proxies;
     size_t trusted_count;
     struct config_list trusted_texts;        /* as written */

@@ -42,6 +42,11 @@ static const struct section_word proxy_protocols[] = {
     {"v2", 2, false},
     {NULL, 0, false},
 };
+static const struct section_word upstreams[] = {
+    {"h1", CONFIG_UPSTREAM_H1, false},
+    {"h2", CONFIG_UPSTREAM_H2, false},
+    {NULL, 0, false},
+};
 static const struct section_word signals[] = {
     {"TERM", SIGTERM, false}, {"INT", SIGINT, false},   {"QUIT", SIGQUIT, false}, {"HUP", SIGHUP, false},
     {"USR1", SIGUSR1, false}, {"USR2", SIGUSR2, false}, {"KILL", SIGKILL, false}, {NULL, 0, false},
@@ -117,6 +122,11 @@ static const struct section_key listener_tls_keys[] = {
      FIELD(config_tls, more),
      RANGE(0, 1000),
      .section = &identity_section},
+    {.name = "protocols",
+     .kind = KEY_TEXTS,
+     FIELD(config_tls, protocols),
+     RANGE(0, 2),
+     .rule = rule_protocol},
     {.name = "minimum",
      .kind = KEY_WORD,
      FIELD(config_tls, minimum),
@@ -182,6 +192,40 @@ static const struct section_key limits_keys[] = {
     {.name = NULL},
 };
 static const struct section limits_section = {.title = "limits", .keys = limits_keys};
+
+static const struct section_key http2_keys[] = {
+    {.name = "streams", .kind = KEY_NUMBER, FIELD(config_http2, streams), .fallback = "100", RANGE(1, 10000)},
+    {.name = "window",
+     .kind = KEY_SIZE,
+     FIELD(config_http2, window),
+     .fallback = "64k",
+     RANGE(1024, 1 << 24)},
+    {.name = "resets", .kind = KEY_NUMBER, FIELD(config_http2, resets), .fallback = "200", RANGE(1, MANY)},
+    {.name = "pings", .kind = KEY_NUMBER, FIELD(config_http2, pings), .fallback = "600", RANGE(1, MANY)},
+    {.name = "settings", .kind = KEY_NUMBER, FIELD(config_http2, settings), .fallback = "60", RANGE(1, MANY)},
+    {.name = "priorities",
+     .kind = KEY_NUMBER,
+     FIELD(config_http2, priorities),
+     .fallback = "1000",
+     RANGE(1, MANY)},
+    {.name = "empty_frames",
+     .kind = KEY_NUMBER,
+     FIELD(config_http2, empty_frames),
+     .fallback = "100",
+     RANGE(1, MANY)},
+    {.name = "window_updates",
+     .kind = KEY_NUMBER,
+     FIELD(config_http2, window_updates),
+     .fallback = "1000",
+     RANGE(1, MANY)},
+    {.name = "continuations",
+     .kind = KEY_NUMBER,
+     FIELD(config_http2, continuations),
+     .fallback = "8",
+     RANGE(1, 1000)},
+    {.name = NULL},
+};
+static const struct section http2_section = {.title = "http2", .keys = http2_keys};
 
 static const struct section_key timeouts_keys[] = {
     {.name = "head",
@@ -487,6 +531,11 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, balance_text),
      .fallback = "round_robin",
      .rule = rule_balance},
+    {.name = "upstream",
+     .kind = KEY_WORD,
+     FIELD(config_service, upstream),
+     .fallback = "h1",
+     .words = upstreams},
     {.name = "proxy_protocol",
      .kind = KEY_WORD,
      FIELD(config_service, proxy_protocol),
@@ -519,7 +568,6 @@ static const struct section_key service_keys[] = {
     LATER("shadow"),
     LATER("pin"),
     LATER("tls"),
-    LATER("upstream"),
     {.name = NULL},
 };
 static const struct section service_section = {
@@ -549,6 +597,7 @@ static const struct section_key file_keys[] = {
      RANGE(1, 64),
      .section = &listener_section},
     {.name = "limits", .kind = KEY_SECTION, FIELD(config, limits), .section = &limits_section},
+    {.name = "http2", .kind = KEY_SECTION, FIELD(config, http2), .section = &http2_section},
     {.name = "trusted_proxies",
      .kind = KEY_TEXTS,
      FIELD(config, trusted_texts),

@@ -117,6 +117,12 @@ bool rule_balance(struct str text, struct err *err)
         STR_ARG(text));
 }
 
+bool rule_protocol(struct str text, struct err *err)
+{
+    return str_equal(text, STR("h2")) || str_equal(text, STR("http/1.1")) ||
+           err_set(err, "\"%.*s\" is not spoken here; write \"h2\" or \"http/1.1\"", STR_ARG(text));
+}
+
 bool rule_network(struct str text, struct err *err)
 {
     struct address_prefix prefix;

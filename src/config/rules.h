@@ -23,6 +23,8 @@ bool rule_is_token(struct str text);
 /* Reads a way to choose an instance. *name, where one belongs to it, points into the text, to its end. */
 bool rule_balance_read(struct str text, enum config_balance *balance, const char **name);
 bool rule_balance(struct str text, struct err *err) MUST_CHECK;
+/* What ALPN may offer. */
+bool rule_protocol(struct str text, struct err *err) MUST_CHECK;
 bool rule_network(struct str text, struct err *err) MUST_CHECK;
 bool rule_service_name(struct str text, struct err *err) MUST_CHECK;
 /* A DNS name, an IPv4 address, an IPv6 address in brackets, or "*." and a name. No port. */

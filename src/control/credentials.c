@@ -71,6 +71,14 @@ static bool read_pairs(struct draft *draft, const struct config *config, const s
     return true;
 }
 
+static bool offers_h2(const struct config_list *protocols)
+{
+    bool found = protocols->count == 0;
+    for (size_t i = 0; i < protocols->count; i++)
+        found |= strcmp(protocols->items[i], "h2") == 0;
+    return found;
+}
+
 static bool read_listener(struct credentials *credentials, const struct config *config, size_t place,
                           struct err *err)
 {
@@ -80,7 +88,8 @@ static bool read_listener(struct credentials *credentials, const struct config *
     credentials->drafts =
         mem_resize(credentials->drafts, credentials->count + 1, sizeof *credentials->drafts);
     struct draft *draft = &credentials->drafts[credentials->count++];
-    *draft = (struct draft){.place = place, .listener = {.minimum = (uint32_t)tls->minimum}};
+    *draft = (struct draft){
+        .place = place, .listener = {.minimum = (uint32_t)tls->minimum, .h2 = offers_h2(&tls->protocols)}};
     return read_pairs(draft, config, tls, err);
 }
 

@@ -401,6 +401,19 @@ static void write_build_info(struct page *page)
     buf_printf(page->out, "%s{version=\"" PACKAGE_VERSION "\"} 1\n", page->name);
 }
 
+static void write_floods(struct page *page)
+{
+    struct counters *counters = conductor_counters(page->conductor);
+    for (unsigned i = 0; i < COUNTERS_FLOODS; i++) {
+        uint64_t sum = 0;
+        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
+            sum += counters_read(&counters_worker(counters, worker)->floods[i]);
+        buf_printf(page->out, "%s{", page->name);
+        add_label(page->out, "reason", counters_flood_names[i]);
+        end_count(page, sum);
+    }
+}
+
 static const struct {
     const char *name, *type, *help;
     void (*write)(struct page *page);
@@ -416,6 +429,8 @@ static const struct {
     {"upswap_retries_denied_total", "counter",
      "Requests that failed because the budget of retries was used up.", write_retries_denied},
     {"upswap_connections", "gauge", "Open client connections.", write_connections},
+    {"upswap_http2_floods_total", "counter", "Connections of HTTP/2 that were told to be calm, by reason.",
+     write_floods},
     {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
     {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},

@@ -46,6 +46,21 @@ static struct snapshot_rate rate_of(const struct config_rate *rate)
     return (struct snapshot_rate){.per_second = clip(rate->per_second), .burst = clip(burst)};
 }
 
+static struct snapshot_http2 http2_of(const struct config_http2 *http2)
+{
+    return (struct snapshot_http2){
+        .streams = clip(http2->streams),
+        .window = clip(http2->window),
+        .resets = clip(http2->resets),
+        .pings = clip(http2->pings),
+        .settings = clip(http2->settings),
+        .priorities = clip(http2->priorities),
+        .empty_frames = clip(http2->empty_frames),
+        .window_updates = clip(http2->window_updates),
+        .continuations = clip(http2->continuations),
+    };
+}
+
 static struct snapshot_settings settings_of(const struct config *config)
 {
     const struct config_limits *limits = &config->limits;
@@ -59,6 +74,7 @@ static struct snapshot_settings settings_of(const struct config *config)
         .idle_ms = clip(config->default_timeouts.idle),
         .access_log = access_log_format(config->access_log_format),
         .rate = rate_of(&limits->rate),
+        .http2 = http2_of(&config->http2),
     };
 }
 
@@ -87,6 +103,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
 {
     return (struct snapshot_rules){
         .body_max = service->body,
+        .h2 = service->upstream == CONFIG_UPSTREAM_H2,
         .connect_ms = clip(service->timeouts.connect),
         .first_byte_ms = clip(service->timeouts.first_byte),
         .stall_ms = clip(service->timeouts.stall),

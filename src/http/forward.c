@@ -244,8 +244,8 @@ static void put_own_fields(struct out *out, const struct http_request *request,
     struct str id = http_forward_request_id(request, how);
     if (id.n > 0)
         out_line(out, STR("X-Request-Id"), id);
-    put_list(out, STR("Via"), &request->fields, HTTP_FIELD_VIA,
-             request->minor == 0 ? STR("1.0 upswap") : STR("1.1 upswap"));
+    struct str via = request->minor == 0 ? STR("1.0 upswap") : STR("1.1 upswap");
+    put_list(out, STR("Via"), &request->fields, HTTP_FIELD_VIA, how->http2 ? STR("2.0 upswap") : via);
 }
 
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,

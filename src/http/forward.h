@@ -18,6 +18,7 @@ struct http_forward {
     struct str proto;      /* "http" or "https" */
     struct str port;       /* the listener's port as text */
     struct str request_id; /* a new one, used unless a trusted peer sent one */
+    bool http2;            /* the request came over HTTP/2: for Via */
     bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
     uint32_t strip; /* bytes of the path to take off (a matched prefix): all of it, or up to a '/' */
     enum http_framing framing;             /* how the body goes out: as it came */
@@ -31,7 +32,7 @@ struct http_forward {
  * 0 if it does not fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + the lengths of the strings in
  * `how`, three times the authority for X-Forwarded-Host and Forwarded, and http_rules_room). Expect:
  * 100-continue and Upgrade (with Connection: upgrade) are passed on; TE only as "trailers". Via gets "1.1
- * upswap" (or 1.0) appended. Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112
+ * upswap" (or 1.0, or 2.0) appended. Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112
  * section 3.2. */
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
                             size_t room);

@@ -22,9 +22,9 @@ static struct str small(char **to, struct str name)
     return made;
 }
 
-#define NEVER                                                                                         \
-    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_HTTP2_SETTINGS) |              \
-     HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) | HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) |            \
+#define NEVER                                                                              \
+    (HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION) | HTTP_FIELD_BIT(HTTP_FIELD_HTTP2_SETTINGS) |   \
+     HTTP_FIELD_BIT(HTTP_FIELD_KEEP_ALIVE) | HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) | \
      HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE))
 
 static bool is_of_handshake(struct str name)

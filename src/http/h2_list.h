@@ -1,5 +1,5 @@
-/* h2_list: from the head of an HTTP/1.1 message to the field list of an HTTP/2 one: pseudo-header fields first,
- * names in small letters, nothing that is between two connections only (RFC 9113 section 8.2.2). */
+/* h2_list: from the head of an HTTP/1.1 message to the field list of an HTTP/2 one: pseudo-header fields
+ * first, names in small letters, nothing that is between two connections only (RFC 9113 section 8.2.2). */
 #pragma once
 
 #include "http/http.h"

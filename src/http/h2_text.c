@@ -92,11 +92,11 @@ static const struct str pseudo_names[PSEUDOS] = {
 /* A block's pseudo-header fields, and what its other fields say of the message. */
 struct block_head {
     struct str pseudo[PSEUDOS];
-    unsigned present;   /* set of pseudos */
-    size_t fields;      /* where the other fields begin in the block */
-    struct str host;    /* Host, once */
-    struct str length;  /* Content-Length, once */
-    uint64_t seen;      /* the set of ids among the fields */
+    unsigned present;  /* set of pseudos */
+    size_t fields;     /* where the other fields begin in the block */
+    struct str host;   /* Host, once */
+    struct str length; /* Content-Length, once */
+    uint64_t seen;     /* the set of ids among the fields */
     bool has_cookies;
 };
 
@@ -256,6 +256,7 @@ static enum http_framing framing_of(const struct block_head *head, bool ended)
 /* An extended CONNECT that cannot be a tunnel any more is none that anybody could answer. */
 static bool begin_request(struct block_head *head, struct h2_text *how)
 {
+    how->head = str_equal(head->pseudo[METHOD], STR("HEAD"));
     how->tunnel = (head->present & BIT(PROTOCOL)) != 0 && how->websocket.n > 0 &&
                   str_equal_nocase(head->pseudo[PROTOCOL], STR("websocket"));
     how->framing = how->tunnel ? HTTP_BODY_CLOSE : framing_of(head, how->ended);

@@ -1,8 +1,8 @@
 /* h2_text: from a header block of HTTP/2 to the head of an HTTP/1.1 message, which is then read as any other.
  *
- * A block is malformed (RFC 9113 sections 8.2, 8.3; RFC 8441) or it gives a text in which nothing of the block
- * ends a line, names a field that frames, or stands in the start line as anything but what it is. What the
- * text says beyond that (a bad host, too many fields) is for the parser of HTTP/1.1 to refuse, with an
+ * A block is malformed (RFC 9113 sections 8.2, 8.3; RFC 8441) or it gives a text in which nothing of the
+ * block ends a line, names a field that frames, or stands in the start line as anything but what it is. What
+ * the text says beyond that (a bad host, too many fields) is for the parser of HTTP/1.1 to refuse, with an
  * answer. */
 #pragma once
 
@@ -10,10 +10,10 @@
 #include "http/http.h"
 
 struct h2_text {
-    bool ended;                /* the block ends its stream: no body follows */
-    bool head;                 /* of a response: the request was HEAD */
-    struct str websocket;      /* of a request: the Sec-WebSocket-Key of an extended CONNECT; of a response: the
-                                  Sec-WebSocket-Accept, where the request was one; else empty */
+    bool ended;           /* the block ends its stream: no body follows */
+    bool head;            /* the request is HEAD: given for a response, filled in for a request */
+    struct str websocket; /* of a request: the Sec-WebSocket-Key of an extended CONNECT; of a response: the
+                             Sec-WebSocket-Accept, where the request was one; else empty */
     /* Filled in. */
     enum http_framing framing; /* of the body, as the text says it */
     bool tunnel;               /* no message follows but bytes: an extended CONNECT, or its acceptance */

@@ -39,6 +39,7 @@ struct stream {
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
     struct tls *tls;                          /* NULL: plain */
+    void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     void (*ready)(struct stream *stream);
     struct event event;
 };

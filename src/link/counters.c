@@ -47,6 +47,17 @@ struct counters {
     int fd; /* to find the pages that are in use */
 };
 
+const char *const counters_flood_names[COUNTERS_FLOODS] = {
+    [COUNTERS_RESETS] = "reset-flood",
+    [COUNTERS_PINGS] = "ping-flood",
+    [COUNTERS_SETTINGS] = "settings-flood",
+    [COUNTERS_PRIORITIES] = "priority-flood",
+    [COUNTERS_EMPTY_FRAMES] = "empty-frame-flood",
+    [COUNTERS_WINDOW_UPDATES] = "window-flood",
+    [COUNTERS_CONTINUATIONS] = "continuation-flood",
+    [COUNTERS_HEADER_LIST] = "header-list-flood",
+};
+
 const char *const counters_error_names[COUNTERS_ERRORS] = {
     [COUNTERS_CONNECT_REFUSED] = "connect_refused",
     [COUNTERS_CONNECT_TIMEOUT] = "connect_timeout",

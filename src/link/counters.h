@@ -22,6 +22,22 @@
  * fifth. */
 #define COUNTERS_BUCKETS 84
 
+/* Why a peer of HTTP/2 was told to be calm (GOAWAY with ENHANCE_YOUR_CALM). */
+enum counters_flood {
+    COUNTERS_RESETS, /* of either side, where the peer has made us */
+    COUNTERS_PINGS,
+    COUNTERS_SETTINGS,
+    COUNTERS_PRIORITIES,
+    COUNTERS_EMPTY_FRAMES, /* that end nothing */
+    COUNTERS_WINDOW_UPDATES,
+    COUNTERS_CONTINUATIONS, /* of one header block */
+    COUNTERS_HEADER_LIST,   /* one that goes on far beyond the limit */
+    COUNTERS_FLOODS
+};
+
+/* The words, as a GOAWAY says them and metrics label them. */
+extern const char *const counters_flood_names[COUNTERS_FLOODS];
+
 enum counters_error {
     COUNTERS_CONNECT_REFUSED,
     COUNTERS_CONNECT_TIMEOUT,
@@ -79,6 +95,7 @@ struct counters_worker {
     uint64_t version; /* of the snapshot at its last turn: no request that began later is of an older one */
     uint64_t turns;
     uint64_t refused[COUNTERS_REFUSED]; /* own answers without a pool: by status, see counters_refused */
+    uint64_t floods[COUNTERS_FLOODS];   /* of HTTP/2, that ended a connection */
     uint64_t connections[COUNTERS_LISTENERS]; /* open client connections */
     uint64_t accepted[COUNTERS_LISTENERS];
 } __attribute__((aligned(64)));

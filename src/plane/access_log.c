@@ -162,6 +162,8 @@ static struct str version(const struct access_log_entry *entry)
 {
     if (entry->method.n == 0)
         return (struct str){NULL, 0};
+    if (entry->http2)
+        return STR("HTTP/2.0");
     return entry->minor == 0 ? STR("HTTP/1.0") : STR("HTTP/1.1");
 }
 

@@ -21,6 +21,7 @@ struct access_log_entry {
     struct str client; /* address */
     struct str host, method, target, user_agent, referer, request_id;
     uint8_t minor;   /* HTTP/1.minor; of the request */
+    bool http2;      /* it came over HTTP/2 */
     uint16_t status; /* 0: none was sent */
     uint32_t retries;
     uint64_t bytes_in;                  /* of the request, head and body */

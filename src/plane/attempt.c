@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#define REFUSALS_MAX 3
 #define DYING_MS 1000 /* how long after a kept connection was lost an instance may be going */
 
 static const struct end *trouble_of(int error)
@@ -21,6 +22,8 @@ static const struct end *trouble_of(int error)
         return &end_connect_refused;
     case ETIMEDOUT:
         return &end_connect_timeout;
+    case EPROTONOSUPPORT:
+        return &end_no_tunnels;
     default:
         return &end_connect_failed;
     }
@@ -64,7 +67,8 @@ static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
     x->trouble = trouble;
     exchange_count_error(x, trouble);
-    attempt_judge(x, trouble == &end_overloaded ? VERDICT_UNDECIDED : VERDICT_FAILED);
+    bool undecided = trouble == &end_overloaded || trouble == &end_no_tunnels;
+    attempt_judge(x, undecided ? VERDICT_UNDECIDED : VERDICT_FAILED);
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
 }
 
@@ -76,6 +80,10 @@ static bool lease(struct exchange *x, bool fresh)
                               .ready = exchange_lease_ready,
                               .arg = x};
     struct upstream *upstream = upstream_of(x->worker->upstreams, &x->instance);
+    if (x->rules->h2) {
+        lending.h2 = x->worker;
+        lending.tunnel = x->upgrade;
+    }
     if (x->rules->proxy_protocol != 0)
         lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
     if (upstream == NULL)
@@ -198,19 +206,27 @@ static void leave(struct exchange *x)
         exchange_end(x, &end_closed_early);
 }
 
+/* The instance has not looked at it: no harm is done by asking once more, whatever the method. */
+static bool was_refused(const struct exchange *x)
+{
+    return x->request.hold && x->retries < REFUSALS_MAX && connection_was_refused(x->lease);
+}
+
 void attempt_lost(struct exchange *x)
 {
-    if (!may_repeat(x)) {
+    bool refused = was_refused(x);
+    if (!refused && !may_repeat(x)) {
         if (may_leave(x))
             leave(x);
         else
             exchange_end(x, &end_closed_early);
         return;
     }
-    x->lease->upstream->lost_ms = loop_ms(x->worker->loop);
+    if (!refused)
+        x->lease->upstream->lost_ms = loop_ms(x->worker->loop);
     take_back(x);
     count_retry(x);
-    if (lease(x, true))
+    if (lease(x, !refused))
         use_lease(x);
     else if (may_go_on(x, trouble_of(errno)))
         attempt_start(x);

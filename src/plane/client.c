@@ -6,6 +6,7 @@
 #include "io/tls.h"
 #include "plane/contexts.h"
 #include "plane/exchange.h"
+#include "plane/h2_front.h"
 #include "plane/listeners.h"
 
 #include <assert.h>
@@ -29,17 +30,10 @@ static void run_freeing(struct loop_deferred *deferred)
     free(mem_container(deferred, struct client, freeing));
 }
 
-void client_close(struct client *client, bool reset)
+/* A connection is one less. */
+static void leave(struct client *client)
 {
     struct worker *worker = client->worker;
-    assert(client->exchange == NULL);
-    enter(client, CLIENT_CLOSED);
-    deadline_clear(&client->deadline);
-    stream_close(&client->stream, reset);
-    inlet_clear(&client->in, worker->buffers);
-    outlet_clear(&client->out, worker->buffers);
-    TAILQ_REMOVE(&worker->clients, client, link);
-    worker->client_count--;
     counters_sub(&worker->cells->connections[client->peer.listener], 1);
     crowd_leave(worker->options.crowd);
     if (client->counted)
@@ -47,13 +41,33 @@ void client_close(struct client *client, bool reset)
     listeners_wake(worker->listeners, client->peer.listener);
     client->freeing.run = run_freeing;
     loop_defer(worker->loop, &client->freeing);
+}
+
+void client_close(struct client *client, bool reset)
+{
+    struct worker *worker = client->worker;
+    assert(client->exchange == NULL);
+    if (client->h2 != NULL)
+        h2_front_close(client->h2);
+    enter(client, CLIENT_CLOSED);
+    deadline_clear(&client->deadline);
+    stream_close(&client->stream, reset);
+    inlet_clear(&client->in, worker->buffers);
+    outlet_clear(&client->out, worker->buffers);
+    TAILQ_REMOVE(&worker->clients, client, link);
+    worker->client_count--;
+    if (client_is_stream(client))
+        client->left(client);
+    else
+        leave(client);
     worker_client_left(worker);
 }
 
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
 static bool must_linger(const struct client *client)
 {
-    return !client->ended && (client->in.n > 0 || client->stream.readable || client->linger);
+    return !client->ended && !client_is_stream(client) &&
+           (client->in.n > 0 || client->stream.readable || client->linger);
 }
 
 static void linger(struct client *client)
@@ -152,6 +166,7 @@ static void log_refusal(struct client *client, const struct end *end, struct str
         return;
     struct access_log_entry entry = {.client = peer_text(&client->peer),
                                      .minor = 1,
+                                     .http2 = client_is_stream(client),
                                      .status = end->status,
                                      .bytes_in = client->in.n,
                                      .bytes_out = sent,
@@ -292,12 +307,40 @@ static void await_rest(struct client *client)
         worker_deadline(&client->deadline, worker->stopping ? STOP_MS : 0);
 }
 
+/* Over TLS only what was agreed on is spoken (RFC 9113 section 3.2). */
+static bool may_speak_h2(const struct client *client)
+{
+    return !client->used && (!client->peer.tls || str_equal(tls_alpn(&client->stream), STR("h2")));
+}
+
+/* The session reads on from the preface. True: as read_head. */
+static bool speak_h2(struct client *client)
+{
+    client->used = true;
+    deadline_clear(&client->deadline);
+    enter(client, CLIENT_HTTP2);
+    client->h2 = h2_front_new(client);
+    if (client->h2 == NULL)
+        client_close(client, true);
+    else
+        h2_front_ready(client->h2);
+    return false;
+}
+
 /* One step of reading a head. True: the state has changed, or more may be done at once. */
 static bool read_head(struct client *client)
 {
     struct worker *worker = client->worker;
     if ((client->in.n == 0 || client->hungry) && !fill_head(client))
         return false;
+    enum h2_preface preface =
+        may_speak_h2(client) ? h2_front_preface(client->in.p, client->in.n) : H2_PREFACE_NONE;
+    if (preface == H2_PREFACE_PART) {
+        await_rest(client);
+        return true;
+    }
+    if (preface == H2_PREFACE_WHOLE)
+        return speak_h2(client);
     struct http_fault fault;
     switch (http_request_parse(&worker->request, client->in.p, client->in.n, &client->seen, &worker->limits,
                                &fault)) {
@@ -330,6 +373,7 @@ static bool step(struct client *client)
     case CLIENT_LINGERING:
         return drop_what_comes(client);
     case CLIENT_EXCHANGE:
+    case CLIENT_HTTP2:
     case CLIENT_CLOSED:
         break;
     }
@@ -369,11 +413,13 @@ static void run_again(struct loop_deferred *deferred)
         pump(client);
 }
 
-static void client_ready(struct stream *stream)
+void client_ready(struct stream *stream)
 {
     struct client *client = mem_container(stream, struct client, stream);
     if (client->state == CLIENT_EXCHANGE)
         exchange_client_ready(client->exchange);
+    else if (client->state == CLIENT_HTTP2)
+        h2_front_ready(client->h2);
     else
         pump(client);
 }
@@ -383,6 +429,10 @@ static void timed_out(struct deadline *deadline)
     struct client *client = mem_container(deadline, struct client, deadline);
     if (client->state == CLIENT_EXCHANGE)
         return;
+    if (client->state == CLIENT_HTTP2) {
+        h2_front_timed_out(client->h2);
+        return;
+    }
     if (client->state == CLIENT_HEAD && client->in.n > 0) {
         refuse(client, &end_head_timeout);
         pump(client);
@@ -404,6 +454,27 @@ static struct client *make(struct worker *worker, int fd)
         return client;
     free(client);
     return NULL;
+}
+
+static void begin(struct worker *worker, struct client *client, enum client_state state)
+{
+    client->worker = worker;
+    client->state = (uint8_t)state;
+    client->running.run = run_again;
+    client->head_since_ms = loop_ms(worker->loop);
+    deadline_init(&client->deadline, worker->loop, timed_out);
+    worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
+    TAILQ_INSERT_TAIL(&worker->clients, client, link);
+    worker->client_count++;
+}
+
+void client_begin(struct worker *worker, struct client *client, const struct peer *peer,
+                  void (*left)(struct client *client))
+{
+    begin(worker, client, CLIENT_HEAD);
+    client->used = true;
+    client->peer = *peer;
+    client->left = left;
 }
 
 static void introduce(struct peer *peer, const struct client_arrival *arrival)
@@ -430,16 +501,9 @@ void client_accept(struct worker *worker, const struct client_arrival *arrival)
             crowd_dismiss(worker->options.crowd, arrival->address);
         return;
     }
-    client->worker = worker;
-    client->state = arrival->proxied ? CLIENT_ARRIVING : CLIENT_HEAD;
-    client->running.run = run_again;
+    begin(worker, client, arrival->proxied ? CLIENT_ARRIVING : CLIENT_HEAD);
     client->counted = arrival->counted;
     introduce(&client->peer, arrival);
-    client->head_since_ms = loop_ms(worker->loop);
-    deadline_init(&client->deadline, worker->loop, timed_out);
-    worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
-    TAILQ_INSERT_TAIL(&worker->clients, client, link);
-    worker->client_count++;
     counters_add(&worker->cells->connections[client->peer.listener], 1);
     client->peer.tls = snapshot_door(worker->snapshot, client->peer.listener)->tls;
     if (client->state == CLIENT_HEAD)
@@ -481,9 +545,27 @@ void client_return(struct client *client, enum client_next next, bool unread)
     pump(client);
 }
 
+void client_refuse(struct client *client, const struct end *end)
+{
+    refuse(client, end);
+    pump(client);
+}
+
+void client_h2_over(struct client *client)
+{
+    client->h2 = NULL;
+    client->linger = true;
+    client->next = CLIENT_NEXT_CLOSE;
+    enter(client, CLIENT_FLUSHING);
+    deadline_set(&client->deadline, LINGER_MS);
+    pump(client);
+}
+
 void client_stop(struct client *client)
 {
     bool waits = client->state == CLIENT_HEAD || client->state == CLIENT_ARRIVING;
+    if (client->state == CLIENT_HTTP2)
+        h2_front_stop(client->h2);
     if (waits && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
         deadline_set(&client->deadline, STOP_MS);
 }

@@ -1,5 +1,5 @@
-/* client: a client's connection, HTTP/1.1 and 1.0: the front that reads heads, starts exchanges, and answers
- * requests in the order in which they came.
+/* client: a client's connection, HTTP/1.1 and 1.0, or one stream of an HTTP/2 one: the front that reads
+ * heads, starts exchanges, and answers requests in the order in which they came.
  *
  * At any time it waits for a head, belongs to one exchange, writes the rest of an answer, or lingers; an
  * idle one owns no buffer. */
@@ -17,11 +17,13 @@
 struct worker;
 struct exchange;
 struct listener_entry;
+struct h2_front;
 
 enum client_state {
     CLIENT_ARRIVING,  /* comes from a proxy, which has not yet told whom it speaks for */
     CLIENT_HEAD,      /* waits for a head, or for the rest of one */
     CLIENT_EXCHANGE,  /* an exchange has it */
+    CLIENT_HTTP2,     /* its streams are clients of their own: see h2_front.h */
     CLIENT_FLUSHING,  /* the rest of an answer goes out; `next` tells what then */
     CLIENT_LINGERING, /* our end is sent; what still comes is dropped, so that no reset destroys the answer */
     CLIENT_CLOSED     /* freed after the turn */
@@ -55,6 +57,11 @@ struct client {
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
     struct peer peer;
+    struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
+    void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;
+                                            NULL: this is a connection */
+    struct str websocket_accept;         /* the Sec-WebSocket-Accept that upswap expects for this client, or
+                                            empty */
     struct loop_deferred freeing, running;
     TAILQ_ENTRY(client) link;
 };
@@ -70,6 +77,21 @@ struct client_arrival {
 
 /* Takes over an accepted descriptor, which has entered the crowd. */
 void client_accept(struct worker *worker, const struct client_arrival *arrival);
+
+/* The same for a stream of HTTP/2, whose `stream` is set: it is a client of this peer. `left` is called when
+ * it is closed. */
+void client_begin(struct worker *worker, struct client *client, const struct peer *peer,
+                  void (*left)(struct client *client));
+static inline bool client_is_stream(const struct client *client)
+{
+    return client->left != NULL;
+}
+/* Its stream has news. */
+void client_ready(struct stream *stream);
+/* Answers what is no request, and closes. */
+void client_refuse(struct client *client, const struct end *end);
+/* HTTP/2 is over: what waits is sent, then the connection is closed. */
+void client_h2_over(struct client *client);
 
 /* Reads ahead of the running exchange, within bounds: a next request, or the client's end, which is no reason
  * to give up. False: the client is gone. */

@@ -100,6 +100,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
         .trusted = snapshot_trusts(x->view->snapshot, client->peer.address),
         .framing = request->framing,
         .keep_alive = true,
+        .http2 = client_is_stream(client),
     };
     struct str id = http_forward_request_id(request, how);
     assert(id.n <= sizeof x->id);
@@ -427,6 +428,7 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
         .referer = texts->referer,
         .request_id = {x->id, x->id_length},
         .minor = x->minor,
+        .http2 = client_is_stream(x->client),
         .status = x->status,
         .retries = x->retries,
         .bytes_in = x->head_in + x->up.bytes,

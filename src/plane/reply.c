@@ -119,10 +119,20 @@ static bool interim(struct exchange *x)
     return false;
 }
 
+/* A client of HTTP/2 has no key of its own to check the instance by (RFC 8441 section 5): upswap has asked in
+ * its place. */
+static bool is_accepted(const struct exchange *x)
+{
+    const struct http_field *accept =
+        http_fields_named(&x->worker->response.fields, STR("sec-websocket-accept"));
+    struct str expected = x->client->websocket_accept;
+    return expected.n == 0 || (accept != NULL && str_equal(accept->value, expected));
+}
+
 static bool switch_protocols(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
-    if (!x->upgrade) {
+    if (!x->upgrade || !is_accepted(x)) {
         exchange_end(x, &end_bad_response);
         return false;
     }

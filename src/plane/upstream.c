@@ -4,6 +4,7 @@
 #include "plane/upstream.h"
 
 #include "base/mem.h"
+#include "plane/h2_back.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,6 +45,12 @@ static void forget_unused(struct upstream *upstream)
         all->by_slot[upstream->slot] = NULL;
     TAILQ_REMOVE(&all->list, upstream, link);
     free(upstream);
+}
+
+void upstream_leave(struct upstream *upstream)
+{
+    upstream->connections--;
+    forget_unused(upstream);
 }
 
 static void run_freeing(struct loop_deferred *deferred)
@@ -116,6 +123,9 @@ static void retire(struct upstream *upstream)
 {
     upstream->retired = true;
     close_idle(upstream);
+    upstream->connections++; /* so that it is not forgotten in between */
+    h2_back_retire(upstream);
+    upstream->connections--;
     forget_unused(upstream);
 }
 
@@ -175,6 +185,7 @@ static struct upstream *make(struct upstreams *all, const struct snapshot_instan
     upstream->retired = all->stopping;
     upstream->cells = counters_instance(all->counters, all->worker, instance->slot);
     TAILQ_INIT(&upstream->idle);
+    TAILQ_INIT(&upstream->backs);
     TAILQ_INSERT_TAIL(&all->list, upstream, link);
     all->by_slot[instance->slot] = upstream;
     return upstream;
@@ -265,7 +276,7 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
     connection->in = (struct inlet){NULL, 0, NULL};
     connection->upstream = upstream;
     connection->state = CONNECTION_CONNECTING;
-    connection->kept = false;
+    connection->kept = connection->h2 = false;
     connection->owner = *owner;
     deadline_init(&connection->idle, all->loop, idle_for_too_long);
     upstream->connections++;
@@ -293,14 +304,23 @@ static bool is_out_of_descriptors(int error)
     return error == EMFILE || error == ENFILE;
 }
 
+static struct connection *obtain(struct upstream *upstream, const struct snapshot_instance *instance,
+                                 const struct lending *lending)
+{
+    if (lending->h2 != NULL)
+        return h2_back_lend(upstream, instance, lending);
+    return begin(upstream, instance, &lending->owner);
+}
+
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending)
 {
-    struct connection *connection = lending->fresh ? NULL : take_kept(upstream, lending);
+    bool kept = !lending->fresh && lending->h2 == NULL;
+    struct connection *connection = kept ? take_kept(upstream, lending) : NULL;
     if (connection == NULL)
-        connection = begin(upstream, instance, &lending->owner);
+        connection = obtain(upstream, instance, lending);
     if (connection == NULL && is_out_of_descriptors(errno) && spare_one(upstream->all))
-        connection = begin(upstream, instance, &lending->owner);
+        connection = obtain(upstream, instance, lending);
     if (connection != NULL)
         lend(connection, lending);
     return connection;
@@ -319,9 +339,24 @@ static int send_header(const struct connection *connection)
     return sent == (ssize_t)n ? 0 : ENOBUFS;
 }
 
+static int check_h2(struct connection *connection)
+{
+    int error = h2_back_check(connection);
+    if (error == 0)
+        connection->state = CONNECTION_LENT;
+    return error;
+}
+
+bool connection_was_refused(const struct connection *connection)
+{
+    return connection->h2 && h2_back_was_refused(connection);
+}
+
 int connection_check(struct connection *connection)
 {
     assert(connection->state == CONNECTION_CONNECTING);
+    if (connection->h2)
+        return check_h2(connection);
     int error = stream_connected(&connection->stream);
     if (error != 0)
         return error;
@@ -347,6 +382,10 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
     assert(connection->state == CONNECTION_CONNECTING || connection->state == CONNECTION_LENT);
     counters_sub(&upstream->cells->in_flight, 1);
     upstream->all->balance->loads[upstream->slot]--;
+    if (connection->h2) {
+        h2_back_release(connection, keep_ms, reset);
+        return;
+    }
     if (keep_ms == 0 || !may_be_kept(connection)) {
         close_connection(connection, reset);
         forget_unused(upstream);

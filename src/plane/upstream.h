@@ -22,6 +22,8 @@
 #define uthash_fatal(message) abort()
 #include <uthash.h>
 
+struct worker;
+struct h2_back;
 struct upstreams; /* all of a worker */
 
 /* What it has of one instance. */
@@ -37,6 +39,7 @@ struct upstream {
     struct counters_instance *cells;
     TAILQ_HEAD(connection_list, connection) idle; /* the one used last comes first */
     struct connection *owned;                     /* uthash by owner: idle ones of one client each */
+    TAILQ_HEAD(, h2_back) backs;                  /* that speak HTTP/2 and take requests: see h2_back.h */
     TAILQ_ENTRY(upstream) link;
 };
 
@@ -54,6 +57,7 @@ struct connection {
     struct upstream *upstream;
     enum connection_state state;
     bool kept;                /* has served before */
+    bool h2;                  /* is one stream of an HTTP/2 connection */
     void (*ready)(void *arg); /* while connecting or lent */
     void *arg;
     struct deadline idle; /* how long it is kept; counts while idle only */
@@ -78,8 +82,10 @@ void upstreams_stop(struct upstreams *upstreams);
 struct upstream *upstream_of(struct upstreams *upstreams, const struct snapshot_instance *instance);
 
 struct lending {
-    bool fresh; /* no kept connection: it must not have been closed meanwhile */
-    bool sure;  /* look once more, by a system call, whether a kept one is alive */
+    bool fresh;        /* no kept connection: it must not have been closed meanwhile */
+    bool sure;         /* look once more, by a system call, whether a kept one is alive */
+    bool tunnel;       /* the request asks for one, which over HTTP/2 must be offered */
+    struct worker *h2; /* speak HTTP/2, in this worker; NULL: HTTP/1.1 */
     struct connection_owner owner;
     void (*ready)(void *arg);
     void *arg;
@@ -96,3 +102,8 @@ int connection_check(struct connection *connection);
 /* Gives a connection back. It is kept for `keep_ms` if that is not 0, nothing unread has come, and the
  * instance is still wanted; else closed, with a reset if asked. */
 void connection_release(struct connection *connection, uint32_t keep_ms, bool reset);
+
+/* A connection that was counted in `connections` has gone: forgets a retired record with its last one. */
+void upstream_leave(struct upstream *upstream);
+/* Has the instance said that it did not look at the request? Then it may be sent again. */
+bool connection_was_refused(const struct connection *connection);

@@ -7,6 +7,8 @@
 #include "plane/client.h"
 #include "plane/contexts.h"
 #include "plane/exchange.h"
+#include "plane/h2_front.h"
+#include "plane/h2_tools.h"
 #include "plane/listeners.h"
 
 #include <assert.h>
@@ -62,6 +64,7 @@ static void set_limits(struct worker *worker)
     worker->head_room =
         settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM + EXCHANGE_PAGE_ROOM;
     worker->head = mem_resize(worker->head, worker->head_room, 1);
+    h2_tools_resize(worker->h2_tools, worker->head_room);
     worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
     worker->tools = (struct relay_tools){.buffers = worker->buffers,
                                          .limits = &worker->limits,
@@ -197,6 +200,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->buffers = buffers_new();
     worker->listeners = listeners_new(worker);
     worker->log = access_log_new(worker->loop, hand_on_log, worker);
+    worker->h2_tools = h2_tools_new();
     random_seed(&worker->random);
     balance_init(&worker->balance, options->index, &worker->random);
     vitals_init(&worker->vitals, options->index, &worker->random);
@@ -213,6 +217,8 @@ static void release(struct worker *worker)
     mailbox_free(worker->orders);
     loop_free(worker->loop);
     exchange_free_spares(worker);
+    h2_front_free_spares(worker);
+    h2_tools_free(worker->h2_tools);
     balance_free(&worker->balance);
     vitals_free(&worker->vitals);
     free(worker->budgets);

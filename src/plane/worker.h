@@ -24,6 +24,8 @@
 
 struct contexts;
 struct listeners;
+struct h2_tools;
+struct h2_front_stream;
 
 /* What a worker is told; an order is freed by the worker. */
 enum order_type {
@@ -100,6 +102,10 @@ struct worker {
     size_t head_room;
     char *trailers; /* as struct relay_tools wants it */
     struct relay_tools tools;
+
+    struct h2_tools *h2_tools;
+    struct h2_front_stream *spare_streams; /* free list */
+    uint32_t spare_stream_count;
 
     char date[HTTP_DATE_SIZE];
     uint64_t date_until_ms;

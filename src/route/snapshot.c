@@ -39,6 +39,8 @@ static bool check_header(const struct snapshot *snapshot, size_t size, struct er
     if (parts[IMAGE_SEATS].count != parts[IMAGE_INSTANCES].count)
         return err_set(err, "it has %u instances, but seats for %u", parts[IMAGE_INSTANCES].count,
                        parts[IMAGE_SEATS].count);
+    if (snapshot->settings.http2.window > INT32_MAX)
+        return err_set(err, "window %u of HTTP/2 is too large", snapshot->settings.http2.window);
     if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
         return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
     if (snapshot->settings.https_port_length > sizeof snapshot->settings.https_port)
@@ -98,6 +100,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->live != SNAPSHOT_NONE && service->live >= pools)
             return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
                            STR_ARG(name), service->live, pools);
+        if (service->rules.h2 > 1)
+            return err_set(err, "service \"%.*s\" has an unknown kind of upstream", STR_ARG(name));
         if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||
             service->rules.forwarded > 1)
             return err_set(err, "service \"%.*s\" has an unknown balance, strip_path or forwarded",

@@ -52,6 +52,20 @@ enum snapshot_text {
     SNAPSHOT_TEXTS
 };
 
+/* HTTP/2 of clients. The last seven count what one connection may send in a minute, but the last: in one
+ * header block. */
+struct snapshot_http2 {
+    uint32_t streams; /* of one connection at a time */
+    uint32_t window;  /* bytes of one stream that may come before they are read */
+    uint32_t resets;
+    uint32_t pings;
+    uint32_t settings;
+    uint32_t priorities;
+    uint32_t empty_frames;
+    uint32_t window_updates;
+    uint32_t continuations;
+};
+
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
  * no limit. */
 struct snapshot_settings {
@@ -68,6 +82,7 @@ struct snapshot_settings {
     uint8_t unused;
     struct snapshot_rate rate;
     struct snapshot_secrets secrets;
+    struct snapshot_http2 http2;
 };
 
 /* Flat part of a service. */
@@ -91,6 +106,7 @@ struct snapshot_rules {
     uint32_t retries_attempts; /* other instances that a request may go to */
     uint32_t retries_budget;   /* millionths of the requests */
     uint8_t balance;           /* enum snapshot_balance */
+    uint8_t h2;                /* bool: HTTP/2 is spoken to instances */
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */

@@ -47,8 +47,9 @@ static void a_request_becomes_a_head(void **state)
 {
     (void)state;
     struct h2_text how = {.ended = true};
-    assert_string_equal(text_of(":method=GET|:scheme=https|:path=/a?b|:authority=h:1|x-y=z|te=trailers", &how),
-                        "GET /a?b HTTP/1.1\r\nhost: h:1\r\nx-y: z\r\nte: trailers\r\nconnection: close\r\n\r\n");
+    assert_string_equal(
+        text_of(":method=GET|:scheme=https|:path=/a?b|:authority=h:1|x-y=z|te=trailers", &how),
+        "GET /a?b HTTP/1.1\r\nhost: h:1\r\nx-y: z\r\nte: trailers\r\nconnection: close\r\n\r\n");
     assert_int_equal(how.framing, HTTP_BODY_NONE);
 }
 
@@ -168,15 +169,16 @@ static void an_extended_connect_becomes_an_upgrade(void **state)
 {
     (void)state;
     struct h2_text how = {.websocket = STR("key")};
-    assert_string_equal(text_of(":method=CONNECT|:protocol=websocket|:scheme=https|:path=/chat|:authority=h|sec-"
-                                "websocket-version=13|sec-websocket-key=evil|content-length=3",
-                                &how),
-                        "GET /chat HTTP/1.1\r\nhost: h\r\nsec-websocket-version: 13\r\nconnection: "
-                        "upgrade\r\nupgrade: websocket\r\nsec-websocket-key: key\r\n\r\n");
+    assert_string_equal(
+        text_of(":method=CONNECT|:protocol=websocket|:scheme=https|:path=/chat|:authority=h|sec-"
+                "websocket-version=13|sec-websocket-key=evil|content-length=3",
+                &how),
+        "GET /chat HTTP/1.1\r\nhost: h\r\nsec-websocket-version: 13\r\nconnection: "
+        "upgrade\r\nupgrade: websocket\r\nsec-websocket-key: key\r\n\r\n");
     assert_true(how.tunnel);
     how.ended = true;
-    assert_string_equal(text_of(":method=CONNECT|:protocol=websocket|:scheme=https|:path=/|:authority=h", &how),
-                        "");
+    assert_string_equal(
+        text_of(":method=CONNECT|:protocol=websocket|:scheme=https|:path=/|:authority=h", &how), "");
 }
 
 static void a_response_becomes_a_head(void **state)
@@ -215,12 +217,21 @@ static void a_malformed_response_gives_no_text(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "x=y",          ":status=20",    ":status=2000",
-        ":status=101",  ":status=abc",   ":status=600",
-        ":status=099",  ":path=/",       ":status=200|:status=200",
-        ":status=200|:method=GET",       "x=y|:status=200",
-        ":status=200|connection=close",  ":status=200|transfer-encoding=chunked",
-        ":status=200|x=a\r\nb: c",       ":status=200|content-length=x",
+        "x=y",
+        ":status=20",
+        ":status=2000",
+        ":status=101",
+        ":status=abc",
+        ":status=600",
+        ":status=099",
+        ":path=/",
+        ":status=200|:status=200",
+        ":status=200|:method=GET",
+        "x=y|:status=200",
+        ":status=200|connection=close",
+        ":status=200|transfer-encoding=chunked",
+        ":status=200|x=a\r\nb: c",
+        ":status=200|content-length=x",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct h2_text how = {.ended = false};

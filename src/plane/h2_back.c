@@ -1,0 +1,389 @@
+/* The client's side of HTTP/2. Invariant: a connection is lent only while it is in its upstream's list, which
+ * it leaves for good when it ends, is told to go away, or its upstream is retired. */
+#include "plane/h2_back.h"
+
+#include "base/mem.h"
+#include "http/h2_text.h"
+#include "plane/h2_stream.h"
+#include "plane/h2_tools.h"
+#include "plane/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define STREAMS_FIRST 100 /* before the instance has said how many */
+#define STREAMS_MOST 1000
+#define SILENCE_MS 10000 /* with requests in flight: until a sign of life is asked for, and must come */
+
+struct h2_back {
+    struct h2 h2;
+    struct stream wire;
+    struct inlet in;
+    struct outlet out;
+    struct upstream *upstream;
+    int error; /* of the connecting */
+    bool connected;
+    bool settled; /* the instance's settings are here */
+    bool used;    /* has served before */
+    bool listed;  /* in upstream->backs */
+    bool asked;   /* for a sign of life */
+    uint32_t leases;
+    uint32_t keep_ms;
+    struct deadline deadline; /* idle, or silent */
+    bool idle;                /* which */
+    struct loop_deferred freeing;
+    TAILQ_ENTRY(h2_back) link;
+};
+
+struct h2_back_stream {
+    struct connection connection;
+    struct h2_stream h2;
+    struct h2_back *back; /* NULL: it is gone */
+    int error;            /* why it could not be connected */
+    bool tunnel;
+    bool left, forgotten;
+};
+
+static struct h2_back_stream *stream_of(const struct connection *connection)
+{
+    return mem_container(connection, struct h2_back_stream, connection);
+}
+
+/* ---- streams ---- */
+
+static void run_leaving(struct loop_deferred *deferred)
+{
+    struct h2_back_stream *stream = mem_container(deferred, struct h2_back_stream, connection.freeing);
+    stream->left = true;
+    if (stream->forgotten)
+        free(stream);
+}
+
+static void forget(struct h2_stream *s)
+{
+    struct h2_back_stream *stream = mem_container(s, struct h2_back_stream, h2);
+    stream->back = NULL;
+    stream->forgotten = true;
+    if (stream->left)
+        free(stream);
+}
+
+/* Whoever has the lease learns of it now, or when it reads. */
+static void lose(struct h2_stream *s)
+{
+    struct h2_back_stream *stream = mem_container(s, struct h2_back_stream, h2);
+    bool closed = s->closed;
+    stream->error = stream->back->error != 0 ? stream->back->error : ECONNRESET;
+    forget(s);
+    if (closed)
+        return;
+    s->stream->readable = s->stream->writable = true;
+    s->stream->ready(s->stream);
+}
+
+static void stream_ready(struct stream *virtual)
+{
+    struct connection *connection = mem_container(virtual, struct connection, stream);
+    connection->ready(connection->arg);
+}
+
+static struct h2_stream *begin(struct h2 *h2, int32_t id)
+{
+    (void)h2;
+    (void)id;
+    return NULL; /* nothing is pushed */
+}
+
+static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
+{
+    struct h2_tools *tools = s->worker->h2_tools;
+    struct h2_text how = {.ended = ended, .head = s->head};
+    if (s->has_websocket)
+        how.websocket = (struct str){s->websocket, sizeof s->websocket};
+    size_t size = h2_text_response(block, &how, tools->text, tools->text_room);
+    if (size == 0)
+        return false;
+    s->in_headed = how.status >= 200;
+    s->in_framing = (uint8_t)how.framing;
+    s->tunnel = how.tunnel;
+    return h2_stream_take_head(s, (struct str){tools->text, size});
+}
+
+static bool too_large(struct h2_stream *s)
+{
+    (void)s;
+    return false;
+}
+
+/* ---- connections ---- */
+
+static void unlist(struct h2_back *back)
+{
+    if (back->listed)
+        TAILQ_REMOVE(&back->upstream->backs, back, link);
+    back->listed = false;
+}
+
+static void run_freeing(struct loop_deferred *deferred)
+{
+    free(mem_container(deferred, struct h2_back, freeing));
+}
+
+static void close_back(struct h2_back *back)
+{
+    struct upstream *upstream = back->upstream;
+    struct worker *worker = back->h2.worker;
+    unlist(back);
+    deadline_clear(&back->deadline);
+    stream_close(&back->wire, false);
+    h2_free(&back->h2);
+    inlet_clear(&back->in, worker->buffers);
+    outlet_clear(&back->out, worker->buffers);
+    counters_sub(&upstream->cells->connections, 1);
+    back->freeing.run = run_freeing;
+    loop_defer(worker->loop, &back->freeing);
+    upstream_leave(upstream);
+}
+
+static void over(struct h2 *h2)
+{
+    close_back(mem_container(h2, struct h2_back, h2));
+}
+
+static bool is_going(struct h2_back *back)
+{
+    return !back->listed || (back->connected && !nghttp2_session_check_request_allowed(back->h2.session));
+}
+
+static void wait_idle(struct h2_back *back)
+{
+    if (back->idle && back->keep_ms != 0)
+        return;
+    back->idle = true;
+    deadline_set(&back->deadline, back->connected ? back->keep_ms : 0);
+}
+
+static void wait_for_life(struct h2_back *back)
+{
+    if (!back->idle && deadline_is_set(&back->deadline))
+        return;
+    back->idle = false;
+    deadline_set(&back->deadline, SILENCE_MS);
+}
+
+static void changed(struct h2 *h2)
+{
+    struct h2_back *back = mem_container(h2, struct h2_back, h2);
+    if (is_going(back)) {
+        unlist(back);
+        back->keep_ms = 0;
+    }
+    if (h2->stream_count > 0)
+        wait_for_life(back);
+    else
+        wait_idle(back);
+}
+
+static void answered(struct h2 *h2)
+{
+    (void)h2; /* it was heard, as everything is */
+}
+
+static const struct h2_role role = {begin, head, too_large, forget, lose, changed, answered, over};
+
+static void timed_out(struct deadline *deadline)
+{
+    struct h2_back *back = mem_container(deadline, struct h2_back, deadline);
+    if (back->idle || back->asked) {
+        close_back(back);
+        return;
+    }
+    back->asked = true;
+    h2_probe(&back->h2);
+    deadline_set(&back->deadline, SILENCE_MS);
+}
+
+static void tell_leases(struct h2_back *back)
+{
+    struct h2_stream *s;
+    TAILQ_FOREACH (s, &back->h2.streams, link)
+        h2_tell(s);
+}
+
+/* True: it is made. */
+static bool connect_is_done(struct h2_back *back)
+{
+    back->error = stream_connected(&back->wire);
+    if (back->error != 0) {
+        close_back(back);
+        return false;
+    }
+    back->connected = back->wire.writable;
+    if (back->connected)
+        tell_leases(back);
+    return back->connected;
+}
+
+static void wire_ready(struct stream *wire)
+{
+    struct h2_back *back = mem_container(wire, struct h2_back, wire);
+    if (!back->connected && !connect_is_done(back))
+        return;
+    if (wire->readable) {
+        back->asked = false;
+        if (!back->idle)
+            deadline_set(&back->deadline, SILENCE_MS);
+    }
+    h2_ready(&back->h2);
+    if (!back->settled && back->h2.settled) {
+        back->settled = true;
+        tell_leases(back);
+    }
+}
+
+static struct h2_back *make(struct upstream *upstream, const struct snapshot_instance *instance,
+                            struct worker *worker)
+{
+    struct h2_back *back = calloc(1, sizeof *back);
+    int fd = back == NULL ? -1 : stream_connect(instance->address, instance->address_length);
+    if (fd < 0 || !stream_open(&back->wire, worker->loop, fd, wire_ready)) {
+        int error = fd < 0 ? errno : ENOMEM;
+        free(back);
+        errno = error;
+        return NULL;
+    }
+    if (!h2_start(&back->h2, worker, &role, false, &back->wire, &back->in, &back->out)) {
+        stream_close(&back->wire, false);
+        free(back);
+        errno = ENOMEM;
+        return NULL;
+    }
+    back->upstream = upstream;
+    back->listed = !upstream->retired;
+    deadline_init(&back->deadline, worker->loop, timed_out);
+    if (back->listed)
+        TAILQ_INSERT_HEAD(&upstream->backs, back, link);
+    upstream->connections++;
+    counters_add(&upstream->cells->connections, 1);
+    return back;
+}
+
+/* ---- lending ---- */
+
+static uint32_t streams_most(const struct h2_back *back)
+{
+    uint32_t said =
+        back->settled
+            ? nghttp2_session_get_remote_settings(back->h2.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+            : STREAMS_FIRST;
+    return said < STREAMS_MOST ? said : STREAMS_MOST;
+}
+
+/* The end of a connection may be waiting in the same turn's events as the request that wants it. */
+static bool has_ended(const struct h2_back *back)
+{
+    char byte;
+    return back->connected && recv(back->wire.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static bool may_lend(struct h2_back *back, const struct lending *lending)
+{
+    return !back->h2.over && !back->h2.ended && !is_going(back) &&
+           back->h2.stream_count < streams_most(back) && (!lending->sure || !has_ended(back));
+}
+
+static bool offers_tunnels(const struct h2_back *back)
+{
+    return nghttp2_session_get_remote_settings(back->h2.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) ==
+           1;
+}
+
+static struct h2_back *find(struct upstream *upstream, const struct lending *lending)
+{
+    struct h2_back *back;
+    TAILQ_FOREACH (back, &upstream->backs, link) {
+        if ((!lending->fresh || !back->used) && may_lend(back, lending))
+            return back;
+    }
+    return NULL;
+}
+
+static bool is_ready(const struct h2_back_stream *stream)
+{
+    const struct h2_back *back = stream->back;
+    return back->connected && (!stream->tunnel || back->settled);
+}
+
+struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot_instance *instance,
+                                const struct lending *lending)
+{
+    struct h2_back *back = find(upstream, lending);
+    if (back == NULL)
+        back = make(upstream, instance, lending->h2);
+    if (back != NULL && lending->tunnel && back->settled && !offers_tunnels(back)) {
+        errno = EPROTONOSUPPORT;
+        return NULL;
+    }
+    struct h2_back_stream *stream = back == NULL ? NULL : calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return NULL;
+    stream->back = back;
+    stream->tunnel = lending->tunnel;
+    struct connection *connection = &stream->connection;
+    connection->upstream = upstream;
+    connection->stream.ready = stream_ready;
+    connection->kept = back->used;
+    connection->h2 = true;
+    h2_stream_start(&stream->h2, &back->h2, &connection->stream, false);
+    connection->state = is_ready(stream) ? CONNECTION_LENT : CONNECTION_CONNECTING;
+    back->used |= back->connected;
+    back->leases++;
+    upstream->connections++;
+    return connection;
+}
+
+int h2_back_check(const struct connection *connection)
+{
+    const struct h2_back_stream *stream = stream_of(connection);
+    if (stream->back == NULL)
+        return stream->error;
+    if (!is_ready(stream))
+        return EINPROGRESS;
+    return stream->tunnel && !offers_tunnels(stream->back) ? EPROTONOSUPPORT : 0;
+}
+
+bool h2_back_was_refused(const struct connection *connection)
+{
+    return stream_of(connection)->h2.refused;
+}
+
+void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset)
+{
+    struct h2_back_stream *stream = stream_of(connection);
+    struct upstream *upstream = connection->upstream;
+    struct worker *worker = stream->h2.worker;
+    if (stream->back != NULL) {
+        stream->back->leases--;
+        stream->back->keep_ms = keep_ms != 0 ? keep_ms : stream->back->keep_ms;
+    }
+    connection->state = CONNECTION_CLOSED;
+    stream_close(&connection->stream, reset);
+    inlet_clear(&connection->in, worker->buffers);
+    connection->freeing.run = run_leaving;
+    loop_defer(worker->loop, &connection->freeing);
+    upstream_leave(upstream);
+}
+
+void h2_back_retire(struct upstream *upstream)
+{
+    struct h2_back *back, *next;
+    for (back = TAILQ_FIRST(&upstream->backs); back != NULL; back = next) {
+        next = TAILQ_NEXT(back, link);
+        unlist(back);
+        if (back->leases == 0 && !back->h2.busy)
+            close_back(back);
+        else
+            h2_wake(&back->h2);
+    }
+}

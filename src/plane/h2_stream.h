@@ -1,0 +1,74 @@
+/* h2_stream: one stream of an HTTP/2 connection as a byte stream that speaks HTTP/1.1. Its owner embeds it
+ * beside the `struct stream` that it serves.
+ *
+ * What comes is kept until it is read, within the stream's window; the window opens as it is read. What is
+ * sent is taken up to H2_OUT_MAX bytes of body, and goes as the peer's window allows. */
+#pragma once
+
+#include "http/body.h"
+#include "http/h2_block.h"
+#include "io/digest.h"
+#include "plane/h2.h"
+
+#define H2_OUT_MAX 16000 /* bytes of one stream's body that wait for the peer */
+
+struct h2_stream {
+    struct h2 *h2; /* NULL: the connection is gone */
+    struct worker *worker;
+    struct stream *stream; /* the virtual one */
+    int32_t id;
+    bool server;  /* we answer */
+    bool open;    /* nghttp2 has it */
+    bool closed;  /* whoever stood on it has left */
+    bool broken;  /* it was reset, or its connection was lost, before it had ended */
+    bool refused; /* the peer has not looked at it: it may be sent again */
+    bool head;    /* the request is HEAD */
+    bool tunnel;  /* bytes both ways, after an extended CONNECT */
+    bool told;    /* is listed in h2->news */
+    bool has_websocket;
+    char websocket[DIGEST_SHA1_BASE64]; /* the Sec-WebSocket-Accept of a tunnel that is asked for */
+
+    /* From the peer: `plain` bytes as they are, then data, then `tail` bytes as they are. */
+    struct outlet in;
+    uint32_t plain, tail;
+    uint32_t chunk; /* bytes of the present chunk that are still to be given */
+    char frame[20]; /* framing on its way: frame[frame_at..frame_end) */
+    uint8_t frame_at, frame_end;
+    uint8_t in_framing; /* enum http_framing */
+    bool in_headed;     /* its (final) head has come */
+    bool in_ended;      /* all of it has */
+
+    /* To the peer: data, then `out_trailers` bytes of a trailer section. */
+    struct outlet out;
+    uint32_t out_trailers;
+    struct http_body body;
+    bool out_headed;
+    bool out_ended; /* all of it is in `out`, or gone */
+    bool end_sent;  /* and the end is with the wire */
+    bool deferred;  /* nghttp2 waits for data */
+
+    struct deadline flush; /* once closed: until the peer must have taken something */
+    TAILQ_ENTRY(h2_stream) link, news;
+};
+
+/* Begins for the virtual stream, whose ops are set: `ready` is the owner's. */
+void h2_stream_start(struct h2_stream *s, struct h2 *h2, struct stream *stream, bool server);
+
+/* The stream of a virtual byte stream. */
+struct h2_stream *h2_stream_of(struct stream *stream);
+
+/* From the session. False: no memory, or there may be no such thing. */
+bool h2_stream_take_head(struct h2_stream *s, struct str text);
+bool h2_stream_take_data(struct h2_stream *s, const uint8_t *bytes, size_t count);
+bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block);
+void h2_stream_take_end(struct h2_stream *s);
+/* nghttp2 has closed it with this code. */
+void h2_stream_gone(struct h2_stream *s, uint32_t code);
+/* The connection is gone. */
+void h2_stream_lose(struct h2_stream *s);
+/* nghttp2 has sent a frame of it that ends it. */
+void h2_stream_end_sent(struct h2_stream *s);
+
+/* For nghttp2: gives up to `most` bytes of the body; then takes them. */
+ssize_t h2_stream_offer(struct h2_stream *s, size_t most, uint32_t *flags);
+void h2_stream_copy(struct h2_stream *s, char *to, size_t count);

@@ -1,0 +1,196 @@
+"""gRPC end to end: python3-grpcio on both sides, HTTP/2 to clients and to instances."""
+
+import concurrent.futures
+import itertools
+import queue
+import threading
+
+import grpc
+import pytest
+
+from harness.waiting import PATIENCE, wait_until
+
+
+class Handler(grpc.GenericRpcHandler):
+    """Without generated code: messages are bytes."""
+
+    def __init__(self, instance):
+        self.methods = {
+            "/test/unary": grpc.unary_unary_rpc_method_handler(instance.unary),
+            "/test/down": grpc.unary_stream_rpc_method_handler(instance.down),
+            "/test/up": grpc.stream_unary_rpc_method_handler(instance.up),
+            "/test/both": grpc.stream_stream_rpc_method_handler(instance.both),
+            "/test/fail": grpc.unary_unary_rpc_method_handler(instance.fail),
+            "/test/hang": grpc.unary_unary_rpc_method_handler(instance.hang),
+        }
+
+    def service(self, details):
+        return self.methods.get(details.method)
+
+
+class GrpcInstance:
+    def __init__(self, name):
+        self.name = name.encode()
+        self.cancelled = threading.Event()
+        self.began = threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(32))
+        self.server.add_generic_rpc_handlers((Handler(self),))
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def close(self):
+        self.server.stop(0).wait(PATIENCE)
+
+    def unary(self, request, context):
+        context.send_initial_metadata([("x-first", "1")])
+        context.set_trailing_metadata([("x-last", "2")])
+        return self.name + b" " + request
+
+    def down(self, request, _):
+        for number in range(int(request)):
+            yield b"%d" % number + b"." * 1000
+
+    def up(self, requests, _):
+        return b"%d" % sum(len(request) for request in requests)
+
+    def both(self, requests, _):
+        for request in requests:
+            yield self.name + b" " + request
+
+    def fail(self, request, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "no: \u00e4 % b")
+
+    def hang(self, request, context):
+        context.add_callback(self.cancelled.set)
+        self.began.set()
+        self.cancelled.wait(30)
+        return b""
+
+
+@pytest.fixture
+def make_instance():
+    made = []
+
+    def make(name):
+        made.append(GrpcInstance(name))
+        return made[-1]
+
+    yield make
+    for instance in made:
+        instance.close()
+
+
+@pytest.fixture
+def instance(make_instance):
+    return make_instance("one")
+
+
+@pytest.fixture
+def daemon(make_daemon, instance):
+    return make_daemon([{"name": "web", "upstream": "h2", "instances": [instance.address]}]).start()
+
+
+@pytest.fixture
+def channel(daemon):
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as made:
+        yield made
+
+
+def test_one_request_one_answer_with_both_kinds_of_metadata(channel):
+    answer, call = channel.unary_unary("/test/unary").with_call(b"hi", timeout=PATIENCE)
+    assert answer == b"one hi"
+    assert ("x-first", "1") in call.initial_metadata() and ("x-last", "2") in call.trailing_metadata()
+    big = b"x" * 3000000
+    assert channel.unary_unary("/test/unary")(big, timeout=PATIENCE) == b"one " + big
+
+
+def test_one_request_many_answers(channel):
+    answers = list(channel.unary_stream("/test/down")(b"1000", timeout=PATIENCE))
+    assert answers == [b"%d" % number + b"." * 1000 for number in range(1000)]
+
+
+def test_many_requests_one_answer(channel):
+    requests = (b"x" * 1000 for _ in range(1000))
+    assert channel.stream_unary("/test/up")(requests, timeout=PATIENCE) == b"1000000"
+
+
+def test_many_requests_many_answers_in_lock_step(channel):
+    requests = queue.Queue()
+    call = channel.stream_stream("/test/both")(iter(requests.get, None), timeout=PATIENCE)
+    for number in range(100):
+        requests.put(b"%d" % number)
+        assert next(call) == b"one %d" % number
+    requests.put(None)
+    assert list(call) == [] and call.code() == grpc.StatusCode.OK
+
+
+def test_errors_arrive_with_their_words(channel):
+    with pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary("/test/fail")(b"", timeout=PATIENCE)
+    assert (failed.value.code(), failed.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "no: \u00e4 % b")
+    with pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary("/test/none")(b"", timeout=PATIENCE)
+    assert failed.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_deadline_reaches_the_instance(channel, instance):
+    with pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary("/test/hang")(b"", timeout=0.5)
+    assert failed.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert instance.cancelled.wait(PATIENCE)
+
+
+def test_a_cancelled_call_is_cancelled_at_the_instance(channel, instance):
+    call = channel.unary_unary("/test/hang").future(b"")
+    assert instance.began.wait(PATIENCE)
+    call.cancel()
+    assert instance.cancelled.wait(PATIENCE)
+
+
+def test_many_calls_share_one_connection_to_the_instance(daemon, channel):
+    calls = [channel.unary_unary("/test/unary").future(b"%d" % number, timeout=PATIENCE) for number in range(200)]
+    assert [call.result() for call in calls] == [b"one %d" % number for number in range(200)]
+    assert daemon.admin.pool(daemon.admin.live())["errors"] == 0
+
+
+def test_a_swap_fails_no_call_and_lets_streams_go_on(make_daemon, make_instance):
+    """A call that is open across the swap ends on the old pool, new ones go to the new one."""
+    old, new = make_instance("old"), make_instance("new")
+    service = {"name": "web", "upstream": "h2", "instances": [old.address], "uptests": {"required": False}}
+    daemon = make_daemon([service]).start()
+    stop = threading.Event()
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+
+        def unary():
+            names = []
+            while not stop.is_set():
+                names.append(channel.unary_unary("/test/unary")(b"x", timeout=PATIENCE))
+            return names
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            loads = [pool.submit(unary) for _ in range(4)]
+            requests = queue.Queue()
+            stream = channel.stream_stream("/test/both")(iter(requests.get, None), timeout=2 * PATIENCE)
+            requests.put(b"1")
+            assert next(stream) == b"old 1"
+            daemon.admin.stage([new.address])
+            call = channel.unary_unary("/test/unary")
+            wait_until(lambda: call(b"x", timeout=PATIENCE) == b"new x", what="the new pool")
+            requests.put(b"2")
+            assert next(stream) == b"old 2"
+            requests.put(None)
+            assert list(stream) == [] and stream.code() == grpc.StatusCode.OK
+            stop.set()
+            for load in loads:
+                names = [name for name, _ in itertools.groupby(load.result())]
+                assert names == [b"old x", b"new x"], "a call went back to the old pool"
+        wait_until(lambda: len(daemon.admin.service()["pools"]) == 1, what="the old pool's drain")
+
+
+def test_an_instance_that_is_gone_is_told_with_a_status(make_daemon, make_instance):
+    instance = make_instance("gone")
+    daemon = make_daemon([{"name": "web", "upstream": "h2", "instances": [instance.address]}]).start()
+    instance.close()
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel, pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary("/test/unary")(b"", timeout=PATIENCE)
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,195 @@
+"""What an HTTP/2 connection may not cost: each guard is attacked, and others are served meanwhile."""
+
+import struct
+
+import hpack
+import pytest
+
+from harness import processes
+from harness.backend import Held
+from harness.http1 import answer
+from harness.http2 import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    HEADERS,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Http2Client,
+    RawHttp2,
+    frame,
+)
+from harness.waiting import stays, wait_until
+
+MIB = 1 << 20
+
+
+def head(path="/", method="GET"):
+    fields = [(":method", method), (":scheme", "http"), (":authority", "app.test"), (":path", path)]
+    return hpack.Encoder().encode(fields)
+
+
+def request(stream, path="/", method="GET", flags=END_STREAM | END_HEADERS):
+    return frame(HEADERS, flags, stream, head(path, method))
+
+
+def number(value):
+    return struct.pack(">I", value)
+
+
+def resets(raw):
+    for stream in range(1, 20001, 2):
+        yield request(stream, "/held") + frame(RST_STREAM, 0, stream, number(8))
+
+
+def made_resets(raw):
+    """CVE-2025-8671: upswap is made to reset."""
+    for stream in range(1, 20001, 2):
+        yield frame(HEADERS, END_STREAM | END_HEADERS, stream, hpack.Encoder().encode([("x", "y")]))
+
+
+def pings(raw):
+    for _ in range(20000):
+        yield frame(PING, 0, 0, b"flooding")
+
+
+def settings(raw):
+    for _ in range(20000):
+        yield frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65535))
+
+
+def priorities(raw):
+    for stream in range(1, 40001, 2):
+        yield frame(PRIORITY, 0, stream, struct.pack(">IB", 0, 15))
+
+
+def empty_data(raw):
+    yield request(1, "/held", "POST", END_HEADERS)
+    for _ in range(20000):
+        yield frame(DATA, 0, 1)
+
+
+def empty_continuations(raw):
+    yield frame(HEADERS, END_STREAM, 1, head())
+    for _ in range(20000):
+        yield frame(CONTINUATION, 0, 1)
+
+
+def continuations(raw):
+    yield frame(HEADERS, END_STREAM, 1, head())
+    for _ in range(2000):
+        yield frame(CONTINUATION, 0, 1, b"\0\1x" + b"\x7f\x81\x7f" + b"y" * 16000)
+
+
+def window_updates(raw):
+    yield request(1, "/held")
+    for _ in range(20000):
+        yield frame(WINDOW_UPDATE, 0, 1, number(1))
+
+
+def bomb(raw):
+    """One large field in the table, named by one byte again and again."""
+    yield frame(SETTINGS, 0, 0, b"")
+    block = head() + b"\x40\1x\x7f" + b"\x81\x1e" + b"y" * 3968
+    block += b"\xbe" * 12000
+    yield frame(HEADERS, END_STREAM, 1, block[:16000]) + frame(CONTINUATION, END_HEADERS, 1, block[16000:])
+
+
+ATTACKS = [
+    (resets, "reset-flood"),
+    (made_resets, "reset-flood"),
+    (pings, "ping-flood"),
+    (settings, "settings-flood"),
+    (priorities, "priority-flood"),
+    (empty_data, "empty-frame-flood"),
+    (empty_continuations, "continuation-flood"),
+    (continuations, "continuation-flood"),
+    (window_updates, "window-flood"),
+    (bomb, "header-list-flood"),
+]
+
+
+@pytest.fixture(scope="module")
+def front(start_front):
+    from harness.backend import Backend
+
+    backend = Backend("guarded")
+    backend.on("/held", Held())
+    backend.on("/big", answer(b"x" * MIB))
+    return start_front(backend)
+
+
+def floods(front, word):
+    return front.admin.metrics()["upswap_http2_floods_total", frozenset({("reason", word)})]
+
+
+def memory(front):
+    return processes.resident_bytes(front.daemon.pids["proxy"])
+
+
+def attack(port, frames):
+    """Sends until it is sent away; what the last GOAWAY said."""
+    with RawHttp2(port) as raw:
+        try:
+            for one in frames(raw):
+                raw.send(one)
+        except ConnectionError:
+            pass
+        return raw.goaway()
+
+
+@pytest.mark.parametrize("frames, word", ATTACKS, ids=lambda value: getattr(value, "__name__", value))
+def test_a_flood_is_told_to_be_calm_and_others_are_served(front, frames, word):
+    before, size = floods(front, word), memory(front)
+    with Http2Client(front.port) as other:
+        assert other.ask().status == 200
+        last = attack(front.port, frames)
+        assert other.ask().status == 200
+        assert front.ask().status == 200
+    assert last is not None and (last[1], last[2].decode()) == (ENHANCE_YOUR_CALM, word)
+    assert floods(front, word) == before + 1
+    assert memory(front) < size + 16 * MIB
+    wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 0, what="the end of what was begun")
+
+
+def test_the_limits_are_those_of_the_config(start_own_front, make_backend):
+    front = start_own_front(make_backend("limits"), http2={"pings": 3})
+    with RawHttp2(front.port) as raw:
+        raw.send(frame(PING, 0, 0, b"12345678") * 3 + request(1))
+        while raw.read()[0] != DATA:
+            pass
+        raw.send(frame(PING, 0, 0, b"12345678"))
+        assert raw.goaway()[2] == b"ping-flood"
+
+
+def test_a_client_that_reads_nothing_costs_little_memory(start_own_front, make_backend):
+    backend = make_backend("slow")
+    backend.on("/big", answer(b"x" * (4 * MIB)))
+    front = start_own_front(backend, defaults={"timeouts": {"stall": "2s", "idle": "2s"}})
+    assert front.ask().status == 200
+    size = memory(front)
+    with RawHttp2(front.port) as raw:
+        raw.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1)))
+        raw.send(b"".join(request(stream, "/big") for stream in range(1, 200, 2)))
+        wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 100, what="all to be in flight")
+        assert front.ask().status == 200
+        stays(lambda: memory(front) < size + 16 * MIB, 1, "little memory")
+        wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 0, what="the stall")
+
+
+def test_windows_of_one_byte_are_a_flood(front):
+    with RawHttp2(front.port) as raw:
+        raw.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1)) + request(1, "/big"))
+        while raw.read()[0] != DATA:
+            pass
+        try:
+            for _ in range(20000):
+                raw.send(frame(WINDOW_UPDATE, 0, 1, number(1)))
+        except ConnectionError:
+            pass
+        assert raw.goaway()[2] == b"window-flood"

@@ -1,0 +1,298 @@
+"""HTTP/2 to instances: shared connections, what may be sent again, drains, WebSockets by extended CONNECT."""
+
+import base64
+import hashlib
+import os
+import threading
+
+import pytest
+
+from harness.backend import Backend, Held
+from harness.http1 import Response, answer
+from harness.http2 import GOAWAY, PROTOCOL_ERROR, Http2Client, Http2Instance, frame
+from harness.waiting import wait_until
+from harness.wire import Wire
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+@pytest.fixture
+def make_instance():
+    made = []
+
+    def make(**options):
+        made.append(Http2Instance(**options))
+        return made[-1]
+
+    yield make
+    for instance in made:
+        instance.close()
+
+
+@pytest.fixture
+def start(make_daemon):
+    """start(instance..., key=...): a front with these instances."""
+    from conftest import Front
+
+    def start(*instances, workers=1, **service):
+        service = {"name": "web", "upstream": "h2", "instances": [each.address for each in instances], **service}
+        return Front(make_daemon([service], workers=workers).start(), list(instances))
+
+    return start
+
+
+def test_a_request_of_http1_goes_over_http2(start, make_instance):
+    instance = make_instance()
+    front = start(instance)
+    response = front.ask("POST", "/a?b", ["X-Y: Z", "Content-Length: 3"], b"abc")
+    assert (response.status, response.body) == (200, b"/a")
+    _, fields, body = instance.requests[0]
+    fields = dict(fields)
+    assert body == b"abc" and fields[":path"] == "/a?b" and fields[":method"] == "POST"
+    assert fields["x-y"] == "Z" and fields["content-length"] == "3" and "connection" not in fields
+    assert fields[":authority"] and "host" not in fields and fields["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_big_bodies_pass_both_ways(start, make_instance):
+    body = os.urandom(300000)
+    instance = make_instance()
+    instance.scripts["/echo"] = lambda served, stream, _, got: served.answer(stream, hashlib.sha256(got).digest())
+    instance.scripts["/big"] = lambda served, stream, *_: served.answer(stream, body[:60000])
+    front = start(instance)
+    assert front.ask("POST", "/echo", ["Content-Length: 300000"], body).body == hashlib.sha256(body).digest()
+    assert front.ask("GET", "/big").body == body[:60000]
+    with Http2Client(front.port) as client:
+        assert client.ask("POST", "/echo", body=body).body == hashlib.sha256(body).digest()
+
+
+def test_requests_share_one_connection(start, make_instance):
+    instance = make_instance()
+    waiting = []
+    instance.scripts["/held"] = lambda served, stream, *_: waiting.append((served, stream))
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        streams = [client.begin("GET", "/held") for _ in range(50)]
+        wait_until(lambda: len(waiting) == 50, what="all requests")
+        assert len(instance.connections) == 1
+        for served, stream in waiting:
+            served.answer(stream, b"done")
+        assert [client.finish(stream).body for stream in streams] == [b"done"] * 50
+
+
+def test_another_connection_is_made_when_one_is_full(start, make_instance):
+    instance = make_instance(streams=4)
+    waiting = []
+    instance.scripts["/held"] = lambda served, stream, *_: waiting.append((served, stream))
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        assert client.ask().status == 200
+        streams = [client.begin("GET", "/held") for _ in range(8)]
+        wait_until(lambda: len(waiting) == 8, what="all requests")
+        assert len({served.number for served, _ in waiting}) == 2
+        for served, stream in waiting:
+            served.answer(stream, b"done")
+        assert [client.finish(stream).body for stream in streams] == [b"done"] * 8
+
+
+def test_what_was_refused_is_sent_again_whatever_the_method(start, make_instance):
+    instance = make_instance()
+    refused = []
+
+    def refuse_once(served, stream, _, body):
+        if refused:
+            served.answer(stream, body)
+        else:
+            refused.append(stream)
+            served.refuse(stream)
+
+    instance.scripts["/shy"] = refuse_once
+    front = start(instance)
+    response = front.ask("POST", "/shy", ["Content-Length: 3"], b"abc")
+    assert (response.status, response.body) == (200, b"abc") and len(refused) == 1
+    instance.scripts["/never"] = lambda served, stream, *_: served.refuse(stream)
+    response = front.ask("POST", "/never", ["Content-Length: 3"], b"abc")
+    assert (response.status, response.upswap) == (502, "closed-early")
+
+
+def test_a_connection_that_is_told_to_go_away_takes_no_more(start, make_instance):
+    instance = make_instance()
+    waiting = []
+    instance.scripts["/held"] = lambda served, stream, *_: waiting.append((served, stream))
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        held = client.begin("GET", "/held")
+        wait_until(lambda: waiting, what="the request")
+        served, stream = waiting[0]
+        with served.lock:
+            served.socket.sendall(frame(GOAWAY, 0, 0, stream.to_bytes(4, "big") + bytes(4)))
+        wait_until(lambda: client.ask().status == 200 and len(instance.connections) == 2, what="another one")
+        served.answer(stream, b"still here")
+        assert client.finish(held).body == b"still here"
+
+
+def test_a_dead_instance_is_told_and_the_next_one_serves(start, make_instance):
+    instance, other = make_instance(), make_instance()
+    front = start(instance, other)
+    for _ in range(4):
+        assert front.ask().status == 200
+    instance.close()
+    for _ in range(6):
+        assert front.ask().status == 200
+
+
+def test_a_malformed_answer_is_a_502(start, make_instance):
+    instance = make_instance()
+
+    def bad(served, stream, *_):
+        served.h2.config.validate_outbound_headers = False
+        served.h2.config.normalize_outbound_headers = False
+        served.h2.send_headers(stream, [(":status", "200"), ("connection", "close")], end_stream=True)
+
+    instance.scripts["/bad"] = bad
+    front = start(instance)
+    assert front.ask("GET", "/bad").status == 502
+    assert front.ask("GET", "/").status == 200
+
+
+def test_proxy_protocol_and_http2_do_not_go_together(make_daemon):
+    from harness.daemon import upswapd
+
+    daemon = make_daemon([{"name": "web", "upstream": "h2", "proxy_protocol": "v1"}])
+    daemon.write_config()
+    result = upswapd("-t", "-c", daemon.config_path)
+    assert result.returncode == 1 and "proxy_protocol needs a connection for each client" in result.stderr
+
+
+# ---- WebSockets ----
+
+
+def connect_fields(client, path="/chat"):
+    return [
+        (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", path),
+        (":authority", "app.test"), ("sec-websocket-version", "13"), ("sec-websocket-protocol", "p"),
+    ]
+
+
+def accept_of(key):
+    return base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
+
+
+def shake_hands(wrong=False):
+    """A script: switches protocols, then echoes."""
+
+    def script(connection, request):
+        accept = "wrong" if wrong else accept_of(request.get("Sec-WebSocket-Key"))
+        connection.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Protocol: p\r\nSec-WebSocket-Accept: " + accept.encode() + b"\r\n\r\n"
+        )
+        while data := connection.socket.recv(65536):
+            connection.send(data)
+        connection.close()
+
+    return script
+
+
+def frame_of(text, masked=False):
+    head = bytes([0x82, len(text) | (0x80 if masked else 0)])
+    return head + (bytes(4) if masked else b"") + text
+
+
+def exchange_frames(client, stream):
+    for number in range(20):
+        text = frame_of(b"%03d" % number, masked=True)
+        before = len(client.answers[stream].body)
+        client.send(stream, text)
+        client.until(lambda: len(client.answers[stream].body) == before + len(text), "the echo")
+        assert client.answers[stream].body[before:] == text
+
+
+def test_a_websocket_over_http2_reaches_an_instance_of_http1(start_own_front, make_backend):
+    backend = make_backend("ws")
+    backend.on("/chat", shake_hands())
+    front = start_own_front(backend)
+    with Http2Client(front.port) as client:
+        client.until(lambda: client.remote, "the settings")
+        assert client.remote[8] == 1
+        stream = client.begin(fields=connect_fields(client), end=False)
+        client.until(lambda: client.answers[stream].fields, "the answer")
+        got = client.answers[stream]
+        assert got.status == 200 and got.get("sec-websocket-protocol") == "p"
+        assert got.get("upgrade") is None and got.get("sec-websocket-accept") is None
+        exchange_frames(client, stream)
+        assert client.ask().status == 200, "others go on beside it"
+        client.h2.end_stream(stream)
+        client.flush()
+        assert client.finish(stream).ended
+        request = backend.requests_of("/chat")[0]
+        assert request.method == "GET" and request.get("Upgrade") == "websocket"
+        assert len(base64.b64decode(request.get("Sec-WebSocket-Key"))) == 16
+
+
+def test_an_instance_that_accepts_wrongly_is_a_502(start_own_front, make_backend):
+    backend = make_backend("wrong")
+    backend.on("/chat", shake_hands(wrong=True))
+    front = start_own_front(backend)
+    with Http2Client(front.port) as client:
+        stream = client.begin(fields=connect_fields(client), end=False)
+        got = client.finish(stream)
+        assert (got.status, got.get("x-upswap")) == (502, "bad-response")
+
+
+def test_a_refused_websocket_is_answered_as_the_instance_says(start_own_front, make_backend):
+    backend = make_backend("no")
+    backend.on("/chat", lambda connection, request: connection.send(answer(b"no", "403 Forbidden")))
+    front = start_own_front(backend)
+    with Http2Client(front.port) as client:
+        got = client.finish(client.begin(fields=connect_fields(client), end=False))
+        assert (got.status, got.body) == (403, b"no")
+
+
+def test_a_reset_of_a_websocket_ends_it_at_the_instance(start_own_front, make_backend):
+    backend = make_backend("reset")
+    backend.on("/chat", shake_hands())
+    front = start_own_front(backend)
+    with Http2Client(front.port) as client:
+        stream = client.begin(fields=connect_fields(client), end=False)
+        client.until(lambda: client.answers[stream].fields, "the answer")
+        client.reset(stream)
+        assert backend.connections[0].ended.wait(15)
+        assert client.ask().status == 200
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_websocket_reaches_an_instance_of_http2(start, make_instance, version):
+    instance = make_instance(tunnels=True)
+    front = start(instance)
+    if version == 2:
+        with Http2Client(front.port) as client:
+            stream = client.begin(fields=connect_fields(client), end=False)
+            client.until(lambda: client.answers[stream].fields, "the answer")
+            assert client.answers[stream].status == 200
+            exchange_frames(client, stream)
+            client.h2.end_stream(stream)
+            client.flush()
+            assert client.finish(stream).ended
+    else:
+        with front.client() as client:
+            key = base64.b64encode(os.urandom(16)).decode()
+            client.send(
+                f"GET /chat HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            )
+            response = Response(client.until(b"\r\n\r\n"))
+            assert response.status == 101 and response.get("Sec-WebSocket-Accept") == accept_of(key)
+            client.send(frame_of(b"hello", masked=True))
+            assert client.exactly(11) == frame_of(b"hello", masked=True)
+    fields = dict(instance.requests[0][1])
+    assert (fields[":method"], fields[":protocol"], fields[":path"]) == ("CONNECT", "websocket", "/chat")
+    assert "sec-websocket-key" not in fields and fields["sec-websocket-version"] == "13"
+
+
+def test_a_websocket_that_the_instance_does_not_offer_is_a_502(start, make_instance):
+    front = start(make_instance(tunnels=False))
+    for _ in range(2):  # before and after the settings are known
+        with Http2Client(front.port) as client:
+            got = client.finish(client.begin(fields=connect_fields(client), end=False))
+            assert (got.status, got.get("x-upswap")) == (502, "websocket-not-offered")
+            assert client.ask().status == 200

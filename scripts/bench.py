@@ -1,4 +1,5 @@
-"""The measurement itself, called by scripts/bench with the build folder, rounds, seconds and connections.
+"""The measurement itself, called by scripts/bench with the build folder, rounds, seconds, connections and,
+where it is to be HTTP/2 (prior knowledge, 16 streams a connection), the word "h2c".
 
 CPU is what the kernel has counted for every process of a proxy (schedstat, in ns) over the measured time.
 """
@@ -38,6 +39,7 @@ http {{
   upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port} backlog=1024;
+    listen 127.0.0.1:{h2c} http2 backlog=1024;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
@@ -60,6 +62,7 @@ defaults
   http-reuse always
 frontend front
   bind 127.0.0.1:{port}
+  bind 127.0.0.1:{h2c} proto h2
   default_backend app
 backend app
   option forwardfor
@@ -70,7 +73,7 @@ UPSWAP_CONF = """
 workers = 1;
 state_directory = "{root}/state";
 admin = {{ socket = "{root}/admin.sock"; }};
-listeners = ( {{ address = "127.0.0.1:{port}"; }} );
+listeners = ( {{ address = "127.0.0.1:{port}"; }}, {{ address = "127.0.0.1:{h2c}"; }} );
 services = ( {{ name = "web"; instances = [ "127.0.0.1:{backend}" ]; }} );
 """
 
@@ -118,9 +121,10 @@ def cpu_ns(pids):
 
 
 class Proxy:
-    def __init__(self, name, argv, port):
+    def __init__(self, name, argv, port, h2c):
         self.name = name
         self.port = port
+        self.h2c = h2c
         self.process = subprocess.Popen(
             ["taskset", "-c", PROXY_CORE, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -153,6 +157,25 @@ def run_wrk(port, seconds, connections):
     return said
 
 
+def run_h2load(port, seconds, connections):
+    argv = ["taskset", "-c", LOAD_CORE, "h2load", "-t1", f"-c{connections}", "-m16", f"-D{seconds}"]
+    said = subprocess.run([*argv, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    if " 0 failed, 0 errored" not in said or " 0 3xx, 0 4xx, 0 5xx" not in said:
+        sys.exit(f"faulty answers:\n{said}")
+    return said
+
+
+def measure_h2c(proxy, seconds, connections):
+    """h2load tells no percentiles."""
+    run_h2load(proxy.h2c, WARM_UP, connections)
+    pids = process_tree(proxy.process.pid)
+    before = cpu_ns(pids)
+    said = run_h2load(proxy.h2c, seconds, connections)
+    spent = cpu_ns(pids) - before
+    requests = int(re.search(r"([0-9]+) succeeded", said)[1])
+    return {"requests/s": requests / seconds, "CPU us/request": spent / requests / 1000}
+
+
 def measure(proxy, seconds, connections):
     run_wrk(proxy.port, WARM_UP, connections)
     pids = process_tree(proxy.process.pid)
@@ -175,11 +198,11 @@ def start_all(build, root, backend):
         "nginx": (NGINX_CONF, lambda conf: [shutil.which("nginx", path=SBIN), "-c", conf, "-p", root]),
     }
     for name, (text, argv) in makers.items():
-        port = free_port()
+        port, h2c = free_port(), free_port()
         conf = os.path.join(root, f"{name}.conf")
         with open(conf, "w", encoding="ascii") as file:
-            file.write(text.format(root=root, port=port, backend=backend))
-        yield Proxy(name, argv(conf), port)
+            file.write(text.format(root=root, port=port, h2c=h2c, backend=backend))
+        yield Proxy(name, argv(conf), port, h2c)
 
 
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -200,7 +223,7 @@ def start_backend(root):
 
 
 def report(proxies):
-    columns = ["requests/s", "CPU us/request", "p50 ms", "p99 ms"]
+    columns = list(proxies[0].rounds[0])
     print(f"{'median of rounds':<18}" + "".join(f"{column:>16}" for column in columns))
     for proxy in proxies:
         medians = (statistics.median(each[column] for each in proxy.rounds) for column in columns)
@@ -213,6 +236,8 @@ def report(proxies):
 
 def main():
     build = sys.argv[1]
+    measured = measure_h2c if "h2c" in sys.argv else measure
+    sys.argv = [argument for argument in sys.argv if argument != "h2c"]
     rounds, seconds, connections = (int(v) for v in (sys.argv[2:] + ["5", "4", "32"][len(sys.argv) - 2 :])[:3])
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("scripts/bench needs two cores: one for the proxy, one for backend and load")
@@ -226,7 +251,7 @@ def main():
                 proxies.append(proxy)
             for number in range(rounds):
                 for proxy in proxies:
-                    proxy.rounds.append(measure(proxy, seconds, connections))
+                    proxy.rounds.append(measured(proxy, seconds, connections))
                     figures = "  ".join(f"{k} {v:.2f}" for k, v in proxy.rounds[-1].items())
                     print(f"round {number + 1}  {proxy.name:<8} {figures}", flush=True)
             report(proxies)

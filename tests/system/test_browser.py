@@ -5,6 +5,7 @@ import pytest
 from harness import frames, http1
 from harness.backend import Backend
 from harness.browser import Browser
+from harness.certificates import Authority
 from harness.client import RawClient
 
 PAGE = """<!doctype html><title>app</title><link rel="icon" href="data:,"><script>
@@ -121,3 +122,11 @@ def test_a_page_with_a_websocket_and_events_goes_on_with_the_new_release(make_da
     assert_page_moves(browse(), daemon, f"http://127.0.0.1:{daemon.port}/", old, fresh)
     with RawClient(daemon.port) as client:
         assert client.ask().status == 200
+
+
+def test_the_same_over_tls(make_daemon, make_page_app, browse, tmp_path):
+    old, fresh = make_page_app("old"), make_page_app("fresh")
+    identity = Authority(str(tmp_path)).issue("127.0.0.1")
+    daemon = start(make_daemon, [old], listeners=[{"address": "127.0.0.1:0", "tls": identity.setting}])
+    browser = browse("--ignore-certificate-errors")
+    assert_page_moves(browser, daemon, f"https://127.0.0.1:{daemon.port}/", old, fresh)

@@ -89,7 +89,7 @@ def make_daemon_with(make_daemon, instances, **settings):
     daemon = make_daemon([], **settings)
     hook = daemon.path("hook")
     with open(hook, "w", encoding="utf-8") as file:
-        file.write(f'#!/bin/sh\necho "$1:$2 $TEARDOWN_DRAINED" >> {daemon.path("drained")}\n')
+        file.write(f'#!/bin/sh\necho "$1:$2 $TEARDOWN_DRAINED $(date +%s.%N)" >> {daemon.path("drained")}\n')
     os.chmod(hook, 0o755)
     service = {
         "name": "web",
@@ -102,11 +102,15 @@ def make_daemon_with(make_daemon, instances, **settings):
     return daemon
 
 
-def drained(daemon):
-    """What the hook was told: {instance: "clean" or "forced"}."""
+def torn_down(daemon):
+    """The teardowns: [(instance, "clean" or "forced", time of day)]."""
     wait_until(lambda: os.path.exists(daemon.path("drained")), what="a teardown")
     with open(daemon.path("drained"), encoding="ascii") as file:
-        return dict(line.split() for line in file)
+        return [(instance, how, float(at)) for instance, how, at in map(str.split, file)]
+
+
+def drained(daemon):
+    return {instance: how for instance, how, _ in torn_down(daemon)}
 
 
 def swap(daemon, instance):
@@ -317,11 +321,13 @@ def test_an_instance_that_never_answers_is_cut_and_counts_as_forced(front):
     front.swap()
     assert_both_are_told(client, instance)
     client.send(frames.close_frame(1012, masked=True))
-    assert not os.path.exists(front.daemon.path("drained"))
     instance.send(frames.frame(frames.BINARY, b"x" * 60000) * 20)
     assert client.to_end() == b""
+    ended = time.time()
     assert instance.to_end_or_reset() == b""
-    assert front.reason() == "drain-deadline" and front.drained() == "forced"
+    assert front.reason() == "drain-deadline"
+    (teardown,) = torn_down(front.daemon)
+    assert teardown[1] == "forced" and teardown[2] > ended - 1
 
 
 def test_a_client_that_does_not_read_gets_its_close_behind_what_waits_for_it(front):

@@ -297,13 +297,16 @@ static void virtual_close(struct stream *stream, bool abort)
     struct h2_stream *s = h2_stream_of(stream);
     if (s->closed)
         return;
+    /* As a close of TCP: what was sent still arrives, then the end (RFC 8441 section 5). */
+    if (!abort)
+        virtual_shut(stream);
     s->closed = true;
     stream->readable = stream->writable = false;
     outlet_clear(&s->in, s->worker->buffers);
     s->plain = s->tail = 0;
     if (!s->open)
         outlet_clear(&s->out, s->worker->buffers);
-    else if (abort || !s->out_ended || (!s->server && !s->in_ended))
+    else if (abort || !s->out_ended || (!s->server && !s->in_ended && !s->tunnel))
         reset(s, cut_code(s));
     else if (s->end_sent)
         h2_stream_end_sent(s);
@@ -390,8 +393,8 @@ void h2_stream_copy(struct h2_stream *s, char *to, size_t count)
 void h2_stream_end_sent(struct h2_stream *s)
 {
     s->end_sent = true;
-    if (s->server && s->closed && s->open && !s->in_ended)
-        reset(s, NGHTTP2_NO_ERROR);
+    if (s->closed && s->open && !s->in_ended)
+        reset(s, s->server ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
 }
 
 static void break_off(struct h2_stream *s)

@@ -296,3 +296,21 @@ def test_a_websocket_that_the_instance_does_not_offer_is_a_502(start, make_insta
             got = client.finish(client.begin(fields=connect_fields(client), end=False))
             assert (got.status, got.get("x-upswap")) == (502, "websocket-not-offered")
             assert client.ask().status == 200
+
+
+@pytest.mark.parametrize("upstream", ["h1", "h2"])
+def test_a_websocket_over_http2_is_told_1012_when_its_pool_has_drained(start, make_instance, make_backend, upstream):
+    if upstream == "h2":
+        old = make_instance(tunnels=True)
+    else:
+        old = make_backend("old")
+        old.on("/chat", shake_hands())
+    drain = {"websockets": "300ms", "spread": "0s"}
+    front = start(old, upstream=upstream, drain=drain, uptests={"required": False})
+    with Http2Client(front.port) as client:
+        stream = client.begin(fields=connect_fields(client), end=False)
+        client.until(lambda: client.answers[stream].fields, "the answer")
+        front.admin.stage([make_instance().address if upstream == "h2" else make_backend("new").address])
+        got = client.finish(stream)
+        assert got.ended and got.body[:1] == b"\x88" and got.body[2:4] == b"\x03\xf4"
+        wait_until(lambda: client.ask().status == 200, what="the others' service")

@@ -307,8 +307,8 @@ class Http2Served:
                     for event in self.h2.receive_data(data):
                         self.take(event)
                     self.flush()
-        except OSError:
-            pass
+        except (OSError, h2.exceptions.ProtocolError):
+            pass  # a frame that has crossed ours
         finally:
             self.ended.set()
             self.socket.close()

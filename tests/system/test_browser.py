@@ -124,9 +124,10 @@ def test_a_page_with_a_websocket_and_events_goes_on_with_the_new_release(make_da
         assert client.ask().status == 200
 
 
-def test_the_same_over_tls(make_daemon, make_page_app, browse, tmp_path):
+def test_the_same_over_http2(make_daemon, make_page_app, browse, tmp_path):
     old, fresh = make_page_app("old"), make_page_app("fresh")
     identity = Authority(str(tmp_path)).issue("127.0.0.1")
     daemon = start(make_daemon, [old], listeners=[{"address": "127.0.0.1:0", "tls": identity.setting}])
     browser = browse("--ignore-certificate-errors")
     assert_page_moves(browser, daemon, f"https://127.0.0.1:{daemon.port}/", old, fresh)
+    assert browser.run('performance.getEntriesByType("navigation")[0].nextHopProtocol') == "h2"

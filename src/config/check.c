@@ -131,10 +131,11 @@ static bool check_certificates(const struct config *config, const struct config_
 {
     for (size_t i = 0; tls->line > 0 && i < config_identity_count(tls); i++) {
         const struct config_identity *identity = config_identity(tls, i);
-        if (!certificate_check(identity->certificate, identity->key, identity->ocsp, err))
+        if (!certificate_check(identity->certificate, identity->key, identity->ocsp, NULL, err))
             return at(config, &identity->certificate, tls->line, err);
     }
-    return true;
+    return tls->client_ca == NULL || certificate_check(NULL, NULL, NULL, tls->client_ca, err) ||
+           at(config, &tls->client_ca, tls->line, err);
 }
 
 bool config_check(struct config *config, config_certificate_check *certificate_check, struct err *err)

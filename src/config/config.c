@@ -125,6 +125,34 @@ static bool settle(const struct config *config, struct claims *claims, const cha
     return unique;
 }
 
+/* It would lead to itself. */
+static bool check_redirect(const struct config *config, const struct config_listener *listener,
+                           struct err *err)
+{
+    if (listener->redirect == CONFIG_REDIRECT_NONE || listener->tls.line == 0)
+        return true;
+    return err_set(err, "%s:%u: a listener with tls cannot redirect to https; remove one of the two",
+                   config->path, places_line(config->places, &listener->redirect, listener->line));
+}
+
+static bool check_client_ca(const struct config *config, const struct config_tls *tls, struct err *err)
+{
+    if (tls->client_verify == CONFIG_CLIENT_OFF || tls->client_ca != NULL)
+        return true;
+    return err_set(err, "%s:%u: tls.client_verify needs tls.client_ca, the authorities that sign for clients",
+                   config->path, places_line(config->places, &tls->client_verify, tls->line));
+}
+
+static bool check_doors(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (!check_redirect(config, listener, err) || !check_client_ca(config, &listener->tls, err))
+            return false;
+    }
+    return true;
+}
+
 /* Port 0 asks for any free port, so it is never the same one twice. */
 static bool check_listeners(const struct config *config, struct err *err)
 {
@@ -242,9 +270,9 @@ static bool check_upstreams(const struct config *config, struct err *err)
 
 static bool check_whole(const struct config *config, struct err *err)
 {
-    return check_admin(config, err) && check_listeners(config, err) && check_names(config, err) &&
-           check_routes(config, err) && check_instances(config, err) && check_rates(config, err) &&
-           check_headers(config, err) && check_upstreams(config, err);
+    return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
+           check_names(config, err) && check_routes(config, err) && check_instances(config, err) &&
+           check_rates(config, err) && check_headers(config, err) && check_upstreams(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

@@ -28,13 +28,18 @@ struct config_identity {
 
 enum config_tls_minimum { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
+enum config_client_verify { CONFIG_CLIENT_OFF, CONFIG_CLIENT_OPTIONAL, CONFIG_CLIENT_REQUIRED };
+
 struct config_tls {
     struct config_identity first; /* the one for who asks for none */
     struct config_identity *more;
     size_t more_count;
     enum config_tls_minimum minimum;
     struct config_list protocols; /* for ALPN; empty: both */
-    unsigned line;                /* of the section; 0: there is none */
+    char *client_ca;              /* path; NULL: none */
+    enum config_client_verify client_verify;
+    uint64_t hsts_ms;
+    unsigned line; /* of the section; 0: there is none */
 };
 
 static inline size_t config_identity_count(const struct config_tls *tls)
@@ -46,11 +51,14 @@ static inline const struct config_identity *config_identity(const struct config_
     return index == 0 ? &tls->first : &tls->more[index - 1];
 }
 
+enum config_redirect { CONFIG_REDIRECT_NONE, CONFIG_REDIRECT_HTTPS };
+
 struct config_listener {
     char *text; /* as written */
     struct address address;
     struct config_list proxy_texts; /* as written */
     struct config_tls tls;
+    enum config_redirect redirect;
     struct address_prefix *proxies; /* whose connections begin with a PROXY header */
     unsigned line;
 };
@@ -252,9 +260,9 @@ const struct config_file *config_file(const struct config *config, const char *p
  * start and reload: users, groups, runner and teardown programs and the token file are there, and
  * admin.listen is a loopback address. The fault as "PATH:LINE: sentence". `certificate_check` (of this room
  * nobody can) looks at the files of a certificate, its key and its OCSP response, where the last two may be
- * NULL; NULL: somebody else does. */
+ * NULL, or at one of authorities (`certificate` NULL); NULL: somebody else does. */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
-                                      struct err *err);
+                                      const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
 

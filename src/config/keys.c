@@ -94,6 +94,12 @@ static const struct section_word tls_minimums[] = {
     {"1.3", CONFIG_TLS_1_3, false},
     {NULL, 0, false},
 };
+static const struct section_word client_verifies[] = {
+    {"off", CONFIG_CLIENT_OFF, false},
+    {"optional", CONFIG_CLIENT_OPTIONAL, false},
+    {"required", CONFIG_CLIENT_REQUIRED, false},
+    {NULL, 0, false},
+};
 static const struct section_key identity_keys[] = {
     {.name = "certificate",
      .kind = KEY_TEXT,
@@ -132,6 +138,17 @@ static const struct section_key listener_tls_keys[] = {
      FIELD(config_tls, minimum),
      .fallback = "1.2",
      .words = tls_minimums},
+    {.name = "client_ca", .kind = KEY_TEXT, FIELD(config_tls, client_ca), .rule = rule_absolute},
+    {.name = "client_verify",
+     .kind = KEY_WORD,
+     FIELD(config_tls, client_verify),
+     .fallback = "off",
+     .words = client_verifies},
+    {.name = "hsts",
+     .kind = KEY_DURATION,
+     FIELD(config_tls, hsts_ms),
+     .fallback = "0s",
+     RANGE(0, 3 * 365 * DAY)},
     {.name = NULL},
 };
 static const struct section listener_tls_section = {
@@ -141,6 +158,10 @@ static const struct section listener_tls_section = {
     .line_offset = offsetof(struct config_tls, line),
 };
 
+static const struct section_word redirects[] = {
+    {"https", CONFIG_REDIRECT_HTTPS, false},
+    {NULL, 0, false},
+};
 static const struct section_key listener_keys[] = {
     {.name = "address",
      .kind = KEY_TEXT,
@@ -149,7 +170,7 @@ static const struct section_key listener_keys[] = {
      .rule = rule_listen},
     {.name = "tls", .kind = KEY_SECTION, FIELD(config_listener, tls), .section = &listener_tls_section},
     LATER("view"),
-    LATER("redirect"),
+    {.name = "redirect", .kind = KEY_WORD, FIELD(config_listener, redirect), .words = redirects},
     {.name = "proxy_protocol",
      .kind = KEY_TEXTS,
      FIELD(config_listener, proxy_texts),

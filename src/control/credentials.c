@@ -23,6 +23,7 @@
 struct draft {
     size_t place; /* in the config */
     struct keyring_listener listener;
+    struct buf client_ca;
     struct certificate_files *files;
     size_t count;
 };
@@ -40,6 +41,11 @@ struct credentials {
     size_t ticket_count;
 };
 
+/* Words of the config that the proxy reads as its own. */
+_Static_assert((int)CONFIG_TLS_1_3 == TLS_MINIMUM_1_3 && (int)CONFIG_CLIENT_OPTIONAL == TLS_VERIFY_OPTIONAL &&
+                   (int)CONFIG_CLIENT_REQUIRED == TLS_VERIFY_REQUIRED,
+               "");
+
 /* ---- what is read ---- */
 
 static void discard(struct credentials *credentials)
@@ -49,6 +55,7 @@ static void discard(struct credentials *credentials)
         for (size_t k = 0; k < draft->count; k++)
             certificate_files_wipe(&draft->files[k]);
         free(draft->files);
+        buf_free(&draft->client_ca);
     }
     free(credentials->drafts);
     credentials->drafts = NULL;
@@ -88,8 +95,14 @@ static bool read_listener(struct credentials *credentials, const struct config *
     credentials->drafts =
         mem_resize(credentials->drafts, credentials->count + 1, sizeof *credentials->drafts);
     struct draft *draft = &credentials->drafts[credentials->count++];
-    *draft = (struct draft){
-        .place = place, .listener = {.minimum = (uint32_t)tls->minimum, .h2 = offers_h2(&tls->protocols)}};
+    *draft = (struct draft){.place = place,
+                            .listener = {.minimum = tls->minimum,
+                                         .verify = tls->client_verify,
+                                         .h2 = offers_h2(&tls->protocols)}};
+    if (tls->client_verify != CONFIG_CLIENT_OFF &&
+        !certificate_files_authorities(&draft->client_ca, tls->client_ca, err))
+        return err_prefix(err, "%s:%u", config->path,
+                          places_line(config->places, &tls->client_ca, tls->line));
     return read_pairs(draft, config, tls, err);
 }
 
@@ -132,7 +145,7 @@ static size_t size_of(const struct credentials *credentials)
     size_t size = keyring_size(tickets(credentials).n);
     for (size_t i = 0; i < credentials->count; i++) {
         const struct draft *draft = &credentials->drafts[i];
-        size += keyring_size(sizeof draft->listener);
+        size += keyring_size(sizeof draft->listener) + keyring_size(draft->client_ca.n);
         for (size_t k = 0; k < draft->count; k++)
             size += keyring_size(draft->files[k].certificate.n) + keyring_size(draft->files[k].key.n) +
                     keyring_size(draft->files[k].ocsp.n);
@@ -154,6 +167,8 @@ static void add_draft(struct buf *image, struct draft *draft, const struct socke
     draft->listener.id = id_of(sockets, draft->place);
     keyring_add(image, KEYRING_LISTENER,
                 (struct str){(const char *)&draft->listener, sizeof draft->listener});
+    if (draft->client_ca.n > 0)
+        keyring_add(image, KEYRING_CLIENT_CA, buf_str(&draft->client_ca));
     for (size_t i = 0; i < draft->count; i++) {
         const struct certificate_files *files = &draft->files[i];
         keyring_add(image, KEYRING_CERTIFICATE, buf_str(&files->certificate));

@@ -312,6 +312,29 @@ static void write_connections(struct page *page)
     }
 }
 
+/* Only of listeners that have had some: most speak no TLS. */
+static void write_handshakes(struct page *page)
+{
+    const char *addresses[COUNTERS_LISTENERS] = {NULL};
+    struct counters *counters = conductor_counters(page->conductor);
+    conductor_listeners(page->conductor, addresses);
+    for (unsigned id = 0; id < COUNTERS_LISTENERS * COUNTERS_HANDSHAKES; id++) {
+        const char *address = addresses[id / COUNTERS_HANDSHAKES];
+        unsigned result = id % COUNTERS_HANDSHAKES;
+        uint64_t sum = 0;
+        for (unsigned worker = 0; address != NULL && worker < counters_workers(counters); worker++)
+            sum += counters_read(
+                &counters_worker(counters, worker)->handshakes[id / COUNTERS_HANDSHAKES][result]);
+        if (sum == 0)
+            continue;
+        buf_printf(page->out, "%s{", page->name);
+        add_label(page->out, "listener", address);
+        buf_add_str(page->out, STR(","));
+        add_label(page->out, "result", counters_handshake_names[result]);
+        end_count(page, sum);
+    }
+}
+
 static void write_tallies(struct page *page, enum tally_family family)
 {
     for (const struct tally *tally = page->metrics->tallies[family]; tally != NULL; tally = tally->hh.next)
@@ -431,6 +454,8 @@ static const struct {
     {"upswap_connections", "gauge", "Open client connections.", write_connections},
     {"upswap_http2_floods_total", "counter", "Connections of HTTP/2 that were told to be calm, by reason.",
      write_floods},
+    {"upswap_tls_handshakes_total", "counter", "Handshakes of TLS with clients, by result.",
+     write_handshakes},
     {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
     {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},

@@ -296,6 +296,13 @@ static void set_https_port(struct world_spec *made, const struct config *config,
     }
 }
 
+static struct snapshot_door door_of(const struct config_listener *listener)
+{
+    return (struct snapshot_door){.tls = listener->tls.line > 0,
+                                  .redirect = listener->redirect == CONFIG_REDIRECT_HTTPS,
+                                  .hsts_s = clip(listener->tls.hsts_ms / 1000)};
+}
+
 static void add_listeners(struct world_spec *made, const struct config *config, const struct sockets *sockets)
 {
     size_t count = sockets_count(sockets);
@@ -308,7 +315,7 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
             .address = listening->bound,
             .proxies = configured->proxies,
             .proxy_count = configured->proxy_texts.count,
-            .door = {.tls = configured->tls.line > 0},
+            .door = door_of(configured),
         };
     }
     set_https_port(made, config, sockets);

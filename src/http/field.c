@@ -5,7 +5,7 @@
 #include "http/field.h"
 
 #define FIELD_SLOTS 64
-#define SLOT(length, first, last_but_one) (((length) + (first)*5U + (last_but_one)*30U) % FIELD_SLOTS)
+#define SLOT(length, first, last_but_one) (((length) + (first)*39U + (last_but_one)*35U) % FIELD_SLOTS)
 /* The two letters are spelled again, since a letter of a string is no constant in C. */
 #define ROW(name, first, last_but_one, field) \
     [SLOT(sizeof(name) - 1, first, last_but_one)] = {name, sizeof(name) - 1, field}
@@ -36,6 +36,9 @@ static const struct {
     ROW("upgrade", 'u', 'd', HTTP_FIELD_UPGRADE),
     ROW("user-agent", 'u', 'n', HTTP_FIELD_USER_AGENT),
     ROW("via", 'v', 'i', HTTP_FIELD_VIA),
+    ROW("x-client-fingerprint", 'x', 'n', HTTP_FIELD_X_CLIENT_FINGERPRINT),
+    ROW("x-client-subject", 'x', 'c', HTTP_FIELD_X_CLIENT_SUBJECT),
+    ROW("x-client-verify", 'x', 'f', HTTP_FIELD_X_CLIENT_VERIFY),
     ROW("x-forwarded-for", 'x', 'o', HTTP_FIELD_X_FORWARDED_FOR),
     ROW("x-forwarded-host", 'x', 's', HTTP_FIELD_X_FORWARDED_HOST),
     ROW("x-forwarded-port", 'x', 'r', HTTP_FIELD_X_FORWARDED_PORT),
@@ -124,6 +127,7 @@ bool field_is_for_all(struct str name)
         "vary",
         "via",
         "www-authenticate",
+        "x-client-",
         "x-forwarded-",
         "x-frame-options",
         "x-real-ip",
@@ -178,6 +182,7 @@ bool field_is_for_heads(struct str name)
         "via",
         "warning",
         "www-authenticate",
+        "x-client-",
         "x-forwarded-",
         "x-real-ip",
         "x-request-id",

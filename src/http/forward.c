@@ -4,7 +4,10 @@
 
 #include "http/field.h"
 #include "http/head.h"
+
 #include "http/rules.h"
+#include <inttypes.h>
+#include <stdio.h>
 
 #define REQUEST_ID_MAX 128
 
@@ -135,9 +138,11 @@ static uint64_t request_set(const struct http_request *request, const struct htt
 {
     const uint64_t ours =
         HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_VIA) |
-        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) |
-        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) |
-        HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) | HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
+        HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_FINGERPRINT) | HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_SUBJECT) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_VERIFY) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) |
+        HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |
+        HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
     return ~(NEVER | ours) | bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
            bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
            bit_when(request->upgrade, HTTP_FIELD_UPGRADE) |
@@ -229,6 +234,18 @@ static void put_forwarded(struct out *out, const struct http_request *request, c
     out_put(out, STR(";by=_upswap\r\n"));
 }
 
+/* What a client says of itself under these names never passes, whoever it is. */
+static void put_client(struct out *out, const struct http_forward *how)
+{
+    if (how->client_verify.n == 0)
+        return;
+    out_line(out, STR("X-Client-Verify"), how->client_verify);
+    if (how->client_subject.n > 0)
+        out_line(out, STR("X-Client-Subject"), how->client_subject);
+    if (how->client_fingerprint.n > 0)
+        out_line(out, STR("X-Client-Fingerprint"), how->client_fingerprint);
+}
+
 static void put_own_fields(struct out *out, const struct http_request *request,
                            const struct http_forward *how)
 {
@@ -244,6 +261,7 @@ static void put_own_fields(struct out *out, const struct http_request *request,
     struct str id = http_forward_request_id(request, how);
     if (id.n > 0)
         out_line(out, STR("X-Request-Id"), id);
+    put_client(out, how);
     struct str via = request->minor == 0 ? STR("1.0 upswap") : STR("1.1 upswap");
     put_list(out, STR("Via"), &request->fields, HTTP_FIELD_VIA, how->http2 ? STR("2.0 upswap") : via);
 }
@@ -298,6 +316,18 @@ static void put_status_line(struct out *out, const struct http_response *respons
     out_put(out, STR("\r\n"));
 }
 
+/* RFC 6797; what the app or a rule says about it counts more. */
+static void put_hsts(struct out *out, const struct http_fields *fields, const struct http_rules *rules,
+                     uint32_t seconds)
+{
+    const struct str name = STR("Strict-Transport-Security");
+    char value[32];
+    if (http_fields_named(fields, name) != NULL || (rules != NULL && http_rules_drop(rules, name)))
+        return;
+    int n = snprintf(value, sizeof value, "max-age=%" PRIu32, seconds);
+    out_line(out, name, (struct str){value, (size_t)n});
+}
+
 size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
                              size_t room)
 {
@@ -316,6 +346,8 @@ size_t http_forward_response(const struct http_response *response, const struct 
         out_put(&to, STR("Transfer-Encoding: chunked\r\n"));
     if (final && !(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_DATE)))
         out_line(&to, STR("Date"), how->date);
+    if (final && how->hsts_s > 0)
+        put_hsts(&to, fields, rules, how->hsts_s);
     if (how->request_id.n > 0)
         out_line(&to, STR("X-Request-Id"), how->request_id);
     if (rules != NULL)

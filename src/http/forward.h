@@ -14,9 +14,12 @@
 
 /* What upswap knows of the client and adds for the app. */
 struct http_forward {
-    struct str client;     /* the peer's address, for X-Forwarded-For */
-    struct str proto;      /* "http" or "https" */
-    struct str port;       /* the listener's port as text */
+    struct str client; /* the peer's address, for X-Forwarded-For */
+    struct str proto;  /* "http" or "https" */
+    struct str port;   /* the listener's port as text */
+    /* X-Client-Verify: "SUCCESS" or "NONE", where clients are asked for certificates; else empty. The subject
+     * and fingerprint of one that was verified. */
+    struct str client_verify, client_subject, client_fingerprint;
     struct str request_id; /* a new one, used unless a trusted peer sent one */
     bool http2;            /* the request came over HTTP/2: for Via */
     bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
@@ -52,7 +55,8 @@ struct http_return {
     struct str date; /* an HTTP date (RFC 9110 section 5.6.7), added when the upstream sent no Date; final
                         answers only */
     struct str request_id; /* X-Request-Id for the client; empty: none */
-    struct str rules;      /* for responses, as of rules.h; empty: none */
+    uint32_t hsts_s; /* Strict-Transport-Security's max-age, added to a final answer that has none; 0: none */
+    struct str rules; /* for responses, as of rules.h; empty: none */
     const struct http_variable *variables;
 };
 
@@ -67,4 +71,4 @@ size_t http_forward_response(const struct http_response *response, const struct 
 size_t http_forward_trailers(const struct http_fields *fields, struct str rules, bool request, char *out,
                              size_t room);
 
-#define HTTP_FORWARD_EXTRA 512 /* bytes a head may grow by, besides the strings of struct http_forward */
+#define HTTP_FORWARD_EXTRA 640 /* bytes a head may grow by, besides the strings of struct http_forward */

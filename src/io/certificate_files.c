@@ -49,10 +49,23 @@ void certificate_files_wipe(struct certificate_files *files)
     wipe(&files->ocsp);
 }
 
-bool certificate_files_check(const char *certificate, const char *key, const char *ocsp, struct err *err)
+bool certificate_files_authorities(struct buf *text, const char *path, struct err *err)
 {
-    struct certificate_files files;
-    bool good = certificate_files_read(&files, certificate, key, ocsp, err);
+    if (!file_read(path, CERTIFICATE_FILE_MAX, text, NULL, err))
+        return false;
+    STACK_OF(X509) *all = certificate_read_all(buf_str(text), err);
+    if (all == NULL)
+        return err_prefix(err, "%s", path);
+    sk_X509_pop_free(all, X509_free);
+    return true;
+}
+
+bool certificate_files_check(const char *certificate, const char *key, const char *ocsp,
+                             const char *authorities, struct err *err)
+{
+    struct certificate_files files = {BUF_EMPTY, BUF_EMPTY, BUF_EMPTY};
+    bool good = authorities != NULL ? certificate_files_authorities(&files.certificate, authorities, err)
+                                    : certificate_files_read(&files, certificate, key, ocsp, err);
     certificate_files_wipe(&files);
     return good;
 }

@@ -18,6 +18,9 @@ bool certificate_files_read(struct certificate_files *files, const char *certifi
 /* Overwrites and frees what was read. */
 void certificate_files_wipe(struct certificate_files *files);
 
-/* As read, for who only wants to know. */
+/* Reads a file of authorities: at least one certificate in PEM form. */
+bool certificate_files_authorities(struct buf *text, const char *path, struct err *err) MUST_CHECK;
+
+/* As read, or, where `authorities` is not NULL, as authorities, for who only wants to know. */
 bool certificate_files_check(const char *certificate, const char *key, const char *ocsp,
-                             struct err *err) MUST_CHECK;
+                             const char *authorities, struct err *err);

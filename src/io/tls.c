@@ -353,6 +353,11 @@ struct str tls_alpn(const struct stream *stream)
     return (struct str){(const char *)name, size};
 }
 
+bool tls_asks(const struct stream *stream)
+{
+    return SSL_get_verify_mode(stream->tls->ssl) != SSL_VERIFY_NONE;
+}
+
 const struct tls_identity *tls_identity(const struct stream *stream)
 {
     return stream->tls->identity;
@@ -379,5 +384,7 @@ bool tls_why(const struct stream *stream, struct err *err)
     const char *reason = tls->failure == 0 ? NULL : ERR_reason_error_string(tls->failure);
     if (ERR_GET_REASON(tls->failure) == SSL_R_CERTIFICATE_VERIFY_FAILED)
         return err_set(err, "%s: %s", reason, X509_verify_cert_error_string(SSL_get_verify_result(tls->ssl)));
-    return err_set(err, "%s", reason != NULL ? reason : strerror(stream->error));
+    if (reason == NULL)
+        reason = stream->error != 0 ? strerror(stream->error) : "it did not come to an end";
+    return err_set(err, "%s", reason);
 }

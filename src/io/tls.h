@@ -45,6 +45,8 @@ struct tls_identity {
     char *subject;        /* RFC 4514 text in ASCII; empty where it is over 4 KiB */
     char fingerprint[65]; /* SHA-256 of the certificate, in hexadecimal digits */
 };
+/* Does this server ask its clients for a certificate? */
+bool tls_asks(const struct stream *stream);
 /* NULL: it has shown no certificate. Lives until the stream is closed. */
 const struct tls_identity *tls_identity(const struct stream *stream);
 

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 4
+#define LAYOUT 5
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -73,6 +73,8 @@ const char *const counters_lasting_names[COUNTERS_LASTING] = {
     [COUNTERS_WEBSOCKET] = "websocket",
     [COUNTERS_TUNNEL] = "tunnel",
 };
+
+const char *const counters_handshake_names[COUNTERS_HANDSHAKES] = {"full", "resumed", "failed"};
 
 const uint16_t counters_refused_codes[COUNTERS_REFUSED] = {400, 404, 408, 413, 429, 431, 501, 503, 0};
 

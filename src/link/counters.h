@@ -67,6 +67,15 @@ extern const uint16_t counters_refused_codes[COUNTERS_REFUSED];
 /* The cell that counts a status. */
 unsigned counters_refused(unsigned status);
 
+/* How handshakes of TLS end. */
+enum counters_handshake {
+    COUNTERS_HANDSHAKE_FULL,
+    COUNTERS_HANDSHAKE_RESUMED,
+    COUNTERS_HANDSHAKE_FAILED, /* or not within the time for a head */
+    COUNTERS_HANDSHAKES
+};
+extern const char *const counters_handshake_names[COUNTERS_HANDSHAKES];
+
 struct counters_pool {
     uint64_t in_flight;                 /* exchanges that hold this pool */
     uint64_t lasting[COUNTERS_LASTING]; /* those among them that last, by class */
@@ -98,6 +107,7 @@ struct counters_worker {
     uint64_t floods[COUNTERS_FLOODS];   /* of HTTP/2, that ended a connection */
     uint64_t connections[COUNTERS_LISTENERS]; /* open client connections */
     uint64_t accepted[COUNTERS_LISTENERS];
+    uint64_t handshakes[COUNTERS_LISTENERS][COUNTERS_HANDSHAKES];
 } __attribute__((aligned(64)));
 
 struct counters; /* a mapping */

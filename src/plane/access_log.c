@@ -201,6 +201,12 @@ static void write_json(struct access_log *log, struct line *line, const struct a
     put_json_or_null(line, entry->user_agent);
     PUT(line, ",\"referer\":");
     put_json_or_null(line, entry->referer);
+    if (entry->tls_version != NULL) {
+        PUT(line, ",\"tls\":");
+        put_json(line, str_of(entry->tls_version));
+        PUT(line, ",\"cipher\":");
+        put_json(line, str_of(entry->tls_cipher));
+    }
     PUT(line, ",\"reason\":");
     put_json_or_null(line, entry->reason);
     PUT(line, ",\"retries\":");

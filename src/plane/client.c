@@ -2,6 +2,7 @@
  * changes in one place (enter), and an idle client owns no buffer. */
 #include "plane/client.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/tls.h"
 #include "plane/contexts.h"
@@ -30,6 +31,22 @@ static void run_freeing(struct loop_deferred *deferred)
     free(mem_container(deferred, struct client, freeing));
 }
 
+static void count_handshake(const struct client *client, enum counters_handshake result)
+{
+    counters_add(&client->worker->cells->handshakes[client->peer.listener][result], 1);
+}
+
+/* A handshake that did not end well; why is for who looks for it. */
+static void mourn(const struct client *client)
+{
+    struct err err;
+    if (!tls_is_on(&client->stream) || client->shaken)
+        return;
+    count_handshake(client, COUNTERS_HANDSHAKE_FAILED);
+    tls_why(&client->stream, &err);
+    log_debug("no TLS with %s: %s", client->peer.text, err.text);
+}
+
 /* A connection is one less. */
 static void leave(struct client *client)
 {
@@ -47,6 +64,7 @@ void client_close(struct client *client, bool reset)
 {
     struct worker *worker = client->worker;
     assert(client->exchange == NULL);
+    mourn(client);
     if (client->h2 != NULL)
         h2_front_close(client->h2);
     enter(client, CLIENT_CLOSED);
@@ -273,6 +291,21 @@ static bool arrive(struct client *client)
     return start_tls(client);
 }
 
+/* Once, when the handshake has ended well. */
+static void meet(struct client *client)
+{
+    struct peer *peer = &client->peer;
+    const struct stream *stream = &client->stream;
+    if (client->shaken || !tls_is_up(stream))
+        return;
+    client->shaken = true;
+    peer->asked = tls_asks(stream);
+    peer->identity = tls_identity(stream);
+    peer->tls_version = tls_version(stream);
+    peer->tls_cipher = tls_cipher(stream);
+    count_handshake(client, tls_is_resumed(stream) ? COUNTERS_HANDSHAKE_RESUMED : COUNTERS_HANDSHAKE_FULL);
+}
+
 static bool fill_head(struct client *client)
 {
     struct worker *worker = client->worker;
@@ -284,6 +317,7 @@ static bool fill_head(struct client *client)
     if (first ? !client->stream.readable : !stream_may_give(&client->stream))
         return false;
     ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, worker->head_most);
+    meet(client);
     if (count == STREAM_AGAIN)
         return false;
     if (count <= 0) {

@@ -56,6 +56,7 @@ struct client {
     bool used;    /* has had a request */
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
+    bool shaken;  /* its handshake has ended well */
     struct peer peer;
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;

@@ -4,8 +4,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/tls.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void timed_out(struct deadline *deadline);
@@ -86,6 +88,18 @@ static void keep_texts(struct exchange *x, const struct http_request *request)
     texts->referer = keep_text(&to, referer);
 }
 
+static void name_certificate(const struct peer *peer, struct http_forward *how)
+{
+    const struct tls_identity *identity = peer->identity;
+    if (!peer->asked)
+        return;
+    how->client_verify = identity == NULL ? STR("NONE") : STR("SUCCESS");
+    if (identity == NULL)
+        return;
+    how->client_subject = str_of(identity->subject);
+    how->client_fingerprint = str_of(identity->fingerprint);
+}
+
 /* What upswap tells the instance about the client; a trusted proxy's id for the request is kept. */
 static void name(struct exchange *x, const struct http_request *request, struct http_forward *how)
 {
@@ -102,6 +116,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
         .keep_alive = true,
         .http2 = client_is_stream(client),
     };
+    name_certificate(&client->peer, how);
     struct str id = http_forward_request_id(request, how);
     assert(id.n <= sizeof x->id);
     memcpy(x->id, id.p, id.n);
@@ -152,7 +167,8 @@ static bool write_head(struct exchange *x, const struct http_request *request, s
 {
     struct http_variable variables[HEADER_VARIABLES];
     size_t room = request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
-                  how->request_id.n + 3 * request->authority.n;
+                  how->request_id.n + how->client_subject.n + how->client_fingerprint.n +
+                  3 * request->authority.n;
     how->forwarded = x->rules->forwarded != 0;
     how->rules = x->up.rules = header_rules_of(x, SNAPSHOT_REQUEST_HEADERS);
     if (how->rules.n > 0) {
@@ -215,11 +231,14 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
         keep_texts(x, request);
     if (is_too_fast(x, &settings->rate, STR("")))
         return &end_rate_limited;
+    const struct end *elsewhere = redirect_at_door(x, request);
+    if (elsewhere != NULL)
+        return elsewhere;
     if (x->service == NULL)
         return &end_no_route;
     if (is_too_fast(x, &x->rules->rate, snapshot_service_name(x->view->snapshot, x->service)))
         return &end_rate_limited;
-    const struct end *elsewhere = redirect_of(x, request);
+    elsewhere = redirect_of(x, request);
     if (elsewhere != NULL)
         return elsewhere;
     if (leaves_prefix(request, prefix))
@@ -435,6 +454,8 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
         .bytes_out = x->head_out + x->down.bytes,
         .body_out = x->down.bytes,
         .duration_ns = duration_ns,
+        .tls_version = x->client->peer.tls_version,
+        .tls_cipher = x->client->peer.tls_cipher,
         .reason = str_of(end->word),
     };
     if (x->service != NULL)

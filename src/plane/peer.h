@@ -10,14 +10,19 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+struct tls_identity;
+
 struct peer {
     uint8_t address[16];         /* IPv4-mapped */
     char text[INET6_ADDRSTRLEN]; /* the same as text */
     uint8_t text_length;
     uint8_t port_length;
     bool tls;
-    char port[6];      /* that the client connected to, as text */
-    uint32_t listener; /* id */
+    bool asked;                           /* for a certificate of its own */
+    const struct tls_identity *identity;  /* that it has proved; lives as long as the connection */
+    const char *tls_version, *tls_cipher; /* static; NULL: none */
+    char port[6];                         /* that the client connected to, as text */
+    uint32_t listener;                    /* id */
     uint16_t from_port;
     uint16_t local_port; /* as `port` */
     uint8_t local[16];   /* address that the client connected to, IPv4-mapped */

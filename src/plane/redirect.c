@@ -54,3 +54,18 @@ const struct end *redirect_of(struct exchange *x, const struct http_request *req
     x->location = location;
     return to_host ? &end_canonical_host : &end_redirect_https;
 }
+
+const struct end *redirect_at_door(struct exchange *x, const struct http_request *request)
+{
+    const struct snapshot_door *door = snapshot_door(x->view->snapshot, x->client->peer.listener);
+    if (door == NULL || !door->redirect)
+        return NULL;
+    if (request->host.n == 0) /* of HTTP/1.0: there is nowhere to go */
+        return &end_missing_host;
+    struct http_location *location = &x->worker->location;
+    *location = (struct http_location){
+        .https = true, .host = request->host, .port = https_port(x, request), .query = request->query};
+    location->path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
+    x->location = location;
+    return &end_redirect_https;
+}

@@ -117,10 +117,10 @@ struct snapshot_rules {
 
 /* Flat part of a listener. */
 struct snapshot_door {
-    uint8_t tls;            /* bool: it speaks TLS */
-    uint8_t redirect;       /* bool: everything is answered by a redirect to https */
-    uint16_t redirect_port; /* of it */
-    uint32_t hsts_s;        /* Strict-Transport-Security's max-age, in seconds; 0: none */
+    uint8_t tls;      /* bool: it speaks TLS */
+    uint8_t redirect; /* bool: everything is answered by a redirect to https */
+    uint16_t unused;
+    uint32_t hsts_s; /* Strict-Transport-Security's max-age, in seconds; 0: none */
 };
 
 /* The last moment (monotonic ms) for each class of exchange on a draining pool; 0: not draining. All but

@@ -1,12 +1,18 @@
 """TLS to clients: which certificate whom is shown, and what a reload changes."""
 
+import datetime
+import json
 import os
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
 
+from harness import http1
 from harness.backend import Backend
 from harness.certificates import Authority, TlsClient
 from harness.client import RawClient
@@ -281,3 +287,208 @@ def test_a_big_body_passes_both_ways_unchanged(front, authority):
     front.backend.on("/echo", echo)
     with TlsClient(front.port, authority.context()) as client:
         assert client.ask("POST", "/echo", body=body).body == body
+
+
+# ---- clients' certificates ----
+
+FORGED = ["X-Client-Verify: SUCCESS", "X-Client-Subject: CN=root", "X-Client-Fingerprint: 00", "X_Client_Verify: SUCCESS"]
+
+
+def told(front, client):
+    """What the app is told of the client's certificate, whatever the client says itself."""
+    assert client.ask(fields=FORGED).status == 200
+    request = front.backend.requests[-1]
+    assert not request.all("X_Client_Verify")
+    return [request.get(f"X-Client-{name}") for name in ("Verify", "Subject", "Fingerprint")]
+
+
+@pytest.mark.parametrize("verify", ["off", "optional", "required"])
+def test_the_app_is_told_of_a_verified_certificate_and_of_nothing_else(start_own_front, authority, site, verify):
+    clients = Authority(authority.folder, f"Clients {verify}")
+    alice = clients.issue(common_name="Alice, Ltd+É")
+    listener = tls_listener(site, client_ca=clients.path, client_verify=verify)
+    front = start_own_front(Backend("one"), listeners=[listener, {"address": "127.0.0.1:0"}])
+    fingerprint = alice.certificate.fingerprint(hashes.SHA256()).hex()
+    known = ["SUCCESS", r"CN=Alice\, Ltd\+\C3\89", fingerprint] if verify != "off" else [None] * 3
+    context = authority.context(alice)
+    with TlsClient(front.port, context) as client:
+        assert told(front, client) == known
+        session = client.socket.session
+    with TlsClient(front.port, context, session=session) as client:
+        assert told(front, client) == known  # a session remembers who began it
+        assert client.socket.session_reused
+    if verify != "required":
+        with TlsClient(front.port, authority.context()) as client:
+            assert told(front, client) == (["NONE", None, None] if verify == "optional" else [None] * 3)
+    with RawClient(front.daemon.ports()[1]) as client:
+        assert told(front, client) == [None] * 3
+
+
+def refused(port, context):
+    try:
+        with TlsClient(port, context) as client:
+            client.request()
+            return client.socket.recv(1) == b""
+    except (ssl.SSLError, ConnectionError):
+        return True
+
+
+def test_who_shows_no_certificate_or_a_foreign_one_is_refused_where_one_is_required(start_own_front, authority, site):
+    clients, strangers = Authority(authority.folder, "Clients"), Authority(authority.folder, "Strangers")
+    required = tls_listener(site, client_ca=clients.path, client_verify="required")
+    optional = tls_listener(site, client_ca=clients.path, client_verify="optional")
+    front = start_own_front(Backend("one"), listeners=[required, optional])
+    foreign = authority.context(strangers.issue("app.test"))
+    assert refused(front.daemon.ports()[0], authority.context())
+    assert refused(front.daemon.ports()[0], foreign)
+    assert refused(front.daemon.ports()[1], foreign)
+    assert not refused(front.daemon.ports()[1], authority.context())
+    assert not front.backend.requests[1:]
+
+
+# ---- https ----
+
+
+def test_a_redirecting_listener_sends_everything_to_https(start_own_front, site):
+    front = start_own_front(Backend("one"), listeners=[{"address": "127.0.0.1:0", "redirect": "https"}, tls_listener(site)])
+    to, port = front.daemon.ports()
+    with RawClient(to) as client:
+        for method, target in (("GET", "/a?b=c"), ("POST", "/a"), ("HEAD", "/")):
+            answer = client.ask(method, target, host=f"app.test:{to}")
+            assert answer.status == 308
+            assert answer.get("Location") == f"https://app.test:{port}{target}"
+            assert answer.get("X-Upswap") == "redirect-https"
+        assert client.ask(host="[::1]:80").get("Location") == f"https://[::1]:{port}/"
+        assert client.ask(host="nowhere.test").status == 308
+    with RawClient(to) as client:
+        assert client.ask(host="a b").status == 400
+    with RawClient(to) as client:
+        assert client.ask(host=None, version="1.0").get("X-Upswap") == "missing-host"
+    assert not front.backend.requests
+
+
+def test_hsts_is_added_over_tls_where_the_app_has_not_spoken(start_own_front, authority, site):
+    front = start_own_front(Backend("one"), listeners=[tls_listener(site, hsts="365d"), {"address": "127.0.0.1:0"}])
+    own = http1.answer(b"own", fields=["Strict-Transport-Security: max-age=1"])
+    front.backend.on("/own", own)
+    with TlsClient(front.port, authority.context()) as client:
+        assert client.ask().get("Strict-Transport-Security") == "max-age=31536000"
+        assert client.ask(target="/own").get("Strict-Transport-Security") == "max-age=1"
+    with RawClient(front.daemon.ports()[1]) as client:
+        assert client.ask().get("Strict-Transport-Security") is None
+
+
+# ---- OCSP ----
+
+
+def ocsp_response(authority, identity, days=1, status=ocsp.OCSPCertStatus.GOOD):
+    """The path of a response in DER form about the identity."""
+    now = datetime.datetime.utcnow()
+    issuer = authority.identity
+    revoked = now if status == ocsp.OCSPCertStatus.REVOKED else None
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        identity.certificate,
+        issuer.certificate,
+        hashes.SHA1(),
+        status,
+        now - datetime.timedelta(days=3),
+        now + datetime.timedelta(days=days),
+        revoked,
+        None,
+    )
+    builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate)
+    path = identity.certificate_path + ".ocsp"
+    with open(path, "wb") as file:
+        file.write(builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+    return path
+
+
+def test_an_ocsp_response_is_stapled_while_it_is_good(start_own_front, authority):
+    fresh, stale = authority.issue("app.test"), authority.issue("app.test")
+    listeners = [
+        tls_listener(fresh, ocsp=ocsp_response(authority, fresh)),
+        tls_listener(stale, ocsp=ocsp_response(authority, stale, days=-1)),
+    ]
+    front = start_own_front(Backend("one"), listeners=listeners)
+    for version in ("-tls1_2", "-tls1_3"):
+        assert "OCSP Response Status: successful" in s_client(front.daemon.ports()[0], "-status", version)
+        assert "OCSP response: no response sent" in s_client(front.daemon.ports()[1], "-status", version)
+
+
+@pytest.mark.parametrize("fault", ["another", "revoked", "nonsense"])
+def test_an_ocsp_response_that_does_not_fit_is_refused(make_daemon, authority, fault):
+    identity, other = authority.issue("app.test"), authority.issue("app.test")
+    path = ocsp_response(authority, other if fault == "another" else identity)
+    sentence = "is about another certificate"
+    if fault == "revoked":
+        ocsp_response(authority, identity, status=ocsp.OCSPCertStatus.REVOKED)
+        sentence = "is not good"
+    if fault == "nonsense":
+        path, sentence = identity.key_path, "is none in DER form"
+    daemon = make_daemon(listeners=[tls_listener(identity, ocsp=path)])
+    daemon.write_config()
+    command = [program("upswapd"), "-t", "-c", daemon.config_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{path}: the OCSP response" in done.stderr
+    assert sentence in done.stderr
+
+
+# ---- what is told ----
+
+
+def test_handshakes_are_counted_by_result_and_the_log_names_what_was_agreed_on(start_own_front, authority, site, tmp_path):
+    path = str(tmp_path / "access.log")
+    front = start_own_front(
+        Backend("one"), workers=1, listeners=[tls_listener(site)], access_log={"path": path, "format": "json"}
+    )
+    os.chmod(tmp_path, 0o755)
+    context = authority.context()
+    _, session = resume(front.port, context, None)
+    assert resume(front.port, context, session)[0]
+    with RawClient(front.port) as client:
+        client.send(b"no TLS at all\r\n")
+        client.fill()
+
+    def counted(result):
+        name = ("upswap_tls_handshakes_total", frozenset({("listener", f"127.0.0.1:{front.port}"), ("result", result)}))
+        return front.admin.metrics().get(name, 0)
+
+    for result in ("full", "resumed", "failed"):
+        wait_until(lambda result=result: counted(result) == 1, what=f"one handshake that is {result}")
+
+    def lines():
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    line = json.loads(wait_until(lines, what="a line of the access log")[0])
+    assert (line["tls"], line["cipher"]) == ("TLSv1.3", "TLS_AES_128_GCM_SHA256")
+
+
+def test_requests_over_tls_lose_nothing_during_swaps(make_stand, make_backend, authority, site):
+    stand = make_stand(live=1, listeners=[tls_listener(site)], service={"drain": {"requests": "5s"}})
+    stand.suite.shell("01_pass")
+    stand.start()
+    stop, statuses = threading.Event(), []
+
+    def ask_on():
+        while not stop.is_set():
+            with TlsClient(stand.port, authority.context()) as client:
+                for _ in range(20):
+                    statuses.append(client.ask().status)
+
+    threads = [threading.Thread(target=ask_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_ in range(3):
+            deployment = stand.admin.stage([make_backend(f"next-{round_}").address])
+            stand.wait_state(deployment, "done")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(statuses) > 50
+    assert set(statuses) == {200}

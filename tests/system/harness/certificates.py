@@ -54,11 +54,12 @@ class Authority:
 
     def __init__(self, folder, name="Test authority"):
         self.folder = folder
+        self.stem = name.replace(" ", "-")
         self.made = 0
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(name), _name(name), key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self.identity = Identity(folder, name.replace(" ", "-"), builder.sign(key, hashes.SHA256()), key)
+        self.identity = Identity(folder, self.stem, builder.sign(key, hashes.SHA256()), key)
         self.path = self.identity.certificate_path
 
     @staticmethod
@@ -78,7 +79,7 @@ class Authority:
             builder = builder.add_extension(alternatives, critical=False)
         self.made += 1
         certificate = builder.sign(self.identity.key, hashes.SHA256())
-        return Identity(self.folder, f"{self.made}", certificate, key)
+        return Identity(self.folder, f"{self.stem}-{self.made}", certificate, key)
 
     def context(self, identity=None):
         """What a client of this authority's servers needs."""

@@ -107,6 +107,13 @@ static void a_tls_listener_without_what_it_needs_is_refused(void **state)
         {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\";\n certificates = (\n{ key = "
          "\"/b\"; }); }; } );",
          "t.conf:3: a certificate needs \"certificate\""},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\";\n client_verify = "
+         "\"required\"; }; } "
+         ");",
+         "t.conf:2: tls.client_verify needs tls.client_ca, the authorities that sign for clients"},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\"; };\n redirect = \"https\"; } "
+         ");",
+         "t.conf:2: a listener with tls cannot redirect to https; remove one of the two"},
     };
     ASSERT_REFUSED(rows);
 }

@@ -152,6 +152,14 @@ struct config_retries {
     uint64_t budget;   /* millionths of the requests */
 };
 
+struct config_affinity {
+    char *cookie;         /* name */
+    uint64_t duration_ms; /* 0: the browser's session */
+    unsigned line;        /* of the section; 0: it is not there, and there is no affinity */
+};
+
+enum config_pin { CONFIG_PIN_OFF, CONFIG_PIN_COOKIE };
+
 struct config_teardown {
     struct config_list command; /* empty: none */
     int signal;                 /* number; 0: none */
@@ -207,6 +215,9 @@ struct config_service {
     const char *hash_name; /* of the field or cookie that is hashed; NULL: none */
     enum config_upstream upstream;
     int proxy_protocol; /* version of the header sent to instances; 0: none */
+    struct config_affinity affinity;
+    enum config_pin pin;
+    uint64_t pin_duration_ms;
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;

@@ -8,6 +8,7 @@
 
 #define SECOND 1000ULL
 #define DAY (86400 * SECOND)
+#define WEEK (7 * DAY)
 #define TIME_MAX (30 * DAY) /* fits 32 bits of ms, as the proxy keeps them */
 #define MANY 10000000
 #define RATE_MAX 1000000 /* requests a second; the proxy counts time in steps that fit some of them */
@@ -504,6 +505,32 @@ static const struct section_key teardown_keys[] = {
 };
 static const struct section teardown_section = {.title = "teardown", .keys = teardown_keys};
 
+static const struct section_key affinity_keys[] = {
+    {.name = "cookie",
+     .kind = KEY_TEXT,
+     FIELD(config_affinity, cookie),
+     .fallback = "upswap",
+     .rule = rule_cookie},
+    {.name = "duration",
+     .kind = KEY_DURATION,
+     FIELD(config_affinity, duration_ms),
+     .fallback = "0s",
+     RANGE(0, TIME_MAX)},
+    {.name = NULL},
+};
+static const struct section affinity_section = {
+    .title = "affinity",
+    .keys = affinity_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_affinity, line),
+};
+
+static const struct section_word pins[] = {
+    {"off", CONFIG_PIN_OFF, false},
+    {"cookie", CONFIG_PIN_COOKIE, false},
+    {NULL, 0, false},
+};
+
 static const struct section_key service_keys[] = {
     {.name = "name",
      .kind = KEY_TEXT,
@@ -557,6 +584,13 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, upstream),
      .fallback = "h1",
      .words = upstreams},
+    {.name = "affinity", .kind = KEY_SECTION, FIELD(config_service, affinity), .section = &affinity_section},
+    {.name = "pin", .kind = KEY_WORD, FIELD(config_service, pin), .fallback = "off", .words = pins},
+    {.name = "pin_duration",
+     .kind = KEY_DURATION,
+     FIELD(config_service, pin_duration_ms),
+     .fallback = "15m",
+     RANGE(SECOND, WEEK)},
     {.name = "proxy_protocol",
      .kind = KEY_WORD,
      FIELD(config_service, proxy_protocol),
@@ -587,7 +621,6 @@ static const struct section_key service_keys[] = {
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),
     LATER("shadow"),
-    LATER("pin"),
     LATER("tls"),
     {.name = NULL},
 };

@@ -123,6 +123,20 @@ bool rule_protocol(struct str text, struct err *err)
            err_set(err, "\"%.*s\" is not spoken here; write \"h2\" or \"http/1.1\"", STR_ARG(text));
 }
 
+bool rule_cookie(struct str text, struct err *err)
+{
+    static const char *const taken[] = {"__Host-", "__Secure-", "upswap-pin-"};
+    if (!rule_is_token(text))
+        return err_set(err, "\"%.*s\" is no name of a cookie; write letters, digits and -", STR_ARG(text));
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        if (text.n >= strlen(taken[i]) &&
+            str_equal_nocase((struct str){text.p, strlen(taken[i])}, str_of(taken[i])))
+            return err_set(err, "names that begin with \"%s\" have a meaning of their own; choose another",
+                           taken[i]);
+    }
+    return true;
+}
+
 bool rule_network(struct str text, struct err *err)
 {
     struct address_prefix prefix;

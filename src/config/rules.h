@@ -22,6 +22,8 @@ bool rule_instance(struct str text, struct err *err) MUST_CHECK;
 bool rule_is_token(struct str text);
 /* Reads a way to choose an instance. *name, where one belongs to it, points into the text, to its end. */
 bool rule_balance_read(struct str text, enum config_balance *balance, const char **name);
+/* A cookie's name that upswap may give without TLS. */
+bool rule_cookie(struct str text, struct err *err) MUST_CHECK;
 bool rule_balance(struct str text, struct err *err) MUST_CHECK;
 /* What ALPN may offer. */
 bool rule_protocol(struct str text, struct err *err) MUST_CHECK;

@@ -33,7 +33,7 @@ struct conductor_options {
     struct counters *counters;
     int counters_fd;
     struct sockets *sockets;
-    const struct secrets *secrets;
+    struct secrets *secrets;
     int proxy_fd;      /* the conductor's from now on */
     int32_t proxy_pid; /* 0: none runs */
     int32_t keeper_pid;
@@ -68,6 +68,8 @@ struct conductor {
     unsigned retiring; /* records that retire instances and are on their way; one pool at a time, since
                           who holds an address depends on the one before */
     LIST_HEAD(, waiting) waiting; /* answers */
+    struct deadline keys;         /* when to look whether another is due */
+    bool has_new_keys;            /* that the proxy does not know */
     bool serving;
     bool stopping;
 };

@@ -7,6 +7,10 @@
 
 #include <stdlib.h>
 
+#define NS_PER_S 1000000000ULL
+#define KEYS_LOOK_MS 3600000 /* between looks at the age of the key that signs cookies */
+#define KEYS_AGAIN_MS 1000
+
 const struct config_service *conductor_settings(const struct conductor *conductor, const char *service)
 {
     return conductor->config == NULL ? NULL : config_service(conductor->config, str_of(service));
@@ -132,13 +136,24 @@ static bool is_number_taken(const struct conductor *conductor)
     return conductor->adoption != NULL;
 }
 
-static bool on_health(void *arg)
+/* Of health, of pins, of keys. */
+static bool on_news(void *arg)
 {
     struct conductor *conductor = arg;
     if (conductor->config == NULL || is_number_taken(conductor))
         return false;
     conductor_publish(conductor, world_next(conductor->world), clock_mono_ns());
     return true;
+}
+
+static void on_keys(struct deadline *deadline)
+{
+    struct conductor *conductor = mem_container(deadline, struct conductor, keys);
+    if (secrets_turn(conductor->options.secrets, clock_wall_ns() / NS_PER_S))
+        conductor->has_new_keys = true;
+    if (conductor->has_new_keys && on_news(conductor))
+        conductor->has_new_keys = false;
+    deadline_set(&conductor->keys, conductor->has_new_keys ? KEYS_AGAIN_MS : KEYS_LOOK_MS);
 }
 
 /* ---- its life ---- */
@@ -153,11 +168,14 @@ struct conductor *conductor_new(const struct conductor_options *options)
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
     slotting_restore(conductor);
+    deadline_init(&conductor->keys, options->loop, on_keys);
+    deadline_set(&conductor->keys, KEYS_LOOK_MS);
     conductor->drain = drain_new(&(struct drain_options){
         .loop = options->loop,
         .registry = options->registry,
         .counters = options->counters,
         .drained = on_drained,
+        .unpin = on_news,
         .arg = conductor,
     });
     conductor->health = health_new(&(struct health_options){
@@ -166,7 +184,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .counters = options->counters,
         .events = options->events,
         .settings = on_settings,
-        .publish = on_health,
+        .publish = on_news,
         .arg = conductor,
     });
     conductor->ejections = ejections_new(&(struct ejections_options){

@@ -169,7 +169,7 @@ static bool open_state(struct control *control, const char *directory, struct er
     free(lock);
     if (!ok || control->lock < 0)
         return false;
-    control->secrets = secrets_open(directory, err);
+    control->secrets = secrets_open(directory, clock_wall_ns() / 1000000000, err);
     control->events = control->secrets == NULL ? NULL : event_log_open(directory, err);
     control->archive = control->events == NULL ? NULL : archive_open(control->loop, directory, err);
     if (control->archive == NULL)

@@ -1,5 +1,9 @@
-/* drain.c holds the one rule of when an instance may go: every worker has taken a turn after the swap, and
- * then it is idle, or the deadline of its pool has passed. */
+/* drain.c holds the one rule of when an instance may go: every worker has taken a turn after the last world
+ * in which new requests could come to it, and then it is idle, or the deadline of its pool has passed.
+ *
+ * That world is the one before the swap; where sessions are pinned to the old pool, it is the last one that
+ * still lets them. Workers look at the clock too, but a worker that has looked may be slow to act, so time
+ * alone proves nothing. */
 #include "control/drain.h"
 
 #include "base/clock.h"
@@ -8,6 +12,7 @@
 #include <stdlib.h>
 
 #define LOOK_MS 20
+#define LOOK_LATER_MS 1000 /* while all there is to wait for is pinned sessions */
 /* For the proxy to end what its deadlines have caught: properly, and if that does not do, by a cut. */
 #define GRACE_MS (SNAPSHOT_DRAIN_GRACE_MS + 1000)
 #define NS_PER_MS 1000000
@@ -16,7 +21,8 @@
 struct limits {
     char *pool;
     struct snapshot_drain until;
-    uint64_t last_ms; /* the latest of them, and some grace */
+    uint64_t last_ms;        /* the latest of them, and some grace */
+    uint64_t unpinned_world; /* the first one that lets no pinned session in; 0: none has been made */
     UT_hash_handle hh;
 };
 
@@ -27,8 +33,9 @@ struct drain {
 };
 
 /* By the wall clock, since it must outlive a restart; never more than was configured. */
-static uint64_t until_ms(const struct pool *pool, uint64_t length_ms, uint64_t mono_ms, uint64_t wall_ns)
+static uint64_t until_ms(const struct pool *pool, uint64_t more_ms, uint64_t mono_ms, uint64_t wall_ns)
 {
+    uint64_t length_ms = pool->drain.pinned_ms + more_ms;
     uint64_t passed = wall_ns > pool->going_since_ns ? (wall_ns - pool->going_since_ns) / NS_PER_MS : 0;
     return mono_ms + (passed < length_ms ? length_ms - passed : 0);
 }
@@ -59,16 +66,31 @@ static struct limits *limits_of(struct drain *drain, const struct pool *pool)
                   .streams_until_ms = until_ms(pool, times->streams_ms, mono_ms, wall_ns),
                   .websockets_until_ms = until_ms(pool, times->websockets_ms, mono_ms, wall_ns),
                   .tunnels_until_ms = until_ms(pool, times->tunnels_ms, mono_ms, wall_ns),
-                  .spread_ms = times->spread_ms},
+                  .spread_ms = times->spread_ms,
+                  .pinned_until_ms = times->pinned_ms > 0 ? until_ms(pool, 0, mono_ms, wall_ns) : 0},
     };
     limits->last_ms = GRACE_MS + last_of(&limits->until);
     HASH_ADD_KEYPTR(hh, drain->limits, limits->pool, strlen(limits->pool), limits);
     return limits;
 }
 
-struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool)
+static bool is_over(const struct limits *limits)
 {
-    return pool->state == POOL_DRAINING ? limits_of(drain, pool)->until : (struct snapshot_drain){0};
+    return clock_mono_ms() >= limits->until.pinned_until_ms;
+}
+
+struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool, uint64_t version)
+{
+    if (pool->state != POOL_DRAINING)
+        return (struct snapshot_drain){0};
+    struct limits *limits = limits_of(drain, pool);
+    struct snapshot_drain until = limits->until;
+    if (!is_over(limits))
+        return until;
+    until.pinned_until_ms = 0;
+    if (limits->unpinned_world == 0)
+        limits->unpinned_world = version;
+    return until;
 }
 
 static void forget_past(struct drain *drain)
@@ -129,10 +151,27 @@ static void look_at_instances(struct drain *drain, const struct pool *pool, stru
     }
 }
 
+/* Can no request that begins from now on come to the pool? */
+static bool is_closed(struct drain *drain, const struct pool *pool)
+{
+    uint64_t world = pool->going_since_world;
+    if (!pool->was_live)
+        return true;
+    if (pool->drain.pinned_ms > 0) {
+        const struct limits *limits = limits_of(drain, pool);
+        if (limits->unpinned_world == 0 && (!is_over(limits) || !drain->options.unpin(drain->options.arg)))
+            return false;
+        if (limits->unpinned_world == 0)
+            return false;
+        world = later(world, limits->unpinned_world);
+    }
+    return counters_version(drain->options.counters) >= world;
+}
+
 static void look_at(struct drain *drain, struct pool *pool)
 {
     struct finding finding = {{NULL, NULL}, {0, 0}};
-    if (pool->was_live && counters_version(drain->options.counters) < pool->going_since_world)
+    if (!is_closed(drain, pool))
         return;
     for (unsigned forced = 0; forced < 2; forced++)
         finding.instances[forced] = mem_zero(pool->instance_count, sizeof **finding.instances);
@@ -156,21 +195,31 @@ static bool is_waited_for(const struct pool *pool)
     return false;
 }
 
+/* How long nothing can happen to the pool. */
+static uint64_t rest_ms(struct drain *drain, const struct pool *pool)
+{
+    uint64_t now_ms = clock_mono_ms(), until = limits_of(drain, pool)->until.pinned_until_ms;
+    if (until <= now_ms + LOOK_MS)
+        return LOOK_MS;
+    return until - now_ms < LOOK_LATER_MS ? until - now_ms : LOOK_LATER_MS;
+}
+
 static void look(struct deadline *deadline)
 {
     struct drain *drain = mem_container(deadline, struct drain, look);
-    bool again = false;
+    uint64_t again_ms = UINT64_MAX;
     struct pool *pool, *next;
     HASH_ITER(hh, drain->options.registry->pools, pool, next)
     {
         if (!is_waited_for(pool))
             continue;
         look_at(drain, pool);
-        again = true;
+        uint64_t ms = rest_ms(drain, pool);
+        again_ms = ms < again_ms ? ms : again_ms;
     }
     forget_past(drain);
-    if (again)
-        deadline_set(&drain->look, LOOK_MS);
+    if (again_ms != UINT64_MAX)
+        deadline_set(&drain->look, again_ms);
 }
 
 struct drain *drain_new(const struct drain_options *options)
@@ -183,6 +232,5 @@ struct drain *drain_new(const struct drain_options *options)
 
 void drain_watch(struct drain *drain)
 {
-    if (!deadline_is_set(&drain->look))
-        deadline_set(&drain->look, 0);
+    deadline_set(&drain->look, 0);
 }

@@ -16,6 +16,9 @@ struct drain_options {
     /* These instances of a draining pool are to be retired: `idle` ones, or, at the pool's deadline, those
      * that are not (forced). May be told again until the registry knows. */
     void (*drained)(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced);
+    /* No session is pinned to a pool any more: the world must say so, see drain_limits. False: not now; told
+     * again soon. NULL: nobody is ever pinned. */
+    bool (*unpin)(void *arg);
     void *arg;
 };
 
@@ -25,5 +28,6 @@ struct drain *drain_new(const struct drain_options *options);
 void drain_watch(struct drain *drain);
 
 /* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not
- * drain. The same at each call. */
-struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool);
+ * drain. The same at each call, save that `pinned_until_ms` is 0 from the first call on after it has passed.
+ * `version` is the world's that will say so. */
+struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool, uint64_t version);

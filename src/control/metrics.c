@@ -295,6 +295,14 @@ static void write_retries_denied(struct page *page)
     }
 }
 
+static void write_forged(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        begin_pool(page, "", &page->pools[i]);
+        end_count(page, page->pools[i].sum.forged);
+    }
+}
+
 static void write_connections(struct page *page)
 {
     const char *addresses[COUNTERS_LISTENERS] = {NULL};
@@ -451,6 +459,8 @@ static const struct {
     {"upswap_retries_total", "counter", "Requests sent again, or to another instance.", write_retries},
     {"upswap_retries_denied_total", "counter",
      "Requests that failed because the budget of retries was used up.", write_retries_denied},
+    {"upswap_forged_cookies_total", "counter", "Cookies under upswap's names that are none of its own.",
+     write_forged},
     {"upswap_connections", "gauge", "Open client connections.", write_connections},
     {"upswap_http2_floods_total", "counter", "Connections of HTTP/2 that were told to be calm, by reason.",
      write_floods},

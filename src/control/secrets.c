@@ -1,10 +1,13 @@
-/* A line a key: its name, then its bytes in hex. Invariant: what secrets_get gives is in the file. */
+/* A line a key: its name, when it was made where that matters, then its bytes in hex. Invariant: what
+ * secrets_get gives is in the file. */
 #include "control/secrets.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -15,6 +18,7 @@
 struct secrets {
     char *path;
     struct snapshot_secrets keys;
+    uint64_t made_s; /* when the key was made that signs cookies; wall, seconds since 1970 */
 };
 
 static bool make_key(void *key, size_t size, struct err *err)
@@ -25,10 +29,9 @@ static bool make_key(void *key, size_t size, struct err *err)
 
 /* ---- the file ---- */
 
-static void write_key(struct buf *text, const char *name, const void *key, size_t size)
+static void write_hex(struct buf *text, const void *key, size_t size)
 {
     const uint8_t *bytes = key;
-    buf_printf(text, "%s ", name);
     for (size_t i = 0; i < size; i++)
         buf_printf(text, "%02x", bytes[i]);
     buf_printf(text, "\n");
@@ -37,7 +40,13 @@ static void write_key(struct buf *text, const char *name, const void *key, size_
 static bool store(const struct secrets *secrets, struct err *err)
 {
     struct buf text = BUF_EMPTY;
-    write_key(&text, "hash", secrets->keys.hash, sizeof secrets->keys.hash);
+    const struct snapshot_secrets *keys = &secrets->keys;
+    buf_printf(&text, "hash ");
+    write_hex(&text, keys->hash, sizeof keys->hash);
+    buf_printf(&text, "cookie %" PRIu64 " ", secrets->made_s);
+    write_hex(&text, keys->cookie[0], sizeof keys->cookie[0]);
+    buf_printf(&text, "before ");
+    write_hex(&text, keys->cookie[1], sizeof keys->cookie[1]);
     bool ok = file_replace(secrets->path, buf_str(&text), FILE_MODE, err);
     explicit_bzero(text.p, text.n);
     buf_free(&text);
@@ -51,7 +60,7 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool read_key(struct str text, void *key, size_t size)
+static bool read_hex(struct str text, void *key, size_t size)
 {
     uint8_t *bytes = key;
     if (text.n != 2 * size)
@@ -65,12 +74,24 @@ static bool read_key(struct str text, void *key, size_t size)
     return true;
 }
 
+/* The next line, without its name. */
+static bool next_line(struct str *text, struct str name, struct str *line)
+{
+    struct str found;
+    return str_split(text, '\n', line) && str_split(line, ' ', &found) && str_equal(found, name) &&
+           line->p != NULL;
+}
+
 static bool read_lines(struct secrets *secrets, struct str text)
 {
-    struct str line, name;
-    return str_split(&text, '\n', &line) && str_split(&line, ' ', &name) && str_equal(name, STR("hash")) &&
-           line.p != NULL && read_key(line, secrets->keys.hash, sizeof secrets->keys.hash) &&
-           text.p != NULL && text.n == 0;
+    struct snapshot_secrets *keys = &secrets->keys;
+    struct str line, made;
+    return next_line(&text, STR("hash"), &line) && read_hex(line, keys->hash, sizeof keys->hash) &&
+           next_line(&text, STR("cookie"), &line) && str_split(&line, ' ', &made) &&
+           str_to_u64(made, &secrets->made_s) && line.p != NULL &&
+           read_hex(line, keys->cookie[0], sizeof keys->cookie[0]) &&
+           next_line(&text, STR("before"), &line) &&
+           read_hex(line, keys->cookie[1], sizeof keys->cookie[1]) && text.p != NULL && text.n == 0;
 }
 
 static bool load(struct secrets *secrets, bool *missing, struct err *err)
@@ -90,26 +111,48 @@ static bool load(struct secrets *secrets, bool *missing, struct err *err)
 
 /* ---- the outside ---- */
 
-static bool make_keys(struct secrets *secrets, struct err *err)
+/* There is no key before the first one; another that nobody knows stands for it. */
+static bool make_keys(struct secrets *secrets, uint64_t wall_s, struct err *err)
 {
-    return make_key(secrets->keys.hash, sizeof secrets->keys.hash, err) && store(secrets, err);
+    secrets->made_s = wall_s;
+    return make_key(secrets->keys.hash, sizeof secrets->keys.hash, err) &&
+           make_key(secrets->keys.cookie, sizeof secrets->keys.cookie, err) && store(secrets, err);
 }
 
-struct secrets *secrets_open(const char *directory, struct err *err)
+struct secrets *secrets_open(const char *directory, uint64_t wall_s, struct err *err)
 {
     struct secrets *secrets = mem_zero(1, sizeof *secrets);
     bool missing = false;
     secrets->path = mem_printf("%s/secrets", directory);
-    if (load(secrets, &missing, err) || (missing && make_keys(secrets, err)))
+    if (load(secrets, &missing, err) || (missing && make_keys(secrets, wall_s, err))) {
+        (void)secrets_turn(secrets, wall_s);
         return secrets;
+    }
     secrets_free(secrets);
     return NULL;
 }
 
+bool secrets_turn(struct secrets *secrets, uint64_t wall_s)
+{
+    struct secrets next = *secrets;
+    struct err err;
+    if (wall_s < secrets->made_s + SECRETS_TURN_S)
+        return false;
+    next.made_s = wall_s;
+    memcpy(next.keys.cookie[1], secrets->keys.cookie[0], sizeof next.keys.cookie[1]);
+    bool ok = make_key(next.keys.cookie[0], sizeof next.keys.cookie[0], &err) && store(&next, &err);
+    if (ok)
+        *secrets = next;
+    else
+        log_error("the key that signs cookies stays, though it has had its time: %s", err.text);
+    explicit_bzero(&next, sizeof next);
+    return ok;
+}
+
 void secrets_free(struct secrets *secrets)
 {
-    explicit_bzero(&secrets->keys, sizeof secrets->keys);
     free(secrets->path);
+    explicit_bzero(secrets, sizeof *secrets);
     free(secrets);
 }
 

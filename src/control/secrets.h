@@ -7,8 +7,15 @@
 
 struct secrets;
 
+/* A key signs cookies for so long, and is believed for as long again. */
+#define SECRETS_TURN_S (30 * 86400)
+
 /* Reads the file, or makes it with new keys. NULL with a sentence. */
-struct secrets *secrets_open(const char *directory, struct err *err) MUST_CHECK;
+struct secrets *secrets_open(const char *directory, uint64_t wall_s, struct err *err) MUST_CHECK;
 void secrets_free(struct secrets *secrets);
+
+/* A new key for cookies where the present one has had its time. True: there is one now, and it is in the
+ * file; the world must say so. */
+bool secrets_turn(struct secrets *secrets, uint64_t wall_s);
 
 const struct snapshot_secrets *secrets_get(const struct secrets *secrets);

@@ -158,6 +158,11 @@ static bool ends_pool(const struct pool *pool, const struct record *record)
     return gone == pool->instance_count;
 }
 
+static uint64_t pinned_ms(const struct config_service *settings)
+{
+    return settings->pin == CONFIG_PIN_COOKIE ? settings->pin_duration_ms : 0;
+}
+
 /* Numbers the world that follows, and adds what a swap needs: as late as can be, so that it is the config of
  * that moment. */
 static void complete(struct step *step)
@@ -176,7 +181,8 @@ static void complete(struct step *step)
                                              .streams_ms = settings->drain.streams_ms,
                                              .websockets_ms = settings->drain.websockets_ms,
                                              .tunnels_ms = settings->drain.tunnels_ms,
-                                             .spread_ms = settings->drain.spread_ms};
+                                             .spread_ms = settings->drain.spread_ms,
+                                             .pinned_ms = pinned_ms(settings)};
 }
 
 static bool is_ready(struct step *step)

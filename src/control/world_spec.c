@@ -12,6 +12,7 @@
 struct world_spec {
     struct snapshot_spec spec;
     struct snapshot_service_spec *services;
+    char **pin_cookies; /* one a service */
     struct snapshot_listener_spec *listeners;
     struct snapshot_pool_spec *pools;
     size_t pool_room;
@@ -121,6 +122,8 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .slow_start_ms = clip(service->slow_start_ms),
         .retries_attempts = clip(service->retries.attempts),
         .retries_budget = clip(service->retries.budget),
+        .affinity_s = clip(service->affinity.duration_ms / 1000),
+        .pin_s = clip(service->pin_duration_ms / 1000),
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
         .proxy_protocol = (uint8_t)service->proxy_protocol,
@@ -229,35 +232,45 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
         .deployment = pool->name,
         .release = pool->release,
         .slot = pool->slot,
-        .drain = drain_limits(made->drain, pool),
+        .number = pool->number,
+        .drain = drain_limits(made->drain, pool, made->spec.version),
     };
     add_instances(&made->pools[index], pool, made->health, made->addresses[index]);
     return (uint32_t)index;
 }
 
-/* Returns the index of the live one. */
-static uint32_t add_pools(struct world_spec *made, const struct service *service)
+static void add_pools(struct world_spec *made, const struct service *service,
+                      struct snapshot_service_spec *spec)
 {
-    uint32_t live = SNAPSHOT_NONE;
     const struct pool *pool;
+    spec->pool_first = (uint32_t)made->spec.pool_count;
     TAILQ_FOREACH (pool, &service->pools, of_service) {
         if (pool->state == POOL_LIVE)
-            live = add_pool(made, pool);
+            spec->live = add_pool(made, pool);
         else if (pool->state == POOL_DRAINING && pool->was_live)
             add_pool(made, pool);
     }
-    return live;
+    spec->pool_count = (uint32_t)made->spec.pool_count - spec->pool_first;
 }
 
 /* ---- the whole ---- */
+
+/* A service that lies at several places of a site is one app, with one session. */
+static const char *cookie_path(const struct config_service *service)
+{
+    const char *path = service->paths.items[0];
+    return service->paths.count == 1 && strchr(path, ';') == NULL ? path : "/";
+}
 
 static void add_services(struct world_spec *made, const struct registry *registry,
                          const struct config *config)
 {
     made->services = mem_zero(config->service_count, sizeof *made->services);
+    made->pin_cookies = mem_zero(config->service_count, sizeof *made->pin_cookies);
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *service = &config->services[i];
         const struct service *known = registry_service(registry, service->name);
+        made->pin_cookies[i] = mem_printf("upswap-pin-%s", service->name);
         made->services[i] = (struct snapshot_service_spec){
             .name = service->name,
             .hosts = (const char *const *)service->hosts.items,
@@ -271,8 +284,13 @@ static void add_services(struct world_spec *made, const struct registry *registr
                       [SNAPSHOT_CANONICAL_HOST] = service->canonical_host},
             .pages = pages_of(config, service),
             .page_count = count_pages(service),
-            .live = known == NULL ? SNAPSHOT_NONE : add_pools(made, known),
+            .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
+            .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
+            .cookie_path = cookie_path(service),
+            .live = SNAPSHOT_NONE,
         };
+        if (known != NULL)
+            add_pools(made, known, &made->services[i]);
     }
 }
 
@@ -361,7 +379,9 @@ void world_spec_free(struct world_spec *made)
         free((void *)made->services[i].texts[SNAPSHOT_REQUEST_HEADERS]);
         free((void *)made->services[i].texts[SNAPSHOT_RESPONSE_HEADERS]);
         free((void *)made->services[i].pages);
+        free(made->pin_cookies[i]);
     }
+    free(made->pin_cookies);
     free(made->services);
     free(made->listeners);
     free(made);

@@ -131,12 +131,14 @@ static json_t *pool_json(const struct pool *pool)
     json_t *instances = json_array();
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, instance_json(&pool->instances[i]));
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:b, s:s, s:s*, s:o*, s:I, s:o, s:o, s:o*}", "name", pool->name, "release",
-        pool->release, "state", pool_state_names[pool->state], "slot", (json_int_t)pool->slot, "was_live",
-        pool->was_live, "reason", retire_reason_names[pool->reason], "replaced_by", pool->replaced_by,
-        "since", time_json(pool->going_since_ns), "since_world", (json_int_t)pool->going_since_world, "drain",
-        drain_json(&pool->drain), "instances", instances, "deployment", deployment_json(pool->deployment));
+    return json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s*, s:o*, s:I, s:o, s:o*, s:o, s:o*}", "name",
+                     pool->name, "release", pool->release, "state", pool_state_names[pool->state], "slot",
+                     (json_int_t)pool->slot, "was_live", pool->was_live, "reason",
+                     retire_reason_names[pool->reason], "replaced_by", pool->replaced_by, "since",
+                     time_json(pool->going_since_ns), "since_world", (json_int_t)pool->going_since_world,
+                     "drain", drain_json(&pool->drain), "pinned",
+                     pool->drain.pinned_ms > 0 ? number_json(pool->drain.pinned_ms) : NULL, "instances",
+                     instances, "deployment", deployment_json(pool->deployment));
 }
 
 static void add_event(json_t *line, const struct record *record)
@@ -144,6 +146,8 @@ static void add_event(json_t *line, const struct record *record)
     set(line, "event", json_string(deployment_event_name(record->event)));
     if (record->event == EVENT_CONFIRMED)
         set(line, "drain", drain_json(&record->drain));
+    if (record->event == EVENT_CONFIRMED && record->drain.pinned_ms > 0)
+        set(line, "pinned", number_json(record->drain.pinned_ms));
 }
 
 static void add_instances(json_t *line, const struct record *record)

@@ -156,13 +156,14 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
 
 /* The parts of a pool that need no array. */
 static bool to_pool_state(struct pool *pool, const char *state, const char *reason, const char *since,
-                          json_int_t since_world, json_t *drain, struct err *err)
+                          json_int_t since_world, json_t *drain, json_int_t pinned, struct err *err)
 {
     unsigned found_state, found_reason;
     if (!find_name(pool_state_names, POOL_STATES, state, &found_state, err) ||
         !find_name(retire_reason_names, RETIRE_REASONS, reason, &found_reason, err) ||
         !to_time(since, &pool->going_since_ns, err) ||
-        !to_count(since_world, &pool->going_since_world, err) || !to_drain(drain, &pool->drain, err))
+        !to_count(since_world, &pool->going_since_world, err) || !to_drain(drain, &pool->drain, err) ||
+        !to_count(pinned, &pool->drain.pinned_ms, err))
         return false;
     pool->state = (enum pool_state)found_state;
     pool->reason = (enum retire_reason)found_reason;
@@ -172,13 +173,13 @@ static bool to_pool_state(struct pool *pool, const char *state, const char *reas
 static bool to_pool(json_t *json, struct record *record, struct err *err)
 {
     const char *name, *release, *state, *reason, *replaced_by = NULL, *since = NULL;
-    json_int_t slot, since_world;
+    json_int_t slot, since_world, pinned = 0;
     int was_live;
     json_t *drain, *instances, *deployment = NULL;
-    if (!UNPACK(json, err, "{s:s, s:s, s:s, s:I, s:b, s:s, s?s, s?s, s:I, s:o, s:o, s?o}", "name", &name,
+    if (!UNPACK(json, err, "{s:s, s:s, s:s, s:I, s:b, s:s, s?s, s?s, s:I, s:o, s?I, s:o, s?o}", "name", &name,
                 "release", &release, "state", &state, "slot", &slot, "was_live", &was_live, "reason", &reason,
                 "replaced_by", &replaced_by, "since", &since, "since_world", &since_world, "drain", &drain,
-                "instances", &instances, "deployment", &deployment))
+                "pinned", &pinned, "instances", &instances, "deployment", &deployment))
         return false;
     if (!json_is_array(instances))
         return err_set(err, "\"instances\" is no array");
@@ -187,7 +188,7 @@ static bool to_pool(json_t *json, struct record *record, struct err *err)
     pool->was_live = was_live != 0;
     pool->replaced_by = mem_dup(replaced_by);
     if (!to_slot(slot, &pool->slot, err) ||
-        !to_pool_state(pool, state, reason, since, since_world, drain, err))
+        !to_pool_state(pool, state, reason, since, since_world, drain, pinned, err))
         return false;
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (!to_instance(json_array_get(instances, i), &pool->instances[i], err))
@@ -200,11 +201,13 @@ static bool to_event(json_t *line, struct record *record, struct err *err)
 {
     const char *event;
     json_t *drain = NULL;
-    if (!UNPACK(line, err, "{s:s, s?o}", "event", &event, "drain", &drain))
+    json_int_t pinned = 0;
+    if (!UNPACK(line, err, "{s:s, s?o, s?I}", "event", &event, "drain", &drain, "pinned", &pinned) ||
+        !to_count(pinned, &record->drain.pinned_ms, err))
         return false;
     if (!deployment_event_parse(str_of(event), &record->event))
         return err_set(err, "\"%s\" is no event of a deployment", event);
-    if ((drain != NULL) != (record->event == EVENT_CONFIRMED))
+    if ((drain != NULL) != (record->event == EVENT_CONFIRMED) || (pinned != 0 && drain == NULL))
         return err_set(err, "the keys do not fit the event \"%s\"", event);
     return drain == NULL || to_drain(drain, &record->drain, err);
 }

@@ -60,6 +60,7 @@ enum retire_reason { RETIRE_NONE, RETIRE_REPLACED, RETIRE_REJECTED, RETIRE_ABORT
 /* How long each class of exchange may go on after a swap, as configured at that moment. ms. */
 struct drain_times {
     uint64_t requests_ms, streams_ms, websockets_ms, tunnels_ms, spread_ms;
+    uint64_t pinned_ms; /* before all of these: how long pinned sessions still come; 0: there are none */
 };
 
 struct service;

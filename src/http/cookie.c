@@ -22,26 +22,38 @@ bool http_cookie_next(struct str *rest, struct http_cookie *cookie)
     bool has_name = value.p != NULL;
     cookie->name = has_name ? trim(name) : STR("");
     cookie->value = trim(has_name ? value : pair);
+    cookie->pair = trim(pair);
     return true;
 }
 
-bool http_cookie_find(const struct http_fields *fields, struct str name, struct str *value)
+struct http_cookies http_cookies_named(const struct http_fields *fields, struct str name)
 {
-    if (!(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_COOKIE)))
-        return false;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        struct str rest = fields->at[i].value;
-        struct http_cookie cookie;
-        if (fields->at[i].id != HTTP_FIELD_COOKIE)
-            continue;
-        while (http_cookie_next(&rest, &cookie)) {
-            if (str_equal(cookie.name, name)) {
+    bool any = fields->present & HTTP_FIELD_BIT(HTTP_FIELD_COOKIE);
+    return (struct http_cookies){fields, name, any ? 0 : fields->count, {NULL, 0}};
+}
+
+bool http_cookies_next(struct http_cookies *walk, struct str *value)
+{
+    struct http_cookie cookie;
+    for (;;) {
+        while (http_cookie_next(&walk->rest, &cookie)) {
+            if (str_equal(cookie.name, walk->name)) {
                 *value = cookie.value;
                 return true;
             }
         }
+        if (walk->line == walk->fields->count)
+            return false;
+        const struct http_field *field = &walk->fields->at[walk->line++];
+        if (field->id == HTTP_FIELD_COOKIE)
+            walk->rest = field->value;
     }
-    return false;
+}
+
+bool http_cookie_find(const struct http_fields *fields, struct str name, struct str *value)
+{
+    struct http_cookies walk = http_cookies_named(fields, name);
+    return http_cookies_next(&walk, value);
 }
 
 bool http_cookie_is_name(struct str name)

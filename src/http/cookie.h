@@ -9,12 +9,24 @@
 struct http_cookie {
     struct str name;  /* without white space around it; empty where the pair has no '=' */
     struct str value; /* behind the first '=', without white space around it */
+    struct str pair;  /* both, without white space around it */
 };
 
 /* Takes the next pair off *rest, which begins as a field's value. False when there are no more. */
 bool http_cookie_next(struct str *rest, struct http_cookie *cookie);
 
-/* The value of the first cookie of this name (its case matters) in all Cookie lines. False: there is none. */
+/* A walk over the cookies of one name (its case matters) in all Cookie lines. */
+struct http_cookies {
+    const struct http_fields *fields;
+    struct str name;
+    uint32_t line; /* the next one */
+    struct str rest;
+};
+struct http_cookies http_cookies_named(const struct http_fields *fields, struct str name);
+/* The next one's value. False when there are no more. */
+bool http_cookies_next(struct http_cookies *walk, struct str *value);
+
+/* The value of the first cookie of this name. False: there is none. */
 bool http_cookie_find(const struct http_fields *fields, struct str name, struct str *value);
 
 /* May this be a cookie's name (a token, RFC 6265 section 4.1.1)? */

@@ -2,6 +2,7 @@
  * in runs, as they came, and what upswap sets is written behind them. */
 #include "http/forward.h"
 
+#include "http/cookie.h"
 #include "http/field.h"
 #include "http/head.h"
 
@@ -134,6 +135,11 @@ static uint64_t bit_when(bool condition, enum http_field_id id)
      HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) |                    \
      HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP))
 
+static bool hides(const struct http_forward *how)
+{
+    return how->hidden[0].n > 0 || how->hidden[1].n > 0;
+}
+
 static uint64_t request_set(const struct http_request *request, const struct http_forward *how)
 {
     const uint64_t ours =
@@ -143,7 +149,8 @@ static uint64_t request_set(const struct http_request *request, const struct htt
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |
         HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
-    return ~(NEVER | ours) | bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
+    return ~(NEVER | ours | bit_when(hides(how), HTTP_FIELD_COOKIE)) |
+           bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
            bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
            bit_when(request->upgrade, HTTP_FIELD_UPGRADE) |
            bit_when(how->trusted && !how->forwarded, HTTP_FIELD_FORWARDED) |
@@ -246,10 +253,33 @@ static void put_client(struct out *out, const struct http_forward *how)
         out_line(out, STR("X-Client-Fingerprint"), how->client_fingerprint);
 }
 
+/* The Cookie lines without what is hidden. */
+static void put_cookies(struct out *out, const struct http_fields *fields, const struct http_forward *how)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        struct str rest = fields->at[i].value, between = STR("Cookie: ");
+        struct http_cookie cookie;
+        if (fields->at[i].id != HTTP_FIELD_COOKIE)
+            continue;
+        while (http_cookie_next(&rest, &cookie)) {
+            if (cookie.name.n > 0 &&
+                (str_equal(cookie.name, how->hidden[0]) || str_equal(cookie.name, how->hidden[1])))
+                continue;
+            out_put(out, between);
+            out_put(out, cookie.pair);
+            between = STR("; ");
+        }
+        if (between.n == 2)
+            out_put(out, STR("\r\n"));
+    }
+}
+
 static void put_own_fields(struct out *out, const struct http_request *request,
                            const struct http_forward *how)
 {
     static const struct http_fields none = {.count = 0};
+    if (hides(how))
+        put_cookies(out, &request->fields, how);
     put_list(out, STR("X-Forwarded-For"), how->trusted ? &request->fields : &none, HTTP_FIELD_X_FORWARDED_FOR,
              how->client);
     put_unless_kept(out, request, how, HTTP_FIELD_X_FORWARDED_PROTO, STR("X-Forwarded-Proto"), how->proto);
@@ -350,6 +380,7 @@ size_t http_forward_response(const struct http_response *response, const struct 
         put_hsts(&to, fields, rules, how->hsts_s);
     if (how->request_id.n > 0)
         out_line(&to, STR("X-Request-Id"), how->request_id);
+    out_put(&to, how->lines);
     if (rules != NULL)
         http_rules_put(rules, &to, how->variables);
     out_put(&to, STR("\r\n"));

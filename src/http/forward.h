@@ -27,6 +27,7 @@ struct http_forward {
     enum http_framing framing;             /* how the body goes out: as it came */
     bool keep_alive;                       /* ask the upstream to keep the connection */
     bool forwarded;                        /* RFC 7239 Forwarded is written, behind a trusted peer's */
+    struct str hidden[2];                  /* names of cookies that are upswap's own: the app sees them not */
     struct str rules;                      /* for requests, as of rules.h; empty: none */
     const struct http_variable *variables; /* of the rules; NULL: none */
 };
@@ -56,13 +57,14 @@ struct http_return {
                         answers only */
     struct str request_id; /* X-Request-Id for the client; empty: none */
     uint32_t hsts_s; /* Strict-Transport-Security's max-age, added to a final answer that has none; 0: none */
+    struct str lines; /* whole field lines that upswap adds, each with its CRLF */
     struct str rules; /* for responses, as of rules.h; empty: none */
     const struct http_variable *variables;
 };
 
 /* Writes the response head for the client into `room` bytes at out. Returns its length, or 0 if it does not
- * fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + http_rules_room). 101 keeps Upgrade and gets
- * Connection: upgrade. An upstream's X-Upswap is dropped: only upswap speaks there. */
+ * fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + how->lines + http_rules_room). 101 keeps
+ * Upgrade and gets Connection: upgrade. An upstream's X-Upswap is dropped: only upswap speaks there. */
 size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,
                              size_t room);
 

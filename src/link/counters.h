@@ -83,6 +83,7 @@ struct counters_pool {
     uint64_t duration_us;               /* sum */
     uint64_t retries;
     uint64_t retries_denied; /* the budget was used up */
+    uint64_t forged;         /* cookies under upswap's names that are none of its own */
     uint64_t errors[COUNTERS_ERRORS];
     uint64_t buckets[COUNTERS_BUCKETS];
     uint64_t codes[COUNTERS_CODES];

@@ -123,6 +123,15 @@ static bool choose(struct exchange *x)
     return true;
 }
 
+/* Where the pool is an old one, the live one can still serve: nothing has been sent. */
+static void give_up(struct exchange *x)
+{
+    if (x->trouble != &end_overloaded && sticky_unpin(x))
+        attempt_start(x);
+    else
+        exchange_end(x, x->trouble != NULL ? x->trouble : &end_no_instance);
+}
+
 void attempt_start(struct exchange *x)
 {
     while (choose(x)) {
@@ -136,7 +145,7 @@ void attempt_start(struct exchange *x)
         if (!may_go_on(x, trouble_of(errno)))
             break;
     }
-    exchange_end(x, x->trouble != NULL ? x->trouble : &end_no_instance);
+    give_up(x);
 }
 
 static void give_up_lease(struct exchange *x)
@@ -151,7 +160,7 @@ static void connect_failed(struct exchange *x, const struct end *trouble)
     if (may_go_on(x, trouble))
         attempt_start(x);
     else
-        exchange_end(x, trouble);
+        give_up(x);
 }
 
 bool attempt_connected(struct exchange *x)

@@ -331,6 +331,24 @@ static size_t choose(const struct choice *choice, enum snapshot_balance how)
     return in_turn(choice);
 }
 
+static size_t wanted(const struct choice *choice, uint64_t id)
+{
+    for (size_t i = 0; i < choice->size; i++) {
+        struct snapshot_instance one = at(choice, i);
+        if (one.id == id)
+            return may_serve(choice, &one) ? i : choice->size;
+    }
+    return choice->size;
+}
+
+/* The one that the client is bound to, if it may serve; else any. */
+static size_t pick(const struct choice *choice)
+{
+    const struct balance_wish *wish = choice->wish;
+    size_t index = wish->instance == 0 ? choice->size : wanted(choice, wish->instance);
+    return index != choice->size ? index : choose(choice, wish->how);
+}
+
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
                   const struct balance_wish *wish, struct snapshot_instance *instance)
 {
@@ -342,10 +360,10 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
     if (choice.size == 0)
         return false;
     choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % choice.size;
-    size_t index = choose(&choice, wish->how);
+    size_t index = pick(&choice);
     if (index == choice.size && choice.guarded) {
         choice.guarded = false; /* no pool is ever emptied by what its traffic says */
-        index = choose(&choice, wish->how);
+        index = pick(&choice);
     }
     if (index == choice.size)
         return false;

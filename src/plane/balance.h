@@ -42,7 +42,8 @@ bool balance_exclude(struct balance_tried *tried, uint32_t slot);
 /* What a request asks of the choice. */
 struct balance_wish {
     enum snapshot_balance how;
-    uint64_t key; /* where `how` is to hash: what is hashed */
+    uint64_t instance; /* the id of the one that it would have, if that may serve; 0: any */
+    uint64_t key;      /* where `how` is to hash: what is hashed */
     struct balance_tried tried;
     bool guarded;           /* leave those alone that traffic has ejected, as long as others can serve */
     uint32_t slow_start_ms; /* how long one that comes back has less than its share; 0: not at all */

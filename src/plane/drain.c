@@ -82,6 +82,17 @@ uint64_t *drain_cell(const struct exchange *x)
     return &x->cells->lasting[cells[x->class]];
 }
 
+void drain_join(struct exchange *x)
+{
+    begin(x, snapshot_pool_drain(x->pool));
+}
+
+void drain_leave(struct exchange *x)
+{
+    x->draining = false;
+    deadline_clear(&x->drain);
+}
+
 void drain_class(struct exchange *x, enum exchange_class class)
 {
     assert(x->class == EXCHANGE_IS_REQUEST && class != EXCHANGE_IS_REQUEST);

@@ -142,7 +142,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->wish.guarded = x->rules->ejection_failures > 0;
     x->wish.slow_start_ms = x->rules->slow_start_ms;
     x->pool = snapshot_service_live(snapshot, x->service);
-    sticky_read(x, request);
+    sticky_pool(x, request);
     if (x->pool == NULL)
         return;
     x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));
@@ -249,6 +249,9 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
         return &end_body_too_large;
     how.strip = x->rules->strip_path ? prefix : 0;
+    sticky_instance(x, request, &how);
+    if (x->pinned)
+        drain_join(x);
     return write_head(x, request, &how) ? NULL : &end_overloaded;
 }
 
@@ -478,7 +481,7 @@ static void release_lease(struct exchange *x, const struct end *end)
 {
     if (x->lease == NULL)
         return;
-    bool keep = end == &end_done && x->keep_lease && upload_is_complete(x) && !x->draining;
+    bool keep = end == &end_done && x->keep_lease && upload_is_complete(x) && (!x->draining || x->pinned);
     connection_release(x->lease, keep ? x->rules->upstream_idle_ms : 0,
                        end->status != 0 && x->state != EXCHANGE_TUNNEL);
     x->lease = NULL;

@@ -79,6 +79,11 @@ struct exchange {
     bool moved;       /* something has, in the pump that runs */
     bool judged;      /* the chosen instance has had its verdict, or there is nobody to judge */
     bool https;       /* the client speaks TLS, with upswap or with the trusted proxy in front */
+    bool pinned;      /* to a pool that drains, by the client's cookie */
+    bool pins;        /* the client is given a pin to the pool */
+    bool resigns;     /* the affinity cookie holds, but was signed with the key before */
+    uint8_t hides;    /* of STICKY_HIDES_: the cookies that the app does not see */
+    uint8_t forged;   /* cookies under our names that are none of ours */
     uint8_t retries;
     uint8_t id_length;
 
@@ -149,8 +154,18 @@ static inline bool exchange_is_ended(const struct exchange *exchange)
 /* Frees the spare ones. */
 void exchange_free_spares(struct worker *worker);
 
-/* sticky: reads what in the head binds the request to an instance. */
-void sticky_read(struct exchange *exchange, const struct http_request *request);
+/* sticky: what in the head binds the request. */
+#define STICKY_HIDES_AFFINITY 1
+#define STICKY_HIDES_PIN 2
+/* To a pool: sets another than the live one where a pin holds. */
+void sticky_pool(struct exchange *exchange, const struct http_request *request);
+/* To an instance of its pool; and what the app must not see. */
+void sticky_instance(struct exchange *exchange, const struct http_request *request, struct http_forward *how);
+/* No instance of the pool that it is pinned to can be reached. True: the live pool has it now. */
+bool sticky_unpin(struct exchange *exchange);
+/* The Set-Cookie lines for the head of the answer. */
+#define STICKY_LINE_MAX 1280
+struct str sticky_lines(struct exchange *exchange, char out[2 * STICKY_LINE_MAX]);
 
 /* attempt: finds an instance and a connection, or ends the exchange. */
 void attempt_start(struct exchange *exchange);
@@ -203,7 +218,11 @@ bool tunnel_client_is_told(const struct exchange *exchange);
 void drain_turn(struct worker *worker);
 /* The worker stops: each exchange gets its service's times from now. */
 void drain_stop(struct worker *worker);
-/* The same for one that begins later. */
+/* One begins on a pool that drains. */
+void drain_join(struct exchange *exchange);
+/* One leaves such a pool for another. */
+void drain_leave(struct exchange *exchange);
+/* The same as drain_stop for one that begins later. */
 void drain_stopping(struct exchange *exchange);
 /* An exchange has become of this class, and no request any more. */
 void drain_class(struct exchange *exchange, enum exchange_class class);

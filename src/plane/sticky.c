@@ -1,9 +1,102 @@
-/* What in a request's head binds it to an instance. Invariant: nothing that a client sends is an error here;
- * what does not bind is as if it were not there. */
+/* What in a request's head binds it: to a pool by a pin, to an instance by a cookie or a key. Invariant:
+ * nothing that a client sends is an error here; what does not bind is as if it were not there.
+ *
+ * A pin is given by the live pool alone and holds while that pool takes pinned requests, so it is never
+ * renewed where it would keep a pool from ending. */
 #include "plane/exchange.h"
 
+#include "base/clock.h"
 #include "base/siphash.h"
 #include "http/cookie.h"
+#include "plane/token.h"
+
+#include <stdio.h>
+
+#define TRIES_MAX 4 /* cookies of one name that are looked at */
+#define S_PER_NS 1000000000ULL
+
+/* ---- reading ---- */
+
+static uint64_t wall_s(void)
+{
+    return clock_wall_ns() / S_PER_NS;
+}
+
+static const struct snapshot_secrets *secrets_of(const struct exchange *x)
+{
+    return &snapshot_settings(x->view->snapshot)->secrets;
+}
+
+/* The first of this name that is a token of ours, and not older than `most_s` (0: of any age). What is no
+ * token of ours at all is counted. */
+static bool find_token(struct exchange *x, const struct http_request *request, struct str cookie,
+                       enum token_kind kind, uint64_t most_s, struct token *token)
+{
+    struct str service = snapshot_service_name(x->view->snapshot, x->service), value;
+    struct http_cookies walk = http_cookies_named(&request->fields, cookie);
+    for (unsigned i = 0; i < TRIES_MAX && http_cookies_next(&walk, &value); i++) {
+        x->hides |= kind == TOKEN_POOL ? STICKY_HIDES_PIN : STICKY_HIDES_AFFINITY;
+        if (!token_read(x->worker->mac, secrets_of(x), kind, service, value, token))
+            x->forged++;
+        else if (most_s == 0 || wall_s() < token->issued_s + most_s)
+            return true;
+    }
+    return false;
+}
+
+/* The pool that a session was pinned to, while it takes such requests. */
+static const struct snapshot_pool *pinned_pool(const struct exchange *x, uint64_t number)
+{
+    const struct snapshot_pool *pool = snapshot_service_pool(x->view->snapshot, x->service, number);
+    if (pool == NULL || snapshot_pool_drain(pool)->pinned_until_ms <= loop_ms(x->worker->loop))
+        return NULL;
+    return pool;
+}
+
+void sticky_pool(struct exchange *x, const struct http_request *request)
+{
+    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).pin;
+    struct token token;
+    if (cookie.n == 0)
+        return;
+    bool found = find_token(x, request, cookie, TOKEN_POOL, x->rules->pin_s, &token);
+    if (found && x->pool != NULL && token.number == snapshot_pool_number(x->pool))
+        return;
+    const struct snapshot_pool *pool = found ? pinned_pool(x, token.number) : NULL;
+    x->pinned = pool != NULL;
+    x->pins = pool == NULL;
+    if (x->pinned)
+        x->pool = pool;
+}
+
+bool sticky_unpin(struct exchange *x)
+{
+    const struct snapshot *snapshot = x->view->snapshot;
+    const struct snapshot_pool *live = snapshot_service_live(snapshot, x->service);
+    /* Only in the present world is the live pool's cell raised before anybody can miss it. */
+    if (!x->pinned || live == NULL || snapshot != x->worker->snapshot || x->worker->stopping)
+        return false;
+    struct counters_pool *left = x->cells;
+    x->cells = counters_pool(x->worker->counters, x->worker->options.index, snapshot_pool_slot(live));
+    counters_add(&x->cells->in_flight, 1);
+    counters_sub(&left->in_flight, 1);
+    x->pool = live;
+    x->pinned = false;
+    x->pins = true;
+    x->wish.tried.count = 0;
+    drain_leave(x);
+    return true;
+}
+
+static void take_affinity(struct exchange *x, const struct http_request *request)
+{
+    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).affinity;
+    struct token token;
+    if (cookie.n == 0 || !find_token(x, request, cookie, TOKEN_INSTANCE, x->rules->affinity_s, &token))
+        return;
+    x->wish.instance = token.number;
+    x->resigns = token.is_old;
+}
 
 /* The value that is to be hashed. Empty: there is none. */
 static struct str hashed_value(const struct exchange *x, const struct http_request *request)
@@ -28,15 +121,51 @@ static struct str hashed_value(const struct exchange *x, const struct http_reque
 static void take_key(struct exchange *x, const struct http_request *request)
 {
     struct str value = hashed_value(x, request);
-    const struct snapshot_secrets *secrets = &snapshot_settings(x->view->snapshot)->secrets;
     if (value.n > 0)
-        x->wish.key = siphash(secrets->hash, value.p, value.n);
+        x->wish.key = siphash(secrets_of(x)->hash, value.p, value.n);
     else
         x->wish.how = SNAPSHOT_ROUND_ROBIN;
 }
 
-void sticky_read(struct exchange *x, const struct http_request *request)
+void sticky_instance(struct exchange *x, const struct http_request *request, struct http_forward *how)
 {
     if (x->wish.how >= SNAPSHOT_HASH_CLIENT)
         take_key(x, request);
+    take_affinity(x, request);
+    if (x->forged > 0)
+        counters_add(&x->cells->forged, x->forged);
+    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
+    if (x->hides & STICKY_HIDES_AFFINITY)
+        how->hidden[0] = cookies.affinity;
+    if (x->hides & STICKY_HIDES_PIN)
+        how->hidden[1] = cookies.pin;
+}
+
+/* ---- telling the client ---- */
+
+static size_t write_line(struct exchange *x, struct str cookie, enum token_kind kind, uint64_t number,
+                         uint32_t age_s, char *out)
+{
+    char token[TOKEN_SIZE], age[32] = "";
+    const struct snapshot *snapshot = x->view->snapshot;
+    struct str path = snapshot_service_cookies(snapshot, x->service).path;
+    struct token fresh = {.number = number, .issued_s = wall_s()};
+    token_write(x->worker->mac, secrets_of(x), kind, snapshot_service_name(snapshot, x->service), &fresh,
+                token);
+    if (age_s > 0)
+        snprintf(age, sizeof age, "; Max-Age=%u", age_s);
+    int n = snprintf(out, STICKY_LINE_MAX, "Set-Cookie: %.*s=%.*s; Path=%.*s%s; HttpOnly; SameSite=Lax%s\r\n",
+                     STR_ARG(cookie), TOKEN_SIZE, token, STR_ARG(path), age, x->https ? "; Secure" : "");
+    return n > 0 && n < STICKY_LINE_MAX ? (size_t)n : 0;
+}
+
+struct str sticky_lines(struct exchange *x, char out[2 * STICKY_LINE_MAX])
+{
+    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
+    size_t n = 0;
+    if (cookies.affinity.n > 0 && (x->wish.instance != x->instance.id || x->resigns))
+        n += write_line(x, cookies.affinity, TOKEN_INSTANCE, x->instance.id, x->rules->affinity_s, out);
+    if (x->pins)
+        n += write_line(x, cookies.pin, TOKEN_POOL, snapshot_pool_number(x->pool), x->rules->pin_s, out + n);
+    return (struct str){out, n};
 }

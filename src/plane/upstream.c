@@ -163,7 +163,8 @@ void upstreams_turn(struct upstreams *all, const struct snapshot *snapshot)
     struct upstream *next;
     for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
         const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
-        if (snapshot_pool_drain(pool)->requests_until_ms == 0)
+        const struct snapshot_drain *drain = snapshot_pool_drain(pool);
+        if (drain->requests_until_ms == 0 || drain->pinned_until_ms != 0)
             mark(all, snapshot, pool);
     }
     for (struct upstream *upstream = TAILQ_FIRST(&all->list); upstream != NULL; upstream = next) {

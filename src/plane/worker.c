@@ -61,8 +61,8 @@ static void set_limits(struct worker *worker)
     worker->connections_max =
         settings->connections_max != 0 ? settings->connections_max : crowd_derived_limit();
     worker->head_most = settings->head_max < FIRST_READ ? FIRST_READ : settings->head_max + 1;
-    worker->head_room =
-        settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM + EXCHANGE_PAGE_ROOM;
+    worker->head_room = settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM +
+                        EXCHANGE_PAGE_ROOM + 2 * STICKY_LINE_MAX;
     worker->head = mem_resize(worker->head, worker->head_room, 1);
     h2_tools_resize(worker->h2_tools, worker->head_room);
     worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
@@ -202,6 +202,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->log = access_log_new(worker->loop, hand_on_log, worker);
     worker->h2_tools = h2_tools_new();
     random_seed(&worker->random);
+    worker->mac = mac_new();
     balance_init(&worker->balance, options->index, &worker->random);
     vitals_init(&worker->vitals, options->index, &worker->random);
     worker->balance.vitals = &worker->vitals;
@@ -223,6 +224,7 @@ static void release(struct worker *worker)
     vitals_free(&worker->vitals);
     free(worker->budgets);
     buffers_free(worker->buffers);
+    mac_free(worker->mac);
     free(worker->head);
     free(worker->trailers);
     contexts_free(worker->contexts);

@@ -7,6 +7,7 @@
 #include "http/answer.h"
 #include "http/forward.h"
 #include "io/loop.h"
+#include "io/mac.h"
 #include "io/mailbox.h"
 #include "link/counters.h"
 #include "plane/access_log.h"
@@ -81,6 +82,7 @@ struct worker {
     bool ended;          /* the thread has nothing left but to end */
 
     struct random random;
+    struct mac *mac;
     struct buffers *buffers;
     struct balance balance;
     struct vitals vitals;

@@ -316,6 +316,23 @@ static void put_pages(struct freezer *freezer, const struct snapshot_service_spe
     }
 }
 
+/* Texts that may be absent. */
+static bool add_option(struct freezer *freezer, const char *bytes, const char *otherwise,
+                       struct image_text *text, struct err *err)
+{
+    return add_text(freezer, "a text of the service", bytes == NULL ? otherwise : bytes, text, err);
+}
+
+static bool put_names(struct freezer *freezer, struct snapshot_service *service,
+                      const struct snapshot_service_spec *spec, struct err *err)
+{
+    return add_text(freezer, "the service's name", spec->name, &service->name, err) &&
+           add_option(freezer, spec->hash_name, "", &service->hash_name, err) &&
+           add_option(freezer, spec->affinity_cookie, "", &service->affinity_cookie, err) &&
+           add_option(freezer, spec->pin_cookie, "", &service->pin_cookie, err) &&
+           add_option(freezer, spec->cookie_path, "/", &service->cookie_path, err);
+}
+
 static bool put_services(struct freezer *freezer, struct err *err)
 {
     struct snapshot_service *services = part_of(freezer, IMAGE_SERVICES);
@@ -324,9 +341,8 @@ static bool put_services(struct freezer *freezer, struct err *err)
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
         services[i].rules = spec->rules;
-        if (!add_text(freezer, "the service's name", spec->name, &services[i].name, err) ||
-            !add_text(freezer, "the name of what is hashed", spec->hash_name == NULL ? "" : spec->hash_name,
-                      &services[i].hash_name, err))
+        services[i].pools = (struct image_span){spec->pool_first, spec->pool_count};
+        if (!put_names(freezer, services + i, spec, err))
             return false;
         put_pages(freezer, spec, &services[i], &pages);
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
@@ -375,6 +391,7 @@ static bool put_pools(struct freezer *freezer, struct err *err)
     uint32_t used = 0;
     for (size_t i = 0; i < freezer->spec->pool_count; i++) {
         const struct snapshot_pool_spec *spec = freezer->spec->pools + i;
+        pools[i].number = spec->number;
         pools[i].slot = spec->slot;
         pools[i].drain = spec->drain;
         pools[i].instances = (struct image_span){used, (uint32_t)spec->instance_count};

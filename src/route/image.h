@@ -7,7 +7,7 @@
 #include "route/snapshot.h"
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 17
+#define IMAGE_LAYOUT 18
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -58,7 +58,8 @@ struct image_listener {
 };
 
 struct snapshot_service {
-    struct image_text name, hash_name;
+    struct image_text name, hash_name, affinity_cookie, pin_cookie, cookie_path;
+    struct image_span pools;
     uint32_t live; /* pool, or SNAPSHOT_NONE */
     uint32_t unused;
     struct image_text texts[SNAPSHOT_TEXTS];
@@ -75,6 +76,7 @@ struct image_page {
 struct snapshot_pool {
     struct image_text deployment, release;
     struct image_span instances;
+    uint64_t number;
     uint32_t slot;
     uint32_t even;     /* bool: all of its instances have one weight */
     uint64_t since_ms; /* the latest of its instances' */

@@ -88,6 +88,25 @@ static bool is_long_text(const struct snapshot *snapshot, struct image_text text
     return true;
 }
 
+/* What goes into a Set-Cookie line as it is. */
+static bool is_cookie_text(const struct snapshot *snapshot, struct image_text text)
+{
+    if (!is_text(snapshot, text))
+        return false;
+    struct str bytes = image_str(snapshot, text);
+    for (size_t i = 0; i < bytes.n; i++) {
+        if (bytes.p[i] <= ' ' || bytes.p[i] >= 0x7f || bytes.p[i] == ';')
+            return false;
+    }
+    return true;
+}
+
+static bool are_cookies(const struct snapshot *snapshot, const struct snapshot_service *service)
+{
+    return is_cookie_text(snapshot, service->affinity_cookie) &&
+           is_cookie_text(snapshot, service->pin_cookie) && is_cookie_text(snapshot, service->cookie_path);
+}
+
 static bool check_services(const struct snapshot *snapshot, struct err *err)
 {
     const struct snapshot_service *services = image_part(snapshot, IMAGE_SERVICES);
@@ -97,6 +116,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (!is_text(snapshot, service->name) || !is_text(snapshot, service->hash_name))
             return err_set(err, "service %u has no readable name", i);
         struct str name = image_str(snapshot, service->name);
+        if (!are_cookies(snapshot, service) || !is_span(snapshot, IMAGE_POOLS, service->pools))
+            return err_set(err, "service \"%.*s\" has cookies or pools that cannot be", STR_ARG(name));
         if (service->live != SNAPSHOT_NONE && service->live >= pools)
             return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
                            STR_ARG(name), service->live, pools);
@@ -346,6 +367,11 @@ const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, si
     return (const struct snapshot_pool *)image_part(snapshot, IMAGE_POOLS) + index;
 }
 
+uint64_t snapshot_pool_number(const struct snapshot_pool *pool)
+{
+    return pool->number;
+}
+
 uint32_t snapshot_pool_slot(const struct snapshot_pool *pool)
 {
     return pool->slot;
@@ -430,6 +456,27 @@ uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct sn
 struct str snapshot_service_hash_name(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
     return image_str(snapshot, service->hash_name);
+}
+
+struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
+                                                 const struct snapshot_service *service)
+{
+    return (struct snapshot_cookies){
+        .affinity = image_str(snapshot, service->affinity_cookie),
+        .pin = image_str(snapshot, service->pin_cookie),
+        .path = image_str(snapshot, service->cookie_path),
+    };
+}
+
+const struct snapshot_pool *snapshot_service_pool(const struct snapshot *snapshot,
+                                                  const struct snapshot_service *service, uint64_t number)
+{
+    for (uint32_t i = 0; i < service->pools.count; i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, service->pools.at + i);
+        if (pool->number == number)
+            return pool;
+    }
+    return NULL;
 }
 
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service)

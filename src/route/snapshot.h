@@ -18,6 +18,7 @@
 #define SNAPSHOT_POOL_SLOTS 32768 /* of the counters; slots are below these */
 #define SNAPSHOT_INSTANCE_SLOTS 65536
 #define SNAPSHOT_WEIGHT_MAX 256
+#define SNAPSHOT_COOKIE_KEY_SIZE 32
 
 enum snapshot_balance {
     SNAPSHOT_ROUND_ROBIN,
@@ -41,7 +42,8 @@ struct snapshot_rate {
 
 /* Keys of this installation, the same across restarts. */
 struct snapshot_secrets {
-    uint64_t hash[2]; /* of what is hashed to an instance */
+    uint64_t hash[2];                            /* of what is hashed to an instance */
+    uint8_t cookie[2][SNAPSHOT_COOKIE_KEY_SIZE]; /* the first signs, both are believed */
 };
 
 /* What a service may have as text. */
@@ -105,6 +107,8 @@ struct snapshot_rules {
     uint32_t slow_start_ms; /* how long an instance that comes back has less than its share; 0: not at all */
     uint32_t retries_attempts; /* other instances that a request may go to */
     uint32_t retries_budget;   /* millionths of the requests */
+    uint32_t affinity_s;       /* how long a cookie binds to an instance; 0: for the browser's session */
+    uint32_t pin_s;            /* how long one binds to a pool */
     uint8_t balance;           /* enum snapshot_balance */
     uint8_t h2;                /* bool: HTTP/2 is spoken to instances */
     uint8_t strip_path;
@@ -131,6 +135,7 @@ struct snapshot_drain {
     uint64_t websockets_until_ms;
     uint64_t tunnels_until_ms;
     uint64_t spread_ms;
+    uint64_t pinned_until_ms; /* till then it takes requests of sessions that are pinned to it; 0: none */
 };
 
 /* What the proxy takes beyond a deadline, at most, for the proper end of a WebSocket or an event stream. */
@@ -153,6 +158,7 @@ struct snapshot_instance_spec {
 struct snapshot_pool_spec {
     const char *deployment; /* "web-17" */
     const char *release;    /* or "" */
+    uint64_t number;        /* 17: its generation */
     uint32_t slot;          /* of the counters */
     struct snapshot_drain drain;
     const struct snapshot_instance_spec *instances;
@@ -179,6 +185,11 @@ struct snapshot_service_spec {
     const char *texts[SNAPSHOT_TEXTS]; /* NULL: none */
     const struct snapshot_page_spec *pages;
     size_t page_count;
+    const char *affinity_cookie; /* names; NULL: no such cookie is given */
+    const char *pin_cookie;
+    const char *cookie_path; /* of both; NULL: "/" */
+    uint32_t pool_first;     /* index into pools of the first of its own, which stand side by side */
+    uint32_t pool_count;
     uint32_t live; /* index into pools, or SNAPSHOT_NONE: answers 503 */
 };
 
@@ -253,6 +264,7 @@ bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t listener, 
 
 size_t snapshot_pool_count(const struct snapshot *snapshot);
 const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, size_t index);
+uint64_t snapshot_pool_number(const struct snapshot_pool *pool);
 uint32_t snapshot_pool_slot(const struct snapshot_pool *pool);
 struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struct snapshot_pool *pool);
 struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool);
@@ -276,6 +288,15 @@ uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct sn
 /* Of the field or cookie whose value is hashed, or "". */
 struct str snapshot_service_hash_name(const struct snapshot *snapshot,
                                       const struct snapshot_service *service);
+/* The cookies that upswap gives to clients of the service: names ("": none), and their path. */
+struct snapshot_cookies {
+    struct str affinity, pin, path;
+};
+struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
+                                                 const struct snapshot_service *service);
+/* The service's pool of that number, or NULL. */
+const struct snapshot_pool *snapshot_service_pool(const struct snapshot *snapshot,
+                                                  const struct snapshot_service *service, uint64_t number);
 const struct snapshot_rules *snapshot_service_rules(const struct snapshot_service *service);
 /* The first page of this kind for the status; empty: none. */
 struct str snapshot_service_page(const struct snapshot *snapshot, const struct snapshot_service *service,

@@ -21,6 +21,8 @@ struct bench {
     struct pool *pool;
     unsigned clean, forced; /* instances told, a bit each */
     struct deadline enough;
+    uint64_t next_world; /* that unpin makes; 0: not now */
+    unsigned unpins;
 };
 
 static void drained(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced)
@@ -31,6 +33,17 @@ static void drained(void *arg, struct pool *pool, const size_t *instances, size_
         *(forced ? &bench->forced : &bench->clean) |= 1U << instances[i];
         pool->instances[instances[i]].state = INSTANCE_RETIRED;
     }
+}
+
+/* A world is made; the workers have not heard of it. */
+static bool unpin(void *arg)
+{
+    struct bench *bench = arg;
+    bench->unpins++;
+    if (bench->next_world == 0)
+        return false;
+    assert_int_equal(drain_limits(bench->drain, bench->pool, bench->next_world).pinned_until_ms, 0);
+    return true;
 }
 
 static void enough(struct deadline *deadline)
@@ -60,7 +73,7 @@ static struct pool *make_pool(void)
     pool->was_live = true;
     pool->going_since_ns = clock_wall_ns();
     pool->going_since_world = 5;
-    pool->drain = (struct drain_times){10000, 20000, 30000, 30000, 100};
+    pool->drain = (struct drain_times){10000, 20000, 30000, 30000, 100, 0};
     return pool;
 }
 
@@ -90,6 +103,7 @@ static int setup(void **state)
                                                      .registry = bench->registry,
                                                      .counters = bench->counters,
                                                      .drained = drained,
+                                                     .unpin = unpin,
                                                      .arg = bench});
     return 0;
 }
@@ -157,7 +171,7 @@ static void a_busy_instance_goes_by_force_at_the_last_deadline(void **state)
 {
     struct bench *bench = *state;
     bench->pool->going_since_ns = clock_wall_ns() - 32000 * MS;
-    bench->pool->drain = (struct drain_times){100, 100, 100, 100, 0};
+    bench->pool->drain = (struct drain_times){100, 100, 100, 100, 0, 0};
     begin_exchange(bench, 2);
     look(bench); /* the deadline has passed, its grace not yet */
     assert_int_equal(bench->forced, 0);
@@ -190,11 +204,11 @@ static void the_limits_of_a_pool_are_the_same_at_each_call(void **state)
     struct bench *bench = *state;
     bench->pool->going_since_ns = clock_wall_ns() - 4000 * MS;
     uint64_t now = clock_mono_ms();
-    struct snapshot_drain first = drain_limits(bench->drain, bench->pool);
+    struct snapshot_drain first = drain_limits(bench->drain, bench->pool, 5);
     assert_true(first.requests_until_ms >= now + 5900 && first.requests_until_ms <= now + 6100);
     assert_true(first.websockets_until_ms >= now + 25900 && first.websockets_until_ms <= now + 26100);
     bench->pool->going_since_ns -= 1000 * MS;
-    struct snapshot_drain second = drain_limits(bench->drain, bench->pool);
+    struct snapshot_drain second = drain_limits(bench->drain, bench->pool, 6);
     assert_memory_equal(&first, &second, sizeof first);
 }
 
@@ -203,7 +217,69 @@ static void a_clock_that_was_set_back_never_lengthens_a_drain(void **state)
     struct bench *bench = *state;
     bench->pool->going_since_ns = clock_wall_ns() + 3600000 * MS;
     uint64_t now = clock_mono_ms();
-    assert_true(drain_limits(bench->drain, bench->pool).requests_until_ms <= now + 10100);
+    assert_true(drain_limits(bench->drain, bench->pool, 5).requests_until_ms <= now + 10100);
+}
+
+static void set_versions(struct bench *bench, uint64_t version)
+{
+    for (unsigned i = 0; i < 2; i++)
+        counters_worker(bench->counters, i)->version = version;
+}
+
+static void a_pool_with_pinned_sessions_stays_though_it_is_idle(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->drain.pinned_ms = 60000;
+    bench->next_world = 9;
+    look(bench);
+    set_versions(bench, 100);
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    assert_int_equal(bench->unpins, 0);
+    struct snapshot_drain until = drain_limits(bench->drain, bench->pool, 6);
+    uint64_t now = clock_mono_ms();
+    assert_in_range(until.pinned_until_ms, now + 58000, now + 60000);
+    assert_in_range(until.requests_until_ms, now + 68000, now + 70000); /* the drain proper comes after */
+    assert_in_range(until.websockets_until_ms, now + 88000, now + 90000);
+}
+
+/* That their time is over proves nothing: a slow worker may still send one there. */
+static void a_pinned_pool_goes_when_all_workers_know_that_nobody_is(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->drain.pinned_ms = 100;
+    bench->pool->going_since_ns = clock_wall_ns() - 200 * MS;
+    look(bench); /* a world cannot be made now */
+    assert_true(bench->unpins >= 1);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    bench->next_world = 9;
+    look(bench);
+    unsigned asked = bench->unpins;
+    set_versions(bench, 8);
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    counters_worker(bench->counters, 0)->version = 9;
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    counters_worker(bench->counters, 1)->version = 10;
+    begin_exchange(bench, 1);
+    look(bench);
+    assert_int_equal(bench->clean, 5);
+    assert_int_equal(bench->unpins, asked); /* one world is enough */
+}
+
+/* Any world that is made after the time says so, whoever made it. */
+static void a_world_that_comes_anyway_ends_the_pins(void **state)
+{
+    struct bench *bench = *state;
+    bench->pool->drain.pinned_ms = 100;
+    bench->pool->going_since_ns = clock_wall_ns() - 200 * MS;
+    assert_int_equal(drain_limits(bench->drain, bench->pool, 7).pinned_until_ms, 0);
+    assert_int_equal(drain_limits(bench->drain, bench->pool, 8).pinned_until_ms, 0);
+    set_versions(bench, 7);
+    look(bench);
+    assert_int_equal(bench->unpins, 0);
+    assert_int_equal(bench->clean, 7);
 }
 
 int main(void)
@@ -218,6 +294,9 @@ int main(void)
         EACH(an_instance_that_was_cut_goes_by_force_when_it_is_idle),
         EACH(a_pool_that_was_never_live_goes_at_once),
         EACH(the_limits_of_a_pool_are_the_same_at_each_call),
+        EACH(a_pool_with_pinned_sessions_stays_though_it_is_idle),
+        EACH(a_pinned_pool_goes_when_all_workers_know_that_nobody_is),
+        EACH(a_world_that_comes_anyway_ends_the_pins),
         EACH(a_clock_that_was_set_back_never_lengthens_a_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

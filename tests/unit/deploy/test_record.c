@@ -64,7 +64,7 @@ static void a_draining_pool_survives_the_round_trip(void **state)
     pool->was_live = true;
     pool->going_since_ns = 5000000;
     pool->going_since_world = 12;
-    pool->drain = (struct drain_times){1, 2, 3, 4, 5};
+    pool->drain = (struct drain_times){1, 2, 3, 4, 5, 0};
     pool->instances[0].state = INSTANCE_TORN_DOWN;
     pool->instances[0].end = TEARDOWN_LEFT;
     pool->instances[0].forced = true;
@@ -207,6 +207,26 @@ static void tunnels_without_a_time_of_their_own_have_that_of_websockets(void **s
     free(line);
 }
 
+static void the_time_of_pinned_sessions_survives_the_round_trip(void **state)
+{
+    (void)state;
+    struct record record;
+    struct pool *pool = make_pool("web-17", 2, 1, true);
+    event_record(&record, pool, EVENT_CONFIRMED);
+    record.drain.pinned_ms = 900000;
+    assert_round_trip(&record);
+    pool->state = POOL_DRAINING;
+    pool->was_live = true;
+    pool->drain.pinned_ms = 900000;
+    pool_record(&record, pool);
+    assert_round_trip(&record);
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"pinned\":5"));
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\","
+                            "\"drain\":[1,2,3,4],\"pinned\":-1"));
+    assert_true(
+        reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"drain\":[1,2,3,4]"));
+}
+
 static void a_pool_name_is_service_dash_number(void **state)
 {
     (void)state;
@@ -233,6 +253,7 @@ int main(void)
         cmocka_unit_test(events_carry_exactly_their_keys),
         cmocka_unit_test(a_journal_from_before_there_were_weights_is_read),
         cmocka_unit_test(the_usual_weight_is_not_written),
+        cmocka_unit_test(the_time_of_pinned_sessions_survives_the_round_trip),
         cmocka_unit_test(tunnels_without_a_time_of_their_own_have_that_of_websockets),
         cmocka_unit_test(a_pool_name_is_service_dash_number),
     };

@@ -46,7 +46,7 @@ static inline void event_record(struct record *record, const struct pool *pool, 
     record->why = mem_dup("why not");
     if (event == EVENT_CONFIRMED) {
         record->world = 7;
-        record->drain = (struct drain_times){1, 2, 3, 4, 5};
+        record->drain = (struct drain_times){1, 2, 3, 4, 5, 0};
     }
 }
 

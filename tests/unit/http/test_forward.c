@@ -49,6 +49,29 @@ static void a_request_keeps_its_lines_and_gets_upswaps(void **state)
             "h:1"));
 }
 
+static void upswaps_own_cookies_are_taken_off_and_others_stay(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lines, *kept;
+    } rows[] = {
+        {"Cookie: us=1\r\n", ""},
+        {"Cookie: a=1; us=2;b=3\r\n", "Cookie: a=1; b=3\r\n"},
+        {"Cookie: us=1; us=2; a=3; us=4; pin=5\r\n", "Cookie: a=3\r\n"},
+        {"Cookie: pin=1\r\nCookie: a=\"x y\"\r\n", "Cookie: a=\"x y\"\r\n"},
+        {"Cookie: US=1; usa=2; us; =us\r\n", "Cookie: US=1; usa=2; us; =us\r\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char head[200], wanted[600];
+        struct http_forward how = stranger;
+        how.hidden[0] = STR("us");
+        how.hidden[1] = STR("pin");
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", rows[i].lines);
+        snprintf(wanted, sizeof wanted, "GET / HTTP/1.1\r\nHost: h\r\n%s" ADDED("h"), rows[i].kept);
+        assert_string_equal(forward(head, how), wanted);
+    }
+}
+
 static void the_matched_prefix_is_taken_off(void **state)
 {
     (void)state;
@@ -420,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_keeps_its_lines_and_gets_upswaps),
+        cmocka_unit_test(upswaps_own_cookies_are_taken_off_and_others_stay),
         cmocka_unit_test(the_matched_prefix_is_taken_off),
         cmocka_unit_test(an_absolute_form_becomes_origin_form_with_its_host),
         cmocka_unit_test(hop_by_hop_fields_do_not_pass),

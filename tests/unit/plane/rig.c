@@ -252,12 +252,14 @@ static void *freeze(struct rig *rig, size_t *size)
     if (world->pool != SNAPSHOT_NONE)
         pools[count++] = (struct snapshot_pool_spec){.deployment = "web-1",
                                                      .release = "v1",
+                                                     .number = world->pool,
                                                      .slot = world->pool,
                                                      .instances = instances,
                                                      .instance_count = world->instances};
     if (world->draining != SNAPSHOT_NONE)
         pools[count++] = (struct snapshot_pool_spec){.deployment = "web-0",
                                                      .release = "v0",
+                                                     .number = world->draining,
                                                      .slot = world->draining,
                                                      .drain = world->drain,
                                                      .instances = instances,
@@ -266,6 +268,9 @@ static void *freeze(struct rig *rig, size_t *size)
                                             .paths = &world->path,
                                             .path_count = 1,
                                             .rules = world->rules,
+                                            .affinity_cookie = world->affinity_cookie,
+                                            .pin_cookie = world->pin_cookie,
+                                            .pool_count = (uint32_t)count,
                                             .live = world->pool != SNAPSHOT_NONE ? 0 : SNAPSHOT_NONE};
     struct snapshot_listener_spec listener = {.id = 1, .address = "127.0.0.1:0"};
     struct snapshot_spec spec = {.version = rig->version,

@@ -16,11 +16,12 @@ struct rig;
 struct rig_world {
     struct snapshot_settings settings;
     struct snapshot_rules rules;
-    const char *path;   /* prefix of the one service */
-    uint32_t instances; /* of the live pool: the first ones */
+    const char *path;                         /* prefix of the one service */
+    const char *affinity_cookie, *pin_cookie; /* NULL: none */
+    uint32_t instances;                       /* of the live pool: the first ones */
     bool drained[RIG_INSTANCES];
-    uint32_t pool;     /* slot of the live pool; SNAPSHOT_NONE: none is live */
-    uint32_t draining; /* slot of a pool that drains; SNAPSHOT_NONE: none */
+    uint32_t pool;     /* slot of the live pool, and its number; SNAPSHOT_NONE: none is live */
+    uint32_t draining; /* slot and number of a pool that drains; SNAPSHOT_NONE: none */
     struct snapshot_drain drain;
     bool listens;
     const struct address_prefix *trusted; /* one, or NULL */

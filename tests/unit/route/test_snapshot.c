@@ -29,6 +29,7 @@ static void *freeze_world(size_t *size)
     const struct snapshot_pool_spec pools[] = {
         {.deployment = "web-16",
          .release = "",
+         .number = 16,
          .slot = 3,
          .drain = {11, 12, 13, 14},
          .instances = instances,
@@ -49,6 +50,11 @@ static void *freeze_world(size_t *size)
          .paths = paths,
          .path_count = 3,
          .rules = {.connect_ms = 2000, .balance = SNAPSHOT_RANDOM, .strip_path = 1},
+         .hash_name = "X-User",
+         .affinity_cookie = "upswap",
+         .pin_cookie = "upswap-pin-web",
+         .cookie_path = "/app",
+         .pool_count = 2,
          .live = 1},
         {.name = "empty", .paths = paths, .path_count = 1, .live = SNAPSHOT_NONE},
     };
@@ -121,6 +127,11 @@ static size_t read_all(const struct snapshot *snapshot)
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++)
             sum += sum_bytes(snapshot_service_text(snapshot, service, (enum snapshot_text)k));
         sum += sum_bytes(snapshot_service_page(snapshot, service, 502, i % 2 == 0));
+        struct snapshot_cookies cookies = snapshot_service_cookies(snapshot, service);
+        sum += str_distance(cookies.affinity, cookies.pin) + str_distance(cookies.path, STR("/")) +
+               str_distance(snapshot_service_hash_name(snapshot, service), STR("x"));
+        const struct snapshot_pool *old = snapshot_service_pool(snapshot, service, 16);
+        sum += old == NULL ? 0 : snapshot_pool_slot(old);
     }
     return sum;
 }
@@ -239,6 +250,45 @@ static void what_could_forge_a_head_or_a_limit_is_refused(void **state)
                           "impossible limit");
         assert_not_frozen((struct snapshot_service_spec){.name = NULL},
                           (struct snapshot_settings){.rate = rates[i]}, "limit of requests is impossible");
+    }
+}
+
+static void cookies_and_pools_of_a_service_are_read_back(void **state)
+{
+    (void)state;
+    size_t size;
+    void *image = freeze_world(&size);
+    const struct snapshot_service *web = snapshot_service_at(image, 0),
+                                  *empty = snapshot_service_at(image, 1);
+    struct snapshot_cookies cookies = snapshot_service_cookies(image, web);
+    assert_str_equal(cookies.affinity, "upswap");
+    assert_str_equal(cookies.pin, "upswap-pin-web");
+    assert_str_equal(cookies.path, "/app");
+    assert_str_equal(snapshot_service_hash_name(image, web), "X-User");
+    assert_ptr_equal(snapshot_service_pool(image, web, 16), snapshot_pool_at(image, 0));
+    assert_null(snapshot_service_pool(image, web, 17));
+    assert_null(snapshot_service_pool(image, empty, 16));
+    cookies = snapshot_service_cookies(image, empty);
+    assert_int_equal(cookies.affinity.n + cookies.pin.n, 0);
+    assert_str_equal(cookies.path, "/");
+    free(image);
+}
+
+/* It would be written into a head as it is. */
+static void a_cookie_that_would_break_its_line_is_refused(void **state)
+{
+    static const char *const texts[] = {"a\r\nb", "a;b", "a b", "\x7f", "\xc3\xa4"};
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof texts / sizeof *texts; i++) {
+        const struct snapshot_service_spec service = {.name = "web",
+                                                      .pin_cookie = i % 2 == 0 ? texts[i / 2] : "pin",
+                                                      .cookie_path = i % 2 == 1 ? texts[i / 2] : "/",
+                                                      .live = SNAPSHOT_NONE};
+        const struct snapshot_spec spec = {.services = &service, .service_count = 1};
+        size_t size;
+        struct err err;
+        assert_null(snapshot_freeze(&spec, &size, &err));
+        assert_non_null(strstr(err.text, "service \"web\" has cookies or pools that cannot be"));
     }
 }
 
@@ -515,6 +565,8 @@ int main(void)
         cmocka_unit_test(pools_and_instances_are_read_back),
         cmocka_unit_test(texts_and_pages_of_a_service_are_read_back),
         cmocka_unit_test(what_could_forge_a_head_or_a_limit_is_refused),
+        cmocka_unit_test(cookies_and_pools_of_a_service_are_read_back),
+        cmocka_unit_test(a_cookie_that_would_break_its_line_is_refused),
         cmocka_unit_test(only_trusted_networks_are_trusted),
         cmocka_unit_test(each_listener_has_its_own_proxies),
         cmocka_unit_test(two_services_on_one_host_and_path_are_refused_by_name),

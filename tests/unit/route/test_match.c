@@ -2,9 +2,8 @@
 
 #include "world.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
+#include <time.h>
 
 static const struct world_service rows[] = {
     {"site", {"example.com", "WWW.Example.com"}, {"/"}},
@@ -171,17 +170,25 @@ static void *freeze_many(size_t *size)
 }
 
 /* Bounds for a loaded machine and sanitizers, far below what a search through all services would need. */
+/* What this thread has had of the CPU: a busy machine is not what is measured. */
+static uint64_t spent_ns(void)
+{
+    struct timespec spent;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+    return (uint64_t)spent.tv_sec * 1000000000 + (uint64_t)spent.tv_nsec;
+}
+
 static void ten_thousand_services_freeze_and_match_fast(void **state)
 {
     (void)state;
     size_t size;
     struct err err;
-    uint64_t start = clock_mono_ns();
+    uint64_t start = spent_ns();
     void *image = freeze_many(&size);
-    assert_in_range((clock_mono_ns() - start) / 1000000, 0, 500);
+    assert_in_range((spent_ns() - start) / 1000000, 0, 500);
     const struct snapshot *snapshot = snapshot_open(image, size, &err);
     assert_non_null(snapshot);
-    start = clock_mono_ns();
+    start = spent_ns();
     for (int i = 0; i < MANY; i++) {
         char host[64], path[64], name[24];
         uint32_t prefix;
@@ -191,7 +198,7 @@ static void ten_thousand_services_freeze_and_match_fast(void **state)
         struct str found = world_match(snapshot, host, path, &prefix);
         assert_true(str_equal(found, str_of(name)));
     }
-    assert_in_range((clock_mono_ns() - start) / MANY, 0, 20000);
+    assert_in_range((spent_ns() - start) / MANY, 0, 20000);
     free(image);
 }
 

@@ -195,8 +195,13 @@ static const struct h2_role role = {begin, head, too_large, forget, lose, change
 static void timed_out(struct deadline *deadline)
 {
     struct h2_back *back = mem_container(deadline, struct h2_back, deadline);
-    if (back->idle || back->asked) {
+    bool lent = back->leases > 0; /* in this very turn, if it was idle */
+    if (back->asked || (back->idle && !lent)) {
         close_back(back);
+        return;
+    }
+    if (back->idle) {
+        wait_for_life(back);
         return;
     }
     back->asked = true;

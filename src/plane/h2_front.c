@@ -241,6 +241,13 @@ static void say_goodbye(struct h2_front *front)
     h2_wake(&front->h2);
 }
 
+/* The block that is open may be another one than that which was waited for. */
+static bool is_late(const struct h2_front *front)
+{
+    const struct h2 *h2 = &front->h2;
+    return h2->block_open && loop_ms(h2->worker->loop) >= h2->block_since_ms + h2->worker->settings->head_ms;
+}
+
 void h2_front_timed_out(struct h2_front *front)
 {
     enum front_waits waits = front->waits;
@@ -250,6 +257,11 @@ void h2_front_timed_out(struct h2_front *front)
         say_last(front);
         break;
     case WAITS_FOR_HEAD:
+        if (is_late(front))
+            say_goodbye(front);
+        else
+            changed(&front->h2);
+        break;
     case WAITS_IDLE:
         say_goodbye(front);
         break;

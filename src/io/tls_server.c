@@ -108,7 +108,7 @@ static bool set_mac(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
 }
 
 /* As SSL_CTX_set_tlsext_ticket_key_evp_cb(3) wants it: 0: unknown key, a full handshake follows; 2: good, but
- * renew it. */
+ * renew it, which is always done where clients use a ticket only once (RFC 8446 appendix C.4). */
 static int seal_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
                        EVP_MAC_CTX *mac, int sealing)
 {
@@ -126,7 +126,7 @@ static int seal_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
     }
     if (!set_mac(mac, key))
         return -1;
-    return sealing || key == server->tickets ? 1 : 2;
+    return sealing || (key == server->tickets && SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
 static void set_tickets(SSL_CTX *ssl, const struct tls_server *server)

@@ -21,7 +21,8 @@ struct issued {
     char *certificate, *key; /* PEM */
 };
 
-/* Self-signed, for this subjectAltName ("DNS:example.com"), with an RSA or a P-256 key. */
+/* Self-signed, for this subjectAltName ("DNS:example.com"; NULL: none), with an RSA or a P-256 key; its
+ * common name is "test". */
 static struct issued issue(const char *names, bool rsa)
 {
     EVP_PKEY *key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
@@ -36,9 +37,11 @@ static struct issued issue(const char *names, bool rsa)
     X509_set_issuer_name(x509, X509_get_subject_name(x509));
     X509_set_pubkey(x509, key);
     X509V3_set_ctx(&context, x509, x509, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, names);
-    X509_add_ext(x509, extension, -1);
-    X509_EXTENSION_free(extension);
+    if (names != NULL) {
+        X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, names);
+        X509_add_ext(x509, extension, -1);
+        X509_EXTENSION_free(extension);
+    }
     assert_true(X509_sign(x509, key, EVP_sha256()) > 0);
 
     BIO *certificate_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());

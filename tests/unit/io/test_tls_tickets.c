@@ -1,0 +1,208 @@
+/* Both sides of each handshake are in this process and speak through memory. */
+#include "io/tls_context.h"
+
+#include "issue.h"
+#include "unit.h"
+
+#include <openssl/ssl.h>
+#include <string.h>
+
+static struct issued site;
+static SSL_SESSION *given; /* by the last handshake */
+
+static struct tls_context *make_server(const struct tls_ticket_key *keys, size_t count,
+                                       enum tls_verify verify)
+{
+    struct err err;
+    struct tls_pair pair = {.certificate = str_of(site.certificate), .key = str_of(site.key)};
+    struct tls_context *server = tls_server_new(&(struct tls_server_options){.pairs = &pair,
+                                                                             .count = 1,
+                                                                             .tickets = keys,
+                                                                             .ticket_count = count,
+                                                                             .verify = verify,
+                                                                             .client_ca = pair.certificate},
+                                                &err);
+    assert_non_null(server);
+    return server;
+}
+
+static struct tls_ticket_key make_key(uint8_t seed)
+{
+    struct tls_ticket_key key;
+    memset(&key, seed, sizeof key);
+    return key;
+}
+
+static int keep(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    SSL_SESSION_free(given);
+    given = session;
+    return 1;
+}
+
+/* A handshake that offers this session (NULL: none). Was it resumed? Whichever, it has to end well. */
+static bool resumes(struct tls_context *server, SSL_SESSION *session, int version)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_max_proto_version(context, version);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, keep);
+    SSL *here = SSL_new(context), *there = tls_context_connection(server);
+    BIO *left, *right;
+    char byte;
+    assert_int_equal(BIO_new_bio_pair(&left, 65536, &right, 65536), 1);
+    SSL_set_bio(here, left, left);
+    SSL_set_bio(there, right, right);
+    SSL_set_connect_state(here);
+    SSL_set_accept_state(there);
+    if (session != NULL)
+        assert_int_equal(SSL_set_session(here, session), 1);
+    SSL_SESSION_free(given);
+    given = NULL;
+    for (unsigned i = 0; i < 4; i++) {
+        SSL_do_handshake(here);
+        SSL_do_handshake(there);
+    }
+    assert_int_equal(SSL_read(here, &byte, 1), -1); /* takes the tickets */
+    assert_true(SSL_is_init_finished(here) && SSL_is_init_finished(there));
+    bool resumed = SSL_session_reused(here);
+    if (resumed && version == TLS1_2_VERSION)
+        given = SSL_get1_session(here); /* which OpenSSL does not count as new */
+    SSL_shutdown(here);                 /* a session of a connection that was cut is not offered again */
+    SSL_free(here);
+    SSL_free(there);
+    SSL_CTX_free(context);
+    return resumed;
+}
+
+static SSL_SESSION *take_given(void)
+{
+    SSL_SESSION *session = given;
+    assert_non_null(session);
+    given = NULL;
+    return session;
+}
+
+/* Is the session in a ticket that this key has sealed? */
+static bool is_sealed_by(const SSL_SESSION *session, const struct tls_ticket_key *key)
+{
+    const unsigned char *ticket;
+    size_t size;
+    SSL_SESSION_get0_ticket(session, &ticket, &size);
+    return size > sizeof key->name && memcmp(ticket, key->name, sizeof key->name) == 0;
+}
+
+static void rotate_under(int version)
+{
+    struct tls_ticket_key first = make_key(1), second = make_key(2), third = make_key(3);
+    struct tls_context *before = make_server(&first, 1, TLS_VERIFY_OFF);
+    struct tls_context *after = make_server((struct tls_ticket_key[]){second, first}, 2, TLS_VERIFY_OFF);
+    struct tls_context *later = make_server((struct tls_ticket_key[]){third, second}, 2, TLS_VERIFY_OFF);
+    assert_false(resumes(before, NULL, version));
+    SSL_SESSION *old = take_given();
+    assert_true(is_sealed_by(old, &first));
+    assert_true(resumes(after, old, version));
+    SSL_SESSION *renewed = take_given();
+    assert_true(is_sealed_by(renewed, &second));
+    assert_true(resumes(later, renewed, version));
+    assert_false(resumes(later, old, version)); /* its key has left */
+    SSL_SESSION *anew = take_given();
+    assert_true(is_sealed_by(anew, &third));
+    SSL_SESSION_free(old);
+    SSL_SESSION_free(renewed);
+    SSL_SESSION_free(anew);
+    tls_context_free(before);
+    tls_context_free(after);
+    tls_context_free(later);
+}
+
+static void a_ticket_is_taken_as_long_as_its_key_is_kept_and_renewed_under_the_newest(void **state)
+{
+    (void)state;
+    rotate_under(TLS1_3_VERSION);
+    rotate_under(TLS1_2_VERSION);
+}
+
+static void a_resumption_over_tls_1_3_gives_the_next_ticket(void **state)
+{
+    (void)state;
+    struct tls_ticket_key key = make_key(1);
+    struct tls_context *server = make_server(&key, 1, TLS_VERIFY_OFF);
+    assert_false(resumes(server, NULL, TLS1_3_VERSION));
+    for (unsigned i = 0; i < 3; i++) {
+        SSL_SESSION *session = take_given();
+        assert_true(resumes(server, session, TLS1_3_VERSION));
+        SSL_SESSION_free(session);
+    }
+    assert_non_null(given);
+    tls_context_free(server);
+}
+
+static void a_key_of_the_same_name_opens_no_ticket_of_another(void **state)
+{
+    (void)state;
+    struct tls_ticket_key key = make_key(1), other = make_key(1);
+    memset(other.mac, 9, sizeof other.mac);
+    struct tls_context *server = make_server(&key, 1, TLS_VERIFY_OFF);
+    struct tls_context *forger = make_server(&other, 1, TLS_VERIFY_OFF);
+    assert_false(resumes(forger, NULL, TLS1_3_VERSION));
+    SSL_SESSION *forged = take_given();
+    assert_false(resumes(server, forged, TLS1_3_VERSION));
+    SSL_SESSION_free(forged);
+    tls_context_free(server);
+    tls_context_free(forger);
+}
+
+static void without_keys_there_are_no_tickets(void **state)
+{
+    (void)state;
+    struct tls_context *server = make_server(NULL, 0, TLS_VERIFY_OFF);
+    assert_false(resumes(server, NULL, TLS1_3_VERSION));
+    assert_null(given);
+    tls_context_free(server);
+}
+
+static void a_session_is_not_resumed_where_clients_are_verified_otherwise(void **state)
+{
+    (void)state;
+    struct tls_ticket_key key = make_key(1);
+    struct tls_context *open = make_server(&key, 1, TLS_VERIFY_OFF);
+    struct tls_context *asking = make_server(&key, 1, TLS_VERIFY_OPTIONAL);
+    assert_false(resumes(open, NULL, TLS1_3_VERSION));
+    SSL_SESSION *session = take_given();
+    assert_false(resumes(asking, session, TLS1_3_VERSION));
+    SSL_SESSION_free(session);
+    tls_context_free(open);
+    tls_context_free(asking);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    site = issue("DNS:example.com", false);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    issued_free(&site);
+    SSL_SESSION_free(given);
+    given = NULL;
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_ticket_is_taken_as_long_as_its_key_is_kept_and_renewed_under_the_newest),
+        TEST(a_resumption_over_tls_1_3_gives_the_next_ticket),
+        TEST(a_key_of_the_same_name_opens_no_ticket_of_another),
+        TEST(without_keys_there_are_no_tickets),
+        TEST(a_session_is_not_resumed_where_clients_are_verified_otherwise),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,7 +1,8 @@
-"""The measurement itself, called by scripts/bench with the build folder, rounds, seconds, connections and,
-where it is to be HTTP/2 (prior knowledge, 16 streams a connection), the word "h2c".
+"""The measurement itself, called by scripts/bench with the build folder, rounds, seconds, connections and
+a word of KINDS that says what is measured.
 
-CPU is what the kernel has counted for every process of a proxy (schedstat, in ns) over the measured time.
+Over TLS all three have the same certificate (P-256, made for the run) and the same policy: TLS 1.3 with X25519
+and TLS_AES_128_GCM_SHA256, sessions resumed by tickets alone. CPU is what the kernel has counted for every process of a proxy (schedstat, in ns) over the measured time.
 """
 
 import http.client
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -40,6 +42,10 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=1024;
     listen 127.0.0.1:{h2c} http2 backlog=1024;
+    listen 127.0.0.1:{tls} ssl backlog=1024;
+    ssl_certificate {root}/site.pem; ssl_certificate_key {root}/site.pem;
+    ssl_protocols TLSv1.3; ssl_ecdh_curve X25519; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    ssl_session_timeout 1h;
     location / {{
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme;
@@ -52,6 +58,7 @@ HAPROXY_CONF = """
 global
   nbthread 1
   maxconn 4096
+  tune.ssl.cachesize 0
 defaults
   mode http
   timeout client 1h
@@ -63,6 +70,7 @@ defaults
 frontend front
   bind 127.0.0.1:{port}
   bind 127.0.0.1:{h2c} proto h2
+  bind 127.0.0.1:{tls} ssl crt {root}/site.pem alpn http/1.1 ssl-min-ver TLSv1.3 curves X25519 ciphersuites TLS_AES_128_GCM_SHA256
   default_backend app
 backend app
   option forwardfor
@@ -73,7 +81,8 @@ UPSWAP_CONF = """
 workers = 1;
 state_directory = "{root}/state";
 admin = {{ socket = "{root}/admin.sock"; }};
-listeners = ( {{ address = "127.0.0.1:{port}"; }}, {{ address = "127.0.0.1:{h2c}"; }} );
+listeners = ( {{ address = "127.0.0.1:{port}"; }}, {{ address = "127.0.0.1:{h2c}"; }}, {{ address = "127.0.0.1:{tls}";
+  tls = {{ certificate = "{root}/site.pem"; minimum = "1.3"; protocols = [ "http/1.1" ]; }}; }} );
 services = ( {{ name = "web"; instances = [ "127.0.0.1:{backend}" ]; }} );
 """
 
@@ -84,13 +93,16 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def wait_for(port, process):
+def wait_for(port, process, tls=None):
+    """Until a request is answered; `tls`: the context to ask it with."""
     pause = threading.Event()
     for _ in range(200):
         if process.poll() is not None:
             break
         try:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            if tls:
+                connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=tls)
             connection.request("GET", "/")
             response = connection.getresponse()
             if response.status == 200 and response.read() == b"hello, world\n":
@@ -121,14 +133,15 @@ def cpu_ns(pids):
 
 
 class Proxy:
-    def __init__(self, name, argv, port, h2c):
+    def __init__(self, name, argv, ports, root):
         self.name = name
-        self.port = port
-        self.h2c = h2c
+        self.port, self.h2c, self.tls = ports
+        self.root = root
         self.process = subprocess.Popen(
             ["taskset", "-c", PROXY_CORE, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(port, self.process)
+        wait_for(self.port, self.process)
+        wait_for(self.tls, self.process, ssl.create_default_context(cafile=os.path.join(root, "site.pem")))
         self.rounds = []
 
     def stop(self):
@@ -149,9 +162,9 @@ def latency(text, percentile):
     return float(number) * UNITS[unit] * 1000
 
 
-def run_wrk(port, seconds, connections):
+def run_wrk(url, seconds, connections):
     argv = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    said = subprocess.run([*argv, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([*argv, url], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         sys.exit(f"faulty answers:\n{said}")
     return said
@@ -165,23 +178,35 @@ def run_h2load(port, seconds, connections):
     return said
 
 
+def run_handshakes(proxy, seconds, connections, how):
+    argv = ["taskset", "-c", LOAD_CORE, os.path.join(proxy.root, "handshakes")]
+    done = subprocess.run(
+        [*argv, str(proxy.tls), str(seconds), str(connections), how], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"faulty handshakes:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def cpu_over(proxy, load):
+    """What the load said, and the ns that the proxy has spent on it."""
+    pids = process_tree(proxy.process.pid)
+    before = cpu_ns(pids)
+    said = load()
+    return said, cpu_ns(pids) - before
+
+
 def measure_h2c(proxy, seconds, connections):
     """h2load tells no percentiles."""
     run_h2load(proxy.h2c, WARM_UP, connections)
-    pids = process_tree(proxy.process.pid)
-    before = cpu_ns(pids)
-    said = run_h2load(proxy.h2c, seconds, connections)
-    spent = cpu_ns(pids) - before
+    said, spent = cpu_over(proxy, lambda: run_h2load(proxy.h2c, seconds, connections))
     requests = int(re.search(r"([0-9]+) succeeded", said)[1])
     return {"requests/s": requests / seconds, "CPU us/request": spent / requests / 1000}
 
 
-def measure(proxy, seconds, connections):
-    run_wrk(proxy.port, WARM_UP, connections)
-    pids = process_tree(proxy.process.pid)
-    before = cpu_ns(pids)
-    said = run_wrk(proxy.port, seconds, connections)
-    spent = cpu_ns(pids) - before
+def measure_requests(proxy, url, seconds, connections):
+    run_wrk(url, WARM_UP, connections)
+    said, spent = cpu_over(proxy, lambda: run_wrk(url, seconds, connections))
     requests = int(re.search(r"([0-9]+) requests in", said)[1])
     return {
         "requests/s": float(re.search(r"Requests/sec: +([0-9.]+)", said)[1]),
@@ -191,6 +216,52 @@ def measure(proxy, seconds, connections):
     }
 
 
+def measure_clear(proxy, seconds, connections):
+    return measure_requests(proxy, f"http://127.0.0.1:{proxy.port}/", seconds, connections)
+
+
+def measure_tls(proxy, seconds, connections):
+    return measure_requests(proxy, f"https://127.0.0.1:{proxy.tls}/", seconds, connections)
+
+
+def measure_handshakes(proxy, seconds, connections, how):
+    """A client's share of a full handshake is the bigger one: the load's core is what limits their number."""
+    run_handshakes(proxy, WARM_UP, connections, how)
+    said, spent = cpu_over(proxy, lambda: run_handshakes(proxy, seconds, connections, how))
+    handshakes = int(said.split()[0])
+    return {"handshakes/s": handshakes / seconds, "CPU us/handshake": spent / handshakes / 1000}
+
+
+KINDS = {
+    "clear": measure_clear,
+    "tls": measure_tls,
+    "h2c": measure_h2c,
+    "full": lambda *what: measure_handshakes(*what, "full"),
+    "resumed": lambda *what: measure_handshakes(*what, "resumed"),
+}
+
+
+def make_certificate(root):
+    """Certificate and key in one file, as HAProxy wants it."""
+    key, certificate = os.path.join(root, "key.pem"), os.path.join(root, "certificate.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    with open(os.path.join(root, "site.pem"), "w", encoding="ascii") as site:
+        for path in (certificate, key):
+            with open(path, encoding="ascii") as part:
+                site.write(part.read())
+
+
+def build_handshakes(root):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "handshakes.c")
+    argv = ["cc", "-O2", "-o", os.path.join(root, "handshakes"), source, "-lssl", "-lcrypto", "-pthread"]
+    subprocess.run(argv, check=True)
+
+
 def start_all(build, root, backend):
     makers = {
         "upswap": (UPSWAP_CONF, lambda conf: [os.path.join(build, "upswapd"), "-c", conf]),
@@ -198,11 +269,12 @@ def start_all(build, root, backend):
         "nginx": (NGINX_CONF, lambda conf: [shutil.which("nginx", path=SBIN), "-c", conf, "-p", root]),
     }
     for name, (text, argv) in makers.items():
-        port, h2c = free_port(), free_port()
+        ports = [free_port() for _ in range(3)]
+        port, h2c, tls = ports
         conf = os.path.join(root, f"{name}.conf")
         with open(conf, "w", encoding="ascii") as file:
-            file.write(text.format(root=root, port=port, h2c=h2c, backend=backend))
-        yield Proxy(name, argv(conf), port, h2c)
+            file.write(text.format(root=root, port=port, h2c=h2c, tls=tls, backend=backend))
+        yield Proxy(name, argv(conf), ports, root)
 
 
 SBIN = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -224,26 +296,32 @@ def start_backend(root):
 
 def report(proxies):
     columns = list(proxies[0].rounds[0])
-    print(f"{'median of rounds':<18}" + "".join(f"{column:>16}" for column in columns))
+    cpu = next(column for column in columns if column.startswith("CPU"))
+    print(f"{'median of rounds':<18}" + "".join(f"{column:>18}" for column in columns))
     for proxy in proxies:
         medians = (statistics.median(each[column] for each in proxy.rounds) for column in columns)
-        print(f"{proxy.name:<18}" + "".join(f"{median:>16.2f}" for median in medians))
+        print(f"{proxy.name:<18}" + "".join(f"{median:>18.2f}" for median in medians))
     # Within a round all have met the same machine, so the ratio is taken there.
-    own, *others = ([each["CPU us/request"] for each in proxy.rounds] for proxy in proxies)
+    own, *others = ([each[cpu] for each in proxy.rounds] for proxy in proxies)
     ratio = statistics.median(mine / min(theirs) for mine, *theirs in zip(own, *others))
     print(f"CPU of upswap to that of the better of the two, median of rounds: {ratio:.2f}")
 
 
 def main():
     build = sys.argv[1]
-    measured = measure_h2c if "h2c" in sys.argv else measure
-    sys.argv = [argument for argument in sys.argv if argument != "h2c"]
-    rounds, seconds, connections = (int(v) for v in (sys.argv[2:] + ["5", "4", "32"][len(sys.argv) - 2 :])[:3])
+    kinds = [argument for argument in sys.argv[2:] if argument in KINDS] or ["clear"]
+    numbers = [argument for argument in sys.argv[2:] if argument not in KINDS]
+    if len(kinds) > 1 or len(numbers) > 3 or not all(number.isdecimal() for number in numbers):
+        sys.exit(f"usage: scripts/bench [ROUNDS [SECONDS [CONNECTIONS]]] [{'|'.join(KINDS)}]")
+    measured = KINDS[kinds[0]]
+    rounds, seconds, connections = (int(number) for number in numbers + ["5", "4", "32"][len(numbers) :])
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("scripts/bench needs two cores: one for the proxy, one for backend and load")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="upswap-bench-") as root:
         os.chmod(root, 0o755)
+        make_certificate(root)
+        build_handshakes(root)
         backend, port = start_backend(root)
         proxies = []
         try:

@@ -146,6 +146,13 @@ struct config_ejection {
     uint64_t most; /* percent of the instances in rotation */
 };
 
+/* How many requests an instance gets at a time. */
+struct config_concurrency {
+    uint64_t per_instance; /* over all workers; 0: no limit */
+    uint64_t queue;        /* requests that wait for one with room, a worker */
+    uint64_t queue_timeout_ms;
+};
+
 /* Requests that go to another instance. */
 struct config_retries {
     uint64_t attempts; /* other instances that a request may go to */
@@ -226,6 +233,7 @@ struct config_service {
     struct config_health health;
     struct config_ejection ejection;
     uint64_t slow_start_ms; /* 0: none */
+    struct config_concurrency concurrency;
     struct config_retries retries;
     struct config_teardown teardown;
     unsigned line;

@@ -455,6 +455,26 @@ static const struct section headers_section = {
     .line_offset = offsetof(struct config_header_rules, line),
 };
 
+static const struct section_key concurrency_keys[] = {
+    {.name = "per_instance",
+     .kind = KEY_NUMBER,
+     FIELD(config_concurrency, per_instance),
+     .fallback = "0",
+     RANGE(0, MANY)},
+    {.name = "queue",
+     .kind = KEY_NUMBER,
+     FIELD(config_concurrency, queue),
+     .fallback = "128",
+     RANGE(0, MANY)},
+    {.name = "queue_timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_concurrency, queue_timeout_ms),
+     .fallback = "5s",
+     RANGE(1, TIME_MAX)},
+    {.name = NULL},
+};
+static const struct section concurrency_section = {.title = "concurrency", .keys = concurrency_keys};
+
 static const struct section_key retries_keys[] = {
     {.name = "attempts", .kind = KEY_NUMBER, FIELD(config_retries, attempts), .fallback = "3", RANGE(0, 15)},
     {.name = "budget",
@@ -617,6 +637,10 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, slow_start_ms),
      .fallback = "0s",
      RANGE(0, TIME_MAX)},
+    {.name = "concurrency",
+     .kind = KEY_SECTION,
+     FIELD(config_service, concurrency),
+     .section = &concurrency_section},
     {.name = "retries", .kind = KEY_SECTION, FIELD(config_service, retries), .section = &retries_section},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),

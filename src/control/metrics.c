@@ -268,6 +268,16 @@ static void write_classes(struct page *page)
     }
 }
 
+static void write_queued(struct page *page)
+{
+    for (size_t i = 0; i < page->pool_count; i++) {
+        if (page->pools[i].pool == NULL)
+            continue;
+        begin_pool(page, "", &page->pools[i]);
+        end_count(page, page->pools[i].sum.queued);
+    }
+}
+
 static void write_upstream_errors(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
@@ -455,6 +465,7 @@ static const struct {
     {"upswap_in_flight", "gauge", "Exchanges that hold a pool.", write_in_flight},
     {"upswap_in_flight_by_class", "gauge", "The same by the class that has a drain time of its own.",
      write_classes},
+    {"upswap_queued", "gauge", "Requests that wait until an instance has room.", write_queued},
     {"upswap_upstream_errors_total", "counter", "Failures of instances, by kind.", write_upstream_errors},
     {"upswap_retries_total", "counter", "Requests sent again, or to another instance.", write_retries},
     {"upswap_retries_denied_total", "counter",

@@ -12,6 +12,8 @@ static const struct http_reason reasons[] = {
     {"path-above-prefix", "400", "The path leads above the prefix by which the service was found."},
     {"no-live-pool", "503", "This service has no live pool yet."},
     {"no-instance", "503", "No instance of the live pool is up."},
+    {"queue-full", "503", "All instances have as many requests as they may, and too many wait already."},
+    {"queue-timeout", "503", "All instances had as many requests as they may for too long."},
     {"connect-refused", "502", "No instance accepted a connection."},
     {"connect-failed", "502", "No instance could be connected to."},
     {"connect-timeout", "504", "No instance accepted a connection in time."},

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 5
+#define LAYOUT 6
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -303,6 +303,7 @@ static void reset_pool(void *record)
     struct counters_pool *pool = record;
     clear_cells(&pool->in_flight, 1);
     clear_cells(pool->lasting, COUNTERS_LASTING);
+    clear_cells(&pool->queued, 1);
 }
 
 static void reset_instance(void *record)

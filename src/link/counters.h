@@ -79,6 +79,7 @@ extern const char *const counters_handshake_names[COUNTERS_HANDSHAKES];
 struct counters_pool {
     uint64_t in_flight;                 /* exchanges that hold this pool */
     uint64_t lasting[COUNTERS_LASTING]; /* those among them that last, by class */
+    uint64_t queued;                    /* those among them that wait until an instance has room */
     uint64_t requests;                  /* ended */
     uint64_t duration_us;               /* sum */
     uint64_t retries;
@@ -157,6 +158,6 @@ uint64_t counters_version(struct counters *counters);
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
 /* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
- * connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are is kept beside
- * them, so that a control which has seen neither proxy knows too. */
+ * queued, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are is kept
+ * beside them, so that a control which has seen neither proxy knows too. */
 void counters_give(struct counters *counters, int32_t proxy);

@@ -4,6 +4,8 @@
  * "Proxying"). */
 #include "plane/exchange.h"
 
+#include "base/mem.h"
+
 #include <errno.h>
 
 #define REFUSALS_MAX 3
@@ -72,10 +74,31 @@ static bool may_go_on(struct exchange *x, const struct end *trouble)
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
 }
 
-/* Gets a connection to the chosen instance. */
+static struct counters_instance *cells_of(const struct exchange *x)
+{
+    return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
+}
+
+/* Takes a place at the chosen instance before the connection. Who has raised its cell then sees every other
+ * worker's that was raised before, so two that come at once may both give way, and never both stay. */
+static bool hold(const struct exchange *x)
+{
+    if (x->wish.most == 0)
+        return true;
+    uint64_t *cell = &cells_of(x)->in_flight;
+    counters_add(cell, 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (counters_instance_in_flight(x->worker->counters, x->instance.slot) <= x->wish.most)
+        return true;
+    counters_sub(cell, 1);
+    return false;
+}
+
+/* Gets a connection to the chosen instance, where it holds a place. */
 static bool lease(struct exchange *x, bool fresh)
 {
     struct lending lending = {.fresh = fresh,
+                              .held = x->wish.most != 0,
                               .sure = !http_method_is_idempotent((enum http_method)x->method),
                               .ready = exchange_lease_ready,
                               .arg = x};
@@ -90,6 +113,8 @@ static bool lease(struct exchange *x, bool fresh)
         errno = ENOMEM;
     else
         x->lease = upstream_lend(upstream, &x->instance, &lending);
+    if (x->lease == NULL && lending.held)
+        counters_sub(&cells_of(x)->in_flight, 1);
     return x->lease != NULL;
 }
 
@@ -110,17 +135,31 @@ static void count_retry(struct exchange *x)
     counters_add(&x->cells->retries, 1);
 }
 
-static bool choose(struct exchange *x)
+enum choice { CHOSEN, ALL_FULL, NONE };
+
+/* Would one serve that has no room? */
+static bool is_full(const struct exchange *x)
+{
+    struct balance_wish unlimited = x->wish;
+    struct snapshot_instance instance;
+    unlimited.most = 0;
+    return x->wish.most != 0 &&
+           balance_pick(&x->worker->balance, x->view->snapshot, x->pool, &unlimited, &instance);
+}
+
+static enum choice choose(struct exchange *x)
 {
     struct worker *worker = x->worker;
     if (x->wish.guarded || x->wish.slow_start_ms > 0)
         x->wish.now_ms = loop_ms(worker->loop);
     if (!balance_pick(&worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance))
-        return false;
+        return is_full(x) ? ALL_FULL : NONE;
+    if (!hold(x))
+        return ALL_FULL;
     x->judged = false;
     if (x->wish.guarded)
         vitals_chosen(&worker->vitals, &x->instance, x->wish.now_ms);
-    return true;
+    return CHOSEN;
 }
 
 /* Where the pool is an old one, the live one can still serve: nothing has been sent. */
@@ -132,9 +171,21 @@ static void give_up(struct exchange *x)
         exchange_end(x, x->trouble != NULL ? x->trouble : &end_no_instance);
 }
 
-void attempt_start(struct exchange *x)
+static void await_room(struct exchange *x)
 {
-    while (choose(x)) {
+    if (queue_join(x->worker->queue, snapshot_pool_slot(x->pool), &x->place, x->rules->queue_most)) {
+        x->state = EXCHANGE_QUEUED;
+        worker_deadline(&x->deadline, x->rules->queue_timeout_ms);
+    } else {
+        x->retry_after = EXCHANGE_RETRY_AFTER;
+        exchange_end(x, &end_queue_full);
+    }
+}
+
+/* Goes to the chosen instance, and to others while that fails. */
+static void go(struct exchange *x, enum choice choice)
+{
+    for (; choice == CHOSEN; choice = choose(x)) {
         x->attempted = true;
         if (x->trouble != NULL)
             count_retry(x);
@@ -142,16 +193,49 @@ void attempt_start(struct exchange *x)
             use_lease(x);
             return;
         }
-        if (!may_go_on(x, trouble_of(errno)))
+        if (!may_go_on(x, trouble_of(errno))) {
+            choice = NONE;
             break;
+        }
     }
-    give_up(x);
+    if (choice == ALL_FULL)
+        await_room(x);
+    else
+        give_up(x);
+}
+
+void attempt_start(struct exchange *x)
+{
+    bool is_new = x->wish.most != 0 && x->trouble == NULL;
+    if (is_new && queue_is_used(x->worker->queue, snapshot_pool_slot(x->pool)))
+        await_room(x);
+    else
+        go(x, choose(x));
+}
+
+bool attempt_serve(struct queue_place *place)
+{
+    struct exchange *x = mem_container(place, struct exchange, place);
+    enum choice choice = choose(x);
+    if (choice == ALL_FULL)
+        return false;
+    queue_leave(place);
+    deadline_clear(&x->deadline);
+    go(x, choice);
+    return true;
+}
+
+void attempt_release(struct exchange *x, uint32_t keep_ms, bool reset)
+{
+    connection_release(x->lease, keep_ms, reset);
+    x->lease = NULL;
+    if (x->wish.most != 0)
+        queue_returned(x->worker->queue, snapshot_pool_slot(x->pool));
 }
 
 static void give_up_lease(struct exchange *x)
 {
-    connection_release(x->lease, 0, false);
-    x->lease = NULL;
+    attempt_release(x, 0, false);
 }
 
 static void connect_failed(struct exchange *x, const struct end *trouble)
@@ -233,6 +317,8 @@ void attempt_lost(struct exchange *x)
     }
     if (!refused)
         x->lease->upstream->lost_ms = loop_ms(x->worker->loop);
+    if (x->wish.most != 0)
+        counters_add(&cells_of(x)->in_flight, 1); /* the place stays taken */
     take_back(x);
     count_retry(x);
     if (lease(x, !refused))

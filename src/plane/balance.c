@@ -61,6 +61,9 @@ static bool may_serve(const struct choice *choice, const struct snapshot_instanc
     const struct balance_wish *wish = choice->wish;
     if (instance->drained || instance->down || was_tried(&wish->tried, instance->slot))
         return false;
+    if (wish->most != 0 &&
+        counters_instance_in_flight(choice->balance->counters, instance->slot) >= wish->most)
+        return false;
     return !choice->guarded || vitals_may_serve(choice->balance->vitals, instance, wish->now_ms);
 }
 

@@ -47,7 +47,8 @@ struct balance_wish {
     struct balance_tried tried;
     bool guarded;           /* leave those alone that traffic has ejected, as long as others can serve */
     uint32_t slow_start_ms; /* how long one that comes back has less than its share; 0: not at all */
-    uint64_t now_ms;        /* with guarded, or slow_start_ms */
+    uint32_t most;   /* requests that an instance may have in flight, over all workers; 0: any number */
+    uint64_t now_ms; /* with guarded, or slow_start_ms */
 };
 
 /* Picks one that is neither drained, down nor tried into *instance. False: there is none. */

@@ -29,6 +29,8 @@ extern const struct end end_no_route;
 extern const struct end end_path_above_prefix;
 extern const struct end end_no_live_pool;
 extern const struct end end_no_instance;
+extern const struct end end_queue_full;
+extern const struct end end_queue_timeout;
 extern const struct end end_overloaded;
 extern const struct end end_connect_refused;
 extern const struct end end_connect_failed;

@@ -141,6 +141,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->wish.how = (enum snapshot_balance)x->rules->balance;
     x->wish.guarded = x->rules->ejection_failures > 0;
     x->wish.slow_start_ms = x->rules->slow_start_ms;
+    x->wish.most = x->rules->concurrency_per_instance;
     x->pool = snapshot_service_live(snapshot, x->service);
     sticky_pool(x, request);
     if (x->pool == NULL)
@@ -274,6 +275,8 @@ void exchange_start(struct client *client, const struct http_request *request)
 
 static void pump(struct exchange *x)
 {
+    if (x->state == EXCHANGE_QUEUED)
+        return;
     if (x->state == EXCHANGE_TUNNEL) {
         tunnel_pump(x);
         return;
@@ -292,11 +295,18 @@ void exchange_lease_ready(void *arg)
     pump(x);
 }
 
+/* Elsewhere a client's end is a half-close. Who ends while it waits is taken for gone, since most who do are,
+ * and there is a line behind it. A stream of HTTP/2 has no descriptor, and ends with each request. */
+static bool has_left(const struct exchange *x)
+{
+    return x->state == EXCHANGE_QUEUED && x->client->ended && x->client->stream.fd >= 0;
+}
+
 void exchange_client_ready(struct exchange *x)
 {
     pump(x);
     bool reads = !exchange_is_ended(x) && x->state != EXCHANGE_TUNNEL && x->up.body.done;
-    if (reads && !client_read_ahead(x->client))
+    if (reads && (!client_read_ahead(x->client) || has_left(x)))
         exchange_end(x, &end_client_closed);
 }
 
@@ -336,6 +346,10 @@ static void timed_out(struct deadline *deadline)
 {
     struct exchange *x = mem_container(deadline, struct exchange, deadline);
     switch ((enum exchange_state)x->state) {
+    case EXCHANGE_QUEUED:
+        x->retry_after = EXCHANGE_RETRY_AFTER;
+        exchange_end(x, &end_queue_timeout);
+        break;
     case EXCHANGE_CONNECTING:
         attempt_timed_out(x);
         break;
@@ -482,15 +496,16 @@ static void release_lease(struct exchange *x, const struct end *end)
     if (x->lease == NULL)
         return;
     bool keep = end == &end_done && x->keep_lease && upload_is_complete(x) && (!x->draining || x->pinned);
-    connection_release(x->lease, keep ? x->rules->upstream_idle_ms : 0,
-                       end->status != 0 && x->state != EXCHANGE_TUNNEL);
-    x->lease = NULL;
+    attempt_release(x, keep ? x->rules->upstream_idle_ms : 0,
+                    end->status != 0 && x->state != EXCHANGE_TUNNEL);
 }
 
 void exchange_end(struct exchange *x, const struct end *end)
 {
     struct worker *worker = x->worker;
     assert(!exchange_is_ended(x));
+    if (queue_is_waiting(&x->place))
+        queue_leave(&x->place);
     enum client_next next = finish_client(x, end);
     if (x->status == 0)
         x->status = end->status;

@@ -12,6 +12,7 @@
 #include "plane/client.h"
 #include "plane/ends.h"
 #include "plane/origin.h"
+#include "plane/queue.h"
 #include "plane/random.h"
 #include "plane/relay.h"
 #include "plane/upstream.h"
@@ -19,6 +20,7 @@
 #include "route/publish.h"
 
 enum exchange_state {
+    EXCHANGE_QUEUED,     /* until an instance has room */
     EXCHANGE_CONNECTING, /* to an instance */
     EXCHANGE_ASKING,     /* no byte of a response has come */
     EXCHANGE_HEARING,    /* no final head has */
@@ -99,6 +101,7 @@ struct exchange {
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
     struct balance_wish wish;
+    struct queue_place place;
 
     struct outlet request; /* head and body to the instance */
     struct relay up, down;
@@ -115,12 +118,14 @@ struct exchange {
     char id[EXCHANGE_ID_MAX];
 
     struct snapshot_drain until;
-    struct deadline deadline; /* connect, first byte or stall */
+    struct deadline deadline; /* queue, connect, first byte or stall */
     struct deadline drain;
     struct loop_deferred freeing, running;
     struct exchange *next; /* free list */
     TAILQ_ENTRY(exchange) link;
 };
+
+#define EXCHANGE_RETRY_AFTER 1 /* s, told to whom the queue has no place for, or no end */
 
 /* Steps of one direction in a turn; then others have theirs. */
 #define EXCHANGE_STEPS 16
@@ -167,8 +172,13 @@ bool sticky_unpin(struct exchange *exchange);
 #define STICKY_LINE_MAX 1280
 struct str sticky_lines(struct exchange *exchange, char out[2 * STICKY_LINE_MAX]);
 
-/* attempt: finds an instance and a connection, or ends the exchange. */
+/* attempt: finds an instance and a connection, waits in the queue for one that has room, or ends the
+ * exchange. */
 void attempt_start(struct exchange *exchange);
+/* It is first in line: as queue_options.serve. */
+bool attempt_serve(struct queue_place *place);
+/* Gives the lease back, as connection_release: what waits for its place is told. */
+void attempt_release(struct exchange *exchange, uint32_t keep_ms, bool reset);
 /* What the chosen instance has done tells of its health: counts for ejection, once an attempt. */
 enum verdict { VERDICT_PASSED, VERDICT_FAILED, VERDICT_UNDECIDED };
 void attempt_judge(struct exchange *exchange, enum verdict verdict);

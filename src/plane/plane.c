@@ -281,6 +281,10 @@ static void reported(void *arg, struct mail *mail)
         write_log(plane, report->batch);
         free(report->batch);
         break;
+    case REPORT_ROOM:
+        if (plane->running > 0) /* else the workers are gone */
+            order(plane, report->worker, &(struct order){.type = ORDER_QUEUE, .id = report->slot});
+        break;
     case REPORT_ENDED:
         if (--plane->running == 0)
             loop_stop(plane->loop);

@@ -230,7 +230,8 @@ static void lend(struct connection *connection, const struct lending *lending)
     struct upstream *upstream = connection->upstream;
     connection->ready = lending->ready;
     connection->arg = lending->arg;
-    counters_add(&upstream->cells->in_flight, 1);
+    if (!lending->held)
+        counters_add(&upstream->cells->in_flight, 1);
     upstream->all->balance->loads[upstream->slot]++;
 }
 

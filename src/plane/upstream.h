@@ -82,9 +82,10 @@ void upstreams_stop(struct upstreams *upstreams);
 struct upstream *upstream_of(struct upstreams *upstreams, const struct snapshot_instance *instance);
 
 struct lending {
-    bool fresh;        /* no kept connection: it must not have been closed meanwhile */
-    bool sure;         /* look once more, by a system call, whether a kept one is alive */
-    bool tunnel;       /* the request asks for one, which over HTTP/2 must be offered */
+    bool fresh;  /* no kept connection: it must not have been closed meanwhile */
+    bool sure;   /* look once more, by a system call, whether a kept one is alive */
+    bool tunnel; /* the request asks for one, which over HTTP/2 must be offered */
+    bool held;   /* it counts in the instance's in_flight already; where nothing is lent it still does */
     struct worker *h2; /* speak HTTP/2, in this worker; NULL: HTTP/1.1 */
     struct connection_owner owner;
     void (*ready)(void *arg);

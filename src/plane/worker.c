@@ -24,16 +24,21 @@ struct worker_thread {
     pthread_t thread;
 };
 
-static void report(struct worker *worker, enum report_type type, struct access_log_batch *batch)
+static void report(struct worker *worker, const struct report *report)
 {
-    struct report *report = mem_alloc(sizeof *report);
-    *report = (struct report){.type = type, .batch = batch};
-    mailbox_post(worker->options.reports, &report->mail);
+    struct report *copy = mem_alloc(sizeof *copy);
+    *copy = *report;
+    mailbox_post(worker->options.reports, &copy->mail);
 }
 
 static void hand_on_log(void *arg, struct access_log_batch *batch)
 {
-    report(arg, REPORT_LOG, batch);
+    report(arg, &(struct report){.type = REPORT_LOG, .batch = batch});
+}
+
+static void wake_other(void *arg, unsigned worker, uint32_t slot)
+{
+    report(arg, &(struct report){.type = REPORT_ROOM, .worker = worker, .slot = slot});
 }
 
 static void count_turn(void *arg)
@@ -50,6 +55,12 @@ static void take_counters(struct worker *worker, struct counters *counters)
     worker->cells = counters_worker(counters, index);
     worker->balance.counters = counters;
     worker->vitals.counters = counters;
+    worker->queue = queue_new(&(struct queue_options){.loop = worker->loop,
+                                                      .counters = counters,
+                                                      .worker = index,
+                                                      .serve = attempt_serve,
+                                                      .wake = wake_other,
+                                                      .arg = worker});
     worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
 }
 
@@ -155,6 +166,9 @@ static void deliver(void *arg, struct mail *mail)
     case ORDER_WORLD:
         take_world(worker);
         break;
+    case ORDER_QUEUE:
+        queue_serve(worker->queue, order->id);
+        break;
     case ORDER_STOP:
         stop(worker);
         break;
@@ -188,7 +202,7 @@ static void *run(void *arg)
         upstreams_free(worker->upstreams);
     access_log_free(worker->log);
     worker->ended = true;
-    report(worker, REPORT_ENDED, NULL);
+    report(worker, &(struct report){.type = REPORT_ENDED});
     return NULL;
 }
 
@@ -220,6 +234,8 @@ static void release(struct worker *worker)
     exchange_free_spares(worker);
     h2_front_free_spares(worker);
     h2_tools_free(worker->h2_tools);
+    if (worker->queue != NULL)
+        queue_free(worker->queue);
     balance_free(&worker->balance);
     vitals_free(&worker->vitals);
     free(worker->budgets);

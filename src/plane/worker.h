@@ -15,6 +15,7 @@
 #include "plane/budget.h"
 #include "plane/buffers.h"
 #include "plane/crowd.h"
+#include "plane/queue.h"
 #include "plane/random.h"
 #include "plane/rate.h"
 #include "plane/relay.h"
@@ -34,6 +35,7 @@ enum order_type {
     ORDER_LISTENER, /* fd accepts for listener `id` */
     ORDER_CONTEXTS, /* these are the TLS contexts; a reference comes with them */
     ORDER_WORLD,    /* a snapshot was published */
+    ORDER_QUEUE,    /* there may be room for who waits for the pool in slot `id` */
     ORDER_STOP,     /* finish what is in flight, then end */
     ORDER_QUIT      /* end */
 };
@@ -48,12 +50,14 @@ struct order {
 };
 
 /* What a worker tells. */
-enum report_type { REPORT_LOG, REPORT_ENDED };
+enum report_type { REPORT_LOG, REPORT_ROOM, REPORT_ENDED };
 
 struct report {
     struct mail mail;
     enum report_type type;
     struct access_log_batch *batch; /* of REPORT_LOG; the receiver frees it */
+    unsigned worker;                /* of REPORT_ROOM: who is to have ORDER_QUEUE, for the pool in `slot` */
+    uint32_t slot;
 };
 
 struct worker_options {
@@ -86,6 +90,7 @@ struct worker {
     struct buffers *buffers;
     struct balance balance;
     struct vitals vitals;
+    struct queue *queue;
     struct budget *budgets; /* of retries, by pool slot */
     struct upstreams *upstreams;
     struct listeners *listeners;

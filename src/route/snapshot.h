@@ -105,6 +105,9 @@ struct snapshot_rules {
     uint32_t ejection_longest_ms;
     uint32_t ejection_most; /* percent of the instances in rotation */
     uint32_t slow_start_ms; /* how long an instance that comes back has less than its share; 0: not at all */
+    uint32_t concurrency_per_instance; /* requests at a time, over all workers; 0: no limit */
+    uint32_t queue_most;               /* requests that wait, a worker */
+    uint32_t queue_timeout_ms;
     uint32_t retries_attempts; /* other instances that a request may go to */
     uint32_t retries_budget;   /* millionths of the requests */
     uint32_t affinity_s;       /* how long a cookie binds to an instance; 0: for the browser's session */

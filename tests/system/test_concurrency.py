@@ -1,0 +1,251 @@
+"""No more requests at a time to an instance than it may have, and a line for the others."""
+
+import threading
+
+import pytest
+
+from harness.backend import Backend, Held
+from harness.waiting import stays, wait_until
+from harness.wire import Ended
+
+OFF = {"interval": "0s"}
+
+
+class Room:
+    """A backend whose requests are held, and that knows how many it has at a time."""
+
+    def __init__(self, name):
+        self.lock = threading.Lock()
+        self.inside = self.most = 0
+        self.let = threading.Semaphore(0)
+        self.backend = Backend(name, script=self._script)
+
+    def _script(self, connection, request):
+        request.read_body(connection)
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.let.acquire(timeout=60)
+        with self.lock:
+            self.inside -= 1
+        connection.answer(self.backend.name)
+
+    def release(self, count=1):
+        for _ in range(count):
+            self.let.release()
+
+
+@pytest.fixture
+def start(start_own_front):
+    """start(rooms, workers=1, **concurrency): a front whose instances hold their requests until released."""
+    made = []
+
+    def begin(count=1, workers=1, service=None, **concurrency):
+        rooms = [Room(name) for name in "abcd"[:count]]
+        made.extend(rooms)
+        settings = {"health": OFF, "concurrency": {"per_instance": 1, **concurrency}, **(service or {})}
+        front = start_own_front(*[room.backend for room in rooms], service=settings, workers=workers)
+        front.rooms = rooms
+        front.room = rooms[0]
+        return front
+
+    yield begin
+    for room in made:
+        room.release(1000)
+
+
+def queued(front):
+    found = front.admin.metrics()
+    return sum(value for (name, _), value in found.items() if name == "upswap_queued")
+
+
+def inside(front):
+    return sum(room.inside for room in front.rooms)
+
+
+def ask_many(front, count):
+    """So many clients that have asked."""
+    clients = [front.client() for _ in range(count)]
+    for client in clients:
+        client.request()
+    return clients
+
+
+def test_an_instance_has_no_more_requests_than_it_may(start):
+    front = start(per_instance=2)
+    clients = ask_many(front, 5)
+    wait_until(lambda: inside(front) == 2 and queued(front) == 3, what="two inside and three in line")
+    assert stays(lambda: front.room.inside == 2, 0.2) is None
+    front.room.release(5)
+    assert [client.response().status for client in clients] == [200] * 5
+    assert front.room.most == 2
+
+
+def test_the_limit_holds_over_all_workers(start):
+    front = start(count=2, workers=4, per_instance=3)
+    clients = ask_many(front, 60)
+    wait_until(lambda: inside(front) == 6, what="six inside")
+    for room in front.rooms:
+        room.release(1000)
+    assert [client.response().status for client in clients] == [200] * 60
+    assert [room.most for room in front.rooms] == [3, 3]
+
+
+def test_who_comes_first_is_served_first(start):
+    front = start()
+    clients = []
+    for number in range(5):
+        clients.append(front.client())
+        clients[-1].request(target=f"/{number}")
+        if number == 0:
+            wait_until(lambda: inside(front) == 1, what="one inside")
+        else:
+            wait_until(lambda number=number: queued(front) == number, what="one more in line")
+    front.room.release(5)
+    for client in clients:
+        assert client.response().status == 200
+    assert [request.path for request in front.room.backend.requests] == [f"/{number}" for number in range(5)]
+
+
+def test_beyond_the_line_is_503_with_retry_after(start):
+    front = start(queue=2)
+    clients = ask_many(front, 3)
+    wait_until(lambda: queued(front) == 2, what="a full line")
+    answer = front.ask()
+    assert (answer.status, answer.upswap) == (503, "queue-full")
+    assert int(answer.get("Retry-After")) > 0
+    front.room.release(3)
+    assert [client.response().status for client in clients] == [200] * 3
+
+
+def test_without_a_line_it_is_503_at_once(start):
+    front = start(queue=0)
+    (client,) = ask_many(front, 1)
+    wait_until(lambda: inside(front) == 1, what="one inside")
+    assert front.ask().upswap == "queue-full"
+    front.room.release()
+    assert client.response().status == 200
+
+
+def test_who_waits_for_too_long_gets_503_and_may_ask_again(start):
+    front = start(queue_timeout="100ms")
+    (first,) = ask_many(front, 1)
+    wait_until(lambda: inside(front) == 1, what="one inside")
+    with front.client() as second:
+        answer = second.ask()
+        assert (answer.status, answer.upswap) == (503, "queue-timeout")
+        assert int(answer.get("Retry-After")) > 0
+        front.room.release(2)
+        assert first.response().status == 200
+        assert second.ask().status == 200
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_a_client_that_leaves_is_taken_out_of_the_line(start, leave):
+    front = start()
+    first, second, third = ask_many(front, 1) + ask_many(front, 1) + ask_many(front, 1)
+    wait_until(lambda: queued(front) == 2, what="two in line")
+    getattr(second, leave)()
+    wait_until(lambda: queued(front) == 1, what="one in line")
+    front.room.release(3)
+    assert [client.response().status for client in (first, third)] == [200, 200]
+    assert len(front.room.backend.requests) == 2
+
+
+def test_a_body_waits_with_its_request(start):
+    front = start()
+    (first,) = ask_many(front, 1)
+    wait_until(lambda: inside(front) == 1, what="one inside")
+    body = b"x" * 300000
+    with front.client() as second:
+        sender = threading.Thread(target=second.request, args=("POST", "/post", (), body))
+        sender.start()
+        wait_until(lambda: queued(front) == 1, what="one in line")
+        front.room.release(2)
+        assert first.response().status == 200 and second.response().status == 200
+        sender.join()
+    assert front.room.backend.requests[1].body == body
+
+
+def test_a_place_that_another_worker_gives_back_is_taken(start):
+    front = start(workers=4, queue_timeout="60s")
+    clients = ask_many(front, 40)
+    wait_until(lambda: inside(front) == 1 and queued(front) == 39, what="one inside, the rest in line")
+    front.room.release(40)
+    assert [client.response().status for client in clients] == [200] * 40
+    assert front.room.most == 1
+
+
+def test_a_websocket_takes_a_place_while_it_lasts(start_own_front):
+    def switch(connection, request):
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        try:
+            connection.send(connection.until(b"\n"))
+        except Ended:
+            pass
+        connection.close()
+
+    backend = Backend("a")
+    backend.on("/chat", switch)
+    service = {"health": OFF, "concurrency": {"per_instance": 1, "queue": 0}}
+    front = start_own_front(backend, service=service, workers=1)
+    with front.client() as client:
+        client.request(target="/chat", fields=["Connection: upgrade", "Upgrade: echo"])
+        assert b" 101 " in client.until(b"\r\n\r\n")
+        assert front.ask().upswap == "queue-full"
+        client.send(b"bye\n")
+        client.to_end_or_reset()
+    wait_until(lambda: front.ask().status == 200, what="its place to be free")
+
+
+def test_a_reload_lifts_the_limit(start):
+    front = start()
+    waiting = ask_many(front, 3)
+    wait_until(lambda: inside(front) == 1 and queued(front) == 2, what="two in line")
+    front.daemon.config["services"][0]["concurrency"] = {"per_instance": 0}
+    front.daemon.write_config()
+    assert front.admin.post("/v1/reload").status == 200
+    new = ask_many(front, 3)
+    wait_until(lambda: inside(front) == 4, what="new requests to go through")
+    front.room.release(6)
+    assert {client.response().status for client in waiting + new} == {200}
+
+
+def test_who_waits_belongs_to_the_pool_that_was_live(make_stand, make_backend):
+    """And its swap goes on: the line meets the drain's deadline."""
+    service = {
+        "health": OFF,
+        "concurrency": {"per_instance": 1, "queue_timeout": "60s"},
+        "drain": {"requests": "500ms"},
+    }
+    stand = make_stand(live=1, service=service, workers=1)
+    stand.suite.shell("01_pass")
+    held = Held()
+    stand.live[0].default = held
+    stand.start()
+    front = stand.daemon
+    clients = []
+
+    def client():
+        from harness.client import RawClient
+
+        clients.append(RawClient(front.port))
+        clients[-1].request()
+        return clients[-1]
+
+    first = client()
+    held.wait()
+    second = client()
+    wait_until(
+        lambda: sum(v for (n, _), v in stand.admin.metrics().items() if n == "upswap_queued") == 1, what="one in line"
+    )
+    new = make_backend("new")
+    deployment = stand.admin.stage([new.address])
+    stand.events.wait("swap.published", deployment=deployment)
+    assert stand.ask().body == b"new"
+    answer = second.response()
+    assert (answer.status, answer.upswap) == (503, "drain-deadline")
+    assert first.response().upswap == "drain-deadline"
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    held.release()
+    assert not new.requests_of("/missing") and len(new.requests) == 1

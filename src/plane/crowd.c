@@ -103,10 +103,22 @@ void crowd_dismiss(struct crowd *crowd, const uint8_t address[16])
     pthread_mutex_unlock(&crowd->shared.lock);
 }
 
-uint32_t crowd_derived_limit(void)
+/* So many tenths of all descriptors. */
+static uint32_t tenths(unsigned count)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
         return UINT32_MAX;
-    return (uint32_t)(limit.rlim_cur * 4 / 10);
+    return (uint32_t)(limit.rlim_cur * count / 10);
+}
+
+uint32_t crowd_derived_limit(void)
+{
+    return tenths(4);
+}
+
+uint32_t crowd_idle_limit(unsigned workers)
+{
+    uint32_t share = tenths(1) / workers;
+    return share > 0 ? share : 1;
 }

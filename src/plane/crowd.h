@@ -23,3 +23,6 @@ void crowd_dismiss(struct crowd *crowd, const uint8_t address[16]);
 
 /* How many connections the descriptor limit allows: each may need one more to an instance. */
 uint32_t crowd_derived_limit(void);
+/* How many connections to instances each of so many workers may keep idle. A worker cannot close what another
+ * keeps, so all of it together leaves two descriptors to every client of the derived limit. */
+uint32_t crowd_idle_limit(unsigned workers);

@@ -1,9 +1,11 @@
 /* Keeping, lending and closing connections. Invariant: a connection is among the idle ones exactly while its
- * state is IDLE, counts in in_flight and in the balance's loads exactly while it is CONNECTING or LENT, and
- * leaves its state through one of the few functions below. */
+ * state is IDLE, in its upstream and in the worker's order of age alike, counts in in_flight and in the
+ * balance's loads exactly while it is CONNECTING or LENT, and leaves its state through one of the few
+ * functions below. */
 #include "plane/upstream.h"
 
 #include "base/mem.h"
+#include "plane/crowd.h"
 #include "plane/h2_back.h"
 
 #include <assert.h>
@@ -19,6 +21,8 @@ struct upstreams {
     struct buffers *buffers;
     struct balance *balance;
     bool stopping;
+    uint32_t idle_count, idle_most; /* of all instances */
+    struct connection_list by_age;  /* the idle ones; the one kept for longest comes first */
     struct upstream **by_slot;
     TAILQ_HEAD(, upstream) list;
 };
@@ -30,7 +34,9 @@ struct upstreams *upstreams_new(struct loop *loop, struct counters *counters, un
     *all = (struct upstreams){.loop = loop, .counters = counters, .worker = worker};
     all->buffers = buffers;
     all->balance = balance;
+    all->idle_most = crowd_idle_limit(counters_workers(counters));
     all->by_slot = mem_zero(COUNTERS_INSTANCES, sizeof(struct upstream *));
+    TAILQ_INIT(&all->by_age);
     TAILQ_INIT(&all->list);
     return all;
 }
@@ -74,7 +80,9 @@ static void add_idle(struct connection *connection)
         TAILQ_INSERT_HEAD(&upstream->idle, connection, link);
     else
         HASH_ADD(hh, upstream->owned, owner, sizeof connection->owner, connection);
+    TAILQ_INSERT_TAIL(&upstream->all->by_age, connection, age);
     upstream->idle_count++;
+    upstream->all->idle_count++;
 }
 
 static void remove_idle(struct connection *connection)
@@ -84,7 +92,9 @@ static void remove_idle(struct connection *connection)
         TAILQ_REMOVE(&upstream->idle, connection, link);
     else
         HASH_DEL(upstream->owned, connection);
+    TAILQ_REMOVE(&upstream->all->by_age, connection, age);
     upstream->idle_count--;
+    upstream->all->idle_count--;
 }
 
 /* The one that nobody has used for longest, or about so; a hash keeps the order of coming. */
@@ -286,19 +296,14 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
     return connection;
 }
 
-/* Gives back the descriptor of an idle connection, the one of its instance that was used least lately. False:
- * none is idle. */
+/* Gives back the descriptor of an idle connection. False: none is idle. */
 static bool spare_one(struct upstreams *all)
 {
-    struct upstream *upstream;
-    TAILQ_FOREACH (upstream, &all->list, link) {
-        struct connection *oldest = oldest_idle(upstream);
-        if (oldest == NULL)
-            continue;
-        close_connection(oldest, false);
-        return true;
-    }
-    return false;
+    struct connection *oldest = TAILQ_FIRST(&all->by_age);
+    if (oldest == NULL)
+        return false;
+    close_connection(oldest, false);
+    return true;
 }
 
 static bool is_out_of_descriptors(int error)
@@ -398,4 +403,6 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
     connection->kept = true;
     deadline_set(&connection->idle, keep_ms);
     add_idle(connection);
+    if (upstream->all->idle_count > upstream->all->idle_most)
+        spare_one(upstream->all);
 }

@@ -4,8 +4,9 @@
  * only to whom its header names.
  *
  * A connection is connecting, lent to one exchange, or idle. Idle ones are watched, so that one that the
- * instance closes is not lent again, and lent last in first out. A lent connection is given back exactly
- * once, by connection_release. */
+ * instance closes is not lent again, and lent last in first out. A worker keeps no more of them than its
+ * share of the descriptors (crowd_idle_limit); the one kept for longest goes first. A lent connection is
+ * given back exactly once, by connection_release. */
 #pragma once
 
 #include "http/proxy_header.h"
@@ -26,6 +27,8 @@ struct worker;
 struct h2_back;
 struct upstreams; /* all of a worker */
 
+TAILQ_HEAD(connection_list, connection);
+
 /* What it has of one instance. */
 struct upstream {
     struct upstreams *all;
@@ -37,9 +40,9 @@ struct upstream {
     uint64_t lost_ms; /* when the instance last closed a kept connection; 0: never */
     uint64_t seen;    /* the last snapshot version that routes to it */
     struct counters_instance *cells;
-    TAILQ_HEAD(connection_list, connection) idle; /* the one used last comes first */
-    struct connection *owned;                     /* uthash by owner: idle ones of one client each */
-    TAILQ_HEAD(, h2_back) backs;                  /* that speak HTTP/2 and take requests: see h2_back.h */
+    struct connection_list idle; /* the one used last comes first */
+    struct connection *owned;    /* uthash by owner: idle ones of one client each */
+    TAILQ_HEAD(, h2_back) backs; /* that speak HTTP/2 and take requests: see h2_back.h */
     TAILQ_ENTRY(upstream) link;
 };
 
@@ -63,6 +66,7 @@ struct connection {
     struct deadline idle; /* how long it is kept; counts while idle only */
     struct loop_deferred freeing;
     TAILQ_ENTRY(connection) link;
+    TAILQ_ENTRY(connection) age; /* among all idle ones of the worker */
     struct connection_owner owner;
     UT_hash_handle hh; /* of upstream.owned */
 };

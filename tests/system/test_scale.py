@@ -6,6 +6,8 @@ import selectors
 import socket
 import threading
 
+import pytest
+
 from harness.backend import Backend
 from harness.client import RawClient, ask
 from harness.load import Load
@@ -128,8 +130,10 @@ def crowd_of_clients(make_daemon, make_backend, descriptors, **settings):
     return daemon, backend, clients
 
 
-def test_more_clients_than_descriptors_wait_for_a_place_and_are_all_served(make_daemon, make_backend):
-    daemon, backend, clients = crowd_of_clients(make_daemon, make_backend, 400, workers=1)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_more_clients_than_descriptors_wait_for_a_place_and_are_all_served(make_daemon, make_backend, workers):
+    """Also when another worker has connections to the app to spare."""
+    daemon, backend, clients = crowd_of_clients(make_daemon, make_backend, 400, workers=workers)
     wait_until(lambda: len(backend.requests) > 10, what="the first requests")
     assert len(backend.requests) < len(clients)
     waiting = {client.socket: client for client in clients}

@@ -85,6 +85,10 @@ class Backend:
         except queue.Empty:
             raise AssertionError(f"no request reached {self.name} within {timeout} s") from None
 
+    def asked(self):
+        """The connections over which anything came; looks whether somebody listens send nothing."""
+        return [connection for connection in list(self.connections) if connection.received]
+
     def requests_of(self, path):
         return [request for request in list(self.requests) if request.path == path]
 

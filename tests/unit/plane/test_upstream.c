@@ -33,6 +33,18 @@ static void ready(void *arg)
     bench->news++;
 }
 
+#define IDLE_MOST 4
+
+static rlim_t set_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = count;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    return before;
+}
+
 static int set_up(void **state)
 {
     struct bench *bench = calloc(1, sizeof *bench);
@@ -43,7 +55,9 @@ static int set_up(void **state)
     assert_non_null(bench->counters);
     bench->buffers = buffers_new();
     balance_init(&bench->balance, 0, &bench->random);
+    rlim_t before = set_descriptors(IDLE_MOST * 10);
     bench->upstreams = upstreams_new(bench->loop, bench->counters, 0, bench->buffers, &bench->balance);
+    set_descriptors(before);
     bench->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bench->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t length = sizeof bench->address;
@@ -341,23 +355,42 @@ static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **
 static void an_idle_connection_makes_room_when_descriptors_are_used_up(void **state)
 {
     struct bench *bench = *state;
-    struct rlimit limit, tight;
     int peer;
     connection_release(connected(bench, &peer), KEEP, false);
     int next = dup(peer);
     close(next);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    tight = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = limit.rlim_max};
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    rlim_t before = set_descriptors((rlim_t)next);
     struct connection *first = lend(bench, true, false);
     struct connection *second = lend(bench, true, false);
     int error = errno;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    set_descriptors(before);
     assert_non_null(first);
     assert_null(second);
     assert_int_equal(error, EMFILE);
     connection_release(first, 0, false);
     close(peer);
+}
+
+/* Whatever the instance, and whether or not they have an owner. */
+static void above_the_workers_share_the_one_kept_for_longest_goes(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *connections[IDLE_MOST + 2];
+    connections[0] = lend_to(bench, 1, 2);
+    bench->instance.slot = 6;
+    bench->instance.id = 8;
+    for (int i = 1; i < IDLE_MOST + 2; i++)
+        connections[i] = lend_to(bench, 0, 0);
+    for (int i = 0; i < IDLE_MOST; i++)
+        connection_release(connections[i], KEEP, false);
+    assert_int_equal(cells(bench)->connections, 1);
+    connection_release(connections[IDLE_MOST], KEEP, false);
+    assert_int_equal(cells(bench)->connections, 0);
+    assert_ptr_equal(lend_to(bench, 0, 0), connections[IDLE_MOST]); /* what is lent again grows young */
+    connection_release(connections[IDLE_MOST], KEEP, false);
+    connection_release(connections[IDLE_MOST + 1], KEEP, false);
+    assert_int_equal(connections[1]->state, CONNECTION_CLOSED);
+    assert_int_equal(counters_instance(bench->counters, 0, 6)->connections, IDLE_MOST);
 }
 
 int main(void)
@@ -376,6 +409,7 @@ int main(void)
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
         TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),
+        TEST(above_the_workers_share_the_one_kept_for_longest_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 static struct loop *loop;
 static enum checkup_result told;
 static char why[256];
+static unsigned proxy_protocol; /* of the checks */
 
 /* An instance that answers one check with these bytes; NULL: it does not answer, and waits for the end. */
 struct server {
@@ -60,6 +61,7 @@ static void start(const struct server *server, const char *path, uint64_t timeou
     struct checkup_order order = {.length = sizeof server->address,
                                   .path = path,
                                   .host = "app.test",
+                                  .proxy_protocol = proxy_protocol,
                                   .timeout_ms = timeout_ms,
                                   .done = done};
     memcpy(&order.address, &server->address, sizeof server->address);
@@ -85,6 +87,7 @@ static int set_up(void **state)
     loop = loop_new();
     told = CHECKUP_UNDECIDED;
     why[0] = '\0';
+    proxy_protocol = 0;
     return 0;
 }
 
@@ -152,6 +155,15 @@ static void it_asks_as_the_service_is_asked(void **state)
     assert_non_null(strstr(server.request, "\r\nConnection: close\r\n"));
 }
 
+static void a_proxy_header_goes_before_what_it_asks(void **state)
+{
+    (void)state;
+    struct server server;
+    proxy_protocol = 1;
+    assert_int_equal(ask(&server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 5000), CHECKUP_PASSED);
+    assert_ptr_equal(strstr(server.request, "PROXY UNKNOWN\r\nGET /up HTTP/1.1\r\n"), server.request);
+}
+
 static void what_is_no_answer_fails_with_what_it_was(void **state)
 {
     (void)state;
@@ -197,6 +209,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_that_does_not_listen_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_statuses_from_200_to_399_pass, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_asks_as_the_service_is_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_proxy_header_goes_before_what_it_asks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_answer_fails_with_what_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_silent_fails_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_given_up_tells_nothing, set_up, tear_down),

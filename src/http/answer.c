@@ -108,6 +108,8 @@ static void put_head(struct making *to, const struct http_answer *answer, struct
         line(to, STR("Retry-After"), number(answer->retry_after, text));
     if (answer->location != NULL)
         put_location(&to->out, answer->location);
+    if (answer->hsts_s > 0 && !http_rules_drop(&to->rules, OUT_HSTS))
+        out_hsts(&to->out, answer->hsts_s);
     line(to, STR("Cache-Control"), STR("no-store"));
     line(to, STR("Content-Type"), answer->json ? STR("application/json") : STR("text/html; charset=utf-8"));
     line(to, STR("Content-Length"), number(body, text));

@@ -23,6 +23,7 @@ struct http_answer {
     struct str date;                      /* an HTTP date */
     struct str request_id;                /* X-Request-Id; may be empty */
     const struct http_location *location; /* NULL: none */
+    uint32_t hsts_s;                      /* Strict-Transport-Security's max-age; 0: none */
     /* The body in place of the built-in one, of the type that `json` says; empty: none. In it %{status},
      * %{reason}, %{detail} and %{request_id} are replaced. */
     struct str page;

@@ -5,10 +5,9 @@
 #include "http/cookie.h"
 #include "http/field.h"
 #include "http/head.h"
-
 #include "http/rules.h"
+
 #include <inttypes.h>
-#include <stdio.h>
 
 #define REQUEST_ID_MAX 128
 
@@ -346,16 +345,12 @@ static void put_status_line(struct out *out, const struct http_response *respons
     out_put(out, STR("\r\n"));
 }
 
-/* RFC 6797; what the app or a rule says about it counts more. */
+/* What the app or a rule says about it counts more. */
 static void put_hsts(struct out *out, const struct http_fields *fields, const struct http_rules *rules,
                      uint32_t seconds)
 {
-    const struct str name = STR("Strict-Transport-Security");
-    char value[32];
-    if (http_fields_named(fields, name) != NULL || (rules != NULL && http_rules_drop(rules, name)))
-        return;
-    int n = snprintf(value, sizeof value, "max-age=%" PRIu32, seconds);
-    out_line(out, name, (struct str){value, (size_t)n});
+    if (http_fields_named(fields, OUT_HSTS) == NULL && (rules == NULL || !http_rules_drop(rules, OUT_HSTS)))
+        out_hsts(out, seconds);
 }
 
 size_t http_forward_response(const struct http_response *response, const struct http_return *how, char *out,

@@ -4,6 +4,9 @@
 
 #include "base/str.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 struct out {
     char *at;
     char *end;
@@ -27,4 +30,13 @@ static inline void out_line(struct out *out, struct str name, struct str value)
     out_put(out, STR(": "));
     out_put(out, value);
     out_put(out, STR("\r\n"));
+}
+
+#define OUT_HSTS STR("Strict-Transport-Security") /* RFC 6797 */
+
+static inline void out_hsts(struct out *out, uint32_t seconds)
+{
+    char value[32];
+    int n = snprintf(value, sizeof value, "max-age=%" PRIu32, seconds);
+    out_line(out, OUT_HSTS, (struct str){value, (size_t)n});
 }

@@ -145,6 +145,14 @@ static bool flush(struct client *client)
     return true;
 }
 
+uint32_t client_hsts(const struct client *client)
+{
+    const struct peer *peer = &client->peer;
+    const struct snapshot_door *door =
+        peer->tls ? snapshot_door(client->worker->snapshot, peer->listener) : NULL;
+    return door == NULL ? 0 : door->hsts_s;
+}
+
 size_t client_answer(struct client *client, const struct own_answer *own)
 {
     struct http_answer answer = {.status = own->end->status,
@@ -157,6 +165,7 @@ size_t client_answer(struct client *client, const struct own_answer *own)
                                  .date = worker_date(client->worker),
                                  .request_id = own->request_id,
                                  .location = own->location,
+                                 .hsts_s = client_hsts(client),
                                  .page = own->page,
                                  .rules = own->rules,
                                  .variables = own->variables};

@@ -98,6 +98,10 @@ void client_h2_over(struct client *client);
  * to give up. False: the client is gone. */
 bool client_read_ahead(struct client *client);
 
+/* Strict-Transport-Security's max-age for this client, in seconds; 0: it is told of none, as whoever cannot
+ * be told in private (RFC 6797 section 7.2). */
+uint32_t client_hsts(const struct client *client);
+
 /* The answer to a request that upswap gives itself. Queued; the exchange then ends with client_return. */
 struct own_answer {
     const struct end *end;

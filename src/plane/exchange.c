@@ -232,16 +232,13 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
         keep_texts(x, request);
     if (is_too_fast(x, &settings->rate, STR("")))
         return &end_rate_limited;
-    const struct end *elsewhere = redirect_at_door(x, request);
+    const struct end *elsewhere = redirect_of(x, request);
     if (elsewhere != NULL)
         return elsewhere;
     if (x->service == NULL)
         return &end_no_route;
     if (is_too_fast(x, &x->rules->rate, snapshot_service_name(x->view->snapshot, x->service)))
         return &end_rate_limited;
-    elsewhere = redirect_of(x, request);
-    if (elsewhere != NULL)
-        return elsewhere;
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)

@@ -198,8 +198,6 @@ void header_rules_variables(const struct exchange *exchange, struct str host,
 /* redirect: NULL, or why the client is sent elsewhere; then the location is set, and lives as long as the
  * request's head. */
 const struct end *redirect_of(struct exchange *exchange, const struct http_request *request);
-/* Likewise, for a listener that sends everybody to https. */
-const struct end *redirect_at_door(struct exchange *exchange, const struct http_request *request);
 
 /* upload: moves the request to the instance as far as both sides allow. */
 void upload_pump(struct exchange *exchange);

@@ -31,20 +31,35 @@ static struct str port_of(const struct http_request *request)
     return (struct str){request->authority.p + request->host.n + 1, n - 1};
 }
 
+/* By its listener, whatever the service, or by its service where the client does not speak TLS. */
+static bool goes_to_https(const struct exchange *x)
+{
+    const struct snapshot_door *door = snapshot_door(x->view->snapshot, x->client->peer.listener);
+    return (door != NULL && door->redirect) ||
+           (x->service != NULL && x->rules->redirect_https != 0 && !x->https);
+}
+
+static struct str canonical_host(const struct exchange *x)
+{
+    return x->service == NULL ? STR("")
+                              : snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_CANONICAL_HOST);
+}
+
 const struct end *redirect_of(struct exchange *x, const struct http_request *request)
 {
-    struct str canonical = snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_CANONICAL_HOST);
-    bool to_https = x->rules->redirect_https != 0 && !x->https;
-    bool to_host = canonical.n > 0 && request->host.n > 0 && !is_at(request->host, canonical);
-    if ((!to_https && !to_host) || request->form == HTTP_TARGET_ASTERISK)
+    struct str canonical = canonical_host(x);
+    bool to_https = goes_to_https(x), whole_server = request->form == HTTP_TARGET_ASTERISK;
+    bool to_host =
+        canonical.n > 0 && request->host.n > 0 && !whole_server && !is_at(request->host, canonical);
+    if (!to_https && !to_host)
         return NULL;
-    if (request->host.n == 0 && canonical.n == 0)
+    if (request->host.n == 0 && canonical.n == 0) /* of HTTP/1.0: there is nowhere to go */
         return &end_missing_host;
     struct http_location *location = &x->worker->location;
     *location = (struct http_location){.https = to_https || x->https,
                                        .host = request->host,
                                        .port = to_https ? https_port(x, request) : port_of(request),
-                                       .path = request->path,
+                                       .path = whole_server ? STR("/") : request->path,
                                        .query = request->query};
     if (to_host || request->host.n == 0) {
         location->host = canonical;
@@ -53,19 +68,4 @@ const struct end *redirect_of(struct exchange *x, const struct http_request *req
     }
     x->location = location;
     return to_host ? &end_canonical_host : &end_redirect_https;
-}
-
-const struct end *redirect_at_door(struct exchange *x, const struct http_request *request)
-{
-    const struct snapshot_door *door = snapshot_door(x->view->snapshot, x->client->peer.listener);
-    if (door == NULL || !door->redirect)
-        return NULL;
-    if (request->host.n == 0) /* of HTTP/1.0: there is nowhere to go */
-        return &end_missing_host;
-    struct http_location *location = &x->worker->location;
-    *location = (struct http_location){
-        .https = true, .host = request->host, .port = https_port(x, request), .query = request->query};
-    location->path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
-    x->location = location;
-    return &end_redirect_https;
 }

@@ -75,14 +75,6 @@ static bool fill(struct exchange *x)
     return true;
 }
 
-/* Only where the client can be told in private (RFC 6797 section 7.2). */
-static uint32_t hsts_of(const struct exchange *x)
-{
-    const struct peer *peer = &x->client->peer;
-    const struct snapshot_door *door = peer->tls ? snapshot_door(x->view->snapshot, peer->listener) : NULL;
-    return door == NULL ? 0 : door->hsts_s;
-}
-
 /* Writes the head for the client. Empty: it does not fit. */
 static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
 {
@@ -93,7 +85,7 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
     if (final) {
         how.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
         how.date = worker_date(worker);
-        how.hsts_s = hsts_of(x);
+        how.hsts_s = client_hsts(x->client);
         how.request_id = (struct str){x->id, x->id_length};
         how.lines = sticky_lines(x, lines);
     }

@@ -7,6 +7,7 @@ import threading
 
 import hpack
 import pytest
+from cryptography.hazmat.primitives import hashes
 
 from harness.backend import Backend, Held
 from harness.certificates import Authority, TlsClient
@@ -120,6 +121,37 @@ def test_trailers_pass_both_ways(front, client):
     _, request = front.backend.next_request()
     wait_until(lambda: request.trailers, what="the request's trailers")
     assert request.body == b"abc" and request.trailers == [("x-sum", "1")]
+
+
+FORGED = [
+    (name, "forged")
+    for name in (
+        "x-client-verify",
+        "x-client-subject",
+        "x-client-fingerprint",
+        "x_client_verify",
+        "x-client_subject",
+        "x_client-fingerprint",
+        "x-request-id",
+        "x_request_id",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-upswap",
+        "x_upswap",
+    )
+]
+
+
+def test_what_only_upswap_tells_can_be_forged_neither_in_a_head_nor_in_trailers(front, client):
+    front.backend.forget()
+    stream = client.begin("POST", "/chunked", FORGED, end=False)
+    client.send(stream, b"abc")
+    client.trailers(stream, [*FORGED, ("x-sum", "1")])
+    client.finish(stream)
+    _, request = front.backend.next_request()
+    wait_until(lambda: request.trailers, what="the request's trailers")
+    assert [name for name, value in request.fields if "forged" in value] == []
+    assert request.trailers == [("x-sum", "1")]
 
 
 def test_an_interim_answer_passes(client):
@@ -419,6 +451,20 @@ def test_http2_is_agreed_on_over_tls(start_own_front, make_backend, authority):
     _, request = backend.next_request()
     assert request.get("X-Forwarded-Proto") == "https"
     assert curl_tls(front, authority, "--http1.1") == [b"tls", b"1.1"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_over_http2_too_the_app_is_told_of_a_verified_certificate_alone(start_own_front, make_backend, authority, shown):
+    backend = make_backend("tls")
+    alice = authority.issue(common_name="Alice")
+    front = start_tls(start_own_front, backend, authority, client_ca=authority.path, client_verify="optional")
+    proof = ["--cert", alice.certificate_path, "--key", alice.key_path] if shown else []
+    lies = [word for name, value in FORGED for word in ("-H", f"{name}: {value}")]
+    assert curl_tls(front, authority, "--http2", *proof, *lies) == [b"tls", b"2"]
+    _, request = backend.next_request()
+    told = [request.get(name) for name in ("X-Client-Verify", "X-Client-Subject", "X-Client-Fingerprint")]
+    assert told == (["SUCCESS", "CN=Alice", alice.certificate.fingerprint(hashes.SHA256()).hex()] if shown else ["NONE", None, None])
+    assert [name for name, value in request.fields if "forged" in value] == []
 
 
 def test_http2_is_not_offered_where_the_config_says_so(start_own_front, make_backend, authority):

@@ -358,6 +358,7 @@ def test_a_redirecting_listener_sends_everything_to_https(start_own_front, site)
             assert answer.status == 308
             assert answer.get("Location") == f"https://app.test:{port}{target}"
             assert answer.get("X-Upswap") == "redirect-https"
+        assert client.ask("OPTIONS", "*", host=f"app.test:{to}").get("Location") == f"https://app.test:{port}/"
         assert client.ask(host="[::1]:80").get("Location") == f"https://[::1]:{port}/"
         assert client.ask(host="nowhere.test").status == 308
     with RawClient(to) as client:
@@ -365,6 +366,20 @@ def test_a_redirecting_listener_sends_everything_to_https(start_own_front, site)
     with RawClient(to) as client:
         assert client.ask(host=None, version="1.0").get("X-Upswap") == "missing-host"
     assert not front.backend.requests
+
+
+def test_a_redirecting_listener_and_a_canonical_host_are_one_redirect(start_own_front, site):
+    front = start_own_front(
+        Backend("one"),
+        listeners=[{"address": "127.0.0.1:0", "redirect": "https"}, tls_listener(site)],
+        service={"canonical_host": "www.app.test"},
+    )
+    to, port = front.daemon.ports()
+    with RawClient(to) as client:
+        answer = client.ask(target="/a?b", host=f"app.test:{to}")
+        assert answer.get("Location") == f"https://www.app.test:{port}/a?b"
+        assert answer.get("X-Upswap") == "canonical-host"
+        assert client.ask(host="www.app.test").get("X-Upswap") == "redirect-https"
 
 
 def test_hsts_is_added_over_tls_where_the_app_has_not_spoken(start_own_front, authority, site):
@@ -376,6 +391,22 @@ def test_hsts_is_added_over_tls_where_the_app_has_not_spoken(start_own_front, au
         assert client.ask(target="/own").get("Strict-Transport-Security") == "max-age=1"
     with RawClient(front.daemon.ports()[1]) as client:
         assert client.ask().get("Strict-Transport-Security") is None
+
+
+def test_hsts_is_added_to_own_answers_over_tls_and_to_no_plain_ones(start_own_front, authority, site):
+    listeners = [tls_listener(site, hsts="365d"), {"address": "127.0.0.1:0"}]
+    service = {"hosts": ["app.test", "www.app.test"], "canonical_host": "www.app.test"}
+    front = start_own_front(Backend("one"), listeners=listeners, service=service)
+    for port, told in zip(front.daemon.ports(), ("max-age=31536000", None)):
+        for status, how in (
+            (308, {"host": "app.test"}),  # a redirect
+            (404, {"host": "nobody.test"}),  # an error
+            (400, {"host": "a b"}),  # no request at all
+        ):
+            with RawClient(port) if told is None else TlsClient(port, authority.context()) as client:
+                answer = client.ask(**how)
+                assert answer.status == status
+                assert answer.all("Strict-Transport-Security") == ([told] if told else [])
 
 
 # ---- OCSP ----

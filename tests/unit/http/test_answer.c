@@ -63,6 +63,17 @@ static void an_answer_is_a_valid_response_that_says_why(void **state)
     assert_non_null(strstr(text + response.length, "This service has no live pool yet."));
 }
 
+static void who_is_told_in_private_is_told_to_stay_there_unless_a_rule_says_otherwise(void **state)
+{
+    (void)state;
+    struct http_answer answer = plain();
+    assert_str_equal(field(write_answer(answer), "Strict-Transport-Security"), "");
+    answer.hsts_s = UINT32_MAX;
+    assert_str_equal(field(write_answer(answer), "Strict-Transport-Security"), "max-age=4294967295");
+    answer.rules = STR("-Strict-Transport-Security\n");
+    assert_str_equal(field(write_answer(answer), "Strict-Transport-Security"), "");
+}
+
 static void json_is_written_where_it_is_wanted(void **state)
 {
     (void)state;
@@ -244,6 +255,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_a_valid_response_that_says_why),
+        cmocka_unit_test(who_is_told_in_private_is_told_to_stay_there_unless_a_rule_says_otherwise),
         cmocka_unit_test(json_is_written_where_it_is_wanted),
         cmocka_unit_test(head_gets_the_length_and_no_body),
         cmocka_unit_test(connection_is_told_where_the_version_does_not_imply_it),

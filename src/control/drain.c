@@ -107,15 +107,12 @@ static void forget_past(struct drain *drain)
     }
 }
 
-/* An exchange counts for its pool from its begin, and for an instance once it has one. While some have none,
- * each instance may still get one. The instances are read first: an exchange that begins meanwhile makes the
- * pool's sum the greater one. */
-static bool all_are_placed(struct counters *counters, const struct pool *pool)
+/* While an exchange chooses, each instance may still get it. It chooses from its begin until it is connected,
+ * and counts for its instance from before that; so once none does, and none can begin, who is idle stays
+ * idle. That an instance counts one says less: it may have been tried, and be left for another. */
+static bool all_have_chosen(struct counters *counters, const struct pool *pool)
 {
-    uint64_t placed = 0;
-    for (size_t i = 0; i < pool->instance_count; i++)
-        placed += counters_instance_in_flight(counters, pool->instances[i].slot);
-    return counters_pool_in_flight(counters, pool->slot) <= placed;
+    return counters_pool_choosing(counters, pool->slot) == 0;
 }
 
 static bool is_there(const struct instance *instance)
@@ -139,11 +136,11 @@ struct finding {
 static void look_at_instances(struct drain *drain, const struct pool *pool, struct finding *finding)
 {
     struct counters *counters = drain->options.counters;
-    bool placed = all_are_placed(counters, pool);
+    bool chosen = all_have_chosen(counters, pool); /* read before the instances */
     bool overdue = pool->was_live && clock_mono_ms() >= limits_of(drain, pool)->last_ms;
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
-        bool idle = placed && counters_instance_in_flight(counters, instance->slot) == 0;
+        bool idle = chosen && counters_instance_in_flight(counters, instance->slot) == 0;
         if (!is_there(instance) || !(idle || overdue))
             continue;
         unsigned forced = !idle || was_cut(counters, instance);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 6
+#define LAYOUT 7
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -258,6 +258,14 @@ uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot)
     return sum;
 }
 
+uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < counters->workers; i++)
+        sum += counters_read(&counters_pool(counters, i, slot)->choosing);
+    return sum;
+}
+
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
@@ -302,6 +310,7 @@ static void reset_pool(void *record)
 {
     struct counters_pool *pool = record;
     clear_cells(&pool->in_flight, 1);
+    clear_cells(&pool->choosing, 1);
     clear_cells(pool->lasting, COUNTERS_LASTING);
     clear_cells(&pool->queued, 1);
 }

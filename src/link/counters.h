@@ -78,6 +78,7 @@ extern const char *const counters_handshake_names[COUNTERS_HANDSHAKES];
 
 struct counters_pool {
     uint64_t in_flight;                 /* exchanges that hold this pool */
+    uint64_t choosing;                  /* those among them that may still go to any of its instances */
     uint64_t lasting[COUNTERS_LASTING]; /* those among them that last, by class */
     uint64_t queued;                    /* those among them that wait until an instance has room */
     uint64_t requests;                  /* ended */
@@ -148,6 +149,7 @@ uint64_t counters_bucket_us(unsigned bucket);
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum);
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
+uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
 /* The latest of the workers' ejected_until_ms. */
 uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot);
@@ -158,6 +160,6 @@ uint64_t counters_version(struct counters *counters);
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
 /* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
- * queued, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are is kept
- * beside them, so that a control which has seen neither proxy knows too. */
+ * choosing, queued, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are
+ * is kept beside them, so that a control which has seen neither proxy knows too. */
 void counters_give(struct counters *counters, int32_t proxy);

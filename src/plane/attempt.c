@@ -125,6 +125,7 @@ static void use_lease(struct exchange *x)
         worker_deadline(&x->deadline, x->rules->connect_ms);
     } else {
         x->state = EXCHANGE_ASKING;
+        exchange_choose(x, false);
         upload_pump(x);
     }
 }
@@ -235,6 +236,7 @@ void attempt_release(struct exchange *x, uint32_t keep_ms, bool reset)
 
 static void give_up_lease(struct exchange *x)
 {
+    exchange_choose(x, true);
     attempt_release(x, 0, false);
 }
 
@@ -250,10 +252,12 @@ static void connect_failed(struct exchange *x, const struct end *trouble)
 bool attempt_connected(struct exchange *x)
 {
     int error = connection_check(x->lease);
-    if (error == 0)
+    if (error == 0) {
         x->state = EXCHANGE_ASKING;
-    else if (error != EINPROGRESS)
+        exchange_choose(x, false);
+    } else if (error != EINPROGRESS) {
         connect_failed(x, trouble_of(error));
+    }
     return error == 0;
 }
 

@@ -125,6 +125,17 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
+void exchange_choose(struct exchange *x, bool choosing)
+{
+    if (x->choosing == choosing)
+        return;
+    x->choosing = choosing;
+    if (choosing)
+        counters_add(&x->cells->choosing, 1);
+    else
+        counters_sub(&x->cells->choosing, 1);
+}
+
 /* Before any return to the loop: who sees that this worker has left a world also sees what it still does in
  * it. */
 static void hold_world(struct exchange *x, const struct http_request *request, uint32_t *prefix)
@@ -148,6 +159,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
         return;
     x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));
     counters_add(&x->cells->in_flight, 1);
+    exchange_choose(x, true);
 }
 
 static void describe(struct exchange *x, const struct http_request *request)
@@ -509,6 +521,7 @@ void exchange_end(struct exchange *x, const struct end *end)
     attempt_judge(x, verdict_of(end));
     release_lease(x, end);
     bool unread = !x->up.body.done;
+    exchange_choose(x, false);
     x->state = EXCHANGE_ENDED;
     uint64_t duration_ns = clock_mono_ns() - x->started_ns;
     count(x, end, duration_ns);

@@ -73,6 +73,7 @@ struct exchange {
     bool json;        /* own answers */
     bool send_failed; /* the instance takes no more; it may still have answered */
     bool keep_lease;  /* the instance's connection is good for another request */
+    bool choosing;    /* may still go to any instance of its pool, and counts as such there */
     bool draining;    /* `until` holds */
     bool parting;     /* is being ended properly: its class's deadline has passed, `drain` is the last */
     bool again;       /* waits in the loop's deferred list */
@@ -144,6 +145,8 @@ void exchange_again(struct exchange *exchange);
  * lease, counts, logs, gives the client back. The exchange is freed after the turn. */
 void exchange_end(struct exchange *exchange, const struct end *end);
 
+/* Whether it may still go to any instance of its pool: none of them is taken for idle meanwhile. */
+void exchange_choose(struct exchange *exchange, bool choosing);
 /* Something has moved: the timeout of what is awaited next begins. */
 void exchange_moved(struct exchange *exchange);
 /* The drain's deadline ends it, whatever that does to the client; counted as cut. */

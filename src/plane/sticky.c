@@ -77,8 +77,10 @@ bool sticky_unpin(struct exchange *x)
     if (!x->pinned || live == NULL || snapshot != x->worker->snapshot || x->worker->stopping)
         return false;
     struct counters_pool *left = x->cells;
+    exchange_choose(x, false);
     x->cells = counters_pool(x->worker->counters, x->worker->options.index, snapshot_pool_slot(live));
     counters_add(&x->cells->in_flight, 1);
+    exchange_choose(x, true);
     counters_sub(&left->in_flight, 1);
     x->pool = live;
     x->pinned = false;

@@ -123,6 +123,8 @@ static void begin_exchange(struct bench *bench, int instance)
     if (instance >= 0)
         counters_add(&counters_instance(bench->counters, 1, bench->pool->instances[instance].slot)->in_flight,
                      1);
+    else
+        counters_add(&counters_pool(bench->counters, 1, 1)->choosing, 1);
 }
 
 static void instances_go_one_by_one_as_they_are_idle(void **state)
@@ -165,6 +167,19 @@ static void an_exchange_without_instance_keeps_them_all(void **state)
     begin_exchange(bench, -1);
     look(bench);
     assert_int_equal(bench->clean | bench->forced, 0);
+}
+
+/* It counts where it tries, and may yet be left for another: refused, or no room. */
+static void an_exchange_that_only_tries_an_instance_keeps_them_all(void **state)
+{
+    struct bench *bench = *state;
+    begin_exchange(bench, 1);
+    counters_add(&counters_pool(bench->counters, 1, 1)->choosing, 1);
+    look(bench);
+    assert_int_equal(bench->clean | bench->forced, 0);
+    counters_sub(&counters_pool(bench->counters, 1, 1)->choosing, 1);
+    look(bench);
+    assert_int_equal(bench->clean, 5);
 }
 
 static void a_busy_instance_goes_by_force_at_the_last_deadline(void **state)
@@ -290,6 +305,7 @@ int main(void)
         EACH(nothing_goes_before_every_worker_has_turned),
         EACH(no_worker_turned_is_no_drain_even_past_the_deadline),
         EACH(an_exchange_without_instance_keeps_them_all),
+        EACH(an_exchange_that_only_tries_an_instance_keeps_them_all),
         EACH(a_busy_instance_goes_by_force_at_the_last_deadline),
         EACH(an_instance_that_was_cut_goes_by_force_when_it_is_idle),
         EACH(a_pool_that_was_never_live_goes_at_once),

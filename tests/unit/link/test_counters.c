@@ -200,11 +200,14 @@ static void gauges_are_reset_once_for_each_proxy(void **state)
     struct counters *counters = map_new(1, &fd);
     counters_give(counters, 4711);
     counters_add(&counters_pool(counters, 0, 3)->in_flight, 1);
+    counters_add(&counters_pool(counters, 0, 3)->choosing, 1);
     struct counters *again = counters_map(fd, &err);
     counters_give(again, 4711);
     assert_int_equal(counters_pool_in_flight(counters, 3), 1);
+    assert_int_equal(counters_pool_choosing(counters, 3), 1);
     counters_give(again, 4712);
     assert_int_equal(counters_pool_in_flight(counters, 3), 0);
+    assert_int_equal(counters_pool_choosing(counters, 3), 0);
     counters_unmap(again);
     counters_unmap(counters);
     close(fd);

@@ -65,6 +65,7 @@ static void a_request_reaches_an_instance_and_its_answer_the_client(void **state
     assert_int_equal(strlen(id), 32);
     assert_int_equal(counters_pool_in_flight(rig_counters(rig), 1), 1);
     assert_int_equal(counters_instance_in_flight(rig_counters(rig), 1), 1);
+    assert_int_equal(counters_pool_choosing(rig_counters(rig), 1), 0);
     rig_say(talk.instance, OK);
     head = rig_head(talk.client);
     assert_memory_equal(head, "HTTP/1.1 200 OK\r\n", 17);
@@ -257,6 +258,28 @@ static void a_client_that_expects_100_gets_the_instances(void **state)
     rig_say(talk.instance, OK);
     assert_memory_equal(rig_head(talk.client), "HTTP/1.1 200 ", 13);
     end(&talk);
+}
+
+/* So a drain takes no instance from under it. */
+static void a_request_that_waits_for_room_counts_as_choosing(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->rules.concurrency_per_instance = 1;
+    rig_world(rig)->rules.queue_most = 1;
+    rig_world(rig)->rules.queue_timeout_ms = RIG_SECONDS * 1000;
+    one_instance(rig);
+    struct talk first = begin(rig, GET);
+    rig_head(first.instance);
+    int second = rig_client(rig);
+    rig_say(second, GET);
+    rig_until(counters_pool_in_flight(rig_counters(rig), 1) == 2);
+    assert_int_equal(counters_pool_choosing(rig_counters(rig), 1), 1);
+    rig_say(first.instance, OK);
+    assert_memory_equal(rig_head(first.client), "HTTP/1.1 200 ", 13);
+    rig_until(counters_pool_choosing(rig_counters(rig), 1) == 0);
+    assert_int_equal(counters_pool_in_flight(rig_counters(rig), 1), 1);
+    close(second);
+    end(&first);
 }
 
 static void an_answer_that_comes_before_the_body_is_seen_and_closes(void **state)
@@ -477,6 +500,7 @@ int main(void)
         TEST(answers_without_body_leave_the_connection_in_step),
         TEST(interim_answers_are_relayed_but_no_100_that_was_not_asked_for),
         TEST(a_client_that_expects_100_gets_the_instances),
+        TEST(a_request_that_waits_for_room_counts_as_choosing),
         TEST(an_answer_that_comes_before_the_body_is_seen_and_closes),
         TEST(a_half_closed_client_gets_its_answer_but_one_that_resets_ends_the_exchange),
         TEST(an_upgrade_becomes_a_tunnel_with_two_ends),

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define REFUSALS_MAX 3
+#define HOLDS_MAX 4   /* instances whose last place others may take at the same time */
 #define DYING_MS 1000 /* how long after a kept connection was lost an instance may be going */
 
 static const struct end *trouble_of(int error)
@@ -153,10 +154,13 @@ static enum choice choose(struct exchange *x)
     struct worker *worker = x->worker;
     if (x->wish.guarded || x->wish.slow_start_ms > 0)
         x->wish.now_ms = loop_ms(worker->loop);
-    if (!balance_pick(&worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance))
-        return is_full(x) ? ALL_FULL : NONE;
-    if (!hold(x))
-        return ALL_FULL;
+    unsigned holds = 0;
+    do {
+        if (!balance_pick(&worker->balance, x->view->snapshot, x->pool, &x->wish, &x->instance))
+            return is_full(x) ? ALL_FULL : NONE;
+        if (holds++ == HOLDS_MAX)
+            return ALL_FULL;
+    } while (!hold(x));
     x->judged = false;
     if (x->wish.guarded)
         vitals_chosen(&worker->vitals, &x->instance, x->wish.now_ms);

@@ -63,6 +63,7 @@ static void refuse_all(struct adoption *adoption, unsigned status, const char *r
     struct conductor *conductor = adoption->conductor;
     log_error("the config is not taken up: %s", reason);
     sockets_discard(conductor->options.sockets);
+    conductor->options.refused(conductor->options.arg);
     give_slots_back(adoption);
     event_log_add(conductor->options.events, "config.refused", NULL, NULL,
                   view_cause(reason, &adoption->asker));

@@ -40,6 +40,8 @@ struct conductor_options {
     /* Could the role work with this config? Asked before anything is changed; what it prepares is used by the
      * next `configured`. False with "PATH:LINE: sentence". */
     bool (*acceptable)(void *arg, const struct config *config, struct err *err);
+    /* What was acceptable is not taken up: what was prepared for it is let go. */
+    void (*refused)(void *arg);
     /* Another config (which stays the conductor's) has been accepted; `text` is what it was read from. The
      * sockets have changed already. */
     void (*configured)(void *arg, const struct config *config, struct str text);

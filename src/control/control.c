@@ -206,6 +206,12 @@ static bool acceptable(void *arg, const struct config *config, struct err *err)
            credentials_prepare(control->credentials, config, err);
 }
 
+static void refused(void *arg)
+{
+    struct control *control = arg;
+    credentials_discard(control->credentials);
+}
+
 /* Absent `user`, as root: upswap where there is such a user, else nobody. */
 static struct message_ready make_ready(const struct control *control, const struct config *config)
 {
@@ -228,7 +234,7 @@ static void configured(void *arg, const struct config *config, struct str text)
     struct message_ready ready = make_ready(control, config);
     log_configure(config->log_level, config->log_format);
     store_config(control, text);
-    credentials_commit(control->credentials, control->sockets);
+    credentials_commit(control->credentials, config, text, control->sockets);
     free(control->token);
     control->token = control->next_token;
     control->next_token = NULL;
@@ -311,6 +317,7 @@ static void begin(struct control *control)
         .proxy_pid = control->start.proxy_pid,
         .keeper_pid = getppid(),
         .acceptable = acceptable,
+        .refused = refused,
         .configured = configured,
         .serving = serving,
         .arg = control,

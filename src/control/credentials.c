@@ -1,5 +1,5 @@
 /* From files to the sealed memfd. Invariant: what was read from files is wiped as soon as it is sealed, or
- * another config is prepared. */
+ * the config is refused. */
 #include "control/credentials.h"
 
 #include "base/log.h"
@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ struct credentials {
     struct deadline rotate;
     int fd; /* what is in force; -1: nothing needs any */
     bool restored;
+    uint8_t config[SHA256_DIGEST_LENGTH]; /* what is in force was made for */
     struct draft *drafts;
     size_t count;
     struct tls_ticket_key tickets[TICKETS_KEPT];
@@ -48,7 +50,7 @@ _Static_assert((int)CONFIG_TLS_1_3 == TLS_MINIMUM_1_3 && (int)CONFIG_CLIENT_OPTI
 
 /* ---- what is read ---- */
 
-static void discard(struct credentials *credentials)
+void credentials_discard(struct credentials *credentials)
 {
     for (size_t i = 0; i < credentials->count; i++) {
         struct draft *draft = &credentials->drafts[i];
@@ -106,16 +108,21 @@ static bool read_listener(struct credentials *credentials, const struct config *
     return read_pairs(draft, config, tls, err);
 }
 
-bool credentials_prepare(struct credentials *credentials, const struct config *config, struct err *err)
+static bool read_all(struct credentials *credentials, const struct config *config, struct err *err)
 {
-    discard(credentials);
-    for (size_t i = 0; !credentials->restored && i < config->listener_count; i++) {
+    for (size_t i = 0; i < config->listener_count; i++) {
         if (!read_listener(credentials, config, i, err)) {
-            discard(credentials);
+            credentials_discard(credentials);
             return false;
         }
     }
     return true;
+}
+
+bool credentials_prepare(struct credentials *credentials, const struct config *config, struct err *err)
+{
+    credentials_discard(credentials);
+    return credentials->restored || read_all(credentials, config, err);
 }
 
 /* ---- what is sealed ---- */
@@ -142,7 +149,7 @@ static struct str tickets(const struct credentials *credentials)
 
 static size_t size_of(const struct credentials *credentials)
 {
-    size_t size = keyring_size(tickets(credentials).n);
+    size_t size = keyring_size(tickets(credentials).n) + keyring_size(sizeof credentials->config);
     for (size_t i = 0; i < credentials->count; i++) {
         const struct draft *draft = &credentials->drafts[i];
         size += keyring_size(sizeof draft->listener) + keyring_size(draft->client_ca.n);
@@ -196,14 +203,35 @@ static int seal(struct credentials *credentials, const struct sockets *sockets, 
         return -1;
     buf_reserve(&image, size_of(credentials));
     keyring_add(&image, KEYRING_TICKETS, tickets(credentials));
+    keyring_add(&image, KEYRING_CONFIG,
+                (struct str){(const char *)credentials->config, sizeof credentials->config});
     for (size_t i = 0; i < credentials->count; i++)
         add_draft(&image, &credentials->drafts[i], sockets);
     return keyring_seal(&image, err);
 }
 
-void credentials_commit(struct credentials *credentials, const struct sockets *sockets)
+/* What was restored is kept where the files are no good: the listeners that it has go on. */
+static void compare(struct credentials *credentials, const struct config *config,
+                    const uint8_t digest[SHA256_DIGEST_LENGTH])
 {
     struct err err;
+    if (!credentials->restored || memcmp(credentials->config, digest, SHA256_DIGEST_LENGTH) == 0)
+        return;
+    if (read_all(credentials, config, &err))
+        credentials->restored = false;
+    else
+        log_error("%s; the certificates before stay: mend it and reload", err.text);
+}
+
+void credentials_commit(struct credentials *credentials, const struct config *config, struct str text,
+                        const struct sockets *sockets)
+{
+    struct err err;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256((const unsigned char *)text.p, text.n, digest);
+    compare(credentials, config, digest);
+    if (!credentials->restored)
+        memcpy(credentials->config, digest, sizeof digest);
     bool needs = credentials->count > 0 || (credentials->fd >= 0 && !credentials->restored);
     if (needs) {
         int fd = seal(credentials, sockets, &err);
@@ -215,7 +243,7 @@ void credentials_commit(struct credentials *credentials, const struct sockets *s
         credentials->changed(credentials->arg, credentials->fd);
     }
     credentials->restored = false;
-    discard(credentials);
+    credentials_discard(credentials);
     if (credentials->fd >= 0 && !deadline_is_set(&credentials->rotate))
         deadline_set(&credentials->rotate, ROTATE_MS);
 }
@@ -283,8 +311,12 @@ void credentials_restore(struct credentials *credentials, int fd)
         close(fd);
         return;
     }
-    if (keyring_next(&keyring, &record) && record.kind == KEYRING_TICKETS)
-        take_tickets(credentials, record.bytes);
+    while (keyring_next(&keyring, &record)) {
+        if (record.kind == KEYRING_TICKETS)
+            take_tickets(credentials, record.bytes);
+        else if (record.kind == KEYRING_CONFIG && record.bytes.n == sizeof credentials->config)
+            memcpy(credentials->config, record.bytes.p, sizeof credentials->config);
+    }
     keyring_unmap(&keyring);
     credentials->fd = fd;
     credentials->restored = true;

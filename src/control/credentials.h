@@ -17,12 +17,17 @@ struct credentials *credentials_new(struct loop *loop, struct channel *keeper,
                                     void (*changed)(void *arg, int fd), void *arg);
 
 /* What an earlier control left with the keeper under CREDENTIALS_NAME; owned from now on. The next config is
- * taken up with it, without a look at the files. */
+ * taken up with it, without a look at the files, if it is the one that it was made for: a control may have
+ * died between storing the two. */
 #define CREDENTIALS_NAME "keyring"
 void credentials_restore(struct credentials *credentials, int fd);
 
 /* Reads and checks what the config names. False with "PATH:LINE: sentence": nothing is changed. */
 bool credentials_prepare(struct credentials *credentials, const struct config *config,
                          struct err *err) MUST_CHECK;
-/* The config is in force, and these are its sockets: what was prepared is too. */
-void credentials_commit(struct credentials *credentials, const struct sockets *sockets);
+/* Wipes what was prepared: another config stays in force. */
+void credentials_discard(struct credentials *credentials);
+/* The config is in force, which was read from this text, and these are its sockets: what was prepared is
+ * too. */
+void credentials_commit(struct credentials *credentials, const struct config *config, struct str text,
+                        const struct sockets *sockets);

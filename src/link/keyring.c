@@ -85,7 +85,8 @@ bool keyring_next(struct keyring *keyring, struct keyring_record *record)
     if (left < sizeof head)
         return false;
     memcpy(&head, keyring->p + keyring->at, sizeof head);
-    if (head.kind == 0 || head.kind >= KEYRING_KINDS || padded(head.size) > left - sizeof head)
+    left -= sizeof head;
+    if (head.kind == 0 || head.kind >= KEYRING_KINDS || head.size > left || padded(head.size) > left)
         return false;
     *record = (struct keyring_record){(enum keyring_kind)head.kind,
                                       {keyring->p + keyring->at + sizeof head, head.size}};

@@ -39,6 +39,8 @@ static bool begin(struct draft *draft, struct str bytes, struct err *err)
     if (bytes.n != sizeof draft->listener)
         return err_set(err, "the keyring has a listener of %zu bytes", bytes.n);
     memcpy(&draft->listener, bytes.p, sizeof draft->listener);
+    if (draft->listener.minimum > TLS_MINIMUM_1_3 || draft->listener.verify > TLS_VERIFY_REQUIRED)
+        return err_set(err, "the keyring asks for a policy that there is not");
     *options = (struct tls_server_options){.minimum = (enum tls_minimum)draft->listener.minimum,
                                            .h2 = draft->listener.h2 != 0,
                                            .verify = (enum tls_verify)draft->listener.verify,
@@ -59,7 +61,7 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
 {
     struct tls_server_options *options = &draft->options;
     struct tls_pair *pair = options->count > 0 ? &draft->pairs[options->count - 1] : NULL;
-    if (record->kind != KEYRING_TICKETS && record->kind != KEYRING_LISTENER &&
+    if (record->kind > KEYRING_LISTENER &&
         (!draft->begun || (pair == NULL && (record->kind == KEYRING_KEY || record->kind == KEYRING_OCSP))))
         return err_set(err, "the keyring has a record of kind %d that belongs to nothing", record->kind);
     switch (record->kind) {
@@ -81,6 +83,7 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
     case KEYRING_OCSP:
         pair->ocsp = record->bytes;
         break;
+    case KEYRING_CONFIG:
     case KEYRING_KINDS:
         break;
     }

@@ -219,6 +219,33 @@ def test_a_bad_pair_is_refused_with_its_place_and_the_old_one_stays(start_own_fr
     assert "the key does not belong to the certificate" in check.stderr
 
 
+def remembers(pid, text):
+    """Does this text stand in the memory of the process?"""
+    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            start, end = (int(number, 16) for number in line.split()[0].split("-"))
+            if " rw" in line:
+                memory.seek(start)
+                if text in memory.read(end - start):
+                    return True
+    return False
+
+
+def test_the_key_is_wiped_from_memory_when_its_config_is_in_force_and_when_it_is_refused(start_own_front, own_site):
+    authority, site = own_site
+    front = start_own_front(Backend("one"), listeners=[tls_listener(site)])
+    with open(site.key_path, "rb") as file:
+        key = file.read()
+    control = front.daemon.pids["control"]
+    assert not remembers(control, key)
+    assert remembers(control, b"listeners")
+    broken = front.daemon.changed_config(lambda config: config.update(access_log={"path": "/nowhere/at/all"}))
+    front.daemon.write_config(broken)
+    assert front.daemon.upswap("reload").returncode == 1
+    assert front.daemon.pids["control"] == control
+    assert not remembers(control, key)
+
+
 def test_a_listener_takes_tls_up_and_gives_it_up_at_a_reload(start_own_front, own_site):
     authority, site = own_site
     plain = {"address": "127.0.0.1:0"}

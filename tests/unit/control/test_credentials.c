@@ -1,0 +1,177 @@
+/* The keeper is a channel that nobody reads; what would go to the proxy is looked at here. */
+#include "control/credentials.h"
+
+#include "io/issue.h"
+#include "link/keyring.h"
+#include "unit.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define PLAIN "listeners = ({ address = \"127.0.0.1:0\"; });\n"
+#define OVER_TLS "listeners = ({ address = \"127.0.0.1:0\"; tls = { certificate = \"%s/site.pem\"; }; });\n"
+
+static char folder[64], pem[96], admin[96];
+static struct loop *loop;
+static struct channel *keeper;
+static int other_end;
+static struct sockets *sockets;
+static int told; /* the descriptor that the proxy would be sent; -1: none yet */
+
+static void changed(void *arg, int fd)
+{
+    (void)arg;
+    told = fd;
+}
+
+static void write_site(void)
+{
+    struct issued site = issue("DNS:example.com", false);
+    FILE *file = fopen(pem, "w");
+    assert_non_null(file);
+    fprintf(file, "%s%s", site.certificate, site.key);
+    fclose(file);
+    issued_free(&site);
+}
+
+static struct credentials *begin(void)
+{
+    return credentials_new(loop, keeper, changed, NULL);
+}
+
+static void write_text(char text[512], bool tls)
+{
+    int n = snprintf(text, 512, "admin = { socket = \"%s\"; };\nservices = ({ name = \"web\"; });\n", admin);
+    if (tls)
+        snprintf(text + n, (size_t)(512 - n), OVER_TLS, folder);
+    else
+        snprintf(text + n, (size_t)(512 - n), PLAIN);
+}
+
+/* The config with or without TLS comes in force. */
+static void adopt(struct credentials *credentials, bool tls)
+{
+    char text[512];
+    struct err err;
+    write_text(text, tls);
+    FILE *file = fmemopen(text, strlen(text), "r");
+    struct config *config = config_parse(file, "test.conf", &err);
+    fclose(file);
+    if (config == NULL || !credentials_prepare(credentials, config, &err) ||
+        !sockets_prepare(sockets, config, &err))
+        fail_msg("%s", err.text);
+    sockets_commit(sockets);
+    credentials_commit(credentials, config, str_of(text), sockets);
+    sockets_settle(sockets);
+    config_free(config);
+}
+
+/* What is told to the proxy: how many records of this kind? */
+static size_t count(enum keyring_kind kind)
+{
+    struct keyring keyring;
+    struct keyring_record record;
+    struct err err;
+    size_t found = 0;
+    assert_true(keyring_map(&keyring, told, &err));
+    while (keyring_next(&keyring, &record))
+        found += record.kind == kind;
+    assert_int_equal(keyring.at, keyring.n);
+    keyring_unmap(&keyring);
+    return found;
+}
+
+static void a_control_that_comes_after_takes_what_there_is_without_the_files(void **state)
+{
+    (void)state;
+    adopt(begin(), true);
+    assert_int_equal(count(KEYRING_KEY), 1);
+    int kept = dup(told);
+    unlink(pem);
+    struct credentials *next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_equal(told, kept);
+}
+
+static void what_was_made_for_another_config_is_made_anew(void **state)
+{
+    (void)state;
+    struct credentials *first = begin();
+    adopt(first, true);
+    adopt(first, false);
+    assert_int_equal(count(KEYRING_KEY), 0);
+    int kept = dup(told); /* a control has died when it had told the keeper of the config alone */
+    struct credentials *next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_not_equal(told, kept);
+    assert_int_equal(count(KEYRING_TICKETS), 1);
+    assert_int_equal(count(KEYRING_LISTENER), 1);
+    assert_int_equal(count(KEYRING_KEY), 1);
+    kept = dup(told); /* and what was made anew is its config's */
+    next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_equal(told, kept);
+}
+
+static void what_was_made_for_another_config_stays_where_the_files_are_no_good(void **state)
+{
+    (void)state;
+    struct credentials *first = begin();
+    adopt(first, true);
+    adopt(first, false);
+    int kept = dup(told);
+    unlink(pem);
+    struct credentials *next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_equal(told, kept);
+    write_site();
+    adopt(next, true); /* a reload mends it */
+    assert_int_equal(count(KEYRING_KEY), 1);
+}
+
+static int set_up(void **state)
+{
+    static const struct channel_callbacks callbacks = {NULL, NULL};
+    struct err err;
+    int ends[2];
+    (void)state;
+    strcpy(folder, "/tmp/upswap-credentials-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(pem, sizeof pem, "%s/site.pem", folder);
+    snprintf(admin, sizeof admin, "%s/admin.sock", folder);
+    assert_true(channel_pair(ends, &err));
+    loop = loop_new();
+    keeper = channel_open(loop, ends[0], &callbacks, NULL);
+    other_end = ends[1];
+    sockets = sockets_new(1, keeper);
+    told = -1;
+    write_site();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    channel_close(keeper);
+    close(other_end);
+    loop_free(loop);
+    unlink(admin);
+    unlink(pem);
+    return rmdir(folder);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_control_that_comes_after_takes_what_there_is_without_the_files),
+        TEST(what_was_made_for_another_config_is_made_anew),
+        TEST(what_was_made_for_another_config_stays_where_the_files_are_no_good),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

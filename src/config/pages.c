@@ -74,6 +74,9 @@ bool pages_load(struct config *config, struct err *err)
         const struct config_service *service = &config->services[i];
         for (size_t k = 0; k < service->page_count; k++) {
             const struct config_page *page = &service->pages[k];
+            if (page->html == NULL && page->json == NULL)
+                return err_set(err, "%s:%u: an error page needs \"html\" or \"json\", the file to send",
+                               config->path, page->line);
             if (!load(config, &page->html, page, err) || !load(config, &page->json, page, err))
                 return false;
         }

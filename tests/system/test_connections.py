@@ -1,6 +1,7 @@
 """Connections: kept, closed, pipelined, HTTP/1.0, upgraded, and the forms of targets."""
 
 import asyncio
+import contextlib
 import select
 import socket
 
@@ -359,3 +360,40 @@ def test_connections_of_one_address_over_the_limit_are_closed_at_once(start_own_
     for client in kept:
         assert client.ask().status == 200
         client.close()
+
+
+def test_a_crowd_over_the_limit_of_all_is_served_one_after_another(start_own_front):
+    """Whichever worker has the place that becomes free, and whichever the next client waits at."""
+    front = start_own_front(Backend("full"), workers=2, limits={"connections": 5})
+    waiting = {client.socket: client for client in (front.client() for _ in range(60))}
+    for client in waiting.values():
+        client.request()
+    wait_until(lambda: len(front.backend.requests) >= 5, what="the first ones")
+    assert len(front.backend.requests) <= 6  # both workers may take the last place at once
+    while waiting:
+        served = select.select(list(waiting), [], [], 20)[0]
+        assert served, f"{len(waiting)} clients are not served"
+        for client in map(waiting.pop, served):
+            assert client.response().text == "full"
+            client.close()
+
+
+def test_an_ipv6_address_counts_by_its_first_64_bits(start_own_front):
+    """As many addresses as one client likes are its own; those of another network are another's."""
+    front = start_own_front(
+        Backend("few"),
+        listeners=[{"address": "127.0.0.1:0", "proxy_protocol": ["127.0.0.1"]}],
+        limits={"connections_per_address": 2},
+    )
+
+    def arrive(address):
+        client = stack.enter_context(front.client())
+        request = "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
+        client.send(f"PROXY TCP6 {address} 2001:db8:f::1 1000 80\r\n{request}".encode())
+        return client
+
+    with contextlib.ExitStack() as stack:
+        for address in ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "2001:db8:0:2::1"):
+            assert arrive(address).response().status == 200
+        arrive("2001:db8:0:1:8000:0:0:3").assert_closed()
+        assert arrive("2001:db8:0:2::3").response().status == 200

@@ -268,11 +268,13 @@ static void *freeze(struct rig *rig, size_t *size)
                                             .paths = &world->path,
                                             .path_count = 1,
                                             .rules = world->rules,
+                                            .texts = {[SNAPSHOT_CANONICAL_HOST] = world->canonical_host},
                                             .affinity_cookie = world->affinity_cookie,
                                             .pin_cookie = world->pin_cookie,
                                             .pool_count = (uint32_t)count,
                                             .live = world->pool != SNAPSHOT_NONE ? 0 : SNAPSHOT_NONE};
-    struct snapshot_listener_spec listener = {.id = 1, .address = "127.0.0.1:0"};
+    struct snapshot_listener_spec listener = {
+        .id = 1, .address = "127.0.0.1:0", .door = {.redirect = world->door_redirects}};
     struct snapshot_spec spec = {.version = rig->version,
                                  .settings = world->settings,
                                  .trusted = world->trusted,

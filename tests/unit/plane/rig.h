@@ -18,6 +18,8 @@ struct rig_world {
     struct snapshot_rules rules;
     const char *path;                         /* prefix of the one service */
     const char *affinity_cookie, *pin_cookie; /* NULL: none */
+    const char *canonical_host;               /* NULL: none */
+    bool door_redirects;                      /* the listener sends everything to https */
     uint32_t instances;                       /* of the live pool: the first ones */
     bool drained[RIG_INSTANCES];
     uint32_t pool;     /* slot of the live pool, and its number; SNAPSHOT_NONE: none is live */

@@ -1,0 +1,181 @@
+/* Header rules that are refused, each with its line, and those that are taken. */
+#include "config/config.h"
+
+#include "unit.h"
+
+#include "read.h"
+
+#define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+#define SERVICE_BEGIN LISTEN "services = ( { name = \"web\";\n"
+#define SERVICE(keys) SERVICE_BEGIN keys " } );"
+#define REQUEST(rules) SERVICE("headers = { request = {\n" rules " }; };")
+#define RESPONSE(rules) SERVICE("headers = { response = {\n" rules " }; };")
+
+struct row {
+    const char *text, *sentence;
+};
+
+static void assert_refused(const char *text, const char *sentence)
+{
+    struct err err = {""};
+    struct config *config = read_text(text, &err);
+    config_free(config);
+    if (config != NULL || strcmp(err.text, sentence) != 0)
+        fail_msg("read: %s\nwant: %s\ngot:  %s", text, sentence, config != NULL ? "(accepted)" : err.text);
+}
+
+static void what_is_upswaps_own_cannot_be_set_added_or_removed(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "Connection",
+        "Content-Length",
+        "Date",
+        "Expect",
+        "Forwarded",
+        "HTTP2-Settings",
+        "Keep-Alive",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "Proxy-Authentication-Info",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Via",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Proto",
+        "X-Request-Id",
+        "X-Upswap",
+        "transfer-encoding",
+        "Transfer_Encoding",
+        "CONTENT_length",
+    };
+    static const char *const kinds[] = {"request", "response"}, *const keys[] = {"set", "add"};
+    char text[400], sentence[200];
+    for (size_t i = 0; i < 2 * 2 * sizeof names / sizeof *names; i++) {
+        const char *name = names[i / 4], *kind = kinds[i / 2 % 2], *key = keys[i % 2];
+        snprintf(text, sizeof text, SERVICE("headers = { %s = {\n %s = { %s = \"x\"; }; }; };"), kind, key,
+                 name);
+        snprintf(sentence, sizeof sentence,
+                 "t.conf:4: headers.%s.%s.%s: \"%s\" is upswap's own to write; remove the rule", kind, key,
+                 name, name);
+        assert_refused(text, sentence);
+        snprintf(text, sizeof text, SERVICE("headers = { %s = { remove = [ \"X-A\",\n\"%s\" ]; }; };"), kind,
+                 name);
+        snprintf(sentence, sizeof sentence,
+                 "t.conf:4: headers.%s.remove: \"%s\" is upswap's own to write; remove the rule", kind, name);
+        assert_refused(text, sentence);
+    }
+}
+
+static void every_refusal_has_its_line_and_sentence(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {REQUEST("add = { Host = \"b\"; };"), "t.conf:4: headers.request.add.Host: \"Host\" can only be set, "
+                                              "for requests: a message has exactly one"},
+        {RESPONSE("set = { Host = \"b\"; };"), "t.conf:4: headers.response.set.Host: \"Host\" can only be "
+                                               "set, for requests: a message has exactly one"},
+        {REQUEST("remove = [ \"X-A\", \"Host\" ];"), "t.conf:4: headers.request.remove: \"Host\" can only be "
+                                                     "set, for requests: a message has exactly one"},
+        {REQUEST("remove = [ \"X A\" ];"),
+         "t.conf:4: headers.request.remove: \"X A\" is no name of a field; write letters, digits and -"},
+        {REQUEST("remove = [ \"\" ];"),
+         "t.conf:4: headers.request.remove: the text is empty; write one, or remove the key"},
+        {REQUEST("remove = [ \"*\" ];"),
+         "t.conf:4: headers.request.remove: \"*\" is no name of a field; write letters, digits and -"},
+        {REQUEST("remove = [ \"X-*-Y\" ];"),
+         "t.conf:4: headers.request.remove: \"X-*-Y\" is no name of a field; write letters, digits and -"},
+        {REQUEST("remove = [ \"X-**\" ];"),
+         "t.conf:4: headers.request.remove: \"X-**\" is no beginning of a field's name"},
+        {REQUEST("remove = [ \"X:*\" ];"),
+         "t.conf:4: headers.request.remove: \"X:*\" is no beginning of a field's name"},
+        {REQUEST("set = { X-A = \"\"; };"),
+         "t.conf:4: headers.request.set.X-A: the value is empty; write one, or put the name into \"remove\""},
+        {REQUEST("set = { X-A = \" \"; };"),
+         "t.conf:4: headers.request.set.X-A: the value is empty; write one, or put the name into \"remove\""},
+        {REQUEST("set = { X-A = \"b\\r\\nX-B: c\"; };"),
+         "t.conf:4: headers.request.set.X-A: the text holds a control character; take it out"},
+        {RESPONSE("add = { X-A = \"b\\tc\"; };"),
+         "t.conf:4: headers.response.add.X-A: the text holds a control character; take it out"},
+        {REQUEST("set = { X-A = \"%{nothing}\"; };"),
+         "t.conf:4: headers.request.set.X-A: \"%{nothing}\" is not known here; there are client, proto, "
+         "port, request_id, service, release, deployment and host"},
+        {REQUEST("set = { X-A = \"%{}\"; };"),
+         "t.conf:4: headers.request.set.X-A: \"%{}\" is not known here; there are client, proto, port, "
+         "request_id, service, release, deployment and host"},
+        {REQUEST("set = { X-A = \"%{instance}\"; };"),
+         "t.conf:4: headers.request.set.X-A: \"%{instance}\" is not known here; there are client, proto, "
+         "port, request_id, service, release, deployment and host"},
+        {RESPONSE("set = { X-A = \"%{host}\"; };"),
+         "t.conf:4: headers.response.set.X-A: \"%{host}\" is not known here; there are client, proto, port, "
+         "request_id, service, release, deployment and instance"},
+        {REQUEST("set = { X-A = \"%{host} %{client\"; };"),
+         "t.conf:4: headers.request.set.X-A: \"%{client\" is not closed; write the missing }"},
+        {REQUEST("set = { X-A = 1; };"),
+         "t.conf:4: headers.request.set.X-A: the value of a field must be a text in quotes"},
+        {REQUEST("set = { X-A = \"1\";\n X-A = \"2\"; };"),
+         "t.conf:5: this key is written twice in its section; keep one of them"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_refused(rows[i].text, rows[i].sentence);
+}
+
+/* `count` rules, each with a value of `size` bytes, in the request's direction. */
+static struct config *read_rules(size_t count, size_t size, struct err *err)
+{
+    static char text[32768];
+    size_t n = (size_t)snprintf(text, sizeof text, SERVICE_BEGIN "headers = { request = {\nset = {\n");
+    for (size_t i = 0; i < count; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "X-%zu = \"%0*d\";\n", 10 + i, (int)size, 0);
+    snprintf(text + n, sizeof text - n, "}; }; }; } );");
+    return read_text(text, err);
+}
+
+static void more_rules_than_the_proxy_has_room_for_are_refused(void **state)
+{
+    (void)state;
+    struct err err = {""};
+    struct config *most = read_rules(CONFIG_HEADERS_MAX, 10, &err);
+    assert_non_null(most);
+    config_free(most);
+    assert_null(read_rules(CONFIG_HEADERS_MAX + 1, 10, &err));
+    assert_string_equal(err.text, "t.conf:3: there are 65 header rules for one direction; write at most 64");
+    most = read_rules(10, CONFIG_HEADERS_TEXT_MAX / 10 - 20, &err);
+    assert_non_null(most);
+    config_free(most);
+    assert_null(read_rules(10, CONFIG_HEADERS_TEXT_MAX / 10, &err));
+    assert_string_equal(err.text,
+                        "t.conf:3: the header rules for one direction have 8290 bytes; write at most 8192");
+}
+
+static void what_the_proxy_can_do_is_accepted(void **state)
+{
+    (void)state;
+    struct config *config =
+        must_read(REQUEST("set = { Host = \"%{host}.internal\"; X-Mark = \"100%% {x}\"; };\n"
+                          "add = { X-Who = \"%{client} %{proto} %{port} %{request_id} %{service}\"; };\n"
+                          "remove = [ \"X-Internal-*\", \"Cookie\", \"x_old\" ];"));
+    const struct config_headers *request = &config->services[0].headers.request;
+    assert_int_equal(request->set.count, 2);
+    assert_string_equal(request->set.items[0], "Host=%{host}.internal");
+    assert_int_equal(request->add.count, 1);
+    assert_int_equal(request->remove.count, 3);
+    config_free(config);
+    config_free(must_read(RESPONSE("add = { X-From = \"%{instance} %{release} %{deployment}\"; };")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_upswaps_own_cannot_be_set_added_or_removed),
+        cmocka_unit_test(every_refusal_has_its_line_and_sentence),
+        cmocka_unit_test(more_rules_than_the_proxy_has_room_for_are_refused),
+        cmocka_unit_test(what_the_proxy_can_do_is_accepted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -18,6 +18,7 @@ from harness.certificates import Authority, TlsClient
 from harness.client import RawClient
 from harness.daemon import program
 from harness.waiting import wait_until
+from harness.wire import Ended
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +260,33 @@ def test_a_listener_takes_tls_up_and_gives_it_up_at_a_reload(start_own_front, ow
     front.daemon.write_config()
     assert front.daemon.upswap("reload").returncode == 0
     assert front.ask().status == 200
+
+
+def answers(port, context):
+    """Whether it is a listener in plain text or over TLS, it serves."""
+    for connect in (lambda: RawClient(port), lambda: TlsClient(port, context)):
+        try:
+            with connect() as client:
+                if client.ask().status == 200:
+                    return True
+        except (ConnectionError, Ended, ssl.SSLError):
+            pass
+    return False
+
+
+def test_a_control_that_dies_in_a_reload_leaves_a_listener_that_serves(start_own_front, own_site):
+    authority, site = own_site
+    front = start_own_front(Backend("one"), listeners=[{"address": "127.0.0.1:0"}])
+    over_tls = front.daemon.changed_config(lambda config: config.update(listeners=[tls_listener(site)]))
+    for round_ in range(6):
+        front.daemon.write_config(None if round_ % 2 else over_tls)
+        reload_ = threading.Thread(target=front.daemon.upswap, args=("reload",))
+        reload_.start()
+        for _ in range(4 * round_):  # each time a bit later
+            answers(front.port, authority.context())
+        front.daemon.kill_role("control")
+        reload_.join()
+        wait_until(lambda: answers(front.port, authority.context()), what="the listener to serve")
 
 
 # ---- crowds ----

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <sys/un.h>
 
 #define MAPPED_BITS 96
 
@@ -63,6 +64,11 @@ bool address_parse(struct str text, bool any_port, struct address *address, stru
     if (bracketed)
         host = (struct str){host.p + 1, host.n - 2};
     uint64_t number;
+    if (bracketed && memchr(host.p, '%', host.n) != NULL)
+        return err_set(err,
+                       "\"%.*s\" is not an address: link-local addresses with a scope (%%) are not taken; "
+                       "write one that is valid on the whole machine",
+                       STR_ARG(text));
     if (port.p == NULL || !str_to_u64(port, &number) || number > 65535 || (number == 0 && !any_port))
         return err_set(err, "\"%.*s\" is not an address: write HOST:PORT with a port from 1 to 65535",
                        STR_ARG(text));
@@ -76,8 +82,65 @@ bool address_parse(struct str text, bool any_port, struct address *address, stru
     return true;
 }
 
+#define UNIX "unix:"
+
+/* Is it the only way to write this path? Then equal texts are one socket, and different ones are two, as far
+ * as there are no links. */
+static bool is_plain_path(struct str path)
+{
+    struct str rest = {path.p + 1, path.n - 1}, part;
+    while (str_split(&rest, '/', &part)) {
+        if (part.n == 0 || str_equal(part, STR(".")) || str_equal(part, STR("..")))
+            return false;
+    }
+    for (size_t i = 0; i < path.n; i++) {
+        if ((unsigned char)path.p[i] <= ' ' || path.p[i] == 0x7f || path.p[i] == ',')
+            return false;
+    }
+    return true;
+}
+
+static bool parse_unix(struct str text, struct address *address, struct err *err)
+{
+    size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
+    struct str path = {text.p + sizeof UNIX - 1, text.n - (sizeof UNIX - 1)};
+    if (path.n == 0 || path.p[0] != '/')
+        return err_set(err, "\"%.*s\" is not an address: the path of a Unix socket must begin with /",
+                       STR_ARG(text));
+    if (path.n > most)
+        return err_set(err,
+                       "\"%.*s\" is not an address: its path has %zu bytes, and that of a Unix socket "
+                       "at most %zu; shorten it",
+                       STR_ARG(text), path.n, most);
+    if (!is_plain_path(path))
+        return err_set(err,
+                       "\"%.*s\" is not an address: the path of a Unix socket is written without spaces, "
+                       "commas, control bytes, \"//\", \".\" and \"..\"",
+                       STR_ARG(text));
+    address->kind = ADDRESS_UNIX;
+    memcpy(address->host, text.p, text.n);
+    address->host[text.n] = '\0';
+    address->port = 0;
+    return true;
+}
+
+bool address_parse_instance(struct str text, struct address *address, struct err *err)
+{
+    return str_starts_with(text, STR(UNIX)) ? parse_unix(text, address, err)
+                                            : address_parse(text, false, address, err);
+}
+
+const char *address_path(const struct address *address)
+{
+    return address->host + sizeof UNIX - 1;
+}
+
 char *address_text(const struct address *address, char out[ADDRESS_TEXT_MAX])
 {
+    if (address->kind == ADDRESS_UNIX) {
+        snprintf(out, ADDRESS_TEXT_MAX, "%s", address->host);
+        return out;
+    }
     bool brackets = address->kind == ADDRESS_IPV6;
     snprintf(out, ADDRESS_TEXT_MAX, "%s%s%s:%u", brackets ? "[" : "", address->host, brackets ? "]" : "",
              address->port);

@@ -1,4 +1,5 @@
-/* address: HOST:PORT as text taken apart, and network prefixes. Names are not resolved here. */
+/* address: HOST:PORT, or the path of a Unix socket, as text taken apart, and network prefixes. Names are not
+ * resolved here. */
 #pragma once
 
 #include "base/err.h"
@@ -7,17 +8,23 @@
 #define ADDRESS_HOST_MAX 254 /* bytes with the NUL: a DNS name has at most 253 */
 #define ADDRESS_TEXT_MAX (ADDRESS_HOST_MAX + 8)
 
-enum address_kind { ADDRESS_IPV4, ADDRESS_IPV6, ADDRESS_NAME };
+enum address_kind { ADDRESS_IPV4, ADDRESS_IPV6, ADDRESS_NAME, ADDRESS_UNIX };
 
 struct address {
     enum address_kind kind;
-    char host[ADDRESS_HOST_MAX]; /* as given, without the brackets of IPv6 */
-    uint16_t port;
+    char host[ADDRESS_HOST_MAX]; /* as given, without the brackets of IPv6; of ADDRESS_UNIX the whole text */
+    uint16_t port;               /* of ADDRESS_UNIX 0 */
 };
 
 /* Reads "10.0.0.5:8001", "[::1]:80" or "app-1.internal:8001". Port 0 is refused unless `any_port` is set (a
  * listening socket may ask for any free port). */
 bool address_parse(struct str text, bool any_port, struct address *address, struct err *err) MUST_CHECK;
+
+/* The same for an instance, which may also be "unix:/run/app.sock": an absolute path in its one spelling that
+ * fits into a socket's address. */
+bool address_parse_instance(struct str text, struct address *address, struct err *err) MUST_CHECK;
+/* The path of an ADDRESS_UNIX. */
+const char *address_path(const struct address *address);
 
 /* The one way an address is written: IPv6 in brackets. Returns out, NUL-terminated. */
 char *address_text(const struct address *address, char out[ADDRESS_TEXT_MAX]);

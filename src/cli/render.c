@@ -30,7 +30,10 @@ static void render_instance(struct terminal *terminal, const json_t *instance)
         snprintf(more, sizeof more, "  pid %lld", pid);
     if (weight != 1)
         snprintf(option, sizeof option, ",weight=%lld", weight);
-    snprintf(name, sizeof name, "%.*s%.11s", weight != 1 ? 25 : 36, field_text(instance, "address", "?"),
+    const char *address = field_text(instance, "address", "?");
+    size_t n = strlen(address), most = weight != 1 ? 25 : 36;
+    bool is_long = n > most; /* the end of a path tells it from others */
+    snprintf(name, sizeof name, "%s%s%.11s", is_long ? "..." : "", is_long ? address + n - most + 3 : address,
              option);
     terminal_line(terminal, strcmp(state, "up") == 0 ? TONE_PLAIN : TONE_BAD,
                   "    %-27s %-9.9s %5lld in flight%s", name, state, in_flight, more);

@@ -67,6 +67,15 @@ static struct address parsed_address(const char *text)
     return address;
 }
 
+static struct address parsed_instance(const char *text)
+{
+    struct address address;
+    struct err ignored;
+    if (!address_parse_instance(str_of(text), &address, &ignored))
+        abort();
+    return address;
+}
+
 static struct address_prefix *parsed_networks(const struct config_list *texts)
 {
     struct err ignored;
@@ -111,7 +120,8 @@ static char *canonical(const struct address *address)
     uint8_t bytes[16];
     char text[ADDRESS_TEXT_MAX];
     int family = address->kind == ADDRESS_IPV6 ? AF_INET6 : AF_INET;
-    if (address->kind != ADDRESS_NAME && inet_pton(family, address->host, bytes) == 1)
+    bool is_ip = address->kind == ADDRESS_IPV4 || address->kind == ADDRESS_IPV6;
+    if (is_ip && inet_pton(family, address->host, bytes) == 1)
         inet_ntop(family, bytes, same.host, sizeof same.host);
     return mem_dup(address_text(&same, text));
 }
@@ -204,7 +214,7 @@ static bool check_instances(const struct config *config, struct err *err)
         const struct config_service *service = &config->services[i];
         struct claims *claims = claims_new();
         for (size_t k = 0; k < service->instances.count; k++) {
-            struct address address = parsed_address(service->instances.items[k]);
+            struct address address = parsed_instance(service->instances.items[k]);
             claims_add(claims, canonical(&address), &service->instances.items[k], service->line);
         }
         if (!settle(config, claims, "the instance", "name each instance of a service once", err))

@@ -60,7 +60,7 @@ bool rule_instance(struct str text, struct err *err)
 {
     struct address address;
     struct endpoint endpoint;
-    if (!endpoint_parse(text, &endpoint, err) || !address_parse(endpoint.address, false, &address, err))
+    if (!endpoint_parse(text, &endpoint, err) || !address_parse_instance(endpoint.address, &address, err))
         return false;
     return endpoint.pid == 0 ||
            err_set(err, "\"%.*s\" names a process, which does not outlive this file; take pid= out",

@@ -35,7 +35,7 @@ static json_t *result_of(const struct gate_cell *cell)
 {
     struct address address;
     struct err err;
-    bool ok = address_parse(str_of(cell->instance), false, &address, &err);
+    bool ok = address_parse_instance(str_of(cell->instance), &address, &err);
     return json_pack("{s:s, s:b, s:s%, s:s, s:i, s:f}", "Name", cell->uptest, "Passed",
                      cell->state == GATE_PASSED, "Output", cell->output, cell->output_size, "Host",
                      ok ? address.host : cell->instance, "Port", ok ? (int)address.port : 0, "Seconds",
@@ -103,7 +103,7 @@ static unsigned read_instances(json_t *list, struct wish *wish, struct err *err)
         if (!api_read_instance(json_array_get(list, i), &instance, err))
             return 400;
         wish->instances[i] = instance.address;
-        if (!address_parse(str_of(wish->instances[i]), false, &ignored, err))
+        if (!address_parse_instance(str_of(wish->instances[i]), &ignored, err))
             return 422;
     }
     return 0;

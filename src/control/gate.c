@@ -142,7 +142,7 @@ static bool prepare_matrix(struct gate *gate, const struct gate_plan *plan, stru
     gate->rows = mem_zero(plan->instance_count, sizeof *gate->rows);
     for (size_t i = 0; i < plan->instance_count; i++) {
         struct row *row = &gate->rows[i];
-        if (!address_parse(str_of(plan->instances[i]), false, &row->address, err))
+        if (!address_parse_instance(str_of(plan->instances[i]), &row->address, err))
             return false;
         *row = (struct row){.gate = gate,
                             .instance = mem_dup(plan->instances[i]),
@@ -305,7 +305,11 @@ static void open_row(struct row *row)
     row->environment = environment_copy(gate->environment);
     environment_set(row->environment, "UPTEST_HOST", row->address.host);
     environment_set(row->environment, "UPTEST_PORT", row->port);
-    environment_set(row->environment, "UPTEST_VHOST", gate->vhost[0] != '\0' ? gate->vhost : row->instance);
+    bool is_unix = row->address.kind == ADDRESS_UNIX;
+    if (is_unix)
+        environment_set(row->environment, "UPTEST_SOCKET", address_path(&row->address));
+    const char *own = is_unix ? "localhost" : row->instance;
+    environment_set(row->environment, "UPTEST_VHOST", gate->vhost[0] != '\0' ? gate->vhost : own);
 }
 
 /* Begins rows while there is room for one. The gate may be freed by its end. */

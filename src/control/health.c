@@ -199,7 +199,7 @@ static const char *host_of(const struct config_service *service, const struct in
         if (service->hosts.items[i][0] != '*')
             return service->hosts.items[i];
     }
-    return instance->address;
+    return str_starts_with(str_of(instance->address), STR("unix:")) ? "localhost" : instance->address;
 }
 
 static void check(struct patient *patient)

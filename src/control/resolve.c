@@ -3,8 +3,8 @@
  * dropped when the thread has come back. */
 #include "control/probe.h"
 
-#include "base/address.h"
 #include "base/mem.h"
+#include "control/sockaddr.h"
 #include "io/mailbox.h"
 
 #include <arpa/inet.h>
@@ -36,22 +36,6 @@ static void set_port(struct probe_target *target, uint16_t port)
         ((struct sockaddr_in6 *)&target->address)->sin6_port = htons(port);
     else
         ((struct sockaddr_in *)&target->address)->sin_port = htons(port);
-}
-
-static void set_literal(struct probe_target *target, const struct address *address)
-{
-    if (address->kind == ADDRESS_IPV6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&target->address;
-        in6->sin6_family = AF_INET6;
-        inet_pton(AF_INET6, address->host, &in6->sin6_addr);
-        target->length = sizeof *in6;
-    } else {
-        struct sockaddr_in *in = (struct sockaddr_in *)&target->address;
-        in->sin_family = AF_INET;
-        inet_pton(AF_INET, address->host, &in->sin_addr);
-        target->length = sizeof *in;
-    }
-    set_port(target, address->port);
 }
 
 /* Where a name has both families IPv4 is taken: what listens on one only, mostly listens there. */
@@ -153,12 +137,12 @@ static bool parse(struct resolve *resolve, const char *const *names, bool *any_n
     *any_name = false;
     for (size_t i = 0; i < resolve->count; i++) {
         struct address *address = &resolve->addresses[i];
-        if (!address_parse(str_of(names[i]), false, address, &resolve->err))
+        if (!address_parse_instance(str_of(names[i]), address, &resolve->err))
             return false;
         if (address->kind == ADDRESS_NAME)
             *any_name = true;
         else
-            set_literal(&resolve->targets[i], address);
+            resolve->targets[i].length = sockaddr_from(address, &resolve->targets[i].address);
     }
     return true;
 }

@@ -1,30 +1,46 @@
 #include "control/sockaddr.h"
 
-#include "base/address.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+static socklen_t from_path(const char *path, struct sockaddr_un *un)
+{
+    un->sun_family = AF_UNIX;
+    strcpy(un->sun_path, path); /* NOLINT: address_parse_instance has bounded it */
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+}
+
+socklen_t sockaddr_from(const struct address *parsed, struct sockaddr_storage *address)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)address;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
+    *address = (struct sockaddr_storage){0};
+    if (parsed->kind == ADDRESS_UNIX)
+        return from_path(address_path(parsed), (struct sockaddr_un *)address);
+    if (parsed->kind == ADDRESS_IPV4 && inet_pton(AF_INET, parsed->host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(parsed->port);
+        return sizeof *in;
+    }
+    if (parsed->kind != ADDRESS_IPV6 || inet_pton(AF_INET6, parsed->host, &in6->sin6_addr) != 1)
+        abort();
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(parsed->port);
+    return sizeof *in6;
+}
 
 socklen_t sockaddr_of(const char *resolved, struct sockaddr_storage *address)
 {
     struct address parsed;
     struct err ignored;
-    struct sockaddr_in *in = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)address;
-    *address = (struct sockaddr_storage){0};
-    if (!address_parse(str_of(resolved), false, &parsed, &ignored))
+    if (!address_parse_instance(str_of(resolved), &parsed, &ignored))
         abort();
-    if (parsed.kind == ADDRESS_IPV4 && inet_pton(AF_INET, parsed.host, &in->sin_addr) == 1) {
-        in->sin_family = AF_INET;
-        in->sin_port = htons(parsed.port);
-        return sizeof *in;
-    }
-    if (parsed.kind != ADDRESS_IPV6 || inet_pton(AF_INET6, parsed.host, &in6->sin6_addr) != 1)
-        abort();
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(parsed.port);
-    return sizeof *in6;
+    return sockaddr_from(&parsed, address);
 }
 
 char *sockaddr_text(const struct sockaddr_storage *storage)
@@ -40,6 +56,8 @@ char *sockaddr_text(const struct sockaddr_storage *storage)
         address.kind = ADDRESS_IPV6;
         inet_ntop(AF_INET6, &in6->sin6_addr, address.host, sizeof address.host);
         address.port = ntohs(in6->sin6_port);
+    } else if (storage->ss_family == AF_UNIX) {
+        return mem_printf("unix:%s", ((const struct sockaddr_un *)storage)->sun_path);
     } else {
         return NULL;
     }

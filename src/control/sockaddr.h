@@ -1,11 +1,15 @@
-/* sockaddr: "IP:PORT", as the registry keeps resolved addresses, and what the kernel takes. */
+/* sockaddr: "IP:PORT" or "unix:PATH", as the registry keeps resolved addresses, and what the kernel takes. */
 #pragma once
+
+#include "base/address.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-/* Fills the address; returns its length. A text that is no IP address and port stops the process: the
+/* Fills the address; returns its length. A text that is no such address stops the process: the
  * registry holds no other. */
 socklen_t sockaddr_of(const char *resolved, struct sockaddr_storage *address);
+/* The same from an address that is no name. */
+socklen_t sockaddr_from(const struct address *parsed, struct sockaddr_storage *address);
 /* The text, to be freed; NULL for a socket of another kind. */
 char *sockaddr_text(const struct sockaddr_storage *address);

@@ -79,7 +79,9 @@ static char *bound_text(int fd)
 {
     struct sockaddr_storage bound;
     socklen_t length = sizeof bound;
-    return getsockname(fd, (struct sockaddr *)&bound, &length) == 0 ? sockaddr_text(&bound) : NULL;
+    if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0 || bound.ss_family == AF_UNIX)
+        return NULL;
+    return sockaddr_text(&bound);
 }
 
 /* ---- what an earlier control left ---- */

@@ -82,7 +82,7 @@ static bool check_addresses(struct step *step, const struct stage *stage)
     for (size_t i = 0; i < stage->count; i++) {
         struct address address;
         struct err err;
-        if (!address_parse(str_of(stage->instances[i]), false, &address, &err))
+        if (!address_parse_instance(str_of(stage->instances[i]), &address, &err))
             return step_refuse(step, 422, "instances: %s", err.text);
     }
     return true;

@@ -178,10 +178,12 @@ static void run_hook(struct order *order, const struct config_teardown *settings
     struct address address;
     struct err err;
     char port[8];
-    if (!address_parse(str_of(order->address), false, &address, &err))
+    if (!address_parse_instance(str_of(order->address), &address, &err))
         abort(); /* it was parsed when it was staged */
     snprintf(port, sizeof port, "%u", address.port);
     struct environment *environment = make_environment(order);
+    if (address.kind == ADDRESS_UNIX)
+        environment_set(environment, "TEARDOWN_SOCKET", address_path(&address));
     const char **argv = make_argv(&settings->command, address.host, port);
     struct child_spec spec = {.argv = argv,
                               .envp = environment_list(environment),

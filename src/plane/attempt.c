@@ -7,6 +7,8 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 #define REFUSALS_MAX 3
 #define HOLDS_MAX 4   /* instances whose last place others may take at the same time */
@@ -22,6 +24,7 @@ static const struct end *trouble_of(int error)
     case EADDRNOTAVAIL:
         return &end_overloaded; /* our own means are used up: another instance would not help */
     case ECONNREFUSED:
+    case ENOENT: /* of a Unix socket */
         return &end_connect_refused;
     case ETIMEDOUT:
         return &end_connect_timeout;
@@ -73,6 +76,19 @@ static bool may_go_on(struct exchange *x, const struct end *trouble)
     bool undecided = trouble == &end_overloaded || trouble == &end_no_tunnels;
     attempt_judge(x, undecided ? VERDICT_UNDECIDED : VERDICT_FAILED);
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
+}
+
+/* What neither a word nor a counter tells, such as a Unix socket that the proxy's user may not write to. */
+static const struct end *trouble(struct exchange *x, int error)
+{
+    const struct end *end = trouble_of(error);
+    if (end == &end_connect_failed) {
+        char why[128];
+        snprintf(why, sizeof why, "cannot be connected to: %s", strerror(error));
+        worker_complain(x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name,
+                        why);
+    }
+    return end;
 }
 
 static struct counters_instance *cells_of(const struct exchange *x)
@@ -198,7 +214,7 @@ static void go(struct exchange *x, enum choice choice)
             use_lease(x);
             return;
         }
-        if (!may_go_on(x, trouble_of(errno))) {
+        if (!may_go_on(x, trouble(x, errno))) {
             choice = NONE;
             break;
         }
@@ -260,7 +276,7 @@ bool attempt_connected(struct exchange *x)
         x->state = EXCHANGE_ASKING;
         exchange_choose(x, false);
     } else if (error != EINPROGRESS) {
-        connect_failed(x, trouble_of(error));
+        connect_failed(x, trouble(x, error));
     }
     return error == 0;
 }
@@ -331,7 +347,7 @@ void attempt_lost(struct exchange *x)
     count_retry(x);
     if (lease(x, !refused))
         use_lease(x);
-    else if (may_go_on(x, trouble_of(errno)))
+    else if (may_go_on(x, trouble(x, errno)))
         attempt_start(x);
     else
         exchange_end(x, x->trouble);

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 
 #define IDLE_MAX 1024 /* kept to one instance by one worker */
+#define PAUSE_MS 4    /* the first one, see dial; each next one is twice as long */
+#define PAUSE_MAX_MS 64
 
 struct upstreams {
     struct loop *loop;
@@ -113,7 +115,8 @@ static void close_connection(struct connection *connection, bool reset)
     if (connection->state == CONNECTION_IDLE)
         remove_idle(connection);
     connection->state = CONNECTION_CLOSED;
-    stream_close(&connection->stream, reset);
+    if (connection->stream.fd >= 0)
+        stream_close(&connection->stream, reset);
     inlet_clear(&connection->in, all->buffers);
     deadline_clear(&connection->idle);
     upstream->connections--;
@@ -228,11 +231,33 @@ static void connection_ready(struct stream *stream)
     }
 }
 
-static void idle_for_too_long(struct deadline *deadline)
+/* A Unix socket whose backlog is full says so at once, and nothing tells when there is room: it is asked
+ * again, until the borrower has waited long enough. False with errno: it cannot be connected to. */
+static bool dial(struct connection *connection)
+{
+    int fd = stream_connect(connection->address, connection->address_length);
+    if (fd < 0 && errno == EAGAIN && connection->address->sa_family == AF_UNIX) {
+        uint16_t pause = connection->pause_ms;
+        connection->pause_ms = pause == 0 ? PAUSE_MS : pause < PAUSE_MAX_MS ? 2 * pause : pause;
+        deadline_set(&connection->idle, connection->pause_ms);
+        return true;
+    }
+    if (fd >= 0 && !stream_open(&connection->stream, connection->upstream->all->loop, fd, connection_ready)) {
+        fd = -1;
+        errno = ENOMEM;
+    }
+    return fd >= 0;
+}
+
+static void time_is_over(struct deadline *deadline)
 {
     struct connection *connection = mem_container(deadline, struct connection, idle);
-    if (connection->state == CONNECTION_IDLE)
+    if (connection->state == CONNECTION_IDLE) {
         close_connection(connection, false);
+    } else if (connection->state == CONNECTION_CONNECTING && !dial(connection)) {
+        connection->error = errno;
+        connection->ready(connection->arg);
+    }
 }
 
 static void lend(struct connection *connection, const struct lending *lending)
@@ -274,23 +299,22 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
 static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance,
                                 const struct connection_owner *owner)
 {
-    struct upstreams *all = upstream->all;
     struct connection *connection = malloc(sizeof *connection);
     if (connection == NULL)
         return NULL;
-    int fd = stream_connect(instance->address, instance->address_length);
-    if (fd < 0 || !stream_open(&connection->stream, all->loop, fd, connection_ready)) {
-        int error = fd < 0 ? errno : ENOMEM;
+    *connection = (struct connection){.stream.fd = -1,
+                                      .upstream = upstream,
+                                      .state = CONNECTION_CONNECTING,
+                                      .address = instance->address,
+                                      .address_length = instance->address_length,
+                                      .owner = *owner};
+    deadline_init(&connection->idle, upstream->all->loop, time_is_over);
+    if (!dial(connection)) {
+        int error = errno;
         free(connection);
         errno = error;
         return NULL;
     }
-    connection->in = (struct inlet){NULL, 0, NULL};
-    connection->upstream = upstream;
-    connection->state = CONNECTION_CONNECTING;
-    connection->kept = connection->h2 = false;
-    connection->owner = *owner;
-    deadline_init(&connection->idle, all->loop, idle_for_too_long);
     upstream->connections++;
     counters_add(&upstream->cells->connections, 1);
     return connection;
@@ -364,6 +388,8 @@ int connection_check(struct connection *connection)
     assert(connection->state == CONNECTION_CONNECTING);
     if (connection->h2)
         return check_h2(connection);
+    if (connection->stream.fd < 0)
+        return connection->error != 0 ? connection->error : EINPROGRESS;
     int error = stream_connected(&connection->stream);
     if (error != 0)
         return error;

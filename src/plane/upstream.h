@@ -61,9 +61,13 @@ struct connection {
     enum connection_state state;
     bool kept;                /* has served before */
     bool h2;                  /* is one stream of an HTTP/2 connection */
+    uint16_t pause_ms;        /* until a full Unix socket is asked once more; 0: it has not been full */
     void (*ready)(void *arg); /* while connecting or lent */
     void *arg;
-    struct deadline idle; /* how long it is kept; counts while idle only */
+    const struct sockaddr *address; /* while connecting: its borrower's */
+    socklen_t address_length;
+    int error;            /* of a connection that could not be begun, errno */
+    struct deadline idle; /* how long it is kept, while idle; the pause, while connecting */
     struct loop_deferred freeing;
     TAILQ_ENTRY(connection) link;
     TAILQ_ENTRY(connection) age; /* among all idle ones of the worker */
@@ -96,7 +100,8 @@ struct lending {
     void *arg;
 };
 
-/* Lends a kept connection or begins a new one (state tells). NULL with errno: none could be begun. */
+/* Lends a kept connection or begins a new one (state tells); the instance's address is looked at until it is
+ * connected. NULL with errno: none could be begun. */
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending);
 

@@ -3,6 +3,7 @@
 #include "plane/worker.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "plane/client.h"
 #include "plane/contexts.h"
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define COMPLAINT_MS 1000
 #define FIRST_READ 32768 /* bytes: most messages come whole in one read */
 
 struct worker_thread {
@@ -284,6 +286,22 @@ void worker_join(struct worker *worker)
 {
     pthread_join(mem_container(worker, struct worker_thread, worker)->thread, NULL);
     release(worker);
+}
+
+void worker_complain(struct worker *worker, struct str service, struct str instance, const char *why)
+{
+    uint64_t now = loop_ms(worker->loop);
+    if (worker->complaint_ms != 0 && now - worker->complaint_ms < COMPLAINT_MS) {
+        worker->complaints_held++;
+        return;
+    }
+    if (worker->complaints_held > 0)
+        log_warn("instance %.*s of %.*s %s (%u more such lines were held back)", STR_ARG(instance),
+                 STR_ARG(service), why, worker->complaints_held);
+    else
+        log_warn("instance %.*s of %.*s %s", STR_ARG(instance), STR_ARG(service), why);
+    worker->complaint_ms = now;
+    worker->complaints_held = 0;
 }
 
 struct str worker_date(struct worker *worker)

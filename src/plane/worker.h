@@ -116,6 +116,8 @@ struct worker {
 
     char date[HTTP_DATE_SIZE];
     uint64_t date_until_ms;
+    uint64_t complaint_ms;    /* when an instance was last complained of */
+    uint32_t complaints_held; /* not written since */
 };
 
 /* Makes a worker that waits for orders, and starts its thread. NULL: no thread could be had. */
@@ -125,6 +127,9 @@ void worker_order(struct worker *worker, struct order *order);
 /* Waits for the thread's end, which it has reported, and frees the worker. */
 void worker_join(struct worker *worker);
 
+/* A sentence for the log about what is wrong with an instance: "instance NAME of SERVICE WHY"; one a second
+ * at most, the next one tells how many were held back. */
+void worker_complain(struct worker *worker, struct str service, struct str instance, const char *why);
 /* The date for a Date field. */
 struct str worker_date(struct worker *worker);
 /* Sets a deadline by a setting, of which 0 means none. */

@@ -371,8 +371,10 @@ static bool put_instance(struct freezer *freezer, struct image_instance *instanc
                          const struct snapshot_instance_spec *spec, struct err *err)
 {
     if (spec->address_length > sizeof instance->address)
-        return err_set(err, "instance \"%.40s\" has an address of %u bytes; only IPv4 and IPv6 are possible",
-                       spec->name, (unsigned)spec->address_length);
+        return err_set(
+            err,
+            "instance \"%.40s\" has an address of %u bytes; only IPv4, IPv6 and Unix sockets are possible",
+            spec->name, (unsigned)spec->address_length);
     instance->id = spec->id;
     instance->slot = spec->slot;
     instance->drained = spec->drained;

@@ -6,6 +6,8 @@
 
 #include "route/snapshot.h"
 
+#include <sys/un.h>
+
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
 #define IMAGE_LAYOUT 19
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
@@ -87,6 +89,7 @@ union image_address {
     struct sockaddr any;
     struct sockaddr_in ip4;
     struct sockaddr_in6 ip6;
+    struct sockaddr_un path;
 };
 
 struct image_instance {

@@ -176,7 +176,12 @@ static bool check_pools(const struct snapshot *snapshot, struct err *err)
 
 static bool is_address(const struct image_instance *instance)
 {
-    switch (instance->address.any.sa_family) {
+    const union image_address *address = &instance->address;
+    size_t head = offsetof(struct sockaddr_un, sun_path), n = instance->address_length;
+    switch (address->any.sa_family) {
+    case AF_UNIX:
+        return n > head + 1 && n <= sizeof address->path && address->path.sun_path[0] == '/' &&
+               strnlen(address->path.sun_path, n - head) == n - head - 1;
     case AF_INET:
         return instance->address_length == sizeof(struct sockaddr_in) && instance->address.ip4.sin_port != 0;
     case AF_INET6:
@@ -197,7 +202,10 @@ static bool check_instances(const struct snapshot *snapshot, struct err *err)
             return err_set(err, "instance %u has no readable name", i);
         struct str name = image_str(snapshot, instance->name);
         if (!is_address(instance))
-            return err_set(err, "instance \"%.*s\" has no IPv4 or IPv6 address with a port", STR_ARG(name));
+            return err_set(err,
+                           "instance \"%.*s\" has no IPv4 or IPv6 address with a port, nor an "
+                           "absolute path",
+                           STR_ARG(name));
         if (instance->slot >= SNAPSHOT_INSTANCE_SLOTS || instance->drained > 1 || instance->down > 1)
             return err_set(
                 err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u and down by %u",

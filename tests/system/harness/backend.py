@@ -4,6 +4,7 @@ A script is called as script(connection, request) with the head read and the bod
 exchange is over; the connection then serves the next request, unless the script closed it.
 """
 
+import os
 import queue
 import socket
 import threading
@@ -47,7 +48,7 @@ def default_script(connection, request):
 
 
 class Backend:
-    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0, greet=None):
+    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0, greet=None, path=None):
         self.name = name
         self.greet = greet  # called with each connection before its first request
         self.default = script
@@ -57,14 +58,28 @@ class Backend:
         self.connections = []
         self.faults = []  # what upswap sent and must not: ProtocolError
         self.lock = threading.Lock()
+        if path:
+            self._bind_path(path)
+        else:
+            self._bind(host, port)
+        if listen:
+            self.listen()
+
+    def _bind(self, host, port):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
         self.port = self.socket.getsockname()[1]
         self.address = f"[{host}]:{self.port}" if family == socket.AF_INET6 else f"{host}:{self.port}"
-        if listen:
-            self.listen()
+
+    def _bind_path(self, path):
+        """At a Unix socket that everybody may use."""
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.bind(path)
+        os.chmod(path, 0o666)
+        self.port = 0
+        self.address = f"unix:{path}"
 
     def listen(self):
         """Starts to accept; before, the port is taken but connections to it are refused."""

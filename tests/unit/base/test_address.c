@@ -44,6 +44,53 @@ static void what_is_no_address_is_refused(void **state)
     }
 }
 
+static void a_unix_socket_is_an_address_of_instances_only(void **state)
+{
+    (void)state;
+    struct address address;
+    struct err err;
+    char text[ADDRESS_TEXT_MAX], longest[5 + 107 + 2] = "unix:/";
+    assert_true(address_parse_instance(STR("unix:/run/app.sock"), &address, &err));
+    assert_int_equal(address.kind, ADDRESS_UNIX);
+    assert_string_equal(address.host, "unix:/run/app.sock");
+    assert_string_equal(address_path(&address), "/run/app.sock");
+    assert_int_equal(address.port, 0);
+    assert_string_equal(address_text(&address, text), "unix:/run/app.sock");
+    assert_false(address_parse(STR("unix:/run/app.sock"), true, &address, &err));
+    assert_true(address_parse_instance(STR("[::1]:80"), &address, &err));
+    memset(longest + 6, 'x', 106);
+    assert_true(address_parse_instance(str_of(longest), &address, &err));
+    longest[5 + 107] = 'x';
+    assert_false(address_parse_instance(str_of(longest), &address, &err));
+    assert_non_null(strstr(err.text, "its path has 108 bytes, and that of a Unix socket at most 107"));
+}
+
+static void a_unix_socket_is_written_in_one_way(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"unix:",          "unix:run/app", "unix:@name",   "unix:/",
+                                      "unix://run/app", "unix:/run/",   "unix:/a/../b", "unix:/./a",
+                                      "unix:/a b",      "unix:/a,b",    "unix:/a\nb",   "unix:/a\x7f",
+                                      "unix:/a/b/..",   "unix:/a//b"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct address address;
+        struct err err;
+        if (address_parse_instance(str_of(bad[i]), &address, &err))
+            fail_msg("accepted: %s", bad[i]);
+        assert_non_null(strstr(err.text, "is not an address: "));
+    }
+}
+
+static void a_scope_is_refused_with_its_reason(void **state)
+{
+    (void)state;
+    struct address address;
+    struct err err;
+    assert_false(address_parse_instance(STR("[fe80::1%eth0]:80"), &address, &err));
+    assert_non_null(strstr(err.text, "link-local addresses with a scope (%) are not taken"));
+    assert_true(address_parse_instance(STR("[fe80::1]:80"), &address, &err));
+}
+
 static void port_0_is_for_listening_sockets_only(void **state)
 {
     (void)state;
@@ -97,6 +144,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_taken_apart_and_written_back),
         cmocka_unit_test(what_is_no_address_is_refused),
+        cmocka_unit_test(a_unix_socket_is_an_address_of_instances_only),
+        cmocka_unit_test(a_unix_socket_is_written_in_one_way),
+        cmocka_unit_test(a_scope_is_refused_with_its_reason),
         cmocka_unit_test(port_0_is_for_listening_sockets_only),
         cmocka_unit_test(prefixes_cover_their_addresses_and_no_others),
         cmocka_unit_test(prefixes_with_host_bits_or_nonsense_are_refused),

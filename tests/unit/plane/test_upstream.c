@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define KEEP 60000 /* ms */
@@ -295,6 +297,70 @@ static void a_fresh_one_begins_with_its_owners_header(void **state)
     close(fd);
 }
 
+/* An instance at a Unix socket with room for one connection. */
+static int listen_unix(struct bench *bench, struct sockaddr_un *name)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    snprintf(name->sun_path, sizeof name->sun_path, "/tmp/upswap-test-%d.sock", (int)getpid());
+    unlink(name->sun_path);
+    assert_int_equal(bind(fd, (struct sockaddr *)name, sizeof *name), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    bench->instance.address = (struct sockaddr *)name;
+    bench->instance.address_length =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name->sun_path) + 1);
+    return fd;
+}
+
+struct rest {
+    struct deadline deadline;
+    struct loop *loop;
+};
+
+static void rest_is_over(struct deadline *deadline)
+{
+    loop_stop(mem_container(deadline, struct rest, deadline)->loop);
+}
+
+/* Runs the loop for a moment, so that its deadlines come. */
+static void rest(struct bench *bench)
+{
+    struct rest rest = {.loop = bench->loop};
+    deadline_init(&rest.deadline, bench->loop, rest_is_over);
+    deadline_set(&rest.deadline, 5);
+    loop_run(bench->loop);
+}
+
+static void a_full_unix_socket_is_waited_for(void **state)
+{
+    struct bench *bench = *state;
+    struct sockaddr_un name;
+    int listening = listen_unix(bench, &name);
+    struct connection *first = lend_to(bench, 0, 0), *second = lend(bench, true, false);
+    struct connection *third = lend(bench, true, false);
+    assert_non_null(second);
+    assert_non_null(third);
+    for (int i = 0; i < 3; i++)
+        rest(bench);
+    assert_int_equal(connection_check(second), EINPROGRESS);
+    int peer = accept(listening, NULL, NULL);
+    while (connection_check(second) == EINPROGRESS)
+        rest(bench);
+    assert_int_equal(second->state, CONNECTION_LENT);
+    /* Whoever waits may give up, and learns that nobody listens any more. */
+    close(listening);
+    int error;
+    while ((error = connection_check(third)) == EINPROGRESS)
+        rest(bench);
+    assert_int_equal(error, ECONNREFUSED);
+    connection_release(first, 0, false);
+    connection_release(second, 0, false);
+    connection_release(third, 0, false);
+    assert_int_equal(cells(bench)->connections, 0);
+    close(peer);
+    unlink(name.sun_path);
+}
+
 static void another_instance_in_the_same_slot_gets_none_of_its_connections(void **state)
 {
     struct bench *bench = *state;
@@ -406,6 +472,7 @@ int main(void)
         TEST(a_refused_connection_says_so),
         TEST(an_owned_one_is_lent_to_its_owner_only),
         TEST(a_fresh_one_begins_with_its_owners_header),
+        TEST(a_full_unix_socket_is_waited_for),
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
         TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),

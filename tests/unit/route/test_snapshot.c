@@ -4,6 +4,7 @@
 #include "world.h"
 
 #include <arpa/inet.h>
+#include <sys/un.h>
 
 /* A world with one of everything. */
 static void *freeze_world(size_t *size)
@@ -412,14 +413,34 @@ static void impossible_pools_and_instances_are_refused_by_name(void **state)
     (void)state;
     struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = htons(80)};
     struct sockaddr_in no_port = {.sin_family = AF_INET};
-    struct sockaddr_storage unix_path = {.ss_family = AF_UNIX};
+    const struct sockaddr_storage unix_path = {.ss_family = AF_UNIX};
     const struct sockaddr *good = (struct sockaddr *)&ip4;
     assert_pool_is_refused(1, good, sizeof ip4, 0, "service \"web\" has the live pool 1");
     assert_pool_is_refused(0, good, sizeof ip4 - 1, 0, "instance \"x:1\" has no IPv4 or IPv6 address");
     assert_pool_is_refused(0, (struct sockaddr *)&no_port, sizeof no_port, 0, "with a port");
-    assert_pool_is_refused(0, (struct sockaddr *)&unix_path, sizeof ip4, 0, "instance \"x:1\" has no IPv4");
-    assert_pool_is_refused(0, (struct sockaddr *)&unix_path, sizeof unix_path, 0, "only IPv4 and IPv6");
+    assert_pool_is_refused(0, (struct sockaddr *)&unix_path, sizeof unix_path, 0, "only IPv4, IPv6 and Unix");
     assert_pool_is_refused(0, good, sizeof ip4, SNAPSHOT_POOL_SLOTS, "pool \"web-1\" has the counter slot");
+}
+
+static void a_unix_sockets_path_is_absolute_and_as_long_as_it_says(void **state)
+{
+    (void)state;
+    size_t head = offsetof(struct sockaddr_un, sun_path);
+    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "/run/app.sock"};
+    const struct sockaddr *address = (struct sockaddr *)&name;
+    const char *fault = "instance \"x:1\" has no IPv4";
+    /* The world is refused for its live pool, and only for it. */
+    assert_pool_is_refused(1, address, (socklen_t)head + 14, 0, "service \"web\" has the live pool 1");
+    assert_pool_is_refused(0, address, (socklen_t)head + 13, 0, fault);
+    assert_pool_is_refused(0, address, (socklen_t)head + 15, 0, fault);
+    assert_pool_is_refused(0, address, (socklen_t)head + 1, 0, fault);
+    assert_pool_is_refused(0, address, (socklen_t)head, 0, fault);
+    memset(name.sun_path, '/', sizeof name.sun_path);
+    assert_pool_is_refused(0, address, sizeof name, 0, fault);
+    name = (struct sockaddr_un){.sun_family = AF_UNIX, .sun_path = "run"};
+    assert_pool_is_refused(0, address, (socklen_t)head + 4, 0, fault);
+    name = (struct sockaddr_un){.sun_family = AF_UNIX, .sun_path = "\0abstract"};
+    assert_pool_is_refused(0, address, (socklen_t)head + 10, 0, fault);
 }
 
 static void an_impossible_weight_is_refused(void **state)
@@ -573,6 +594,7 @@ int main(void)
         cmocka_unit_test(one_service_may_say_the_same_twice),
         cmocka_unit_test(bad_hosts_and_paths_are_refused_by_name),
         cmocka_unit_test(impossible_pools_and_instances_are_refused_by_name),
+        cmocka_unit_test(a_unix_sockets_path_is_absolute_and_as_long_as_it_says),
         cmocka_unit_test(an_impossible_weight_is_refused),
         cmocka_unit_test(a_cut_image_is_refused_at_every_length),
         cmocka_unit_test(an_image_with_any_byte_changed_is_refused_or_harmless),

@@ -138,6 +138,19 @@ static bool check_certificates(const struct config *config, const struct config_
            at(config, &tls->client_ca, tls->line, err);
 }
 
+static bool check_upstream(const struct config *config, const struct config_upstream_tls *tls,
+                           config_certificate_check *certificate_check, struct err *err)
+{
+    if (tls->line == 0)
+        return true;
+    if (tls->ca_file != NULL && access(tls->ca_file, R_OK) != 0) {
+        err_set(err, "the file \"%s\" cannot be read: %s", tls->ca_file, strerror(errno));
+        return at(config, &tls->ca_file, tls->line, err);
+    }
+    return tls->certificate == NULL || certificate_check(tls->certificate, tls->key, NULL, err) ||
+           at(config, &tls->certificate, tls->line, err);
+}
+
 bool config_check(struct config *config, config_certificate_check *certificate_check, struct err *err)
 {
     if (!user_exists(config->user, err))
@@ -150,6 +163,9 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
     }
     for (size_t i = 0; i < config->service_count; i++) {
         if (!check_service(config, &config->services[i], err))
+            return false;
+        if (certificate_check != NULL &&
+            !check_upstream(config, &config->services[i].tls, certificate_check, err))
             return false;
     }
     return pages_load(config, err);

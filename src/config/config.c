@@ -223,6 +223,54 @@ static bool check_instances(const struct config *config, struct err *err)
     return true;
 }
 
+bool config_can_verify(const struct config_service *service, const char *instance, struct err *err)
+{
+    const struct config_upstream_tls *tls = &service->tls;
+    bool is_unix = str_starts_with(str_of(instance), STR("unix:"));
+    if (tls->line == 0 || !tls->verify || tls->server_name != NULL || !is_unix)
+        return true;
+    return err_set(err,
+                   "\"%s\" has no name that its certificate could be checked for; write tls.server_name, or "
+                   "tls.verify = false",
+                   instance);
+}
+
+/* What does not fit together in the section on its own. */
+static bool check_upstream_tls(const struct config_service *service, struct err *err)
+{
+    const struct config_upstream_tls *tls = &service->tls;
+    if (tls->line == 0)
+        return true;
+    if (tls->key != NULL && tls->certificate == NULL)
+        return err_set(err, "tls.key needs tls.certificate, which it belongs to");
+    if (tls->ca_file != NULL && !tls->verify)
+        return err_set(err, "tls.ca_file says whom to believe, but tls.verify = false believes everybody; "
+                            "remove one of them");
+    if (service->upstream == CONFIG_UPSTREAM_H2)
+        return err_set(err,
+                       "upstream = \"h2\" over tls is not in this version of upswap; take one of them out");
+    if (service->health.path[0] != '\0')
+        return err_set(err,
+                       "health.path asks in clear text, which instances with tls do not answer; leave it "
+                       "out, then a connection is checked");
+    return true;
+}
+
+static bool check_tls(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        if (!check_upstream_tls(service, err))
+            return err_prefix(err, "%s:%u", config->path, service->tls.line);
+        for (size_t k = 0; k < service->instances.count; k++) {
+            if (!config_can_verify(service, service->instances.items[k], err))
+                return err_prefix(err, "%s:%u", config->path,
+                                  places_line(config->places, &service->instances.items[k], service->line));
+        }
+    }
+    return true;
+}
+
 static bool check_admin(const struct config *config, struct err *err)
 {
     if (config->admin.listen == NULL || config->admin.token_file != NULL)
@@ -299,7 +347,7 @@ static bool check_whole(const struct config *config, struct err *err)
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_instances(config, err) &&
            check_rates(config, err) && check_headers(config, err) && check_upstreams(config, err) &&
-           check_health(config, err);
+           check_health(config, err) && check_tls(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

@@ -63,6 +63,17 @@ struct config_listener {
     unsigned line;
 };
 
+/* TLS to instances. */
+struct config_upstream_tls {
+    bool verify;
+    char *server_name; /* NULL: the host of the instance */
+    char *ca_file;     /* NULL: what the system believes */
+    char *certificate; /* NULL: none */
+    char *key;         /* NULL: in the certificate's file */
+    enum config_tls_minimum minimum;
+    unsigned line; /* of the section; 0: there is none */
+};
+
 enum config_log_format { CONFIG_ACCESS_LOG_NONE, CONFIG_ACCESS_LOG_JSON, CONFIG_ACCESS_LOG_COMBINED };
 enum config_balance {
     CONFIG_ROUND_ROBIN,
@@ -225,6 +236,7 @@ struct config_service {
     struct config_affinity affinity;
     enum config_pin pin;
     uint64_t pin_duration_ms;
+    struct config_upstream_tls tls;
     struct config_timeouts timeouts;
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;
@@ -284,6 +296,11 @@ typedef bool config_certificate_check(const char *certificate, const char *key, 
                                       const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
+
+/* Can this instance's certificate be verified, where its service wants that? A Unix socket has no name of its
+ * own. False with a sentence. */
+bool config_can_verify(const struct config_service *service, const char *instance,
+                       struct err *err) MUST_CHECK;
 
 /* The service of that name, or NULL. */
 const struct config_service *config_service(const struct config *config, struct str name);

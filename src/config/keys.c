@@ -551,6 +551,29 @@ static const struct section_word pins[] = {
     {NULL, 0, false},
 };
 
+static const struct section_key upstream_tls_keys[] = {
+    {.name = "verify", .kind = KEY_BOOL, FIELD(config_upstream_tls, verify), .fallback = "true"},
+    {.name = "server_name",
+     .kind = KEY_TEXT,
+     FIELD(config_upstream_tls, server_name),
+     .rule = rule_server_name},
+    {.name = "ca_file", .kind = KEY_TEXT, FIELD(config_upstream_tls, ca_file), .rule = rule_absolute},
+    {.name = "certificate", .kind = KEY_TEXT, FIELD(config_upstream_tls, certificate), .rule = rule_absolute},
+    {.name = "key", .kind = KEY_TEXT, FIELD(config_upstream_tls, key), .rule = rule_absolute},
+    {.name = "minimum",
+     .kind = KEY_WORD,
+     FIELD(config_upstream_tls, minimum),
+     .fallback = "1.2",
+     .words = tls_minimums},
+    {.name = NULL},
+};
+static const struct section upstream_tls_section = {
+    .title = "tls",
+    .keys = upstream_tls_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_upstream_tls, line),
+};
+
 static const struct section_key service_keys[] = {
     {.name = "name",
      .kind = KEY_TEXT,
@@ -616,6 +639,7 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, proxy_protocol),
      .fallback = "none",
      .words = proxy_protocols},
+    {.name = "tls", .kind = KEY_SECTION, FIELD(config_service, tls), .section = &upstream_tls_section},
     {.name = "timeouts", .kind = KEY_SECTION, FIELD(config_service, timeouts), .section = &timeouts_section},
     {.name = "ready_timeout",
      .kind = KEY_DURATION,
@@ -645,7 +669,6 @@ static const struct section_key service_keys[] = {
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &teardown_section},
     LATER("launch"),
     LATER("shadow"),
-    LATER("tls"),
     {.name = NULL},
 };
 static const struct section service_section = {

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "config/release.h"
 
+#include <arpa/inet.h>
 #include <sys/un.h>
 
 #define TOKEN_MAX 64
@@ -161,6 +162,17 @@ static bool is_host(struct str text, bool name_only)
     memcpy(with_port + text.n, ":1", sizeof ":1");
     return address_parse(str_of(with_port), false, &address, &ignored) &&
            (!name_only || address.kind == ADDRESS_NAME);
+}
+
+bool rule_server_name(struct str text, struct err *err)
+{
+    uint8_t bytes[16];
+    char copy[64] = "";
+    if (text.n < sizeof copy)
+        memcpy(copy, text.p, text.n);
+    if (is_host(text, false) || inet_pton(AF_INET6, copy, bytes) == 1)
+        return true;
+    return err_set(err, "\"%.*s\" is no name of a server; write a host name or an IP address", STR_ARG(text));
 }
 
 bool rule_host(struct str text, struct err *err)

@@ -16,6 +16,8 @@ bool rule_plain_text(struct str text, struct err *err) MUST_CHECK;
 bool rule_socket(struct str text, struct err *err) MUST_CHECK;
 /* IP:PORT, port 0 for any. */
 bool rule_listen(struct str text, struct err *err) MUST_CHECK;
+/* What a certificate is for: a name, or an IP address without brackets. */
+bool rule_server_name(struct str text, struct err *err);
 /* HOST:PORT, and a weight or none. */
 bool rule_instance(struct str text, struct err *err) MUST_CHECK;
 /* A token of HTTP (RFC 9110 section 5.6.2), as names of fields and cookies are, of at most 64 bytes. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/places.h"
+#include "control/upstream_files.h"
 #include "io/certificate_files.h"
 #include "io/tls_context.h"
 #include "link/keyring.h"
@@ -39,6 +40,7 @@ struct credentials {
     uint8_t config[SHA256_DIGEST_LENGTH]; /* what is in force was made for */
     struct draft *drafts;
     size_t count;
+    struct upstream_files *upstreams; /* NULL: none were read */
     struct tls_ticket_key tickets[TICKETS_KEPT];
     size_t ticket_count;
 };
@@ -59,6 +61,8 @@ void credentials_discard(struct credentials *credentials)
         free(draft->files);
         buf_free(&draft->client_ca);
     }
+    upstream_files_wipe(credentials->upstreams);
+    credentials->upstreams = NULL;
     free(credentials->drafts);
     credentials->drafts = NULL;
     credentials->count = 0;
@@ -116,7 +120,11 @@ static bool read_all(struct credentials *credentials, const struct config *confi
             return false;
         }
     }
-    return true;
+    credentials->upstreams = upstream_files_read(config, err);
+    if (credentials->upstreams != NULL)
+        return true;
+    credentials_discard(credentials);
+    return false;
 }
 
 bool credentials_prepare(struct credentials *credentials, const struct config *config, struct err *err)
@@ -149,7 +157,8 @@ static struct str tickets(const struct credentials *credentials)
 
 static size_t size_of(const struct credentials *credentials)
 {
-    size_t size = keyring_size(tickets(credentials).n) + keyring_size(sizeof credentials->config);
+    size_t size = keyring_size(tickets(credentials).n) + keyring_size(sizeof credentials->config) +
+                  upstream_files_size(credentials->upstreams);
     for (size_t i = 0; i < credentials->count; i++) {
         const struct draft *draft = &credentials->drafts[i];
         size += keyring_size(sizeof draft->listener) + keyring_size(draft->client_ca.n);
@@ -207,6 +216,7 @@ static int seal(struct credentials *credentials, const struct sockets *sockets, 
                 (struct str){(const char *)credentials->config, sizeof credentials->config});
     for (size_t i = 0; i < credentials->count; i++)
         add_draft(&image, &credentials->drafts[i], sockets);
+    upstream_files_add(credentials->upstreams, &image);
     return keyring_seal(&image, err);
 }
 
@@ -232,7 +242,8 @@ void credentials_commit(struct credentials *credentials, const struct config *co
     compare(credentials, config, digest);
     if (!credentials->restored)
         memcpy(credentials->config, digest, sizeof digest);
-    bool needs = credentials->count > 0 || (credentials->fd >= 0 && !credentials->restored);
+    bool needs = credentials->count > 0 || !upstream_files_is_empty(credentials->upstreams) ||
+                 (credentials->fd >= 0 && !credentials->restored);
     if (needs) {
         int fd = seal(credentials, sockets, &err);
         if (fd >= 0)

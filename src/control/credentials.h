@@ -1,4 +1,5 @@
-/* credentials: the certificates and keys of all listeners, and the keys of tickets: read when a config is
+/* credentials: the certificates and keys of all listeners, what services need for TLS to their instances, and
+ * the keys of tickets: read when a config is
  * taken up, kept as a sealed memfd by the keeper too, so that a control or a proxy that is started again has
  * what was in force, whatever the files say meanwhile. Never on disk, and not in this process's memory once
  * sealed. */

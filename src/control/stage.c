@@ -84,6 +84,10 @@ static bool check_addresses(struct step *step, const struct stage *stage)
         struct err err;
         if (!address_parse_instance(str_of(stage->instances[i]), &address, &err))
             return step_refuse(step, 422, "instances: %s", err.text);
+        const struct config_service *settings =
+            conductor_settings(step->course->conductor, step->course->service);
+        if (settings != NULL && !config_can_verify(settings, stage->instances[i], &err))
+            return step_refuse(step, 422, "instances: %s", err.text);
     }
     return true;
 }

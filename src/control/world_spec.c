@@ -130,6 +130,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .balance = balance_of(service->balance),
         .strip_path = service->strip_path,
         .proxy_protocol = (uint8_t)service->proxy_protocol,
+        .tls = service->tls.line > 0,
         .forwarded = service->forwarded,
         .redirect_https = service->redirect_https,
     };

@@ -18,6 +18,8 @@ static const struct http_reason reasons[] = {
     {"connect-failed", "502", "No instance could be connected to."},
     {"connect-timeout", "504", "No instance accepted a connection in time."},
     {"websocket-not-offered", "502", "The instance does not offer WebSockets over HTTP/2."},
+    {"tls-failed", "502", "No instance could be spoken to by TLS."},
+    {"tls-unverified", "502", "The certificate of the instance is not believed."},
     {"closed-early", "502", "The instance closed the connection before it had answered."},
     {"bad-response", "502", "The instance gave an answer that is not valid HTTP."},
     {"response-head-too-large", "502", "The head of the answer is over the limit."},

@@ -388,3 +388,40 @@ bool tls_why(const struct stream *stream, struct err *err)
         reason = stream->error != 0 ? strerror(stream->error) : "it did not come to an end";
     return err_set(err, "%s", reason);
 }
+
+bool tls_is_unverified(const struct stream *stream)
+{
+    const struct tls *tls = stream->tls;
+    return tls != NULL && ERR_GET_REASON(tls->failure) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+}
+
+bool tls_is_refused(const struct stream *stream)
+{
+    const struct tls *tls = stream->tls;
+    return tls != NULL && ERR_GET_LIB(tls->failure) == ERR_LIB_SSL &&
+           ERR_GET_REASON(tls->failure) >= SSL_AD_REASON_OFFSET;
+}
+
+/* ---- sessions ---- */
+
+void tls_resume(struct stream *stream, struct ssl_session_st *session)
+{
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+    if (copy == NULL || SSL_set_session(ssl_of(stream), copy) != 1)
+        ERR_clear_error(); /* then the handshake is a whole one */
+    SSL_SESSION_free(copy);
+}
+
+/* A copy: OpenSSL spoils the connection's own when that one is cut. */
+struct ssl_session_st *tls_session(const struct stream *stream)
+{
+    SSL_SESSION *session = SSL_get0_session(ssl_of(stream));
+    if (session == NULL || !SSL_SESSION_is_resumable(session))
+        return NULL;
+    return SSL_SESSION_dup(session);
+}
+
+void tls_session_free(struct ssl_session_st *session)
+{
+    SSL_SESSION_free(session);
+}

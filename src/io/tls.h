@@ -24,6 +24,15 @@ bool tls_connect(struct stream *stream, struct tls_context *context, const char 
  * handshake) are taken inside stream_recv, which then gives STREAM_AGAIN. */
 int tls_handshake(struct stream *stream);
 
+/* What a later connection to the same server may resume, of the same context and name only: its certificate
+ * is not looked at again. */
+struct ssl_session_st;
+/* Before the handshake; the session stays the caller's. */
+void tls_resume(struct stream *stream, struct ssl_session_st *session);
+/* Of a stream that is up: the caller's own, or NULL where the server has given none. */
+struct ssl_session_st *tls_session(const struct stream *stream);
+void tls_session_free(struct ssl_session_st *session);
+
 /* Is there TLS on this stream? */
 static inline bool tls_is_on(const struct stream *stream)
 {
@@ -53,3 +62,7 @@ const struct tls_identity *tls_identity(const struct stream *stream);
 /* Why the handshake, or what came after it, has failed, as half a sentence for people: "certificate verify
  * failed: self-signed certificate". Returns false. */
 bool tls_why(const struct stream *stream, struct err *err);
+/* Has it failed because the peer's certificate is not believed? */
+bool tls_is_unverified(const struct stream *stream);
+/* Has the peer refused us, by an alert? In TLS 1.3 a client hears of that after its handshake. */
+bool tls_is_refused(const struct stream *stream);

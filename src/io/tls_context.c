@@ -85,7 +85,7 @@ struct tls_context *tls_client_new(const struct tls_client_options *options, str
 {
     struct tls_context *context = mem_zero(1, sizeof *context);
     context->references = 1;
-    context->ssl = tls_policy_new(TLS_client_method(), TLS_MINIMUM_1_2);
+    context->ssl = tls_policy_new(TLS_client_method(), options->minimum);
     const unsigned char *protocols = (const unsigned char *)(options->h2 ? "\x02h2" : "\x08http/1.1");
     if (SSL_CTX_set_alpn_protos(context->ssl, protocols, options->h2 ? 3 : 9) != 0)
         abort();

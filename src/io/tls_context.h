@@ -51,7 +51,8 @@ struct tls_client_options {
     bool verify;                 /* the server's chain and name */
     struct str authorities;      /* PEM: whom to believe; may be empty only where nothing is verified */
     const struct tls_pair *pair; /* to show to a server that asks; NULL: none */
-    bool h2;                     /* offer HTTP/2 only, by ALPN; else HTTP/1.1 only */
+    enum tls_minimum minimum;
+    bool h2; /* offer HTTP/2 only, by ALPN; else HTTP/1.1 only */
 };
 
 /* A client's context, with one reference, of the same policy. NULL: a sentence. */

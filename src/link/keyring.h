@@ -20,6 +20,8 @@ enum keyring_kind {
     KEYRING_CERTIFICATE, /* PEM; begins a pair */
     KEYRING_KEY,         /* PEM, of the certificate before it */
     KEYRING_OCSP,        /* DER, likewise */
+    KEYRING_UPSTREAM,    /* struct keyring_upstream; what follows is for a service's instances: */
+    KEYRING_AUTHORITIES, /* PEM: whom to believe; then a certificate and key to show, or none */
     KEYRING_KINDS
 };
 
@@ -28,6 +30,14 @@ struct keyring_listener {
     uint32_t minimum; /* enum tls_minimum */
     uint32_t verify;  /* enum tls_verify */
     uint32_t h2;      /* bool */
+};
+
+/* Texts end with NUL. */
+struct keyring_upstream {
+    char service[64];
+    char server_name[256]; /* empty: the instance's host */
+    uint32_t minimum;      /* enum tls_minimum */
+    uint32_t verify;       /* bool */
 };
 
 /* Bytes of a record with its head, for the size that the whole must be given. */

@@ -2,6 +2,7 @@
  * connected to at most once for a request, unless a kept connection to it has just turned out closed; and a
  * request is sent again only where nobody can have acted on it, or may act on it twice (CONTRACT.md,
  * "Proxying"). */
+#include "plane/contexts.h"
 #include "plane/exchange.h"
 
 #include "base/mem.h"
@@ -91,6 +92,45 @@ static const struct end *trouble(struct exchange *x, int error)
     return end;
 }
 
+static const struct end *tls_trouble(struct exchange *x)
+{
+    const struct stream *stream = &x->lease->stream;
+    struct err err;
+    char why[sizeof err.text + 32];
+    bool unverified = tls_is_unverified(stream);
+    (void)tls_why(stream, &err);
+    snprintf(why, sizeof why, "%s: %s", unverified ? "is not believed" : "cannot be spoken to by TLS",
+             err.text);
+    worker_complain(x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name, why);
+    return unverified ? &end_tls_unverified : &end_tls_failed;
+}
+
+/* The host of HOST:PORT, without brackets; nothing of a Unix socket. */
+static struct str host_of(struct str name)
+{
+    while (name.n > 0 && name.p[name.n - 1] != ':')
+        name.n--;
+    if (name.n > 0)
+        name.n--;
+    if (name.n > 2 && name.p[0] == '[')
+        return (struct str){name.p + 1, name.n - 2};
+    return str_equal(name, STR("unix")) ? STR("") : name;
+}
+
+/* False: there is no name to verify, or the contexts are those of a newer world, in which this service speaks
+ * no TLS. */
+static bool use_tls(struct exchange *x, struct lending *lending)
+{
+    struct str service = snapshot_service_name(x->view->snapshot, x->service);
+    const struct upstream_context *context = contexts_upstream(x->worker->contexts, service);
+    if (context == NULL)
+        return false;
+    lending->tls = context->tls;
+    lending->server_name =
+        context->server_name[0] != '\0' ? str_of(context->server_name) : host_of(x->instance.name);
+    return lending->server_name.n > 0 || !context->verify;
+}
+
 static struct counters_instance *cells_of(const struct exchange *x)
 {
     return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
@@ -126,7 +166,9 @@ static bool lease(struct exchange *x, bool fresh)
     }
     if (x->rules->proxy_protocol != 0)
         lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
-    if (upstream == NULL)
+    if (x->rules->tls && !use_tls(x, &lending))
+        errno = EPROTO;
+    else if (upstream == NULL)
         errno = ENOMEM;
     else
         x->lease = upstream_lend(upstream, &x->instance, &lending);
@@ -276,7 +318,7 @@ bool attempt_connected(struct exchange *x)
         x->state = EXCHANGE_ASKING;
         exchange_choose(x, false);
     } else if (error != EINPROGRESS) {
-        connect_failed(x, trouble(x, error));
+        connect_failed(x, tls_is_on(&x->lease->stream) ? tls_trouble(x) : trouble(x, error));
     }
     return error == 0;
 }
@@ -331,6 +373,10 @@ static bool was_refused(const struct exchange *x)
 
 void attempt_lost(struct exchange *x)
 {
+    if (tls_is_refused(&x->lease->stream)) {
+        exchange_end(x, tls_trouble(x));
+        return;
+    }
     bool refused = was_refused(x);
     if (!refused && !may_repeat(x)) {
         if (may_leave(x))

@@ -1,5 +1,6 @@
-/* contexts: the TLS contexts of all listeners, made of the secrets that control has sent. Never changed once
- * made; shared by the workers, which take another one whole. */
+/* contexts: the TLS contexts of all listeners, and of all services with TLS to their instances, made of the
+ * secrets that control has sent. Never changed once made; shared by the workers, which take another one
+ * whole. */
 #pragma once
 
 #include "io/tls_context.h"
@@ -17,5 +18,14 @@ void contexts_free(struct contexts *contexts); /* gives one reference back; NULL
 /* The context of the listener with this id. NULL: there is none. */
 struct tls_context *contexts_listener(const struct contexts *contexts, uint32_t id);
 
-/* Is there one for each listener of this world that speaks TLS? */
+/* How a service speaks TLS to its instances. */
+struct upstream_context {
+    struct tls_context *tls;
+    const char *server_name; /* empty: the instance's host */
+    bool verify;
+};
+/* NULL: there is none for the service of that name. */
+const struct upstream_context *contexts_upstream(const struct contexts *contexts, struct str service);
+
+/* Is there one for each listener of this world, and each service, that speaks TLS? */
 bool contexts_suffice(const struct contexts *contexts, const struct snapshot *snapshot);

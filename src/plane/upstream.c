@@ -52,6 +52,8 @@ static void forget_unused(struct upstream *upstream)
     if (all->by_slot[upstream->slot] == upstream)
         all->by_slot[upstream->slot] = NULL;
     TAILQ_REMOVE(&all->list, upstream, link);
+    tls_session_free(upstream->session);
+    tls_context_free(upstream->session_context);
     free(upstream);
 }
 
@@ -107,6 +109,14 @@ static struct connection *oldest_idle(const struct upstream *upstream)
 
 /* ---- closing ---- */
 
+static void forget_tls(struct connection *connection)
+{
+    tls_context_free(connection->tls);
+    free(connection->server_name);
+    connection->tls = NULL;
+    connection->server_name = NULL;
+}
+
 static void close_connection(struct connection *connection, bool reset)
 {
     struct upstream *upstream = connection->upstream;
@@ -117,6 +127,7 @@ static void close_connection(struct connection *connection, bool reset)
     connection->state = CONNECTION_CLOSED;
     if (connection->stream.fd >= 0)
         stream_close(&connection->stream, reset);
+    forget_tls(connection);
     inlet_clear(&connection->in, all->buffers);
     deadline_clear(&connection->idle);
     upstream->connections--;
@@ -277,13 +288,19 @@ static bool is_alive(const struct connection *connection)
     return recv(connection->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+/* What a reload has changed about whom to believe holds for what was kept before, too. */
+static bool may_be_lent(const struct connection *connection, const struct lending *lending)
+{
+    return connection->tls == lending->tls && (!lending->sure || is_alive(connection));
+}
+
 static struct connection *take_kept(struct upstream *upstream, const struct lending *lending)
 {
     const struct connection_owner *owner = &lending->owner;
     struct connection *connection;
     while ((connection = owner->version == 0 ? TAILQ_FIRST(&upstream->idle) : find_owned(upstream, owner)) !=
            NULL) {
-        if (lending->sure && !is_alive(connection)) {
+        if (!may_be_lent(connection, lending)) {
             upstream->lost_ms = loop_ms(upstream->all->loop);
             close_connection(connection, false);
             continue;
@@ -297,7 +314,7 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
 }
 
 static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance,
-                                const struct connection_owner *owner)
+                                const struct lending *lending)
 {
     struct connection *connection = malloc(sizeof *connection);
     if (connection == NULL)
@@ -307,10 +324,15 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
                                       .state = CONNECTION_CONNECTING,
                                       .address = instance->address,
                                       .address_length = instance->address_length,
-                                      .owner = *owner};
+                                      .owner = lending->owner};
+    if (lending->tls != NULL) {
+        connection->tls = tls_context_ref(lending->tls);
+        connection->server_name = lending->server_name.n > 0 ? str_dup(lending->server_name) : NULL;
+    }
     deadline_init(&connection->idle, upstream->all->loop, time_is_over);
     if (!dial(connection)) {
         int error = errno;
+        forget_tls(connection);
         free(connection);
         errno = error;
         return NULL;
@@ -340,7 +362,7 @@ static struct connection *obtain(struct upstream *upstream, const struct snapsho
 {
     if (lending->h2 != NULL)
         return h2_back_lend(upstream, instance, lending);
-    return begin(upstream, instance, &lending->owner);
+    return begin(upstream, instance, lending);
 }
 
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
@@ -383,22 +405,68 @@ bool connection_was_refused(const struct connection *connection)
     return connection->h2 && h2_back_was_refused(connection);
 }
 
+/* The first step after the connection: what goes before the request. Returns 0 or errno. */
+static int introduce(struct connection *connection)
+{
+    struct upstream *upstream = connection->upstream;
+    int error = connection->owner.version != 0 ? send_header(connection) : 0;
+    if (error != 0 || connection->tls == NULL)
+        return error;
+    if (!tls_connect(&connection->stream, connection->tls, connection->server_name))
+        return ENOMEM;
+    if (upstream->session != NULL && upstream->session_context == connection->tls)
+        tls_resume(&connection->stream, upstream->session);
+    return 0;
+}
+
+static int shake_hands(struct connection *connection)
+{
+    switch (tls_handshake(&connection->stream)) {
+    case 0:
+        return 0;
+    case STREAM_AGAIN:
+        return EINPROGRESS;
+    default:
+        return EPROTO;
+    }
+}
+
+/* The server gives it with its first answer, or with the handshake before. */
+static void keep_session(struct connection *connection)
+{
+    struct upstream *upstream = connection->upstream;
+    if (connection->tls == NULL || connection->kept || !tls_is_up(&connection->stream))
+        return;
+    struct ssl_session_st *session = tls_session(&connection->stream);
+    if (session == NULL)
+        return;
+    tls_session_free(upstream->session);
+    tls_context_free(upstream->session_context);
+    upstream->session = session;
+    upstream->session_context = tls_context_ref(connection->tls);
+}
+
 int connection_check(struct connection *connection)
 {
+    struct stream *stream = &connection->stream;
     assert(connection->state == CONNECTION_CONNECTING);
     if (connection->h2)
         return check_h2(connection);
-    if (connection->stream.fd < 0)
+    if (stream->fd < 0)
         return connection->error != 0 ? connection->error : EINPROGRESS;
-    int error = stream_connected(&connection->stream);
-    if (error != 0)
-        return error;
-    if (!connection->stream.writable)
-        return EINPROGRESS;
-    if (connection->owner.version != 0 && (error = send_header(connection)) != 0)
-        return error;
-    connection->state = CONNECTION_LENT;
-    return 0;
+    int error = 0;
+    if (!tls_is_on(stream)) {
+        if ((error = stream_connected(stream)) != 0)
+            return error;
+        if (!stream->writable)
+            return EINPROGRESS;
+        error = introduce(connection);
+    }
+    if (error == 0 && tls_is_on(stream))
+        error = shake_hands(connection);
+    if (error == 0)
+        connection->state = CONNECTION_LENT;
+    return error;
 }
 
 static bool may_be_kept(const struct connection *connection)
@@ -419,6 +487,7 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
         h2_back_release(connection, keep_ms, reset);
         return;
     }
+    keep_session(connection);
     if (keep_ms == 0 || !may_be_kept(connection)) {
         close_connection(connection, reset);
         forget_unused(upstream);

@@ -12,6 +12,7 @@
 #include "http/proxy_header.h"
 #include "io/loop.h"
 #include "io/stream.h"
+#include "io/tls.h"
 #include "link/counters.h"
 #include "plane/balance.h"
 #include "plane/inlet.h"
@@ -40,9 +41,11 @@ struct upstream {
     uint64_t lost_ms; /* when the instance last closed a kept connection; 0: never */
     uint64_t seen;    /* the last snapshot version that routes to it */
     struct counters_instance *cells;
-    struct connection_list idle; /* the one used last comes first */
-    struct connection *owned;    /* uthash by owner: idle ones of one client each */
-    TAILQ_HEAD(, h2_back) backs; /* that speak HTTP/2 and take requests: see h2_back.h */
+    struct connection_list idle;         /* the one used last comes first */
+    struct connection *owned;            /* uthash by owner: idle ones of one client each */
+    TAILQ_HEAD(, h2_back) backs;         /* that speak HTTP/2 and take requests: see h2_back.h */
+    struct ssl_session_st *session;      /* of TLS, the last one, to be resumed; NULL: none */
+    struct tls_context *session_context; /* that it belongs to; a reference */
     TAILQ_ENTRY(upstream) link;
 };
 
@@ -66,8 +69,10 @@ struct connection {
     void *arg;
     const struct sockaddr *address; /* while connecting: its borrower's */
     socklen_t address_length;
-    int error;            /* of a connection that could not be begun, errno */
-    struct deadline idle; /* how long it is kept, while idle; the pause, while connecting */
+    int error;               /* of a connection that could not be begun, errno */
+    struct tls_context *tls; /* a reference; NULL: plain */
+    char *server_name;       /* of TLS, until its handshake begins; NULL: none */
+    struct deadline idle;    /* how long it is kept, while idle; the pause, while connecting */
     struct loop_deferred freeing;
     TAILQ_ENTRY(connection) link;
     TAILQ_ENTRY(connection) age; /* among all idle ones of the worker */
@@ -96,6 +101,8 @@ struct lending {
     bool held;   /* it counts in the instance's in_flight already; where nothing is lent it still does */
     struct worker *h2; /* speak HTTP/2, in this worker; NULL: HTTP/1.1 */
     struct connection_owner owner;
+    struct tls_context *tls; /* NULL: plain; a kept connection of another context is not lent */
+    struct str server_name;  /* as tls_connect takes it; empty: none */
     void (*ready)(void *arg);
     void *arg;
 };
@@ -105,8 +112,8 @@ struct lending {
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,
                                  const struct lending *lending);
 
-/* After `ready` while connecting: 0 connected and its PROXY header sent (lent now), EINPROGRESS not yet, else
- * the error. */
+/* After `ready` while connecting: 0 connected, its PROXY header sent and its TLS handshake done (lent now),
+ * EINPROGRESS not yet, else the error; EPROTO and tls_is_on(stream): see tls_why. */
 int connection_check(struct connection *connection);
 
 /* Gives a connection back. It is kept for `keep_ms` if that is not 0, nothing unread has come, and the

@@ -135,6 +135,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
             return err_set(err, "service \"%.*s\" has pages or a redirect that are not in it", STR_ARG(name));
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
+        if (service->rules.tls > 1)
+            return err_set(err, "service \"%.*s\" has an unknown kind of tls", STR_ARG(name));
         if (service->rules.proxy_protocol > 2)
             return err_set(err, "service \"%.*s\" has an unknown version of the PROXY protocol",
                            STR_ARG(name));

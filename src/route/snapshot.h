@@ -117,6 +117,7 @@ struct snapshot_rules {
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
+    uint8_t tls;        /* bool: to the instances */
     uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
     uint8_t redirect_https; /* bool */
     uint8_t unused[7];

@@ -48,8 +48,10 @@ def default_script(connection, request):
 
 
 class Backend:
-    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0, greet=None, path=None):
+    def __init__(self, name="backend", script=default_script, listen=True, host="127.0.0.1", port=0, greet=None, path=None, tls=None):
         self.name = name
+        self.tls = tls  # a server's SSLContext
+        self.handshakes = []  # what TLS agreed on: (name asked for, session was resumed, client's certificate)
         self.greet = greet  # called with each connection before its first request
         self.default = script
         self.scripts = {}
@@ -138,11 +140,21 @@ class Backend:
             self.connections.append(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def _secure(self, connection):
+        """Speaks TLS from now on."""
+        asked = []
+        self.tls.sni_callback = lambda _socket, name, _context: asked.append(name)
+        connection.socket = self.tls.wrap_socket(connection.socket, server_side=True)
+        name = asked[0] if asked else None
+        self.handshakes.append((name, connection.socket.session_reused, connection.socket.getpeercert()))
+
     def _serve(self, connection):
         connection.socket.settimeout(None)  # upswap decides how long it stays idle
         try:
             if self.greet:
                 self.greet(connection)
+            if self.tls:
+                self._secure(connection)
             while not connection.ended.is_set():
                 request = http1.read_request_head(connection)
                 with self.lock:

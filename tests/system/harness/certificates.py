@@ -63,23 +63,33 @@ class Authority:
         self.path = self.identity.certificate_path
 
     @staticmethod
-    def _builder(subject, issuer, public_key):
+    def _builder(subject, issuer, public_key, days=30):
         now = datetime.datetime.utcnow()
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key)
         builder = builder.serial_number(x509.random_serial_number())
-        return builder.not_valid_before(now - _DAY).not_valid_after(now + 30 * _DAY)
+        return builder.not_valid_before(now - 2 * _DAY).not_valid_after(now + days * _DAY)
 
-    def issue(self, *names, use_rsa=False, common_name=None):
+    def issue(self, *names, use_rsa=False, common_name=None, days=30):
         """A certificate for these names; without any, its common name alone says whose it is."""
         key = rsa.generate_private_key(65537, 2048) if use_rsa else ec.generate_private_key(ec.SECP256R1())
         subject = _name(common_name or names[0])
-        builder = self._builder(subject, self.identity.certificate.subject, key.public_key())
+        builder = self._builder(subject, self.identity.certificate.subject, key.public_key(), days)
         if names:
             alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         self.made += 1
         certificate = builder.sign(self.identity.key, hashes.SHA256())
         return Identity(self.folder, f"{self.stem}-{self.made}", certificate, key)
+
+    def server(self, *names, clients=False, **options):
+        """What a server of these names needs; `clients`: it wants certificates of this authority from them."""
+        identity = self.issue(*names, **options)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(identity.certificate_path, identity.key_path)
+        if clients:
+            context.load_verify_locations(self.path)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
     def context(self, identity=None):
         """What a client of this authority's servers needs."""

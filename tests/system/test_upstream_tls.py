@@ -1,0 +1,230 @@
+"""TLS to instances: whom upswap believes, what it shows, and what a failed handshake comes to."""
+
+import os
+import ssl
+
+import pytest
+
+from harness.backend import Backend
+from harness.certificates import Authority
+from harness.config import config_text
+from harness.daemon import upswapd
+from harness.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority(str(tmp_path_factory.mktemp("authority")))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory):
+    return Authority(str(tmp_path_factory.mktemp("stranger")), "Nobody knows")
+
+
+def trusting(authority, **settings):
+    return {"tls": {"ca_file": authority.path, **settings}}
+
+
+@pytest.fixture(scope="module")
+def front(start_front, authority):
+    return start_front(Backend("safe", tls=authority.server("127.0.0.1")), workers=1, service=trusting(authority))
+
+
+def test_requests_go_over_tls_and_the_connection_is_kept(front):
+    front.backend.on("/echo", lambda connection, request: (request.read_body(connection), connection.answer(request.body)))
+    before = len(front.backend.handshakes)  # checks connect, and shake no hands
+    with front.client() as client:
+        for _ in range(50):
+            assert client.ask().text == "safe"
+        body = os.urandom(700000)
+        assert client.ask("POST", "/echo", body=body).body == body
+    assert len(front.backend.handshakes) - before <= 1
+
+
+def test_a_later_connection_resumes_the_session(front):
+    front.backend.on("/bye", lambda connection, request: (connection.answer("bye"), connection.close()))
+    before = len(front.backend.handshakes)
+    for _ in range(4):
+        assert front.ask(target="/bye").text == "bye"
+    resumed = [each[1] for each in front.backend.handshakes[before + 1 :]]
+    assert resumed and all(resumed), front.backend.handshakes
+
+
+def test_a_name_is_asked_for_and_an_address_is_not(start_own_front, authority):
+    named = Backend("named", tls=authority.server("localhost"))
+    front = start_own_front(
+        named, workers=1, service={"instances": [f"localhost:{named.port}"], **trusting(authority)}
+    )
+    assert front.ask().text == "named"
+    assert named.handshakes[0][0] == "localhost"
+    bare = Backend("bare", tls=authority.server("127.0.0.1"))
+    front = start_own_front(bare, workers=1, service=trusting(authority))
+    assert front.ask().text == "bare"
+    assert bare.handshakes[0][0] is None
+
+
+def test_a_server_name_stands_for_the_host_of_every_instance(start_own_front, authority, tmp_path):
+    path = str(tmp_path / "app.sock")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        os.chmod(folder, 0o755)
+    context = authority.server("app.internal")
+    backends = [Backend("port", tls=context), Backend("path", path=path, tls=context)]
+    front = start_own_front(*backends, workers=1, service=trusting(authority, server_name="app.internal"))
+    assert {front.ask().text for _ in range(4)} == {"port", "path"}
+    assert {each.handshakes[0][0] for each in backends} == {"app.internal"}
+
+
+def assert_refused(front, word, reason):
+    answer = front.ask()
+    assert (answer.status, answer.upswap) == (502, word)
+    assert not front.backend.requests
+    wait_until(lambda: reason in front.daemon.stderr(), what=f"{reason!r} in the log")
+    assert f"instance {front.backend.address} of web " in front.daemon.stderr()
+
+
+def test_a_certificate_of_a_stranger_is_not_believed(start_own_front, authority, stranger):
+    front = start_own_front(Backend("b", tls=stranger.server("127.0.0.1")), workers=1, service=trusting(authority))
+    assert_refused(front, "tls-unverified", "unable to get local issuer certificate")
+
+
+def test_a_certificate_for_another_name_is_not_believed(start_own_front, authority):
+    tls = authority.server("127.0.0.9", "other.test")
+    front = start_own_front(Backend("b", tls=tls), workers=1, service=trusting(authority))
+    assert_refused(front, "tls-unverified", "IP address mismatch")
+    front = start_own_front(Backend("b", tls=tls), workers=1, service=trusting(authority, server_name="app.test"))
+    assert_refused(front, "tls-unverified", "hostname mismatch")
+
+
+def test_an_expired_certificate_is_not_believed(start_own_front, authority):
+    tls = authority.server("127.0.0.1", days=-1)
+    front = start_own_front(Backend("b", tls=tls), workers=1, service=trusting(authority))
+    assert_refused(front, "tls-unverified", "certificate has expired")
+
+
+def test_without_a_ca_file_the_systems_authorities_decide(start_own_front, authority):
+    front = start_own_front(Backend("b", tls=authority.server("127.0.0.1")), workers=1, service={"tls": {"verify": True}})
+    assert_refused(front, "tls-unverified", "certificate")
+
+
+def test_verify_can_be_switched_off(start_own_front, stranger, tmp_path):
+    front = start_own_front(
+        Backend("b", tls=stranger.server("nobody.test", days=-1)), workers=1, service={"tls": {"verify": False}}
+    )
+    assert front.ask().text == "b"
+
+
+def test_an_instance_that_speaks_no_tls_is_a_failure_and_another_one_serves(start_own_front, authority):
+    greet = lambda connection: (connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), connection.close())
+    plain, safe = Backend("plain", greet=greet), Backend("safe", tls=authority.server("127.0.0.1"))
+    front = start_own_front(plain, safe, workers=1, service=trusting(authority))
+    assert {front.ask().text for _ in range(6)} == {"safe"}
+    wait_until(lambda: "cannot be spoken to by TLS" in front.daemon.stderr(), what="a sentence in the log")
+    safe.close()
+    assert front.ask().status == 502
+
+
+def test_a_handshake_that_stands_still_is_over_with_the_time_to_connect(start_own_front, authority):
+    silent = Backend("silent", greet=lambda connection: connection.ended.wait(20))
+    front = start_own_front(silent, workers=1, service={"timeouts": {"connect": "300ms"}, **trusting(authority)})
+    answer = front.ask()
+    assert (answer.status, answer.upswap) == (504, "connect-timeout")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_an_instance_may_want_a_certificate(start_own_front, authority, version):
+    context = authority.server("127.0.0.1", clients=True)
+    context.minimum_version = context.maximum_version = version
+    shown = authority.issue("upswap.test")
+    front = start_own_front(Backend("b", tls=context), workers=1, service=trusting(authority, **shown.setting))
+    assert front.ask().text == "b"
+    assert ("commonName", "upswap.test") in front.backend.handshakes[0][2]["subject"][0]
+    front = start_own_front(Backend("b", tls=context), workers=1, service=trusting(authority))
+    answer = front.ask()
+    assert (answer.status, answer.upswap) == (502, "tls-failed"), front.daemon.stderr()
+
+
+def test_the_minimum_holds(start_own_front, authority):
+    old = authority.server("127.0.0.1")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    front = start_own_front(Backend("b", tls=old), workers=1, service=trusting(authority, minimum="1.3"))
+    assert_refused(front, "tls-failed", "cannot be spoken to by TLS")
+
+
+def test_a_reload_changes_whom_is_believed_for_new_connections(start_own_front, authority, stranger):
+    front = start_own_front(Backend("b", tls=authority.server("127.0.0.1")), workers=1, service=trusting(authority))
+
+    def reload(**tls):
+        front.daemon.config["services"][0]["tls"] = tls
+        front.daemon.write_config()
+        return front.admin.request("POST", "/v1/reload")
+
+    assert front.ask().text == "b"
+    assert reload(ca_file=stranger.path).status == 200
+    wait_until(lambda: front.ask().upswap == "tls-unverified", what="the new authority")
+    assert reload(ca_file="/nonexistent/ca.pem").status != 200
+    assert front.ask().upswap == "tls-unverified"
+    assert reload(verify=False).status == 200
+    wait_until(lambda: front.ask().status == 200, what="an instance that everybody believes")
+
+
+def test_a_restarted_control_and_a_restarted_proxy_go_on_with_what_was_read(start_own_front, authority, tmp_path):
+    copy = tmp_path / "ca.pem"
+    copy.write_bytes(open(authority.path, "rb").read())
+    front = start_own_front(
+        Backend("b", tls=authority.server("127.0.0.1")), workers=1, service={"tls": {"ca_file": str(copy)}}
+    )
+    copy.unlink()
+    for role in ("control", "proxy"):
+        front.daemon.kill_role(role)
+        assert front.ask().text == "b"
+
+
+def test_a_proxy_header_goes_before_the_handshake(start_own_front, authority):
+    lines = []
+
+    def greet(connection):
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += connection.socket.recv(1)
+        if line != b"PROXY UNKNOWN\r\n":  # a check
+            lines.append(line)
+
+    front = start_own_front(
+        Backend("b", tls=authority.server("127.0.0.1"), greet=greet),
+        workers=1,
+        service={"proxy_protocol": "v1", **trusting(authority)},
+    )
+    with front.client() as client:
+        assert [client.ask().text for _ in range(3)] == ["b"] * 3
+        port = client.socket.getsockname()[1]
+    assert lines == [f"PROXY TCP4 127.0.0.1 127.0.0.1 {port} {front.port}\r\n".encode()]
+
+
+def test_a_staged_instance_needs_only_to_accept(make_stand, make_backend, authority):
+    stand = make_stand(live=0, service=trusting(authority))
+    stand.suite.shell("01_pass")
+    stand.start()
+    new = make_backend("new", tls=authority.server("127.0.0.1"))
+    stand.wait_state(stand.admin.stage([new.address]), "done")
+    assert stand.ask().text == "new"
+    answer = stand.admin.try_stage(["unix:/run/app.sock"])
+    assert answer.status == 422 and "write tls.server_name" in answer.detail
+
+
+@pytest.mark.parametrize(
+    "service, sentence",
+    [
+        ({"tls": {"key": "/k.pem"}}, "tls.key needs tls.certificate"),
+        ({"tls": {"verify": False, "ca_file": "/ca.pem"}}, "believes everybody"),
+        ({"tls": {"ca_file": "/nonexistent/ca.pem"}}, "cannot be read"),
+        ({"tls": {"server_name": "a b"}}, "is no name of a server"),
+        ({"tls": {"verify": True}, "instances": ["unix:/run/app.sock"]}, "write tls.server_name"),
+        ({"tls": {"verify": True}, "health": {"path": "/"}}, "health.path asks in clear text"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(make_daemon, service, sentence):
+    daemon = make_daemon([{"name": "web", **service}])
+    daemon.write_config(config_text(daemon.config))
+    checked = upswapd("-t", "-c", daemon.config_path)
+    assert checked.returncode == 1 and sentence in checked.stderr, checked

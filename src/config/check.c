@@ -147,7 +147,7 @@ static bool check_upstream(const struct config *config, const struct config_upst
         err_set(err, "the file \"%s\" cannot be read: %s", tls->ca_file, strerror(errno));
         return at(config, &tls->ca_file, tls->line, err);
     }
-    return tls->certificate == NULL || certificate_check(tls->certificate, tls->key, NULL, err) ||
+    return tls->certificate == NULL || certificate_check(tls->certificate, tls->key, NULL, NULL, err) ||
            at(config, &tls->certificate, tls->line, err);
 }
 

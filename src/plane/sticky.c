@@ -36,7 +36,7 @@ static bool find_token(struct exchange *x, const struct http_request *request, s
     struct http_cookies walk = http_cookies_named(&request->fields, cookie);
     for (unsigned i = 0; i < TRIES_MAX && http_cookies_next(&walk, &value); i++) {
         x->hides |= kind == TOKEN_POOL ? STICKY_HIDES_PIN : STICKY_HIDES_AFFINITY;
-        if (!token_read(x->worker->mac, secrets_of(x), kind, service, value, token))
+        if (!token_open(x->worker->mac, secrets_of(x), kind, service, value, token))
             x->forged++;
         else if (most_s == 0 || wall_s() < token->issued_s + most_s)
             return true;

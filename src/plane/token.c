@@ -66,7 +66,7 @@ void token_write(struct mac *mac, const struct snapshot_secrets *secrets, enum t
     encode(bytes, out);
 }
 
-bool token_read(struct mac *mac, const struct snapshot_secrets *secrets, enum token_kind kind,
+bool token_open(struct mac *mac, const struct snapshot_secrets *secrets, enum token_kind kind,
                 struct str service, struct str text, struct token *token)
 {
     uint8_t bytes[BYTES], sum[MAC_SIZE];

@@ -23,5 +23,5 @@ struct token {
 void token_write(struct mac *mac, const struct snapshot_secrets *secrets, enum token_kind kind,
                  struct str service, const struct token *token, char out[TOKEN_SIZE]);
 /* False: it is none of ours, of that kind and for that service. */
-bool token_read(struct mac *mac, const struct snapshot_secrets *secrets, enum token_kind kind,
+bool token_open(struct mac *mac, const struct snapshot_secrets *secrets, enum token_kind kind,
                 struct str service, struct str text, struct token *token);

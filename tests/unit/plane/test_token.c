@@ -30,7 +30,7 @@ static void write_sample(char text[TOKEN_SIZE])
 static bool reads(const char *text, size_t n)
 {
     struct token token;
-    return token_read(mac, &secrets, TOKEN_INSTANCE, STR("web"), (struct str){text, n}, &token);
+    return token_open(mac, &secrets, TOKEN_INSTANCE, STR("web"), (struct str){text, n}, &token);
 }
 
 static void what_is_written_is_read(void **state)
@@ -40,7 +40,7 @@ static void what_is_written_is_read(void **state)
     struct token token;
     write_sample(text);
     assert_true(
-        token_read(mac, &secrets, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
+        token_open(mac, &secrets, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
     assert_int_equal(token.number, sample.number);
     assert_int_equal(token.issued_s, sample.issued_s);
     assert_false(token.is_old);
@@ -74,10 +74,10 @@ static void a_token_is_good_for_its_kind_and_service_only(void **state)
     struct token token;
     struct str all = {text, TOKEN_SIZE};
     write_sample(text);
-    assert_false(token_read(mac, &secrets, TOKEN_POOL, STR("web"), all, &token));
-    assert_false(token_read(mac, &secrets, TOKEN_INSTANCE, STR("web2"), all, &token));
-    assert_false(token_read(mac, &secrets, TOKEN_INSTANCE, STR("we"), all, &token));
-    assert_false(token_read(mac, &secrets, TOKEN_INSTANCE, STR(""), all, &token));
+    assert_false(token_open(mac, &secrets, TOKEN_POOL, STR("web"), all, &token));
+    assert_false(token_open(mac, &secrets, TOKEN_INSTANCE, STR("web2"), all, &token));
+    assert_false(token_open(mac, &secrets, TOKEN_INSTANCE, STR("we"), all, &token));
+    assert_false(token_open(mac, &secrets, TOKEN_INSTANCE, STR(""), all, &token));
 }
 
 static void the_key_before_is_believed_and_the_one_before_that_is_not(void **state)
@@ -89,11 +89,11 @@ static void the_key_before_is_believed_and_the_one_before_that_is_not(void **sta
     struct snapshot_secrets next = secrets;
     memcpy(next.cookie[1], secrets.cookie[0], sizeof next.cookie[1]);
     memset(next.cookie[0], 3, sizeof next.cookie[0]);
-    assert_true(token_read(mac, &next, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
+    assert_true(token_open(mac, &next, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
     assert_true(token.is_old);
     assert_int_equal(token.number, sample.number);
     memcpy(next.cookie[1], next.cookie[0], sizeof next.cookie[1]);
-    assert_false(token_read(mac, &next, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
+    assert_false(token_open(mac, &next, TOKEN_INSTANCE, STR("web"), (struct str){text, TOKEN_SIZE}, &token));
 }
 
 int main(void)

@@ -78,7 +78,8 @@ static bool relay(struct exchange *x)
 /* True: there may be more to do. */
 static bool step(struct exchange *x)
 {
-    if (x->send_failed || !flush(x) || x->up.done)
+    /* While TLS shakes hands the stream takes bytes already, and its failure is for attempt.c to see. */
+    if (x->state == EXCHANGE_CONNECTING || x->send_failed || !flush(x) || x->up.done)
         return false;
     bool lacks = x->client->in.n == 0 || x->up.hungry;
     return (!lacks || fill(x)) && relay(x);

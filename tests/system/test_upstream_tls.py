@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import threading
 
 import pytest
 
@@ -142,6 +143,31 @@ def test_an_instance_may_want_a_certificate(start_own_front, authority, version)
     front = start_own_front(Backend("b", tls=context), workers=1, service=trusting(authority))
     answer = front.ask()
     assert (answer.status, answer.upswap) == (502, "tls-failed"), front.daemon.stderr()
+
+
+def test_a_body_that_comes_during_the_handshake_waits_for_its_end(start_own_front, authority, stranger):
+    go_on, asked = threading.Event(), threading.Event()
+
+    def greet(connection):
+        asked.set()
+        assert go_on.wait(20)
+
+    bad = Backend("bad", tls=stranger.server("127.0.0.1"), greet=greet)
+    good = Backend("good", tls=authority.server("127.0.0.1"), greet=greet)
+    front = start_own_front(
+        bad, good, workers=1, service={"health": {"interval": "0s"}, "timeouts": {"connect": "10s"}, **trusting(authority)}
+    )
+    for _ in range(2):  # each of the two is the first once
+        go_on.clear()
+        asked.clear()
+        with front.client() as client:
+            client.send(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 6\r\n\r\n")
+            assert asked.wait(10)
+            for byte in b"abcdef":
+                client.send(bytes([byte]))
+            go_on.set()
+            assert client.response().text == "good"
+    assert [request.body for request in good.requests] == [b"abcdef"] * 2 and not bad.requests
 
 
 def test_the_minimum_holds(start_own_front, authority):

@@ -326,7 +326,8 @@ class Named:
     """A backend's greeter: reads the PROXY header, and remembers what each connection said."""
 
     def __init__(self):
-        self.headers = []
+        self.headers = []  # of clients
+        self.checks = []  # of upswap itself
 
     def __call__(self, connection):
         start = connection.exactly(12)
@@ -339,7 +340,7 @@ class Named:
             assert len(line) <= 107 and line.startswith(b"PROXY ")
             words = line.decode("ascii").split()
             connection.named = (1, *words[1:])
-        self.headers.append(connection.named)
+        (self.checks if connection.named[1] in ("LOCAL", "UNKNOWN") else self.headers).append(connection.named)
 
     @staticmethod
     def _version_2(command, family, block):
@@ -352,10 +353,6 @@ class Named:
         ports = struct.unpack("!HH", block[2 * size :])
         texts = [socket.inet_ntop(kind, block[at : at + size]) for at in (0, size)]
         return (2, "TCP4" if size == 4 else "TCP6", *texts, *map(str, ports))
-
-    @property
-    def of_clients(self):
-        return [header for header in self.headers if header[1] not in ("LOCAL", "UNKNOWN")]
 
 
 def start_naming(start_front, version, service=None, **settings):
@@ -463,19 +460,19 @@ def test_checks_of_staged_instances_say_that_they_are_upswaps_own(make_stand, ma
         answer = stand.admin.command("deployments", instances=[backend.address])
         assert answer.status == 202, answer
         stand.wait_state(answer.json["deployment"], "done")
-        wait_until(lambda n=named: len(n.headers) >= 2, what="both checks")
-        assert set(named.headers) == {(version, mark)}
+        wait_until(lambda n=named: len(n.checks) >= 2, what="both checks")
+        assert set(named.checks) == {(version, mark)}
         with RawClient(stand.port) as client:
             assert client.ask().text == "new"
-            assert named.of_clients == [(version, "TCP4", *ends_of(client.socket))]
+            assert named.headers == [(version, "TCP4", *ends_of(client.socket))]
 
 
 @pytest.mark.parametrize("path", ["", "/healthz"], ids=["connect", "get"])
 def test_health_checks_say_that_they_are_upswaps_own(start_own_front, path):
     health = {"path": path, "interval": "50ms"}
     front = start_naming(start_own_front, 2, service={"health": health}, workers=1)
-    wait_until(lambda: len(front.named.headers) >= 3, what="three checks")
-    assert set(front.named.headers) == {(2, "LOCAL")}
+    wait_until(lambda: len(front.named.checks) >= 3, what="three checks")
+    assert set(front.named.checks) == {(2, "LOCAL")} and not front.named.headers
     if path:
         assert front.backend.requests_of(path)
 

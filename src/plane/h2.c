@@ -299,7 +299,8 @@ static bool gather(struct h2 *h2)
         ssize_t count = nghttp2_session_mem_send(h2->session, &bytes);
         if (count < 0)
             return false;
-        memcpy(h2->batch + h2->batch_size, bytes, (size_t)count);
+        if (count > 0) /* else there are no bytes to point at */
+            memcpy(h2->batch + h2->batch_size, bytes, (size_t)count);
         h2->batch_size += (size_t)count;
         if (h2->batch_size == before)
             break;

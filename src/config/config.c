@@ -246,9 +246,6 @@ static bool check_upstream_tls(const struct config_service *service, struct err 
     if (tls->ca_file != NULL && !tls->verify)
         return err_set(err, "tls.ca_file says whom to believe, but tls.verify = false believes everybody; "
                             "remove one of them");
-    if (service->upstream == CONFIG_UPSTREAM_H2)
-        return err_set(err,
-                       "upstream = \"h2\" over tls is not in this version of upswap; take one of them out");
     if (service->health.path[0] != '\0')
         return err_set(err,
                        "health.path asks in clear text, which instances with tls do not answer; leave it "

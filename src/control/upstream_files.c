@@ -59,6 +59,7 @@ static bool read_service(struct upstream_file *file, const struct config *config
     const struct config_upstream_tls *tls = &service->tls;
     file->upstream.minimum = (uint32_t)tls->minimum;
     file->upstream.verify = tls->verify;
+    file->upstream.h2 = service->upstream == CONFIG_UPSTREAM_H2;
     strncpy(file->upstream.service, service->name, sizeof file->upstream.service - 1);
     if (tls->server_name != NULL)
         strncpy(file->upstream.server_name, tls->server_name, sizeof file->upstream.server_name - 1);

@@ -38,6 +38,7 @@ struct keyring_upstream {
     char server_name[256]; /* empty: the instance's host */
     uint32_t minimum;      /* enum tls_minimum */
     uint32_t verify;       /* bool */
+    uint32_t h2;           /* bool: HTTP/2 by ALPN, else HTTP/1.1 */
 };
 
 /* Bytes of a record with its head, for the size that the whole must be given. */

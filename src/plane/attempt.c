@@ -94,15 +94,12 @@ static const struct end *trouble(struct exchange *x, int error)
 
 static const struct end *tls_trouble(struct exchange *x)
 {
-    const struct stream *stream = &x->lease->stream;
-    struct err err;
-    char why[sizeof err.text + 32];
-    bool unverified = tls_is_unverified(stream);
-    (void)tls_why(stream, &err);
-    snprintf(why, sizeof why, "%s: %s", unverified ? "is not believed" : "cannot be spoken to by TLS",
-             err.text);
+    const struct upstream_tls_failure *failure = &x->lease->upstream->failure;
+    char why[sizeof failure->why + 32];
+    snprintf(why, sizeof why, "%s: %s",
+             failure->unverified ? "is not believed" : "cannot be spoken to by TLS", failure->why);
     worker_complain(x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name, why);
-    return unverified ? &end_tls_unverified : &end_tls_failed;
+    return failure->unverified ? &end_tls_unverified : &end_tls_failed;
 }
 
 /* The host of HOST:PORT, without brackets; nothing of a Unix socket. */
@@ -318,7 +315,7 @@ bool attempt_connected(struct exchange *x)
         x->state = EXCHANGE_ASKING;
         exchange_choose(x, false);
     } else if (error != EINPROGRESS) {
-        connect_failed(x, tls_is_on(&x->lease->stream) ? tls_trouble(x) : trouble(x, error));
+        connect_failed(x, x->rules->tls && error == EPROTO ? tls_trouble(x) : trouble(x, error));
     }
     return error == 0;
 }
@@ -374,6 +371,7 @@ static bool was_refused(const struct exchange *x)
 void attempt_lost(struct exchange *x)
 {
     if (tls_is_refused(&x->lease->stream)) {
+        upstream_note_failure(x->lease->upstream, &x->lease->stream);
         exchange_end(x, tls_trouble(x));
         return;
     }

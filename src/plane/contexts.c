@@ -37,7 +37,8 @@ static bool finish_upstream(struct contexts *contexts, const struct draft *draft
     struct tls_client_options options = {.verify = from->verify != 0,
                                          .authorities = draft->authorities,
                                          .pair = draft->options.count > 0 ? draft->pairs : NULL,
-                                         .minimum = (enum tls_minimum)from->minimum};
+                                         .minimum = (enum tls_minimum)from->minimum,
+                                         .h2 = from->h2 != 0};
     struct tls_context *tls = tls_client_new(&options, err);
     if (tls == NULL)
         return err_prefix(err, "service %s", from->service);

@@ -312,6 +312,8 @@ static bool gather(struct h2 *h2)
 static bool send_batch(struct h2 *h2)
 {
     struct buffers *buffers = h2->worker->buffers;
+    if (h2->held)
+        return false;
     enum outlet_result result = outlet_flush(h2->out, buffers, h2->wire);
     if (result == OUTLET_EMPTY) {
         if (!gather(h2))

@@ -57,6 +57,7 @@ struct h2 {
     bool ended;   /* the peer has sent its end, or the wire is broken */
     bool settled; /* the peer's settings have come */
     bool busy;    /* it or nghttp2 is on the stack */
+    bool held;    /* the owner's: nothing goes over the wire yet */
     bool over;    /* role->over has been called */
     struct loop_deferred running;
     /* The header block that is being read. */

@@ -22,7 +22,9 @@ struct h2_back {
     struct inlet in;
     struct outlet out;
     struct upstream *upstream;
-    int error; /* of the connecting */
+    struct tls_context *tls; /* a reference; NULL: plain */
+    char *server_name;       /* as tls_connect takes it; NULL: none */
+    int error;               /* of the connecting */
     bool connected;
     bool settled; /* the instance's settings are here */
     bool used;    /* has served before */
@@ -140,6 +142,8 @@ static void close_back(struct h2_back *back)
     h2_free(&back->h2);
     inlet_clear(&back->in, worker->buffers);
     outlet_clear(&back->out, worker->buffers);
+    tls_context_free(back->tls);
+    free(back->server_name);
     counters_sub(&upstream->cells->connections, 1);
     back->freeing.run = run_freeing;
     loop_defer(worker->loop, &back->freeing);
@@ -216,18 +220,58 @@ static void tell_leases(struct h2_back *back)
         h2_tell(s);
 }
 
+/* HTTP/2 is spoken only with who has agreed to it (RFC 9113 section 3.3). */
+static int agree(struct h2_back *back)
+{
+    if (str_equal(tls_alpn(&back->wire), STR("h2")))
+        return 0;
+    back->upstream->failure =
+        (struct upstream_tls_failure){.why = "it does not offer HTTP/2 (by ALPN), and upstream is \"h2\""};
+    return EPROTO;
+}
+
+static int shake_hands(struct h2_back *back)
+{
+    switch (tls_handshake(&back->wire)) {
+    case 0:
+        return agree(back);
+    case STREAM_AGAIN:
+        return EINPROGRESS;
+    default:
+        upstream_note_failure(back->upstream, &back->wire);
+        return EPROTO;
+    }
+}
+
+/* Returns 0, EINPROGRESS, or why it failed. */
+static int go_on_connecting(struct h2_back *back)
+{
+    if (!tls_is_on(&back->wire)) {
+        int error = stream_connected(&back->wire);
+        if (error != 0 || !back->wire.writable)
+            return error != 0 ? error : EINPROGRESS;
+        if (back->tls != NULL && !tls_connect(&back->wire, back->tls, back->server_name))
+            return ENOMEM;
+    }
+    return back->tls == NULL ? 0 : shake_hands(back);
+}
+
 /* True: it is made. */
 static bool connect_is_done(struct h2_back *back)
 {
-    back->error = stream_connected(&back->wire);
-    if (back->error != 0) {
+    int error = go_on_connecting(back);
+    if (error == EINPROGRESS)
+        return false;
+    if (error != 0) {
+        back->error = error;
         close_back(back);
         return false;
     }
-    back->connected = back->wire.writable;
-    if (back->connected)
-        tell_leases(back);
-    return back->connected;
+    back->connected = true;
+    back->h2.held = false;
+    h2_wake(&back->h2);
+    tell_leases(back);
+    return true;
 }
 
 static void wire_ready(struct stream *wire)
@@ -248,8 +292,9 @@ static void wire_ready(struct stream *wire)
 }
 
 static struct h2_back *make(struct upstream *upstream, const struct snapshot_instance *instance,
-                            struct worker *worker)
+                            const struct lending *lending)
 {
+    struct worker *worker = lending->h2;
     struct h2_back *back = calloc(1, sizeof *back);
     int fd = back == NULL ? -1 : stream_connect(instance->address, instance->address_length);
     if (fd < 0 || !stream_open(&back->wire, worker->loop, fd, wire_ready)) {
@@ -264,7 +309,12 @@ static struct h2_back *make(struct upstream *upstream, const struct snapshot_ins
         errno = ENOMEM;
         return NULL;
     }
+    back->h2.held = true;
     back->upstream = upstream;
+    if (lending->tls != NULL) {
+        back->tls = tls_context_ref(lending->tls);
+        back->server_name = lending->server_name.n > 0 ? str_dup(lending->server_name) : NULL;
+    }
     back->listed = !upstream->retired;
     deadline_init(&back->deadline, worker->loop, timed_out);
     if (back->listed)
@@ -294,7 +344,7 @@ static bool has_ended(const struct h2_back *back)
 
 static bool may_lend(struct h2_back *back, const struct lending *lending)
 {
-    return !back->h2.over && !back->h2.ended && !is_going(back) &&
+    return back->tls == lending->tls && !back->h2.over && !back->h2.ended && !is_going(back) &&
            back->h2.stream_count < streams_most(back) && (!lending->sure || !has_ended(back));
 }
 
@@ -325,7 +375,7 @@ struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot
 {
     struct h2_back *back = find(upstream, lending);
     if (back == NULL)
-        back = make(upstream, instance, lending->h2);
+        back = make(upstream, instance, lending);
     if (back != NULL && lending->tunnel && back->settled && !offers_tunnels(back)) {
         errno = EPROTONOSUPPORT;
         return NULL;

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "http/h2_text.h"
 #include "io/digest.h"
+#include "io/tls.h"
 #include "plane/worker.h"
 
 #include <stdlib.h>
@@ -102,7 +103,7 @@ size_t h2_tools_ask(struct h2_stream *s, const char *bytes, size_t count)
     if (tunnel)
         expect_tunnel(s, request);
     start_body(s, tunnel ? HTTP_BODY_CLOSE : request->framing, request->content_length);
-    h2_list_request(&tools->list, request, STR("http"), tunnel);
+    h2_list_request(&tools->list, request, tls_is_on(s->h2->wire) ? STR("https") : STR("http"), tunnel);
     s->id = nghttp2_submit_request(s->h2->session, NULL, tools->list.at, tools->list.count,
                                    s->out_ended ? NULL : &body, s);
     s->open = s->id > 0;

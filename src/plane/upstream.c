@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define IDLE_MAX 1024 /* kept to one instance by one worker */
@@ -419,6 +420,15 @@ static int introduce(struct connection *connection)
     return 0;
 }
 
+void upstream_note_failure(struct upstream *upstream, const struct stream *stream)
+{
+    struct err err;
+    (void)tls_why(stream, &err);
+    upstream->failure.unverified = tls_is_unverified(stream);
+    snprintf(upstream->failure.why, sizeof upstream->failure.why, "%.*s",
+             (int)sizeof upstream->failure.why - 1, err.text);
+}
+
 static int shake_hands(struct connection *connection)
 {
     switch (tls_handshake(&connection->stream)) {
@@ -427,6 +437,7 @@ static int shake_hands(struct connection *connection)
     case STREAM_AGAIN:
         return EINPROGRESS;
     default:
+        upstream_note_failure(connection->upstream, &connection->stream);
         return EPROTO;
     }
 }

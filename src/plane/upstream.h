@@ -30,6 +30,12 @@ struct upstreams; /* all of a worker */
 
 TAILQ_HEAD(connection_list, connection);
 
+/* Why the instance could not be spoken to by TLS, for people. */
+struct upstream_tls_failure {
+    bool unverified; /* it is not who it should be */
+    char why[160];
+};
+
 /* What it has of one instance. */
 struct upstream {
     struct upstreams *all;
@@ -46,6 +52,7 @@ struct upstream {
     TAILQ_HEAD(, h2_back) backs;         /* that speak HTTP/2 and take requests: see h2_back.h */
     struct ssl_session_st *session;      /* of TLS, the last one, to be resumed; NULL: none */
     struct tls_context *session_context; /* that it belongs to; a reference */
+    struct upstream_tls_failure failure; /* the last one */
     TAILQ_ENTRY(upstream) link;
 };
 
@@ -113,7 +120,7 @@ struct connection *upstream_lend(struct upstream *upstream, const struct snapsho
                                  const struct lending *lending);
 
 /* After `ready` while connecting: 0 connected, its PROXY header sent and its TLS handshake done (lent now),
- * EINPROGRESS not yet, else the error; EPROTO and tls_is_on(stream): see tls_why. */
+ * EINPROGRESS not yet, else the error; EPROTO: TLS has failed, and upstream->failure says why. */
 int connection_check(struct connection *connection);
 
 /* Gives a connection back. It is kept for `keep_ms` if that is not 0, nothing unread has come, and the
@@ -124,3 +131,6 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
 void upstream_leave(struct upstream *upstream);
 /* Has the instance said that it did not look at the request? Then it may be sent again. */
 bool connection_was_refused(const struct connection *connection);
+
+/* For whoever shakes hands with an instance: keeps why that, or what came after it, has failed. */
+void upstream_note_failure(struct upstream *upstream, const struct stream *stream);

@@ -8,6 +8,8 @@ import threading
 import grpc
 import pytest
 
+from harness.certificates import Authority
+from harness.client import ask
 from harness.waiting import PATIENCE, wait_until
 
 
@@ -29,14 +31,23 @@ class Handler(grpc.GenericRpcHandler):
 
 
 class GrpcInstance:
-    def __init__(self, name):
+    def __init__(self, name, identity=None):
         self.name = name.encode()
         self.cancelled = threading.Event()
         self.began = threading.Event()
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(32))
         self.server.add_generic_rpc_handlers((Handler(self),))
-        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"127.0.0.1:{self._listen(identity)}"
         self.server.start()
+
+    def _listen(self, identity):
+        if identity is None:
+            return self.server.add_insecure_port("127.0.0.1:0")
+        pair = []
+        for path in (identity.key_path, identity.certificate_path):
+            with open(path, "rb") as file:
+                pair.append(file.read())
+        return self.server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([tuple(pair)]))
 
     def close(self):
         self.server.stop(0).wait(PATIENCE)
@@ -71,8 +82,8 @@ class GrpcInstance:
 def make_instance():
     made = []
 
-    def make(name):
-        made.append(GrpcInstance(name))
+    def make(name, identity=None):
+        made.append(GrpcInstance(name, identity))
         return made[-1]
 
     yield make
@@ -194,3 +205,52 @@ def test_an_instance_that_is_gone_is_told_with_a_status(make_daemon, make_instan
     with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel, pytest.raises(grpc.RpcError) as failed:
         channel.unary_unary("/test/unary")(b"", timeout=PATIENCE)
     assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(str(tmp_path))
+
+
+def over_tls(instance, authority):
+    return {"name": "web", "upstream": "h2", "instances": [instance.address], "tls": {"ca_file": authority.path}}
+
+
+def test_calls_go_to_instances_over_tls(make_daemon, make_instance, authority):
+    instance = make_instance("safe", authority.issue("127.0.0.1"))
+    daemon = make_daemon([over_tls(instance, authority)]).start()
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+        unary = channel.unary_unary("/test/unary")
+        calls = [unary.future(b"%d" % number, timeout=PATIENCE) for number in range(200)]
+        assert [call.result() for call in calls] == [b"safe %d" % number for number in range(200)]
+        big = b"x" * 3000000
+        assert unary(big, timeout=PATIENCE) == b"safe " + big
+        requests = queue.Queue()
+        stream = channel.stream_stream("/test/both")(iter(requests.get, None), timeout=PATIENCE)
+        for number in range(20):
+            requests.put(b"%d" % number)
+            assert next(stream) == b"safe %d" % number
+        requests.put(None)
+        assert list(stream) == [] and stream.code() == grpc.StatusCode.OK
+
+
+def assert_not_reached(daemon, word, reason):
+    answer = ask(daemon.port)
+    assert (answer.status, answer.upswap) == (502, word)
+    wait_until(lambda: reason in daemon.stderr(), what=f"{reason!r} in the log")
+
+
+def test_an_instance_of_a_stranger_is_not_believed_over_http2_either(make_daemon, make_instance, authority, tmp_path):
+    (tmp_path / "stranger").mkdir()
+    stranger = Authority(str(tmp_path / "stranger"), "Nobody knows")
+    instance = make_instance("false", stranger.issue("127.0.0.1"))
+    daemon = make_daemon([over_tls(instance, authority)]).start()
+    assert_not_reached(daemon, "tls-unverified", "is not believed: certificate verify failed")
+
+
+def test_an_instance_that_agrees_to_http1_alone_is_told_apart(make_daemon, make_backend, authority):
+    context = authority.server("127.0.0.1")
+    context.set_alpn_protocols(["http/1.1"])
+    backend = make_backend("old", tls=context)
+    daemon = make_daemon([over_tls(backend, authority)]).start()
+    assert_not_reached(daemon, "tls-failed", "cannot be spoken to by TLS: it does not offer HTTP/2")

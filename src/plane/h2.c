@@ -408,6 +408,8 @@ static void run(struct loop_deferred *deferred)
     h2->role->changed(h2);
     if (is_over(h2))
         end(h2);
+    else if (h2->wire->readable && !h2->held)
+        h2->wire->ready(h2->wire); /* a turn took its part, and no edge tells of the rest */
 }
 
 void h2_wake(struct h2 *h2)

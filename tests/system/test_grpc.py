@@ -120,6 +120,13 @@ def test_one_request_many_answers(channel):
     assert answers == [b"%d" % number + b"." * 1000 for number in range(1000)]
 
 
+def test_many_streams_that_all_come_at_once_come_whole(channel):
+    down = channel.unary_stream("/test/down")
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        counts = pool.map(lambda _: sum(len(each) for each in down(b"400", timeout=PATIENCE)), range(40))
+        assert set(counts) == {sum(len(b"%d" % number) + 1000 for number in range(400))}
+
+
 def test_many_requests_one_answer(channel):
     requests = (b"x" * 1000 for _ in range(1000))
     assert channel.stream_unary("/test/up")(requests, timeout=PATIENCE) == b"1000000"

@@ -163,10 +163,10 @@ async function streams() {
     stream.on("wantTrailers", () => stream.sendTrailers({ "x-number": String(number) }));
     const response = once(stream, "response");
     const trailers = once(stream, "trailers");
-    stream.end(String(number).repeat(3000));
+    stream.end(String(number).repeat(10000));
     const body = await text(stream);
     const [{ ":status": status }] = await response;
-    return status === 200 && body === String(number).repeat(3000) && (await trailers)[0]["x-number"] === String(number);
+    return status === 200 && body === String(number).repeat(10000) && (await trailers)[0]["x-number"] === String(number);
   }
   const whole = await Promise.all([...Array(30).keys()].map(exchange));
   say({ alpn: session.alpnProtocol, streams: whole.length, whole: whole.every(Boolean) });

@@ -264,7 +264,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     /* A window that lets through a few bytes at a time earns nothing. */
     if (count >= TINY || outlet_waiting(&s->out) == 0)
         h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);
-    return 0;
+    return NGHTTP2_ERR_PAUSE; /* one frame a call: the batch has room for no more (see gather) */
 }
 
 /* What we reset because of what the peer did is as cheap for it as if it had done it itself (CVE-2025-8671).

@@ -55,9 +55,9 @@ WRONG = {
     "an_instance_with_an_unknown_key": (
         "POST",
         DEPLOYMENTS,
-        {"instances": [{"address": "127.0.0.1:9", "weight": 2}]},
+        {"instances": [{"address": "127.0.0.1:9", "wieght": 2}]},
         400,
-        "weight",
+        "wieght",
     ),
     "a_pid_that_is_a_string": (
         "POST",

@@ -365,7 +365,7 @@ def test_status_fits_80_columns(play):
     done = run(play, "status")
     assert done.returncode == 0
     assert "web: serving" in done.stdout and "10.0.0.5:8001  " in done.stdout and "v41" in done.stdout
-    assert "aaa,weight=256 " in done.stdout
+    assert "aaa:8001,weight=256 " in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 

@@ -74,7 +74,11 @@ class Front:
         return self.stand.admin.stage([self.fresh.address])
 
     def drained(self):
-        wait_until(lambda: os.path.exists(self.drained_path), what="the teardown")
+        return wait_until(self._drained, what="the teardown")
+
+    def _drained(self):
+        if not os.path.exists(self.drained_path):
+            return None
         with open(self.drained_path, encoding="ascii") as file:
             return file.read().strip()
 

@@ -73,7 +73,7 @@ def test_requests_share_one_connection(start, make_instance):
     with Http2Client(front.port) as client:
         streams = [client.begin("GET", "/held") for _ in range(50)]
         wait_until(lambda: len(waiting) == 50, what="all requests")
-        assert len(instance.connections) == 1
+        assert len(instance.asked()) == 1
         for served, stream in waiting:
             served.answer(stream, b"done")
         assert [client.finish(stream).body for stream in streams] == [b"done"] * 50
@@ -125,7 +125,7 @@ def test_a_connection_that_is_told_to_go_away_takes_no_more(start, make_instance
         served, stream = waiting[0]
         with served.lock:
             served.socket.sendall(frame(GOAWAY, 0, 0, stream.to_bytes(4, "big") + bytes(4)))
-        wait_until(lambda: client.ask().status == 200 and len(instance.connections) == 2, what="another one")
+        wait_until(lambda: client.ask().status == 200 and len(instance.asked()) == 2, what="another one")
         served.answer(stream, b"still here")
         assert client.finish(held).body == b"still here"
 

@@ -264,6 +264,10 @@ class Http2Instance:
             self.connections.append(served)
             threading.Thread(target=served.run, daemon=True).start()
 
+    def asked(self):
+        """The connections that requests came over; checks only connect."""
+        return [served for served in self.connections if served.streams]
+
 
 class Http2Served:
     """One connection of an instance."""

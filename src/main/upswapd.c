@@ -14,6 +14,8 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <libconfig.h>
+#include <nghttp2/nghttp2.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@ enum { EXIT_USAGE = 2 };
 
 static int print_version(void)
 {
-    printf("upswapd %s (libevent %s, libconfig %d.%d.%d, jansson %s)\n", PACKAGE_VERSION, event_get_version(),
+    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s)\n", PACKAGE_VERSION,
+           event_get_version(), OpenSSL_version(OPENSSL_VERSION), nghttp2_version(0)->version_str,
            LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION);
     return 0;
 }

@@ -276,6 +276,17 @@ static bool check_admin(const struct config *config, struct err *err)
                    config->path, config->admin.listen_line);
 }
 
+/* Without a rate there is no limit, and so nothing that a burst could be of. */
+static bool refuse_burst(const struct config *config, const struct config_rate *rate, unsigned line,
+                         struct err *err)
+{
+    return err_set(err,
+                   "%s:%u: requests_burst: %" PRIu64
+                   " does nothing without requests_per_address; write both, "
+                   "or neither",
+                   config->path, places_line(config->places, &rate->burst, line), rate->burst);
+}
+
 /* An address whose debt is an hour's would be remembered, and refused, for that long. */
 static bool check_rate(const struct config *config, const struct config_rate *rate, unsigned line,
                        struct err *err)
@@ -292,9 +303,17 @@ static bool check_rate(const struct config *config, const struct config_rate *ra
 
 static bool check_rates(const struct config *config, struct err *err)
 {
-    bool fine = check_rate(config, &config->limits.rate, 1, err);
-    for (size_t i = 0; fine && i < config->service_count; i++)
-        fine = check_rate(config, &config->services[i].rate, config->services[i].line, err);
+    const struct config_rate *limit = &config->limits.rate;
+    if (limit->per_second == 0 && limit->burst > 0)
+        return refuse_burst(config, limit, 1, err);
+    bool fine = check_rate(config, limit, 1, err);
+    for (size_t i = 0; fine && i < config->service_count; i++) {
+        const struct config_rate *rate = &config->services[i].rate;
+        bool own = rate->burst != config->defaults.rate.burst; /* one of the defaults is for who has a rate */
+        if (rate->per_second == 0 && rate->burst > 0 && own)
+            return refuse_burst(config, rate, config->services[i].line, err);
+        fine = check_rate(config, rate, config->services[i].line, err);
+    }
     return fine;
 }
 

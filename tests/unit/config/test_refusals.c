@@ -318,6 +318,10 @@ static void a_burst_that_would_be_remembered_for_hours_is_refused(void **state)
          "t.conf:3: requests_burst: 7200 requests are more than an hour of 2 a second; write at most 7199"},
         {SERVICE("requests_per_address = 1;\n requests_burst = 10000;"),
          "t.conf:4: requests_burst: 10000 requests are more than an hour of 1 a second; write at most 3599"},
+        {LISTEN "limits = { requests_burst = 5; };",
+         "t.conf:2: requests_burst: 5 does nothing without requests_per_address; write both, or neither"},
+        {SERVICE("requests_burst = 7;"),
+         "t.conf:3: requests_burst: 7 does nothing without requests_per_address; write both, or neither"},
         {LISTEN "limits = { requests_per_address = 1000001; };",
          "t.conf:2: limits.requests_per_address: must be a whole number from 0 to 1000000, not 1000001"},
     };

@@ -256,7 +256,7 @@ def test_a_reset_of_a_websocket_ends_it_at_the_instance(start_own_front, make_ba
         stream = client.begin(fields=connect_fields(client), end=False)
         client.until(lambda: client.answers[stream].fields, "the answer")
         client.reset(stream)
-        assert backend.connections[0].ended.wait(15)
+        assert backend.asked()[0].ended.wait(15)
         assert client.ask().status == 200
 
 

@@ -158,18 +158,10 @@ static void on_keys(struct deadline *deadline)
 
 /* ---- its life ---- */
 
-struct conductor *conductor_new(const struct conductor_options *options)
+/* Those who look at what the proxy and the instances do. */
+static void make_watchers(struct conductor *conductor)
 {
-    struct conductor *conductor = mem_zero(1, sizeof *conductor);
-    conductor->options = *options;
-    LIST_INIT(&conductor->waiting);
-    TAILQ_INIT(&conductor->past);
-    conductor->processes = processes_new();
-    conductor->pool_slots = slots_new(COUNTERS_POOLS);
-    conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
-    slotting_restore(conductor);
-    deadline_init(&conductor->keys, options->loop, on_keys);
-    deadline_set(&conductor->keys, KEYS_LOOK_MS);
+    const struct conductor_options *options = &conductor->options;
     conductor->drain = drain_new(&(struct drain_options){
         .loop = options->loop,
         .registry = options->registry,
@@ -195,6 +187,12 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .settings = on_settings,
         .arg = conductor,
     });
+}
+
+/* Those who make what was decided happen. */
+static void make_doers(struct conductor *conductor)
+{
+    const struct conductor_options *options = &conductor->options;
     conductor->world = world_new(&(struct world_options){
         .loop = options->loop,
         .proxy_fd = options->proxy_fd,
@@ -218,6 +216,22 @@ struct conductor *conductor_new(const struct conductor_options *options)
         .ended = on_torn_down,
         .arg = conductor,
     });
+}
+
+struct conductor *conductor_new(const struct conductor_options *options)
+{
+    struct conductor *conductor = mem_zero(1, sizeof *conductor);
+    conductor->options = *options;
+    LIST_INIT(&conductor->waiting);
+    TAILQ_INIT(&conductor->past);
+    conductor->processes = processes_new();
+    conductor->pool_slots = slots_new(COUNTERS_POOLS);
+    conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
+    slotting_restore(conductor);
+    deadline_init(&conductor->keys, options->loop, on_keys);
+    deadline_set(&conductor->keys, KEYS_LOOK_MS);
+    make_watchers(conductor);
+    make_doers(conductor);
     return conductor;
 }
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/tls.h"
+#include "plane/arrival.h"
 #include "plane/contexts.h"
 #include "plane/exchange.h"
 #include "plane/h2_front.h"
@@ -221,42 +222,13 @@ static void refuse(struct client *client, const struct end *end)
     deadline_set(&client->deadline, LINGER_MS);
 }
 
-/* Whoever begins like this is no proxy that we know, and could not read an answer: none is sent. */
+/* Whoever begins like this is no proxy that we know, and could not read an answer: none is sent. NULL: nor is
+ * there anything to tell. */
 static void turn_away(struct client *client, const struct end *end)
 {
-    log_refusal(client, end, (struct str){"", 0}, 0);
+    if (end != NULL)
+        log_refusal(client, end, (struct str){"", 0}, 0);
     client_close(client, false);
-}
-
-/* Reads exactly the PROXY header, and leaves what follows to whoever reads next. */
-static enum http_result read_proxy_header(struct client *client, struct proxy_header *header)
-{
-    struct stream *stream = &client->stream;
-    char *bytes = client->worker->buffers->scratch;
-    ssize_t count = stream_peek(stream, bytes, PROXY_HEADER_MAX);
-    if (count == STREAM_AGAIN)
-        return HTTP_MORE;
-    if (count <= 0)
-        return HTTP_BAD;
-    client->seen = (size_t)count;
-    enum http_result result = proxy_header_read(header, bytes, (size_t)count);
-    if (result == HTTP_MORE)
-        return stream->hung_up ? HTTP_BAD : HTTP_MORE;
-    if (result == HTTP_DONE && stream_recv(stream, bytes, header->length) != (ssize_t)header->length)
-        return HTTP_BAD;
-    return result;
-}
-
-/* From here on the client is the one whom the proxy speaks for; where that is nobody, the proxy itself. */
-static bool take_over(struct client *client, const struct proxy_header *header)
-{
-    struct crowd *crowd = client->worker->options.crowd;
-    uint32_t most = client->worker->settings->connections_per_address;
-    if (header->known)
-        peer_set_ends(&client->peer, &header->ends);
-    client->seen = 0;
-    client->counted = most != 0 && crowd_admit(crowd, client->peer.address, most);
-    return most == 0 || client->counted;
 }
 
 /* What was decided at the accept holds: a listener that has since lost its certificates, or its place in the
@@ -273,28 +245,18 @@ static bool start_tls(struct client *client)
     return false;
 }
 
-/* True: the client has arrived. One that says nothing at all, as a proxy that only looks whether somebody
- * listens, leaves without a trace. */
+/* True: the client has arrived. */
 static bool arrive(struct client *client)
 {
-    struct proxy_header header;
-    if (!client->stream.readable)
-        return false;
-    switch (read_proxy_header(client, &header)) {
+    const struct end *why = NULL;
+    switch (arrival_read(client, &why)) {
     case HTTP_MORE:
         return false;
     case HTTP_BAD:
-        if (client->seen > 0)
-            turn_away(client, &end_proxy_header);
-        else
-            client_close(client, false);
+        turn_away(client, why);
         return false;
     case HTTP_DONE:
         break;
-    }
-    if (!take_over(client, &header)) {
-        client_close(client, false);
-        return false;
     }
     enter(client, CLIENT_HEAD);
     return start_tls(client);
@@ -520,21 +482,6 @@ void client_begin(struct worker *worker, struct client *client, const struct pee
     client->left = left;
 }
 
-static void introduce(struct peer *peer, const struct client_arrival *arrival)
-{
-    const struct listener_entry *entry = arrival->entry;
-    peer->listener = entry->id;
-    memcpy(peer->port, entry->port, sizeof peer->port);
-    peer->port_length = entry->port_length;
-    peer->from_port = arrival->port;
-    peer->local_port = entry->port_number;
-    if (entry->any)
-        peer_local(arrival->fd, peer->local);
-    else
-        memcpy(peer->local, entry->address, sizeof peer->local);
-    peer_set_address(peer, arrival->address);
-}
-
 void client_accept(struct worker *worker, const struct client_arrival *arrival)
 {
     struct client *client = make(worker, arrival->fd);
@@ -546,7 +493,7 @@ void client_accept(struct worker *worker, const struct client_arrival *arrival)
     }
     begin(worker, client, arrival->proxied ? CLIENT_ARRIVING : CLIENT_HEAD);
     client->counted = arrival->counted;
-    introduce(&client->peer, arrival);
+    arrival_introduce(&client->peer, arrival);
     counters_add(&worker->cells->connections[client->peer.listener], 1);
     client->peer.tls = snapshot_door(worker->snapshot, client->peer.listener)->tls;
     if (client->state == CLIENT_HEAD)

@@ -16,7 +16,7 @@
 
 struct worker;
 struct exchange;
-struct listener_entry;
+struct client_arrival;
 struct h2_front;
 
 enum client_state {
@@ -65,15 +65,6 @@ struct client {
                                             empty */
     struct loop_deferred freeing, running;
     TAILQ_ENTRY(client) link;
-};
-
-struct client_arrival {
-    const struct listener_entry *entry;
-    int fd;
-    uint8_t address[16]; /* IPv4-mapped */
-    uint16_t port;
-    bool counted; /* by the address */
-    bool proxied; /* begins with a PROXY header */
 };
 
 /* Takes over an accepted descriptor, which has entered the crowd. */

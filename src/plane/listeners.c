@@ -5,6 +5,7 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "plane/arrival.h"
 #include "plane/client.h"
 #include "plane/contexts.h"
 #include "plane/worker.h"

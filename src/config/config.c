@@ -223,6 +223,22 @@ static bool check_instances(const struct config *config, struct err *err)
     return true;
 }
 
+static bool check_pages(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        struct claims *claims = claims_new();
+        for (size_t k = 0; k < service->page_count; k++) {
+            const struct config_page *page = &service->pages[k];
+            for (size_t n = 0; n < page->status.count; n++)
+                claims_add(claims, mem_dup(page->status.items[n]), &page->status.items[n], page->line);
+        }
+        if (!settle(config, claims, "the error page of status", "keep one of the two", err))
+            return false;
+    }
+    return true;
+}
+
 bool config_can_verify(const struct config_service *service, const char *instance, struct err *err)
 {
     const struct config_upstream_tls *tls = &service->tls;
@@ -362,8 +378,8 @@ static bool check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_instances(config, err) &&
-           check_rates(config, err) && check_headers(config, err) && check_upstreams(config, err) &&
-           check_health(config, err) && check_tls(config, err);
+           check_rates(config, err) && check_headers(config, err) && check_pages(config, err) &&
+           check_upstreams(config, err) && check_health(config, err) && check_tls(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

@@ -150,7 +150,8 @@ static bool read_texts(struct reader *reader, const struct section_key *key, con
     const config_setting_t *wrong = setting;
     if (!value_read_texts(key, setting, list, &wrong, err))
         return fault(reader, wrong, err);
-    for (size_t i = 0; i < list->count && key->kind == KEY_TEXTS; i++)
+    bool as_written = key->kind == KEY_TEXTS || key->kind == KEY_NUMBERS;
+    for (size_t i = 0; as_written && i < list->count; i++)
         places_add(reader->places, &list->items[i], line_of(config_setting_get_elem(setting, (unsigned)i)));
     return true;
 }

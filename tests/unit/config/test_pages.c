@@ -164,6 +164,33 @@ static void a_page_without_a_file_is_refused(void **state)
     config_free(config);
 }
 
+static void a_status_has_one_page(void **state)
+{
+    (void)state;
+    struct err err = {""};
+    assert_null(read_text(
+        with_keys("status = [ 502, 503 ]; html = \"/a\"; },\n{ html = \"/b\"; status = [ 404,\n503 ];"),
+        &err));
+    assert_string_equal(err.text,
+                        "t.conf:6: the error page of status \"503\" is already taken on line 4; keep "
+                        "one of the two");
+    assert_null(
+        read_text("defaults = { error_pages = ( { status = [ 502,\n502 ]; html = \"/a\"; } ); };\n" BEGIN
+                  "{ name = \"web\"; } );",
+                  &err));
+    assert_string_equal(err.text,
+                        "t.conf:2: the error page of status \"502\" is already taken on line 1; keep "
+                        "one of the two");
+}
+
+static void services_do_not_share_their_pages(void **state)
+{
+    (void)state;
+    config_free(must_read(BEGIN "{ name = \"a\"; hosts = [ \"a\" ]; " PAGES(
+        "/p") "},\n"
+              "{ name = \"b\"; hosts = [ \"b\" ]; " PAGES("/p") "} );"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +201,8 @@ int main(void)
         cmocka_unit_test(a_page_has_so_many_places_to_fill),
         cmocka_unit_test(a_file_that_several_name_is_read_once),
         cmocka_unit_test(statuses_and_paths_have_their_rules),
+        cmocka_unit_test(a_status_has_one_page),
+        cmocka_unit_test(services_do_not_share_their_pages),
         cmocka_unit_test(a_page_without_a_file_is_refused),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);

@@ -4,8 +4,8 @@
  */
 #include "http/field.h"
 
-#define FIELD_SLOTS 64
-#define SLOT(length, first, last_but_one) (((length) + (first)*39U + (last_but_one)*35U) % FIELD_SLOTS)
+#define FIELD_SLOTS 128
+#define SLOT(length, first, last_but_one) (((length) + (first) + (last_but_one)*53U) % FIELD_SLOTS)
 /* The two letters are spelled again, since a letter of a string is no constant in C. */
 #define ROW(name, first, last_but_one, field) \
     [SLOT(sizeof(name) - 1, first, last_but_one)] = {name, sizeof(name) - 1, field}
@@ -16,6 +16,8 @@ static const struct {
     enum http_field_id id;
 } slots[FIELD_SLOTS] = {
     ROW("accept", 'a', 'p', HTTP_FIELD_ACCEPT),
+    ROW("client-cert", 'c', 'r', HTTP_FIELD_CLIENT_CERT),
+    ROW("client-cert-chain", 'c', 'i', HTTP_FIELD_CLIENT_CERT_CHAIN),
     ROW("connection", 'c', 'o', HTTP_FIELD_CONNECTION),
     ROW("content-length", 'c', 't', HTTP_FIELD_CONTENT_LENGTH),
     ROW("cookie", 'c', 'i', HTTP_FIELD_COOKIE),
@@ -145,6 +147,8 @@ bool field_is_for_heads(struct str name)
         "authentication-info",
         "authorization",
         "cache-control",
+        "client-cert",
+        "client-cert-",
         "connection",
         "content-disposition",
         "content-encoding",

@@ -142,6 +142,7 @@ static bool hides(const struct http_forward *how)
 static uint64_t request_set(const struct http_request *request, const struct http_forward *how)
 {
     const uint64_t ours =
+        HTTP_FIELD_BIT(HTTP_FIELD_CLIENT_CERT) | HTTP_FIELD_BIT(HTTP_FIELD_CLIENT_CERT_CHAIN) |
         HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_VIA) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_FINGERPRINT) | HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_SUBJECT) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_CLIENT_VERIFY) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_FOR) |

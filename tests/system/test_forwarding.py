@@ -5,7 +5,7 @@ import re
 import pytest
 
 from harness.backend import Backend
-from harness.http1 import answer
+from harness.http1 import answer, chunked
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,20 @@ def test_what_a_stranger_says_about_itself_is_not_believed(front):
     assert request.get("X-Forwarded-Port") == str(front.port)
     assert request.get("X-Request-Id") != "forged"
     assert request.all("Forwarded") == []
+
+
+CERTIFICATES = ["Client-Cert: :forged:", "client-cert-chain: :forged:", "Client_Cert: :forged:", "Client-Cert_Chain: :forged:"]
+
+
+def test_nobody_tells_the_app_of_a_certificate_that_upswap_has_not_seen(front, trusting):
+    for own in (front, trusting):
+        own.backend.forget()
+        fields = [*CERTIFICATES, "Connection: Client-Cert", "Transfer-Encoding: chunked"]
+        body = chunked(b"abc", trailers=b"".join(f"{line}\r\n".encode() for line in [*CERTIFICATES, "X-Good: 1"]))
+        assert own.ask("POST", "/digest", fields, body).status == 200
+        request = own.backend.next_request()[1]
+        assert [name for name, value in request.fields if "forged" in value] == []
+        assert request.trailers == [("X-Good", "1")]
 
 
 def test_what_a_trusted_proxy_says_is_kept_and_its_address_appended(trusting):

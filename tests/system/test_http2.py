@@ -126,6 +126,10 @@ def test_trailers_pass_both_ways(front, client):
 FORGED = [
     (name, "forged")
     for name in (
+        "client-cert",
+        "client-cert-chain",
+        "client_cert",
+        "client-cert_chain",
         "x-client-verify",
         "x-client-subject",
         "x-client-fingerprint",

@@ -431,12 +431,30 @@ static void only_trailers_that_may_pass_are_written(void **state)
     (void)state;
     static struct http_fields fields;
     struct http_fault fault;
-    struct str text = STR("A:b\r\nHost: x\r\nC: d\r\nX_Forwarded_For: 1\r\nE: f\r\nTE: x\r\n");
+    struct str text =
+        STR("A:b\r\nHost: x\r\nC: d\r\nX_Forwarded_For: 1\r\nClient-Cert: :MIIB:\r\nE: f\r\nTE: x\r\n");
     assert_int_equal(http_trailers_parse(&fields, text, &feed_limits, &fault), HTTP_DONE);
     size_t n = http_forward_trailers(&fields, STR(""), true, out, sizeof out);
     assert_str_equal(((struct str){out, n}), "A: b\r\nC: d\r\nE: f\r\n");
     assert_int_equal(http_forward_trailers(&fields, STR(""), true, out, n), n);
     assert_int_equal(http_forward_trailers(&fields, STR(""), true, out, n - 1), 0);
+}
+
+/* Nor a trusted peer: RFC 9440 section 2.4 wants them gone at every end of TLS. */
+static void nobody_says_which_certificate_a_client_has(void **state)
+{
+    (void)state;
+    struct http_forward trusted = stranger;
+    trusted.trusted = true;
+    static const char lies[] =
+        "GET / HTTP/1.1\r\nHost: h\r\nClient-Cert: :MIIB:\r\nCLIENT-CERT-CHAIN: :MIIB:\r\n"
+        "Client_Cert: :MIIB:\r\nclient-cert_chain: :MIIB:\r\nClient-Certs: 1\r\n"
+        "X-Client-Verify: SUCCESS\r\nX_Client_Subject: CN=a\r\n"
+        "Connection: Client-Cert\r\n\r\n";
+    assert_string_equal(forward(lies, stranger),
+                        "GET / HTTP/1.1\r\nHost: h\r\nClient-Certs: 1\r\n" ADDED("h"));
+    assert_string_equal(forward(lies, trusted),
+                        "GET / HTTP/1.1\r\nHost: h\r\nClient-Certs: 1\r\n" ADDED("h"));
 }
 
 int main(void)
@@ -450,6 +468,7 @@ int main(void)
         cmocka_unit_test(framing_passes_as_it_came),
         cmocka_unit_test(expect_upgrade_te_and_close_are_passed_on),
         cmocka_unit_test(nothing_that_a_stranger_says_of_the_client_passes),
+        cmocka_unit_test(nobody_says_which_certificate_a_client_has),
         cmocka_unit_test(what_a_trusted_peer_says_of_the_client_is_kept),
         cmocka_unit_test(a_request_id_is_taken_over_only_if_it_is_sane),
         cmocka_unit_test(an_old_client_is_told_of_in_via),

@@ -486,6 +486,8 @@ static void known_fields_get_their_id_in_any_case(void **state)
         enum http_field_id id;
     } rows[] = {
         {"Accept", HTTP_FIELD_ACCEPT},
+        {"Client-Cert", HTTP_FIELD_CLIENT_CERT},
+        {"client-cert-CHAIN", HTTP_FIELD_CLIENT_CERT_CHAIN},
         {"cOnnection", HTTP_FIELD_CONNECTION},
         {"Date", HTTP_FIELD_DATE},
         {"Expect", HTTP_FIELD_EXPECT},
@@ -508,6 +510,10 @@ static void known_fields_get_their_id_in_any_case(void **state)
         {"X-Forwarded-Proto", HTTP_FIELD_X_FORWARDED_PROTO},
         {"X-Request-ID", HTTP_FIELD_X_REQUEST_ID},
         {"X-Upswap", HTTP_FIELD_X_UPSWAP},
+        {"X-Client-Fingerprint", HTTP_FIELD_X_CLIENT_FINGERPRINT},
+        {"X-Client-Subject", HTTP_FIELD_X_CLIENT_SUBJECT},
+        {"X-Client-Verify", HTTP_FIELD_X_CLIENT_VERIFY},
+        {"Client-Certs", HTTP_FIELD_OTHER},
         {"X-Upswaq", HTTP_FIELD_OTHER},
         {"X-Forwarded-Fort", HTTP_FIELD_OTHER},
         {"Via_", HTTP_FIELD_OTHER},

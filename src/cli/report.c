@@ -129,6 +129,8 @@ static const struct shape shapes[] = {
     {"deployment.done", TONE_GOOD, show_deployment, "is done"},
     {"uptest.started", TONE_FAINT, show_uptest_started, "started"},
     {"uptest.finished", TONE_PLAIN, show_uptest_finished, "in"},
+    {"uptest.failed", TONE_BAD, show_instance, "fails its uptests"},
+    {"uptest.passed", TONE_GOOD, show_instance, "passes its uptests again"},
     {"gate.passed", TONE_GOOD, show_deployment, "passed its gate"},
     {"gate.failed", TONE_BAD, show_deployment, "failed its gate"},
     {"swap.published", TONE_GOOD, show_swap, "is live"},

@@ -135,7 +135,9 @@ struct config_uptests {
     char *env_file;                 /* NULL: none */
     struct config_list environment; /* KEY=VALUE */
     struct config_list runner;
-    unsigned line; /* of the section, for messages */
+    uint64_t schedule_ms; /* between runs against the live pool; 0: there are none */
+    bool eject;           /* who fails such a run gets no requests until it passes */
+    unsigned line;        /* of the section, for messages */
 };
 
 struct config_drain {

@@ -39,8 +39,12 @@ static const struct section_key uptests_keys[] = {
      FIELD(config_uptests, runner),
      RANGE(0, 64),
      .rule = rule_release_text},
-    {.name = "schedule", .kind = KEY_OFF, .fallback = NULL},
-    LATER("eject"),
+    {.name = "schedule",
+     .kind = KEY_DURATION,
+     FIELD(config_uptests, schedule_ms),
+     .fallback = "0s",
+     RANGE(0, TIME_MAX)},
+    {.name = "eject", .kind = KEY_BOOL, FIELD(config_uptests, eject), .fallback = "false"},
     {.name = NULL},
 };
 const struct section keys_uptests = {

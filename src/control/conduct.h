@@ -15,6 +15,7 @@
 #include "control/past.h"
 #include "control/probe.h"
 #include "control/process.h"
+#include "control/schedule.h"
 #include "control/slots.h"
 #include "control/sockets.h"
 #include "control/teardown.h"
@@ -60,6 +61,7 @@ struct conductor {
     struct drain *drain;
     struct health *health;
     struct ejections *ejections;
+    struct schedule *schedule;
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;

@@ -20,6 +20,7 @@ void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t d
 {
     health_watch(conductor->health);
     ejections_watch(conductor->ejections);
+    schedule_watch(conductor->schedule);
     world_publish(conductor->world, conductor->config, version, decided_ns);
 }
 
@@ -28,17 +29,6 @@ void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t d
 static const struct config_service *on_settings(void *arg, const char *service)
 {
     return conductor_settings(arg, service);
-}
-
-/* Where some clients come by TLS and some do not, the answer that is worth something is the one for TLS: apps
- * often send the others there, whatever their state. */
-static bool on_https(void *arg, const struct config_service *service)
-{
-    const struct conductor *conductor = arg;
-    bool https = service->redirect_https;
-    for (size_t i = 0; i < conductor->config->listener_count; i++)
-        https |= conductor->config->listeners[i].tls.line != 0;
-    return https;
 }
 
 static void forget_event(struct step *step, bool used)
@@ -157,6 +147,18 @@ static bool on_news(void *arg)
     return true;
 }
 
+static bool on_is_busy(void *arg, const char *service)
+{
+    const struct course *course = course_find(arg, service);
+    return course != NULL && course->gate != NULL;
+}
+
+static void on_standing(void *arg)
+{
+    struct conductor *conductor = arg;
+    health_tell(conductor->health);
+}
+
 static void on_keys(struct deadline *deadline)
 {
     struct conductor *conductor = mem_container(deadline, struct conductor, keys);
@@ -187,7 +189,6 @@ static void make_watchers(struct conductor *conductor)
         .counters = options->counters,
         .events = options->events,
         .settings = on_settings,
-        .https = on_https,
         .publish = on_news,
         .arg = conductor,
     });
@@ -205,6 +206,17 @@ static void make_watchers(struct conductor *conductor)
 static void make_doers(struct conductor *conductor)
 {
     const struct conductor_options *options = &conductor->options;
+    conductor->schedule = schedule_new(&(struct schedule_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .events = options->events,
+        .ejections = conductor->ejections,
+        .settings = on_settings,
+        .is_busy = on_is_busy,
+        .changed = on_standing,
+        .arg = conductor,
+    });
     conductor->world = world_new(&(struct world_options){
         .loop = options->loop,
         .proxy_fd = options->proxy_fd,
@@ -262,6 +274,7 @@ void conductor_stop(struct conductor *conductor)
 {
     struct course *course, *next;
     conductor->stopping = true;
+    schedule_stop(conductor->schedule);
     HASH_ITER(hh, conductor->courses, course, next)
     {
         course_stop(course);
@@ -276,7 +289,6 @@ void conductor_proxy_started(struct conductor *conductor, int32_t pid)
 void conductor_keyring(struct conductor *conductor, int fd)
 {
     world_keyring(conductor->world, fd);
-    health_keyring(conductor->health, fd);
 }
 
 void conductor_reopen(struct conductor *conductor)
@@ -320,7 +332,14 @@ const char *conductor_instance_state(struct conductor *conductor, const struct p
         return "down";
     if (instance->state == INSTANCE_UP && ejections_is_out(conductor->ejections, pool, instance))
         return "ejected";
+    if (instance->state == INSTANCE_UP && health_is_held_out(conductor->health, instance))
+        return "ejected";
     return instance_state_shown(instance->state);
+}
+
+struct schedule_tally conductor_scheduled(struct conductor *conductor, const char *service)
+{
+    return schedule_tally(conductor->schedule, service);
 }
 
 uint64_t conductor_snapshot_version(struct conductor *conductor)

@@ -7,7 +7,8 @@
 #include "base/err.h"
 #include "config/config.h"
 #include "control/event_log.h"
-#include "deploy/registry.h" /* struct asker */
+#include "control/schedule.h" /* struct schedule_tally */
+#include "deploy/registry.h"  /* struct asker */
 #include "io/loop.h"
 #include "link/channel.h"
 #include "link/counters.h"
@@ -77,6 +78,9 @@ bool conductor_live_instances(struct conductor *conductor, const char *service, 
 /* What becomes of the instance, as users are told: up, down, ejected, drained or torn_down. */
 const char *conductor_instance_state(struct conductor *conductor, const struct pool *pool,
                                      const struct instance *instance);
+
+/* Suites that were run on a schedule: see schedule.h. */
+struct schedule_tally conductor_scheduled(struct conductor *conductor, const char *service);
 
 /* For the metrics: everything there is, and the address of each listener by its id in the counters (NULL
  * where there is none). */

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "control/conduct.h"
 #include "control/sockaddr.h"
 
@@ -11,7 +10,6 @@
 #include <stdlib.h>
 
 #define NS_PER_MS 1000000
-#define OUTPUT_SHOWN 4096 /* bytes in an event */
 
 /* The deployment for which something ended; it is the running one, since course_stop comes before any other.
  */
@@ -86,25 +84,15 @@ static void on_cell_started(void *arg, const struct gate_cell *cell)
     announce_cell(arg, "uptest.started", cell, json_object());
 }
 
-/* Enough of a failed uptest's output to see why; the whole of it is in the deployment. */
-static json_t *end_of_output(const struct gate_cell *cell)
-{
-    size_t size;
-    struct str output = {cell->output, cell->output_size};
-    char *text = utf8_tail(output, OUTPUT_SHOWN, output.n > OUTPUT_SHOWN, &size);
-    json_t *json = json_stringn(text, size);
-    free(text);
-    return json;
-}
-
 static void on_cell_finished(void *arg, const struct gate_cell *cell)
 {
     json_t *more = json_pack("{s:b, s:o, s:o, s:b, s:f, s:o}", "passed", cell->state == GATE_PASSED, "exit",
                              cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status), "signal",
                              cell->signal == 0 ? json_null() : json_integer(cell->signal), "timed_out",
                              cell->timed_out, "seconds", (double)cell->ns / 1e9, "how", view_text(cell->how));
+    /* Enough to see why; the whole of it is in the deployment. */
     if (cell->state != GATE_PASSED)
-        json_object_set_new(more, "output", end_of_output(cell));
+        json_object_set_new(more, "output", event_log_tail((struct str){cell->output, cell->output_size}));
     announce_cell(arg, "uptest.finished", cell, more);
 }
 
@@ -158,6 +146,7 @@ void course_test(struct course *course, const struct pool *pool)
         step_event(course, pool->name, EVENT_GATE_FAILED, "the service is not in the config any more");
         return;
     }
+    schedule_yield(course->conductor->schedule, course->service);
     const char **addresses = addresses_of(pool);
     struct gate_plan plan = {.uptests = &settings->uptests,
                              .service = course->service,

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 
 #define FILE_MAX (32 * 1024 * 1024) /* bytes, then it is rotated */
 #define KEPT_BYTES (64 * 1024 * 1024)
+#define TAIL_MAX 4096 /* bytes of a text in an event */
 
 /* Every type there is (CONTRACT.md, Events). */
 static const char *const types[] = {
@@ -31,6 +33,7 @@ static const char *const types[] = {
     "instance.retired",       "teardown.started",    "teardown.finished",
     "teardown.failed",        "config.reloaded",     "config.refused",
     "daemon.started",         "daemon.upgraded",     "daemon.proxy_restarted",
+    "uptest.failed",          "uptest.passed",
 };
 
 struct entry {
@@ -50,6 +53,15 @@ struct event_log {
     size_t first, count, bytes;
     struct event_subscription *subscriptions;
 };
+
+json_t *event_log_tail(struct str text)
+{
+    size_t size;
+    char *tail = utf8_tail(text, TAIL_MAX, text.n > TAIL_MAX, &size);
+    json_t *json = json_stringn(tail, size);
+    free(tail);
+    return json;
+}
 
 /* ---- the ring ---- */
 

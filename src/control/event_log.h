@@ -28,6 +28,9 @@ void event_log_close(struct event_log *log);
 uint64_t event_log_add(struct event_log *log, const char *type, const char *service, const char *deployment,
                        json_t *more);
 
+/* The end of a text that may be long, such as what a program has written, as a member of an event. */
+json_t *event_log_tail(struct str text);
+
 /* Calls `each` with every kept event above `since` (of `service`, unless NULL), oldest first, until it
  * returns false; line is one JSON object without line end. */
 void event_log_read(struct event_log *log, uint64_t since, const char *service,

@@ -22,6 +22,7 @@ struct gate_cell {
     int exit_status; /* -1: none */
     int signal;      /* 0: none */
     bool timed_out;
+    bool undecided; /* failed, but it was not run, or not to its own end: that says nothing of the instance */
     uint64_t ns;
     char *output; /* the last 64 KiB; made valid UTF-8 */
     size_t output_size;

@@ -50,6 +50,7 @@ void gate_cell_settle(struct gate_cell *cell, const struct child_result *result,
     cell->exit_status = result->exit_status;
     cell->signal = result->signal;
     cell->timed_out = result->timed_out || expired != NULL;
+    cell->undecided = !result->started || expired != NULL;
     cell->ns = result->ns;
     cell->usage = result->usage;
     cell->output = utf8_tail(result->output, GATE_OUTPUT_KEPT, result->truncated, &cell->output_size);
@@ -61,6 +62,7 @@ void gate_cell_fail(struct gate_cell *cell, const char *how, const char *sentenc
 {
     assert(cell->state == GATE_WAITING || cell->state == GATE_RUNNING);
     cell->state = GATE_FAILED;
+    cell->undecided = true;
     cell->output = utf8_tail(str_of(sentence), GATE_OUTPUT_KEPT, false, &cell->output_size);
     cell->how = mem_dup(how);
 }

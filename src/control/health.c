@@ -7,9 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/checkup.h"
-#include "control/pulse.h"
 #include "control/sockaddr.h"
-#include "link/upstream_contexts.h"
+#include "control/standing.h"
 
 #include <stdlib.h>
 
@@ -38,8 +37,7 @@ struct patient {
 
 struct health {
     struct health_options options;
-    struct patient *patients;           /* by id */
-    struct upstream_contexts *contexts; /* NULL: there are none */
+    struct patient *patients; /* by id */
     TAILQ_HEAD(, patient) queue;
     unsigned under_way;
     bool is_started; /* health_watch has been called before */
@@ -49,47 +47,47 @@ struct health {
 
 /* ---- what is known, in the counters ---- */
 
-/* The state in the lowest two bits, above it since when it is up again. */
-#define CELL_STATE 3U
-#define CELL_SINCE 2
-
-static uint64_t *cell_of(const struct health *health, const struct instance *instance)
+static struct standing standing(const struct health *health, const struct instance *instance)
 {
-    return &counters_instance(health->options.counters, 0, instance->slot)->health;
-}
-
-static enum pulse_state state_of(const struct health *health, const struct instance *instance)
-{
-    return (enum pulse_state)(counters_read(cell_of(health, instance)) & CELL_STATE);
+    return standing_of(health->options.counters, instance);
 }
 
 static void keep(const struct patient *patient, uint64_t since_ms)
 {
-    __atomic_store_n(cell_of(patient->health, patient->instance),
-                     since_ms << CELL_SINCE | patient->pulse.state, __ATOMIC_RELEASE);
+    struct standing now = standing(patient->health, patient->instance);
+    now.pulse = patient->pulse.state;
+    now.since_ms = since_ms;
+    standing_keep(patient->health->options.counters, patient->instance, &now);
 }
 
 /* Nobody checks it any more. */
 static void forget(const struct health *health, const struct instance *instance)
 {
-    uint64_t *cell = cell_of(health, instance);
-    __atomic_store_n(cell, counters_read(cell) & ~(uint64_t)CELL_STATE, __ATOMIC_RELEASE);
+    struct standing now = standing(health, instance);
+    now.pulse = PULSE_UNKNOWN;
+    standing_keep(health->options.counters, instance, &now);
 }
 
 bool health_is_down(const struct health *health, const struct instance *instance)
 {
-    return state_of(health, instance) == PULSE_DOWN;
+    return standing(health, instance).pulse == PULSE_DOWN;
+}
+
+bool health_is_held_out(const struct health *health, const struct instance *instance)
+{
+    return standing(health, instance).out;
 }
 
 uint64_t health_since_ms(const struct health *health, const struct instance *instance)
 {
-    return counters_read(cell_of(health, instance)) >> CELL_SINCE;
+    return standing(health, instance).since_ms;
 }
 
 void health_enabled(struct health *health, const struct instance *instance)
 {
-    uint64_t cell = clock_mono_ms() << CELL_SINCE | state_of(health, instance);
-    __atomic_store_n(cell_of(health, instance), cell, __ATOMIC_RELEASE);
+    struct standing now = standing(health, instance);
+    now.since_ms = clock_mono_ms();
+    standing_keep(health->options.counters, instance, &now);
 }
 
 bool health_is_hopeless(const struct health *health, const struct pool *pool)
@@ -117,7 +115,7 @@ static void publish(struct deadline *deadline)
         deadline_set(&health->publish, GATHER_MS);
 }
 
-static void publish_soon(struct health *health)
+void health_tell(struct health *health)
 {
     uint64_t since_ms = clock_mono_ms() - health->published_ms;
     if (!deadline_is_set(&health->publish))
@@ -171,7 +169,7 @@ static void take(struct patient *patient, bool passed, const char *why)
         came_back(patient);
     else
         went_down(patient, why);
-    publish_soon(patient->health);
+    health_tell(patient->health);
 }
 
 static void begin_queued(struct health *health);
@@ -194,28 +192,14 @@ static void checked(void *arg, enum checkup_result result, const char *why)
     begin_queued(health);
 }
 
-/* What the app takes for itself: where the others are sent to, or the first host without a wildcard, else
- * where it is. */
+/* What the app takes for itself: the first host without a wildcard, else where it is. */
 static const char *host_of(const struct config_service *service, const struct instance *instance)
 {
-    if (service->canonical_host != NULL)
-        return service->canonical_host;
     for (size_t i = 0; i < service->hosts.count; i++) {
         if (service->hosts.items[i][0] != '*')
             return service->hosts.items[i];
     }
     return str_starts_with(str_of(instance->address), STR("unix:")) ? "localhost" : instance->address;
-}
-
-/* False: there is no context, or none of this config yet. */
-static bool use_tls(const struct patient *patient, struct checkup_order *order)
-{
-    const struct upstream_context *context =
-        upstream_contexts_find(patient->health->contexts, str_of(patient->pool->service->name));
-    if (context == NULL || context->h2 != order->h2)
-        return false;
-    order->tls = context->tls;
-    return upstream_context_name(context, str_of(patient->instance->address), &order->server_name);
 }
 
 static void check(struct patient *patient)
@@ -225,16 +209,10 @@ static void check(struct patient *patient)
         health->options.settings(health->options.arg, patient->pool->service->name);
     struct checkup_order order = {.path = service->health.path,
                                   .host = host_of(service, patient->instance),
-                                  .https = health->options.https(health->options.arg, service),
-                                  .h2 = service->upstream == CONFIG_UPSTREAM_H2,
                                   .proxy_protocol = (unsigned)service->proxy_protocol,
                                   .timeout_ms = service->health.timeout_ms,
                                   .done = checked,
                                   .arg = patient};
-    if (service->tls.line != 0 && !use_tls(patient, &order)) {
-        set_next(patient);
-        return;
-    }
     order.length = sockaddr_of(patient->instance->resolved, &order.address);
     health->under_way++;
     patient->checkup = checkup_start(health->options.loop, &order);
@@ -280,7 +258,7 @@ static struct patient *admit(struct health *health, const struct instance *insta
     patient->health = health;
     patient->id = instance->id;
     patient->instance = instance;
-    patient->pulse.state = state_of(health, instance);
+    patient->pulse.state = standing(health, instance).pulse;
     if (patient->pulse.state == PULSE_UNKNOWN && health->is_started)
         patient->pulse.state = PULSE_UP;
     keep(patient, health_since_ms(health, instance));
@@ -317,7 +295,7 @@ static void look_after_pool(struct health *health, const struct pool *pool)
         const struct instance *instance = &pool->instances[i];
         if (settings != NULL)
             look_after(health, pool, instance, settings);
-        else if (state_of(health, instance) != PULSE_UNKNOWN)
+        else if (standing(health, instance).pulse != PULSE_UNKNOWN)
             forget(health, instance);
     }
 }
@@ -338,18 +316,6 @@ void health_watch(struct health *health)
             patient->seen = false;
     }
     health->is_started = true;
-}
-
-void health_keyring(struct health *health, int fd)
-{
-    struct err err;
-    struct upstream_contexts *contexts = upstream_contexts_new(fd, &err);
-    if (contexts == NULL) {
-        log_error("checks go on with the certificates before: %s", err.text);
-        return;
-    }
-    upstream_contexts_free(health->contexts);
-    health->contexts = contexts;
 }
 
 struct health *health_new(const struct health_options *options)

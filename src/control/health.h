@@ -1,7 +1,6 @@
 /* health: checks the instances of the live pools again and again, and knows which are down.
  *
- * What it knows of an instance stands in a cell of the counters, so that another control process, which finds
- * the counters with the keeper, goes on with it. Decides nothing about a deployment. */
+ * What it knows of an instance outlives the process: see standing.h. Decides nothing about a deployment. */
 #pragma once
 
 #include "config/config.h"
@@ -19,8 +18,6 @@ struct health_options {
     struct event_log *events;
     /* The settings of a service; NULL: it is not in the config. */
     const struct config_service *(*settings)(void *arg, const char *service);
-    /* What its clients speak: is it https? */
-    bool (*https)(void *arg, const struct config_service *service);
     /* The proxy is to know: told once for all that has changed in a moment, and not more than four times a
      * second. False: not now; told again soon. */
     bool (*publish)(void *arg);
@@ -35,14 +32,16 @@ struct health *health_new(const struct health_options *options);
  * that are there at the first call are unknown, unless the counters tell, and the first check decides. */
 void health_watch(struct health *health);
 
-/* What services with TLS to their instances need has changed: a sealed memfd, which stays the caller's. */
-void health_keyring(struct health *health, int fd);
-
 /* Is it down by its checks? */
 bool health_is_down(const struct health *health, const struct instance *instance);
 /* Are all instances of the pool that are in rotation down? Then they are tried as if they were up. */
 bool health_is_hopeless(const struct health *health, const struct pool *pool);
+/* Does it get no requests because its uptests fail? See schedule.h, which decides about it. */
+bool health_is_held_out(const struct health *health, const struct instance *instance);
 /* It was put back into rotation by hand. */
 void health_enabled(struct health *health, const struct instance *instance);
 /* When it came back (monotonic ms); 0: it was never away. */
 uint64_t health_since_ms(const struct health *health, const struct instance *instance);
+/* The proxy is to know something that somebody else has found out about an instance: it is told with the
+ * next of what health finds out, as soon as that may be. */
+void health_tell(struct health *health);

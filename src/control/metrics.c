@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "control/past.h"
+#include "control/standing.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -160,6 +161,14 @@ static void begin_pool(struct page *page, const char *suffix, const struct count
     add_label(page->out, "pool", counted_pool->name);
 }
 
+/* Opens a series: NAME{service="...",instance="..." */
+static void begin_instance(struct page *page, const struct pool *pool, const struct instance *instance)
+{
+    buf_printf(page->out, "%s{", page->name);
+    add_label(page->out, "service", pool->service->name);
+    add_label(page->out, "instance", instance->address);
+}
+
 static void end_count(struct page *page, uint64_t value)
 {
     buf_printf(page->out, "} %" PRIu64 "\n", value);
@@ -252,15 +261,19 @@ static void write_class(struct page *page, const struct counted_pool *pool, cons
     end_count(page, count);
 }
 
+/* All that does not last is a request. The cells are not of one moment. */
 static void write_classes(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         const struct counted_pool *pool = &page->pools[i];
         if (pool->pool == NULL)
             continue;
-        for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+        uint64_t lasting = 0;
+        for (unsigned class = 0; class < COUNTERS_LASTING; class ++) {
             write_class(page, pool, counters_lasting_names[class], pool->sum.lasting[class]);
-        write_class(page, pool, "request", counters_pool_brief(&pool->sum));
+            lasting += pool->sum.lasting[class];
+        }
+        write_class(page, pool, "request", pool->sum.in_flight > lasting ? pool->sum.in_flight - lasting : 0);
     }
 }
 
@@ -396,15 +409,43 @@ static void write_pool_info(struct page *page)
     }
 }
 
+static void write_scheduled(struct page *page)
+{
+    const struct registry *registry = conductor_registry(page->conductor);
+    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
+        struct schedule_tally tally = conductor_scheduled(page->conductor, service->name);
+        for (unsigned passed = 0; passed < 2 && tally.passed + tally.failed > 0; passed++) {
+            buf_printf(page->out, "%s{", page->name);
+            add_label(page->out, "service", service->name);
+            add_label(page->out, "result", passed ? "passed" : "failed");
+            end_count(page, passed ? tally.passed : tally.failed);
+        }
+    }
+}
+
+/* Only of those that a scheduled run has told of. */
+static void write_passing(struct page *page)
+{
+    struct counters *counters = conductor_counters(page->conductor);
+    for (size_t i = 0; i < page->pool_count; i++) {
+        const struct pool *pool = page->pools[i].pool;
+        for (size_t at = 0; pool != NULL && pool->state == POOL_LIVE && at < pool->instance_count; at++) {
+            struct standing standing = standing_of(counters, &pool->instances[at]);
+            if (standing.uptests == STANDING_UNTESTED)
+                continue;
+            begin_instance(page, pool, &pool->instances[at]);
+            end_count(page, standing.uptests == STANDING_PASSES);
+        }
+    }
+}
+
 /* Of live pools only: an address may also be in a pool that drains, and a series must be there once. */
 static void write_instance_up(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         const struct pool *pool = page->pools[i].pool;
         for (size_t at = 0; pool != NULL && pool->state == POOL_LIVE && at < pool->instance_count; at++) {
-            buf_printf(page->out, "%s{", page->name);
-            add_label(page->out, "service", pool->service->name);
-            add_label(page->out, "instance", pool->instances[at].address);
+            begin_instance(page, pool, &pool->instances[at]);
             end_count(page, strcmp(conductor_instance_state(page->conductor, pool, &pool->instances[at]),
                                    "up") == 0);
         }
@@ -420,9 +461,7 @@ static void write_ejections(struct page *page)
         for (size_t at = 0; pool != NULL && pool->state == POOL_LIVE && at < pool->instance_count; at++) {
             struct counters_instance sum;
             counters_instance_sum(counters, pool->instances[at].slot, &sum);
-            buf_printf(page->out, "%s{", page->name);
-            add_label(page->out, "service", pool->service->name);
-            add_label(page->out, "instance", pool->instances[at].address);
+            begin_instance(page, pool, &pool->instances[at]);
             end_count(page, sum.ejections);
         }
     }
@@ -477,6 +516,10 @@ static const struct {
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
     {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},
     {"upswap_uptests_total", "counter", "Uptests of deployments, by result.", write_uptests},
+    {"upswap_scheduled_uptests_total", "counter",
+     "Suites run on a schedule against one live instance each, by result.", write_scheduled},
+    {"upswap_instance_uptests_passing", "gauge",
+     "1 for each live instance whose scheduled uptests pass, 0 for one whose do not.", write_passing},
     {"upswap_pool_info", "gauge", "1 for each pool that is staged, live or draining.", write_pool_info},
     {"upswap_instance_up", "gauge", "1 for each live instance in rotation, 0 for one that is not.",
      write_instance_up},

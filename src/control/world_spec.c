@@ -215,7 +215,7 @@ static void add_instances(struct snapshot_pool_spec *spec, const struct pool *po
             .slot = instance->slot,
             .drained = instance->state != INSTANCE_UP,
             .since_ms = health_since_ms(health, instance),
-            .down = !hopeless && health_is_down(health, instance),
+            .down = (!hopeless && health_is_down(health, instance)) || health_is_held_out(health, instance),
             .weight = instance->weight,
         };
     }

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 7
+#define LAYOUT 8
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -241,14 +241,6 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
     memset(sum, 0, sizeof *sum);
     for (unsigned i = 0; i < counters->workers; i++)
         add_cells((uint64_t *)sum, (const uint64_t *)counters_pool(counters, i, slot), CELLS(*sum));
-}
-
-uint64_t counters_pool_brief(const struct counters_pool *sum)
-{
-    uint64_t lasting = 0;
-    for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
-        lasting += sum->lasting[class];
-    return sum->in_flight > lasting ? sum->in_flight - lasting : 0;
 }
 
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum)

@@ -100,7 +100,7 @@ struct counters_instance {
     uint64_t
         ejected_until_ms; /* monotonic: until when this worker sends no requests there; past, or 0: it does */
     uint64_t ejections;   /* that it came to that */
-    uint64_t health;      /* control's own, in the first worker's record: see control/health.c */
+    uint64_t standing;    /* control's own, in the first worker's record: see control/standing.h */
 } __attribute__((aligned(64)));
 
 struct counters_worker {
@@ -147,8 +147,6 @@ uint64_t counters_bucket_us(unsigned bucket);
 
 /* For the reader: sums over all workers. */
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum);
-/* Of a sum: those in flight that do not last, so all but `lasting`. The cells are not of one moment. */
-uint64_t counters_pool_brief(const struct counters_pool *sum);
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);

@@ -50,6 +50,8 @@ static void a_service_that_says_nothing_has_every_default(void **state)
     assert_null(web->uptests.directory);
     assert_int_equal(web->uptests.parallel, 8);
     assert_true(web->uptests.required);
+    assert_int_equal(web->uptests.schedule_ms, 0);
+    assert_false(web->uptests.eject);
     assert_int_equal(web->uptests.total_timeout_ms, 120000);
     assert_int_equal(web->drain.requests_ms, 30000);
     assert_int_equal(web->drain.websockets_ms, 300000);
@@ -83,7 +85,8 @@ static void every_value_reaches_its_field(void **state)
         "};\n"
         "  uptests = { directory = \"/u/%{release}\"; timeout = \"5s\"; total_timeout = \"6s\"; parallel = "
         "7;\n"
-        "    required = false; user = \"web\"; chdir = \"/c\"; env_file = \"/e\"; schedule = \"0s\";\n"
+        "    required = false; user = \"web\"; chdir = \"/c\"; env_file = \"/e\"; schedule = \"90s\"; eject "
+        "= true;\n"
         "    environment = { APP_ENV = \"x y\"; B = \"\"; }; runner = [ \"env\", \"-i\" ]; };\n"
         "  watch = { duration = \"0s\"; };\n"
         "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; tunnels = \"4s\"; spread = "
@@ -121,6 +124,8 @@ static void every_value_reaches_its_field(void **state)
     assert_int_equal(web->hold_timeout_ms, 7200000);
     assert_string_equal(web->uptests.directory, "/u/%{release}");
     assert_false(web->uptests.required);
+    assert_int_equal(web->uptests.schedule_ms, 90000);
+    assert_true(web->uptests.eject);
     assert_int_equal(web->uptests.line, 11);
     assert_int_equal(web->uptests.environment.count, 2);
     assert_string_equal(web->uptests.environment.items[0], "APP_ENV=x y");

@@ -126,10 +126,6 @@ static void keys_of_later_versions_are_refused_as_such(void **state)
          "t.conf:1: \"view\" is not in this version of upswap; remove it"},
         {SERVICE("launch = { };"), "t.conf:3: \"launch\" is not in this version of upswap; remove it"},
         {SERVICE("shadow = { };"), "t.conf:3: \"shadow\" is not in this version of upswap; remove it"},
-        {SERVICE("uptests = { eject = true; };"),
-         "t.conf:3: \"uptests.eject\" is not in this version of upswap; remove it"},
-        {SERVICE("uptests = { schedule = \"60s\"; };"),
-         "t.conf:3: uptests.schedule: values other than \"0s\" are not in this version of upswap; remove it"},
         {SERVICE("watch = { duration = \"1m\"; };"),
          "t.conf:3: watch.duration: values other than \"0s\" are not in this version of upswap; remove it"},
         {SERVICE("watch = { errors = 0.02; };"),
@@ -310,6 +306,21 @@ static void two_listeners_may_ask_for_any_port(void **state)
     config_free(must_read("listeners = ( { address = \"127.0.0.1:0\"; }, { address = \"127.0.0.1:0\"; } );"));
 }
 
+static void a_schedule_without_uptests_and_an_ejection_without_a_schedule_are_refused(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {SERVICE("uptests = {\n schedule = \"60s\"; };"),
+         "t.conf:4: service \"web\": uptests.schedule has nothing to run; write uptests.directory, or leave "
+         "it "
+         "out"},
+        {SERVICE("uptests = { directory = \"/u\";\n eject = true; };"),
+         "t.conf:4: service \"web\": uptests.eject does nothing without uptests.schedule; write both, or "
+         "neither"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
 static void a_burst_that_would_be_remembered_for_hours_is_refused(void **state)
 {
     (void)state;
@@ -343,6 +354,7 @@ int main(void)
         cmocka_unit_test(keys_that_stand_in_the_wrong_place_are_refused),
         cmocka_unit_test(what_two_would_share_is_refused),
         cmocka_unit_test(two_listeners_may_ask_for_any_port),
+        cmocka_unit_test(a_schedule_without_uptests_and_an_ejection_without_a_schedule_are_refused),
         cmocka_unit_test(a_burst_that_would_be_remembered_for_hours_is_refused),
     };
     return cmocka_run_group_tests_name("refusals", tests, NULL, NULL);

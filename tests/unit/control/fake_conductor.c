@@ -148,6 +148,12 @@ struct counters *conductor_counters(struct conductor *conductor)
     return conductor->counters;
 }
 
+struct schedule_tally conductor_scheduled(struct conductor *conductor, const char *service)
+{
+    (void)service;
+    return conductor->scheduled;
+}
+
 uint64_t conductor_snapshot_version(struct conductor *conductor)
 {
     return conductor->version;

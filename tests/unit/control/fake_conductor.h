@@ -12,7 +12,8 @@ struct conductor {
     struct counters *counters;
     struct past past;
     uint64_t version;
-    const char *listener; /* address of listener 1, or NULL */
+    struct schedule_tally scheduled; /* of each service */
+    const char *listener;            /* address of listener 1, or NULL */
 
     char asked[512];    /* the last command */
     struct asker asker; /* and whose it was */

@@ -227,6 +227,8 @@ static void the_total_timeout_fails_what_runs_and_what_has_not_begun(void **stat
     assert_false(passed);
     assert_reason("since the gate's total_timeout of 0.25 s was over; and 3 more of 4 failed");
     assert_string_equal(gate_cell_at(gate, 1)->output, "the gate's total_timeout of 0.25 s was over");
+    for (size_t i = 0; i < 4; i++)
+        assert_true(gate_cell_at(gate, i)->undecided);
     assert_true(gate_cell_at(gate, 3)->timed_out);
     assert_true(gate_cell_at(gate, 0)->ns < 9000000000);
     assert_string_equal(trace.p, "+01_a@127.0.0.1:8001 -01_a@127.0.0.1:8001 -02_b@127.0.0.1:8001 "
@@ -250,6 +252,7 @@ static void what_cannot_be_run_is_a_failed_uptest_that_says_why(void **state)
                                       "its link leads nowhere"};
     for (size_t i = 0; i < 4; i++) {
         assert_int_equal(gate_cell_at(gate, i)->state, GATE_FAILED);
+        assert_true(gate_cell_at(gate, i)->undecided);
         assert_non_null(strstr(gate_cell_at(gate, i)->output, why[i]));
     }
 }

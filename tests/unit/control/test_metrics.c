@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "base/mem.h"
+#include "control/standing.h"
 #include "deploy/record.h"
 #include "fake_conductor.h"
 
@@ -82,6 +83,28 @@ static void add_live_pool(const char *name, const char *release, uint32_t slot)
     if (!registry_apply(conductor->registry, &record, NULL, &err))
         fail_msg("%s", err.text);
     record_free(&record);
+}
+
+static void what_scheduled_uptests_found_out_is_told_of_those_that_were_tested(void **state)
+{
+    (void)state;
+    add_live_pool("web-1", "v1", 3);
+    const struct pool *pool = registry_pool(conductor->registry, "web-1");
+    pool->instances[1].slot = 1;
+    write_metrics();
+    assert_null(strstr(text.p, "upswap_instance_uptests_passing{"));
+    assert_null(strstr(text.p, "upswap_scheduled_uptests_total{"));
+    standing_keep(conductor->counters, &pool->instances[1], &(struct standing){.uptests = STANDING_FAILS});
+    conductor->scheduled = (struct schedule_tally){.passed = 7, .failed = 2};
+    write_metrics();
+    assert_null(
+        strstr(text.p, "upswap_instance_uptests_passing{service=\"web\",instance=\"127.0.0.1:8001\"}"));
+    assert_line("upswap_instance_uptests_passing{service=\"web\",instance=\"127.0.0.1:8002\"} 0");
+    assert_line("upswap_scheduled_uptests_total{service=\"web\",result=\"passed\"} 7");
+    assert_line("upswap_scheduled_uptests_total{service=\"web\",result=\"failed\"} 2");
+    standing_keep(conductor->counters, &pool->instances[1], &(struct standing){.uptests = STANDING_PASSES});
+    write_metrics();
+    assert_line("upswap_instance_uptests_passing{service=\"web\",instance=\"127.0.0.1:8002\"} 1");
 }
 
 static void what_the_workers_count_is_summed_for_each_pool(void **state)
@@ -205,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_the_workers_count_is_summed_for_each_pool),
+        TEST(what_scheduled_uptests_found_out_is_told_of_those_that_were_tested),
         TEST(the_last_retired_pools_of_a_service_keep_what_they_counted),
         TEST(what_happens_in_control_is_counted_from_its_events),
         TEST(every_metric_is_described_even_where_there_is_nothing_to_count),

@@ -107,7 +107,7 @@ static void a_cleared_slot_is_zero_and_its_neighbours_are_not(void **state)
         assert_int_equal(counters_pool(counters, 1, slot)->in_flight, 0x0101010101010101);
         assert_int_equal(counters_pool(counters, 1, slot)->codes[COUNTERS_CODES - 1], 0x0101010101010101);
         assert_int_equal(counters_instance(counters, 2, slot)->in_flight, 0x0101010101010101);
-        assert_int_equal(counters_instance(counters, 2, slot)->health, 0x0101010101010101);
+        assert_int_equal(counters_instance(counters, 2, slot)->standing, 0x0101010101010101);
     }
     counters_unmap(counters);
     close(fd);

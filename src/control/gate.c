@@ -6,8 +6,8 @@
 #include "base/address.h"
 #include "base/buf.h"
 #include "base/mem.h"
-#include "control/environment.h"
 #include "control/gate_cell.h"
+#include "control/program.h"
 #include "control/suite.h"
 
 #include <errno.h>
@@ -15,8 +15,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define KILL_AFTER_MS 2000
-#define LINGER_MS 1000
 /* Far above what an uptest needs, and below what would hurt the machine. Threads of the same user's app count
  * as processes. */
 #define PROCESSES_MAX 4096
@@ -40,13 +38,8 @@ struct gate {
     struct gate_callbacks callbacks;
     void *arg;
     struct suite suite;
-    char **files; /* paths of the uptests */
-    char *directory;
-    char **runner;
-    size_t runner_count;
-    bool has_user;
-    struct child_user user;
-    struct environment *environment; /* what all rows share */
+    char **files;           /* paths of the uptests */
+    struct program program; /* its command is the runner; its environment what all rows share */
     char *vhost;
     struct gate_cell *cells;
     struct row *rows;
@@ -68,51 +61,24 @@ static char *file_path(const struct gate *gate, size_t uptest)
     return mem_printf("%s%s%s", directory, slash ? "" : "/", gate->suite.names[uptest]);
 }
 
-static char *expand(const char *key, const char *text, const struct gate_plan *plan, struct err *err)
-{
-    char *expanded = config_expand(text, str_of(plan->release), err);
-    if (expanded == NULL)
-        err_prefix(err, "uptests.%s", key);
-    return expanded;
-}
-
+/* The directory of an uptest is that of the suite, which was listed. */
 static bool prepare_program(struct gate *gate, const struct gate_plan *plan, struct err *err)
 {
     const struct config_uptests *uptests = plan->uptests;
-    if (uptests->chdir == NULL)
-        gate->directory = mem_dup(gate->suite.directory);
-    else
-        gate->directory = expand("chdir", uptests->chdir, plan, err);
-    if (gate->directory == NULL)
+    const struct program_plan program = {.section = "uptests",
+                                         .user = uptests->user,
+                                         .directory =
+                                             uptests->chdir != NULL ? uptests->chdir : uptests->directory,
+                                         .env_file = uptests->env_file,
+                                         .environment = &uptests->environment,
+                                         .command = &uptests->runner,
+                                         .release = plan->release};
+    if (!program_prepare(&gate->program, &program, err))
         return false;
-    gate->runner = mem_zero(uptests->runner.count + 1, sizeof *gate->runner);
-    for (size_t i = 0; i < uptests->runner.count; i++) {
-        gate->runner[i] = expand("runner", uptests->runner.items[i], plan, err);
-        if (gate->runner[i] == NULL)
-            return false;
-        gate->runner_count++;
-    }
-    gate->has_user = uptests->user != NULL;
-    return !gate->has_user || child_user_find(uptests->user, &gate->user, err) ||
-           err_prefix(err, "uptests.user");
-}
-
-static bool prepare_environment(struct gate *gate, const struct gate_plan *plan, struct err *err)
-{
-    const struct config_uptests *uptests = plan->uptests;
-    gate->environment = environment_new();
-    if (uptests->env_file != NULL) {
-        char *path = expand("env_file", uptests->env_file, plan, err);
-        bool ok = path != NULL && environment_read(gate->environment, path, err);
-        free(path);
-        if (!ok)
-            return false;
-    }
-    for (size_t i = 0; i < uptests->environment.count; i++)
-        environment_set_pair(gate->environment, str_of(uptests->environment.items[i]));
-    environment_set(gate->environment, "UPTEST_SERVICE", plan->service);
-    environment_set(gate->environment, "UPTEST_RELEASE", plan->release);
-    environment_set(gate->environment, "UPTEST_DEPLOYMENT", plan->deployment);
+    struct environment *environment = gate->program.environment;
+    environment_set(environment, "UPTEST_SERVICE", plan->service);
+    environment_set(environment, "UPTEST_RELEASE", plan->release);
+    environment_set(environment, "UPTEST_DEPLOYMENT", plan->deployment);
     return true;
 }
 
@@ -124,11 +90,11 @@ static void prepare_row(struct gate *gate, struct row *row)
                                    .uptest = gate->suite.names[i],
                                    .state = GATE_WAITING,
                                    .exit_status = -1,
-                                   .argv = mem_zero(gate->runner_count + 4, sizeof(char *))};
-        memcpy(cell->argv, gate->runner, gate->runner_count * sizeof(char *));
-        cell->argv[gate->runner_count] = gate->files[i];
-        cell->argv[gate->runner_count + 1] = row->address.host;
-        cell->argv[gate->runner_count + 2] = row->port;
+                                   .argv = mem_zero(gate->program.command_count + 4, sizeof(char *))};
+        memcpy(cell->argv, gate->program.command, gate->program.command_count * sizeof(char *));
+        cell->argv[gate->program.command_count] = gate->files[i];
+        cell->argv[gate->program.command_count + 1] = row->address.host;
+        cell->argv[gate->program.command_count + 2] = row->port;
     }
 }
 
@@ -166,8 +132,7 @@ static bool prepare(struct gate *gate, const struct gate_plan *plan, bool requir
     case SUITE_FOUND:
         break;
     }
-    return prepare_program(gate, plan, err) && prepare_environment(gate, plan, err) &&
-           prepare_matrix(gate, plan, err);
+    return prepare_program(gate, plan, err) && prepare_matrix(gate, plan, err);
 }
 
 /* ---- the end ---- */
@@ -184,15 +149,11 @@ static void destroy(struct gate *gate)
     }
     for (size_t i = 0; gate->files != NULL && i < gate->suite.count; i++)
         free(gate->files[i]);
-    for (size_t i = 0; i < gate->runner_count; i++)
-        free(gate->runner[i]);
-    environment_free(gate->environment);
+    program_free(&gate->program);
     suite_free(&gate->suite);
     free(gate->files);
-    free(gate->runner);
     free(gate->rows);
     free(gate->cells);
-    free(gate->directory);
     free(gate->vhost);
     free(gate->expired);
     free(gate->fault);
@@ -252,20 +213,14 @@ static bool check_file(const char *path, struct err *err)
 static bool start_child(struct row *row, const struct gate_cell *cell, struct err *err)
 {
     struct gate *gate = row->gate;
-    struct child_spec spec = {
-        .argv = (const char *const *)cell->argv,
-        .envp = environment_list(row->environment),
-        .directory = gate->directory,
-        .user = gate->has_user ? &gate->user : NULL,
-        .timeout_ms = gate->timeout_ms,
-        .kill_after_ms = KILL_AFTER_MS,
-        .linger_ms = LINGER_MS,
-        .output_max = GATE_OUTPUT_KEPT,
-        .output_limit = GATE_OUTPUT_LIMIT,
-        .processes_max = PROCESSES_MAX,
-        .file_max = FILE_MAX,
-    };
-    if (!check_file(cell->argv[gate->runner_count], err))
+    struct child_spec spec = program_spec(&gate->program, gate->timeout_ms);
+    spec.argv = (const char *const *)cell->argv;
+    spec.envp = environment_list(row->environment);
+    spec.output_max = GATE_OUTPUT_KEPT;
+    spec.output_limit = GATE_OUTPUT_LIMIT;
+    spec.processes_max = PROCESSES_MAX;
+    spec.file_max = FILE_MAX;
+    if (!check_file(cell->argv[gate->program.command_count], err))
         return false;
     row->child = child_start(gate->loop, &spec, child_done, row, err);
     return row->child != NULL;
@@ -302,7 +257,7 @@ static bool advance(struct row *row)
 static void open_row(struct row *row)
 {
     struct gate *gate = row->gate;
-    row->environment = environment_copy(gate->environment);
+    row->environment = environment_copy(gate->program.environment);
     environment_set(row->environment, "UPTEST_HOST", row->address.host);
     environment_set(row->environment, "UPTEST_PORT", row->port);
     bool is_unix = row->address.kind == ADDRESS_UNIX;

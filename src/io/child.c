@@ -35,17 +35,19 @@ struct child {
     struct loop *loop;
     struct spawn spawn;
     enum phase phase;
-    struct event exit_event, output_event;
+    struct event exit_event, output_event, stdout_event;
     struct deadline timer;
     uint64_t kill_after_ms, linger_ms;
     uint64_t vanish_by_ms; /* while VANISHING: then KILL */
     size_t output_max;
     uint64_t output_limit, output_total;
+    uint64_t stdout_total; /* what stands apart */
     struct buf output;
     uint64_t start_ns;
     struct child_result result;
     void (*done)(void *arg, const struct child_result *result);
     void (*on_output)(void *arg, struct str bytes);
+    void (*on_stdout)(void *arg, struct str bytes);
     void *arg;
 };
 
@@ -77,14 +79,22 @@ static void signal_group(const struct child *child, int number)
 
 static bool output_is_open(const struct child *child)
 {
-    return child->spawn.output_fd >= 0;
+    return child->spawn.output_fd >= 0 || child->spawn.stdout_fd >= 0;
+}
+
+static void close_pipe(struct event *event, int *fd)
+{
+    if (*fd < 0)
+        return;
+    event_del(event);
+    close(*fd);
+    *fd = -1;
 }
 
 static void close_output(struct child *child)
 {
-    event_del(&child->output_event);
-    close(child->spawn.output_fd);
-    child->spawn.output_fd = -1;
+    close_pipe(&child->output_event, &child->spawn.output_fd);
+    close_pipe(&child->stdout_event, &child->spawn.stdout_fd);
 }
 
 /* The kept output: the last output_max bytes. */
@@ -99,8 +109,7 @@ static void finish(struct child *child)
 {
     struct child_result *result = &child->result;
     event_del(&child->exit_event);
-    if (output_is_open(child))
-        close_output(child);
+    close_output(child);
     deadline_clear(&child->timer);
     result->truncated = child->output_total > child->output_max;
     result->started = spawn_was_executed(&child->spawn, &child->output);
@@ -237,9 +246,9 @@ static void exited(evutil_socket_t fd, short what, void *arg)
     deadline_set(&child->timer, rest_ms);
 }
 
+/* All of it. */
 static void output_ended(struct child *child)
 {
-    close_output(child);
     if (child->phase == LINGERING)
         reap_and_vanish(child, child->timer.at_ms);
     else if (child->phase == ABANDONING)
@@ -255,22 +264,37 @@ static void keep(struct child *child, const char *bytes, size_t count)
         buf_drop(&child->output, child->output.n - child->output_max);
 }
 
+static void take(struct child *child, bool apart, struct str piece)
+{
+    void (*tell)(void *arg, struct str bytes) = apart ? child->on_stdout : child->on_output;
+    if (apart)
+        child->stdout_total += piece.n;
+    else
+        keep(child, piece.p, piece.n);
+    if (tell != NULL)
+        tell(child->arg, piece);
+}
+
 static void output_came(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct child *child = arg;
+    bool apart = fd == child->spawn.stdout_fd;
     char piece[PIECE];
     ssize_t count = read(fd, piece, sizeof piece);
     if (count < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (count <= 0) {
-        output_ended(child);
+        if (apart)
+            close_pipe(&child->stdout_event, &child->spawn.stdout_fd);
+        else
+            close_pipe(&child->output_event, &child->spawn.output_fd);
+        if (!output_is_open(child))
+            output_ended(child);
         return;
     }
-    keep(child, piece, (size_t)count);
-    if (child->on_output != NULL)
-        child->on_output(child->arg, (struct str){piece, (size_t)count});
-    bool over = child->output_limit != 0 && child->output_total > child->output_limit;
+    take(child, apart, (struct str){piece, (size_t)count});
+    bool over = child->output_limit != 0 && child->output_total + child->stdout_total > child->output_limit;
     if (over && (child->phase == RUNNING || child->phase == ENDING)) {
         child->result.overflowed = true;
         kill_group(child);
@@ -283,10 +307,26 @@ static void give_up(struct child *child)
     deadline_clear(&child->timer);
     event_del(&child->exit_event);
     event_del(&child->output_event);
+    if (child->spawn.stdout_fd >= 0)
+        event_del(&child->stdout_event);
     signal_group(child, SIGKILL);
     waitpid(child->spawn.pid, NULL, 0);
     spawn_close(&child->spawn);
     free(child);
+}
+
+static bool watch(struct child *child)
+{
+    struct event_base *base = loop_base(child->loop);
+    bool apart = child->spawn.stdout_fd >= 0;
+    event_assign(&child->exit_event, base, child->spawn.pidfd, EV_READ, exited, child);
+    event_assign(&child->output_event, base, child->spawn.output_fd, EV_READ | EV_PERSIST, output_came,
+                 child);
+    if (apart)
+        event_assign(&child->stdout_event, base, child->spawn.stdout_fd, EV_READ | EV_PERSIST, output_came,
+                     child);
+    return event_add(&child->exit_event, NULL) == 0 && event_add(&child->output_event, NULL) == 0 &&
+           (!apart || event_add(&child->stdout_event, NULL) == 0);
 }
 
 struct child *child_start(struct loop *loop, const struct child_spec *spec,
@@ -314,10 +354,7 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec,
     deadline_init(&child->timer, loop, timer_fires);
     if (spec->timeout_ms > 0)
         deadline_set(&child->timer, spec->timeout_ms);
-    event_assign(&child->exit_event, loop_base(loop), spawn.pidfd, EV_READ, exited, child);
-    event_assign(&child->output_event, loop_base(loop), spawn.output_fd, EV_READ | EV_PERSIST, output_came,
-                 child);
-    if (event_add(&child->exit_event, NULL) == 0 && event_add(&child->output_event, NULL) == 0)
+    if (watch(child))
         return child;
     give_up(child);
     err_set(err, "cannot start %s: the event loop cannot watch it; raise fs.epoll.max_user_watches",
@@ -336,6 +373,11 @@ void child_stop(struct child *child)
 void child_on_output(struct child *child, void (*output)(void *arg, struct str bytes))
 {
     child->on_output = output;
+}
+
+void child_on_stdout(struct child *child, void (*piece)(void *arg, struct str bytes))
+{
+    child->on_stdout = piece;
 }
 
 pid_t child_pid(const struct child *child)

@@ -36,6 +36,7 @@ struct child_spec {
     uint64_t processes_max; /* RLIMIT_NPROC, applied only with a user other than root; 0: as is. The kernel
                                counts all processes of that user, those of other children too */
     uint64_t file_max;      /* RLIMIT_FSIZE, bytes; 0: as is */
+    bool apart; /* stdout is no part of the output: it is for child_on_stdout, and counts for output_limit */
 };
 
 struct child_result {
@@ -45,7 +46,8 @@ struct child_result {
     bool timed_out;
     bool stopped;      /* child_stop was called before it had ended */
     uint64_t ns;       /* from start to exit */
-    struct str output; /* stdout and stderr together, the last output_max bytes; valid during the callback */
+    struct str output; /* stdout and stderr together, or, if `apart`, stderr: the last output_max bytes; valid
+                          during the callback */
     bool truncated;    /* there was more output than is kept */
     bool overflowed;   /* it wrote more than output_limit, and was killed for that */
     struct rusage usage; /* of the file itself and what it waited for */
@@ -66,5 +68,8 @@ void child_stop(struct child *child);
 
 /* Calls `output` with each piece of output as it comes; set right after child_start. */
 void child_on_output(struct child *child, void (*output)(void *arg, struct str bytes));
+
+/* The same with what stands apart: stdout. It may call child_stop. */
+void child_on_stdout(struct child *child, void (*piece)(void *arg, struct str bytes));
 
 pid_t child_pid(const struct child *child);

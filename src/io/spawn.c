@@ -62,7 +62,7 @@ struct plan {
     const struct child_user *become; /* NULL: stay */
     uid_t uid;                       /* as which it will run */
     pid_t parent;
-    int null_fd, output_fd, report_fd;
+    int null_fd, output_fd, stdout_fd, report_fd;
 };
 
 static _Noreturn void fail_on(int report_fd, enum step step)
@@ -93,7 +93,8 @@ static void reset_signals(void)
 static void set_descriptors(const struct plan *plan)
 {
     int report_fd = plan->report_fd;
-    bool placed = dup2(plan->null_fd, STDIN_FILENO) >= 0 && dup2(plan->output_fd, STDOUT_FILENO) >= 0 &&
+    int stdout_fd = plan->spec->apart ? plan->stdout_fd : plan->output_fd;
+    bool placed = dup2(plan->null_fd, STDIN_FILENO) >= 0 && dup2(stdout_fd, STDOUT_FILENO) >= 0 &&
                   dup2(plan->output_fd, STDERR_FILENO) >= 0 &&
                   (report_fd == REPORT_FD || dup3(report_fd, REPORT_FD, O_CLOEXEC) >= 0);
     if (!placed)
@@ -271,24 +272,25 @@ static bool start(struct spawn *spawn, struct plan *plan)
     return false;
 }
 
+/* They come after 0 to 2 where those are open, as they are in every process that main starts. */
+static bool open_pipe(int *from, int *to)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return false;
+    *from = ends[0];
+    *to = ends[1];
+    errno = EBADF;
+    return ends[0] > STDERR_FILENO && fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
+}
+
 static bool open_pipes(struct spawn *spawn, struct plan *plan)
 {
-    int output[2], report[2];
-    if (pipe2(output, O_CLOEXEC) != 0)
+    if (!open_pipe(&spawn->output_fd, &plan->output_fd) || !open_pipe(&spawn->report_fd, &plan->report_fd) ||
+        (plan->spec->apart && !open_pipe(&spawn->stdout_fd, &plan->stdout_fd)))
         return false;
-    spawn->output_fd = output[0];
-    plan->output_fd = output[1];
-    if (pipe2(report, O_CLOEXEC) != 0)
-        return false;
-    spawn->report_fd = report[0];
-    plan->report_fd = report[1];
     plan->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (plan->null_fd < 0)
-        return false;
-    /* They come after 0 to 2 where those are open, as they are in every process that main starts. */
-    errno = EBADF;
-    return output[0] > STDERR_FILENO && fcntl(output[0], F_SETFL, O_NONBLOCK) == 0 &&
-           fcntl(report[0], F_SETFL, O_NONBLOCK) == 0;
+    return plan->null_fd >= 0;
 }
 
 static void close_if_open(int *fd)
@@ -300,17 +302,19 @@ static void close_if_open(int *fd)
 
 bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err *err)
 {
-    struct plan plan = {.spec = spec, .parent = getpid(), .null_fd = -1, .output_fd = -1, .report_fd = -1};
+    struct plan plan = {
+        .spec = spec, .parent = getpid(), .null_fd = -1, .output_fd = -1, .stdout_fd = -1, .report_fd = -1};
     plan.become = must_become(spec->user) ? spec->user : NULL;
     plan.uid = spec->user != NULL ? spec->user->uid : getuid();
     plan.files = files_of(spec);
-    *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .report_fd = -1};
+    *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .stdout_fd = -1, .report_fd = -1};
     spawn->file = mem_dup(spec->argv[0]);
     spawn->directory = mem_dup(spec->directory != NULL ? spec->directory : "/");
     bool started = open_pipes(spawn, &plan) && start(spawn, &plan);
     int error = errno;
     close_if_open(&plan.null_fd);
     close_if_open(&plan.output_fd);
+    close_if_open(&plan.stdout_fd);
     close_if_open(&plan.report_fd);
     files_free(plan.files);
     if (started)
@@ -337,6 +341,7 @@ void spawn_close(struct spawn *spawn)
 {
     close_if_open(&spawn->pidfd);
     close_if_open(&spawn->output_fd);
+    close_if_open(&spawn->stdout_fd);
     close_if_open(&spawn->report_fd);
     free(spawn->file);
     free(spawn->directory);

@@ -8,6 +8,7 @@ struct spawn {
     pid_t pid;     /* leads a process group of the same number */
     int pidfd;     /* readable when it has exited */
     int output_fd; /* stdout and stderr, non-blocking; ends when the last writer is gone */
+    int stdout_fd; /* the same for stdout alone, which then is not in output_fd; -1: it is */
     int report_fd; /* tells, once it has exited, whether it was ever executed */
     char *file, *directory;
 };

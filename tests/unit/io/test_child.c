@@ -415,6 +415,47 @@ static void stopping_ends_it_and_says_so(void **state)
     assert_str_equal(buf_str(&pieces), "up\nstopped\n");
 }
 
+static void run_apart(struct child_spec spec)
+{
+    spec.apart = true;
+    start(&spec, NULL);
+    child_on_stdout(child, count_piece);
+    loop_run(loop);
+}
+
+static void stdout_may_stand_apart(void **state)
+{
+    (void)state;
+    unsigned descriptors = open_descriptors();
+    run_apart(SHELL("echo one; echo two >&2; echo three; exit 7"));
+    assert_exited(7);
+    assert_str_equal(buf_str(&output), "two\n");
+    assert_str_equal(buf_str(&pieces), "one\nthree\n");
+    assert_int_equal(open_descriptors(), descriptors);
+}
+
+static void stdout_that_stands_apart_is_awaited_when_stderr_is_closed(void **state)
+{
+    (void)state;
+    run_apart(SHELL("exec 2>&-; (sleep 0.05; echo late) & exit 0"));
+    assert_exited(0);
+    assert_str_equal(buf_str(&pieces), "late\n");
+    run_apart(SHELL("exec >&-; (sleep 0.05; echo late >&2) & exit 0"));
+    assert_exited(0);
+    assert_str_equal(buf_str(&output), "late\n");
+}
+
+static void stdout_that_stands_apart_counts_for_the_limit(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("yes");
+    spec.output_limit = 1 << 20;
+    run_apart(spec);
+    assert_true(result.overflowed);
+    assert_false(result.truncated);
+    assert_killed(SIGKILL);
+}
+
 /* `why` is after "cannot be started: ". */
 static void assert_not_started(const char *why)
 {
@@ -631,6 +672,9 @@ int main(void)
         TEST(output_of_exactly_what_is_kept_is_whole),
         TEST(who_writes_beyond_the_limit_is_killed),
         TEST(stopping_ends_it_and_says_so),
+        TEST(stdout_may_stand_apart),
+        TEST(stdout_that_stands_apart_is_awaited_when_stderr_is_closed),
+        TEST(stdout_that_stands_apart_counts_for_the_limit),
         TEST(what_cannot_be_started_says_why),
         TEST(a_bare_name_is_found_along_the_path_it_is_given),
         TEST(descriptors_that_are_used_up_are_an_error_and_leave_nothing),

@@ -2,14 +2,16 @@
  * its values hold no control bytes. */
 #include "http/h2_list.h"
 
-static void add(struct h2_list *list, struct str name, struct str value)
+static nghttp2_nv *add(struct h2_list *list, struct str name, struct str value)
 {
-    list->at[list->count++] = (nghttp2_nv){
+    nghttp2_nv *pair = &list->at[list->count++];
+    *pair = (nghttp2_nv){
         .name = (uint8_t *)name.p,
         .namelen = name.n,
         .value = (uint8_t *)value.p,
         .valuelen = value.n,
     };
+    return pair;
 }
 
 /* Token bytes: nothing but letters changes. */
@@ -40,7 +42,10 @@ static void add_fields(struct h2_list *list, const struct http_fields *fields, u
         const struct http_field *field = &fields->at[i];
         if ((never & HTTP_FIELD_BIT(field->id)) || (tunnel && is_of_handshake(field->name)))
             continue;
-        add(list, small(&names, field->name), field->value);
+        nghttp2_nv *pair = add(list, small(&names, field->name), field->value);
+        /* Does not come twice: it would only drive others out of the peer's table. */
+        if (field->id == HTTP_FIELD_X_REQUEST_ID)
+            pair->flags = NGHTTP2_NV_FLAG_NO_INDEX;
     }
 }
 

@@ -3,6 +3,7 @@
 #include "plane/h2.h"
 
 #include "base/mem.h"
+#include "plane/h2_memory.h"
 #include "plane/h2_stream.h"
 #include "plane/h2_tools.h"
 #include "plane/worker.h"
@@ -498,6 +499,7 @@ static nghttp2_session *session_new(struct h2 *h2, bool server)
 {
     nghttp2_session *session = NULL;
     nghttp2_option *option = NULL;
+    nghttp2_mem memory = h2_memory_of(h2->worker->buffers);
     nghttp2_session_callbacks *callbacks = callbacks_new();
     if (callbacks != NULL && nghttp2_option_new(&option) == 0) {
         nghttp2_option_set_no_auto_window_update(option, 1);
@@ -506,9 +508,9 @@ static nghttp2_session *session_new(struct h2 *h2, bool server)
         nghttp2_option_set_max_continuations(option, limits_of(h2)->continuations);
 #endif
         if (server)
-            nghttp2_session_server_new2(&session, callbacks, h2, option);
+            nghttp2_session_server_new3(&session, callbacks, h2, option, &memory);
         else
-            nghttp2_session_client_new2(&session, callbacks, h2, option);
+            nghttp2_session_client_new3(&session, callbacks, h2, option, &memory);
     }
     nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);

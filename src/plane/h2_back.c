@@ -54,12 +54,17 @@ static struct h2_back_stream *stream_of(const struct connection *connection)
 
 /* ---- streams ---- */
 
+static void give_back(struct h2_back_stream *stream)
+{
+    buffers_give_block(stream->h2.worker->buffers, stream);
+}
+
 static void run_leaving(struct loop_deferred *deferred)
 {
     struct h2_back_stream *stream = mem_container(deferred, struct h2_back_stream, connection.freeing);
     stream->left = true;
     if (stream->forgotten)
-        free(stream);
+        give_back(stream);
 }
 
 static void forget(struct h2_stream *s)
@@ -68,7 +73,7 @@ static void forget(struct h2_stream *s)
     stream->back = NULL;
     stream->forgotten = true;
     if (stream->left)
-        free(stream);
+        give_back(stream);
 }
 
 /* Whoever has the lease learns of it now, or when it reads. */
@@ -380,11 +385,11 @@ struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot
         errno = EPROTONOSUPPORT;
         return NULL;
     }
-    struct h2_back_stream *stream = back == NULL ? NULL : calloc(1, sizeof *stream);
+    struct buffers *buffers = lending->h2->buffers;
+    struct h2_back_stream *stream = back == NULL ? NULL : buffers_take_block(buffers, sizeof *stream);
     if (stream == NULL)
         return NULL;
-    stream->back = back;
-    stream->tunnel = lending->tunnel;
+    *stream = (struct h2_back_stream){.back = back, .tunnel = lending->tunnel};
     struct connection *connection = &stream->connection;
     connection->upstream = upstream;
     connection->stream.ready = stream_ready;

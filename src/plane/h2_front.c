@@ -12,7 +12,6 @@
 
 #define STOP_MS 1000  /* a client that does not answer the ping has heard of the end by then */
 #define FLUSH_MS 5000 /* for the last bytes of a connection without streams */
-#define SPARES_MAX 4096
 
 /* Which deadline holds. */
 enum front_waits { WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_IDLE, WAITS_FOR_FLUSH, WAITS_FOR_PONG };
@@ -32,7 +31,6 @@ struct h2_front_stream {
     bool refused; /* its head was over the limit */
     bool left;    /* the client has */
     bool forgotten;
-    struct h2_front_stream *next; /* free list */
 };
 
 static const struct end too_large = {"head-too-large", 431, END_NO_ERROR};
@@ -41,33 +39,7 @@ static const struct end too_large = {"head-too-large", 431, END_NO_ERROR};
 
 static void give_back(struct h2_front_stream *stream)
 {
-    struct worker *worker = stream->client.worker;
-    if (worker->spare_stream_count >= SPARES_MAX) {
-        free(stream);
-        return;
-    }
-    worker->spare_stream_count++;
-    stream->next = worker->spare_streams;
-    worker->spare_streams = stream;
-}
-
-void h2_front_free_spares(struct worker *worker)
-{
-    struct h2_front_stream *stream;
-    while ((stream = worker->spare_streams) != NULL) {
-        worker->spare_streams = stream->next;
-        free(stream);
-    }
-}
-
-static struct h2_front_stream *take_spare(struct worker *worker)
-{
-    struct h2_front_stream *stream = worker->spare_streams;
-    if (stream == NULL)
-        return malloc(sizeof *stream);
-    worker->spare_streams = stream->next;
-    worker->spare_stream_count--;
-    return stream;
+    buffers_give_block(stream->client.worker->buffers, stream);
 }
 
 static void run_leaving(struct loop_deferred *deferred)
@@ -114,7 +86,7 @@ static void stream_ready(struct stream *virtual)
 static struct h2_stream *begin(struct h2 *h2, int32_t id)
 {
     struct h2_front *front = mem_container(h2, struct h2_front, h2);
-    struct h2_front_stream *stream = take_spare(h2->worker);
+    struct h2_front_stream *stream = buffers_take_block(h2->worker->buffers, sizeof *stream);
     (void)id;
     if (stream == NULL)
         return NULL;

@@ -23,5 +23,3 @@ void h2_front_timed_out(struct h2_front *front);
 void h2_front_stop(struct h2_front *front);
 /* The connection is being closed: ends every stream. */
 void h2_front_close(struct h2_front *front);
-
-void h2_front_free_spares(struct worker *worker);

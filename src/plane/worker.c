@@ -8,7 +8,6 @@
 #include "plane/client.h"
 #include "plane/contexts.h"
 #include "plane/exchange.h"
-#include "plane/h2_front.h"
 #include "plane/h2_tools.h"
 #include "plane/listeners.h"
 
@@ -234,7 +233,6 @@ static void release(struct worker *worker)
     mailbox_free(worker->orders);
     loop_free(worker->loop);
     exchange_free_spares(worker);
-    h2_front_free_spares(worker);
     h2_tools_free(worker->h2_tools);
     if (worker->queue != NULL)
         queue_free(worker->queue);

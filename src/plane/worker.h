@@ -27,7 +27,6 @@
 struct contexts;
 struct listeners;
 struct h2_tools;
-struct h2_front_stream;
 
 /* What a worker is told; an order is freed by the worker. */
 enum order_type {
@@ -111,8 +110,6 @@ struct worker {
     struct relay_tools tools;
 
     struct h2_tools *h2_tools;
-    struct h2_front_stream *spare_streams; /* free list */
-    uint32_t spare_stream_count;
 
     char date[HTTP_DATE_SIZE];
     uint64_t date_until_ms;

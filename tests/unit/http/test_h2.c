@@ -344,6 +344,16 @@ static void a_response_becomes_a_list(void **state)
     expect_list(":status=200|sec-websocket-protocol=p|");
 }
 
+static void what_does_not_come_twice_stays_out_of_the_peers_table(void **state)
+{
+    (void)state;
+    read_response("HTTP/1.1 200 OK\r\nServer: s\r\nX-Request-Id: 1\r\n\r\n");
+    h2_list_response(&list, &response);
+    expect_list(":status=200|server=s|x-request-id=1|");
+    assert_int_equal(list.at[1].flags, NGHTTP2_NV_FLAG_NONE);
+    assert_int_equal(list.at[2].flags, NGHTTP2_NV_FLAG_NO_INDEX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_request_becomes_a_list),
         cmocka_unit_test(an_upgrade_becomes_an_extended_connect),
         cmocka_unit_test(a_response_becomes_a_list),
+        cmocka_unit_test(what_does_not_come_twice_stays_out_of_the_peers_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,19 @@ static void open_instance(struct rig *rig, unsigned i)
 static struct rig_world first_world(void)
 {
     return (struct rig_world){
-        .settings = {.head_max = 32768, .fields_max = 100, .head_ms = 60000, .idle_ms = 60000},
+        .settings = {.head_max = 32768,
+                     .fields_max = 100,
+                     .head_ms = 60000,
+                     .idle_ms = 60000,
+                     .http2 = {.streams = 100,
+                               .window = 65535,
+                               .resets = 200,
+                               .pings = 600,
+                               .settings = 60,
+                               .priorities = 1000,
+                               .empty_frames = 100,
+                               .window_updates = 1000,
+                               .continuations = 8}},
         .rules = {.retries_attempts = 3,
                   .connect_ms = 60000,
                   .first_byte_ms = 60000,

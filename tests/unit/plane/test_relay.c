@@ -252,7 +252,7 @@ static void an_inlet_owns_a_buffer_only_for_what_is_left_over(void **state)
 static void buffers_come_back_from_their_list_and_large_ones_from_the_heap(void **state)
 {
     struct shop *shop = *state;
-    for (unsigned class = 0; class < BUFFERS_CLASSES; class ++) {
+    for (unsigned class = BUFFERS_FIRST; class < BUFFERS_CLASSES; class ++) {
         struct buffer *buffer = buffers_take(shop->buffers, buffers_sizes[class]);
         assert_int_equal(buffer->size, buffers_sizes[class]);
         buffers_give(shop->buffers, buffer);
@@ -261,8 +261,60 @@ static void buffers_come_back_from_their_list_and_large_ones_from_the_heap(void 
     }
     struct buffer *large = buffers_take(shop->buffers, 1 << 20);
     assert_int_equal(large->size, 1 << 20);
+    uint64_t bytes = shop->buffers->bytes;
     buffers_give(shop->buffers, large);
     assert_int_equal(shop->buffers->lent, 0);
+    assert_int_equal(shop->buffers->bytes, bytes - sizeof *large - (1 << 20));
+}
+
+/* Of each size from one byte on: is all of it there, and does it come back? */
+static void blocks_have_room_for_what_was_asked_and_come_back_from_their_list(void **state)
+{
+    struct shop *shop = *state;
+    for (size_t size = 0; size <= 4096; size++) {
+        char *block = buffers_take_block(shop->buffers, size);
+        assert_int_equal((uintptr_t)block % _Alignof(max_align_t), 0);
+        memset(block, 'x', size);
+        uint64_t bytes = shop->buffers->bytes;
+        buffers_give_block(shop->buffers, block);
+        if (size > buffers_sizes[BUFFERS_FIRST])
+            assert_true(shop->buffers->bytes < bytes);
+        else
+            assert_ptr_equal(buffers_take_block(shop->buffers, size), block);
+        if (size <= buffers_sizes[BUFFERS_FIRST])
+            buffers_give_block(shop->buffers, block);
+    }
+    assert_int_equal(shop->buffers->lent, 0);
+}
+
+static void a_block_that_grows_keeps_its_bytes(void **state)
+{
+    struct shop *shop = *state;
+    char *block = buffers_take_block(shop->buffers, 1);
+    assert_ptr_equal(buffers_resize_block(shop->buffers, block, buffers_sizes[0]), block);
+    memset(block, 'x', buffers_sizes[0]);
+    char *larger = buffers_resize_block(shop->buffers, block, 100000);
+    assert_ptr_not_equal(larger, block);
+    for (size_t i = 0; i < buffers_sizes[0]; i++)
+        assert_int_equal(larger[i], 'x');
+    assert_ptr_equal(buffers_take_block(shop->buffers, 1), block);
+    buffers_give_block(shop->buffers, block);
+    buffers_give_block(shop->buffers, larger);
+    assert_int_equal(shop->buffers->lent, 0);
+}
+
+static void what_a_crowd_leaves_behind_is_bounded(void **state)
+{
+    enum { CROWD = 20000 };
+    struct shop *shop = *state;
+    void **crowd = calloc(CROWD, sizeof *crowd);
+    for (size_t i = 0; i < CROWD; i++)
+        crowd[i] = buffers_take_block(shop->buffers, 1000);
+    assert_true(shop->buffers->bytes >= CROWD * (uint64_t)1000);
+    for (size_t i = 0; i < CROWD; i++)
+        buffers_give_block(shop->buffers, crowd[i]);
+    free(crowd);
+    assert_true(shop->buffers->bytes <= 4 << 20);
 }
 
 int main(void)
@@ -280,6 +332,9 @@ int main(void)
         TEST(a_holding_outlet_can_begin_again_until_it_holds_too_much),
         TEST(an_inlet_owns_a_buffer_only_for_what_is_left_over),
         TEST(buffers_come_back_from_their_list_and_large_ones_from_the_heap),
+        TEST(blocks_have_room_for_what_was_asked_and_come_back_from_their_list),
+        TEST(a_block_that_grows_keeps_its_bytes),
+        TEST(what_a_crowd_leaves_behind_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

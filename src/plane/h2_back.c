@@ -27,13 +27,13 @@ struct h2_back {
     int error;               /* of the connecting */
     bool connected;
     bool settled; /* the instance's settings are here */
-    bool used;    /* has served before */
     bool listed;  /* in upstream->backs */
     bool asked;   /* for a sign of life */
     uint32_t leases;
     uint32_t keep_ms;
     struct deadline deadline; /* idle, or silent */
     bool idle;                /* which */
+    struct idler idler;
     struct loop_deferred freeing;
     TAILQ_ENTRY(h2_back) link;
 };
@@ -127,6 +127,7 @@ static bool too_large(struct h2_stream *s)
 
 static void unlist(struct h2_back *back)
 {
+    upstreams_use(back->upstream->all, &back->idler);
     if (back->listed)
         TAILQ_REMOVE(&back->upstream->backs, back, link);
     back->listed = false;
@@ -160,6 +161,11 @@ static void over(struct h2 *h2)
     close_back(mem_container(h2, struct h2_back, h2));
 }
 
+static void spare(struct idler *idler)
+{
+    close_back(mem_container(idler, struct h2_back, idler));
+}
+
 static bool is_going(struct h2_back *back)
 {
     return !back->listed || (back->connected && !nghttp2_session_check_request_allowed(back->h2.session));
@@ -171,6 +177,8 @@ static void wait_idle(struct h2_back *back)
         return;
     back->idle = true;
     deadline_set(&back->deadline, back->connected ? back->keep_ms : 0);
+    if (back->listed && back->connected && back->keep_ms != 0)
+        upstreams_keep(back->upstream->all, &back->idler);
 }
 
 static void wait_for_life(struct h2_back *back)
@@ -178,6 +186,7 @@ static void wait_for_life(struct h2_back *back)
     if (!back->idle && deadline_is_set(&back->deadline))
         return;
     back->idle = false;
+    upstreams_use(back->upstream->all, &back->idler);
     deadline_set(&back->deadline, SILENCE_MS);
 }
 
@@ -204,13 +213,8 @@ static const struct h2_role role = {begin, head, too_large, forget, lose, change
 static void timed_out(struct deadline *deadline)
 {
     struct h2_back *back = mem_container(deadline, struct h2_back, deadline);
-    bool lent = back->leases > 0; /* in this very turn, if it was idle */
-    if (back->asked || (back->idle && !lent)) {
+    if (back->asked || back->idle) {
         close_back(back);
-        return;
-    }
-    if (back->idle) {
-        wait_for_life(back);
         return;
     }
     back->asked = true;
@@ -316,6 +320,7 @@ static struct h2_back *make(struct upstream *upstream, const struct snapshot_ins
     }
     back->h2.held = true;
     back->upstream = upstream;
+    back->idler.close = spare;
     if (lending->tls != NULL) {
         back->tls = tls_context_ref(lending->tls);
         back->server_name = lending->server_name.n > 0 ? str_dup(lending->server_name) : NULL;
@@ -363,7 +368,7 @@ static struct h2_back *find(struct upstream *upstream, const struct lending *len
 {
     struct h2_back *back;
     TAILQ_FOREACH (back, &upstream->backs, link) {
-        if ((!lending->fresh || !back->used) && may_lend(back, lending))
+        if ((!lending->fresh || !back->connected) && may_lend(back, lending))
             return back;
     }
     return NULL;
@@ -393,12 +398,12 @@ struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot
     struct connection *connection = &stream->connection;
     connection->upstream = upstream;
     connection->stream.ready = stream_ready;
-    connection->kept = back->used;
+    connection->kept = back->connected;
     connection->h2 = true;
     h2_stream_start(&stream->h2, &back->h2, &connection->stream, false);
     connection->state = is_ready(stream) ? CONNECTION_LENT : CONNECTION_CONNECTING;
-    back->used |= back->connected;
     back->leases++;
+    wait_for_life(back);
     upstream->connections++;
     return connection;
 }

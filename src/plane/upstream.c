@@ -1,5 +1,5 @@
 /* Keeping, lending and closing connections. Invariant: a connection is among the idle ones exactly while its
- * state is IDLE, in its upstream and in the worker's order of age alike, counts in in_flight and in the
+ * state is IDLE, in its upstream and among what the worker keeps alike, counts in in_flight and in the
  * balance's loads exactly while it is CONNECTING or LENT, and leaves its state through one of the few
  * functions below. */
 #include "plane/upstream.h"
@@ -25,7 +25,7 @@ struct upstreams {
     struct balance *balance;
     bool stopping;
     uint32_t idle_count, idle_most; /* of all instances */
-    struct connection_list by_age;  /* the idle ones; the one kept for longest comes first */
+    TAILQ_HEAD(, idler) by_age;     /* the idle ones; the one kept for longest comes first */
     struct upstream **by_slot;
     TAILQ_HEAD(, upstream) list;
 };
@@ -71,6 +71,36 @@ static void run_freeing(struct loop_deferred *deferred)
 
 /* ---- the idle ones ---- */
 
+/* Gives back the descriptor of an idle connection. False: none is idle. */
+static bool spare_one(struct upstreams *all)
+{
+    struct idler *oldest = TAILQ_FIRST(&all->by_age);
+    if (oldest == NULL)
+        return false;
+    oldest->close(oldest);
+    assert(!oldest->kept);
+    return true;
+}
+
+void upstreams_keep(struct upstreams *all, struct idler *idler)
+{
+    assert(!idler->kept);
+    idler->kept = true;
+    TAILQ_INSERT_TAIL(&all->by_age, idler, age);
+    all->idle_count++;
+    if (all->idle_count > all->idle_most)
+        spare_one(all);
+}
+
+void upstreams_use(struct upstreams *all, struct idler *idler)
+{
+    if (!idler->kept)
+        return;
+    idler->kept = false;
+    TAILQ_REMOVE(&all->by_age, idler, age);
+    all->idle_count--;
+}
+
 static struct connection *find_owned(const struct upstream *upstream, const struct connection_owner *owner)
 {
     struct connection *found;
@@ -85,9 +115,8 @@ static void add_idle(struct connection *connection)
         TAILQ_INSERT_HEAD(&upstream->idle, connection, link);
     else
         HASH_ADD(hh, upstream->owned, owner, sizeof connection->owner, connection);
-    TAILQ_INSERT_TAIL(&upstream->all->by_age, connection, age);
     upstream->idle_count++;
-    upstream->all->idle_count++;
+    upstreams_keep(upstream->all, &connection->idler);
 }
 
 static void remove_idle(struct connection *connection)
@@ -97,9 +126,8 @@ static void remove_idle(struct connection *connection)
         TAILQ_REMOVE(&upstream->idle, connection, link);
     else
         HASH_DEL(upstream->owned, connection);
-    TAILQ_REMOVE(&upstream->all->by_age, connection, age);
     upstream->idle_count--;
-    upstream->all->idle_count--;
+    upstreams_use(upstream->all, &connection->idler);
 }
 
 /* The one that nobody has used for longest, or about so; a hash keeps the order of coming. */
@@ -314,6 +342,11 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
     return NULL;
 }
 
+static void spare(struct idler *idler)
+{
+    close_connection(mem_container(idler, struct connection, idler), false);
+}
+
 static struct connection *begin(struct upstream *upstream, const struct snapshot_instance *instance,
                                 const struct lending *lending)
 {
@@ -325,6 +358,7 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
                                       .state = CONNECTION_CONNECTING,
                                       .address = instance->address,
                                       .address_length = instance->address_length,
+                                      .idler.close = spare,
                                       .owner = lending->owner};
     if (lending->tls != NULL) {
         connection->tls = tls_context_ref(lending->tls);
@@ -341,16 +375,6 @@ static struct connection *begin(struct upstream *upstream, const struct snapshot
     upstream->connections++;
     counters_add(&upstream->cells->connections, 1);
     return connection;
-}
-
-/* Gives back the descriptor of an idle connection. False: none is idle. */
-static bool spare_one(struct upstreams *all)
-{
-    struct connection *oldest = TAILQ_FIRST(&all->by_age);
-    if (oldest == NULL)
-        return false;
-    close_connection(oldest, false);
-    return true;
 }
 
 static bool is_out_of_descriptors(int error)
@@ -509,6 +533,4 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
     connection->kept = true;
     deadline_set(&connection->idle, keep_ms);
     add_idle(connection);
-    if (upstream->all->idle_count > upstream->all->idle_most)
-        spare_one(upstream->all);
 }

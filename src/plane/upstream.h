@@ -30,6 +30,13 @@ struct upstreams; /* all of a worker */
 
 TAILQ_HEAD(connection_list, connection);
 
+/* Stands in whatever has a descriptor to an instance without a request: see upstreams_keep. */
+struct idler {
+    bool kept;
+    void (*close)(struct idler *idler); /* closes what it stands in, which then is not kept any more */
+    TAILQ_ENTRY(idler) age;             /* among all that its worker keeps */
+};
+
 /* Why the instance could not be spoken to by TLS, for people. */
 struct upstream_tls_failure {
     bool unverified; /* it is not who it should be */
@@ -82,7 +89,7 @@ struct connection {
     struct deadline idle;    /* how long it is kept, while idle; the pause, while connecting */
     struct loop_deferred freeing;
     TAILQ_ENTRY(connection) link;
-    TAILQ_ENTRY(connection) age; /* among all idle ones of the worker */
+    struct idler idler;
     struct connection_owner owner;
     UT_hash_handle hh; /* of upstream.owned */
 };
@@ -95,6 +102,11 @@ void upstreams_free(struct upstreams *upstreams);
 
 /* A new world: closes idle connections to instances that it sends no new requests to. */
 void upstreams_turn(struct upstreams *upstreams, const struct snapshot *snapshot);
+/* It is idle from now on. If the worker has more of them than its share, the one kept for longest is closed;
+ * never this one. */
+void upstreams_keep(struct upstreams *upstreams, struct idler *idler);
+/* It is not, if it was. */
+void upstreams_use(struct upstreams *upstreams, struct idler *idler);
 /* Closes all that is idle, and keeps none from now on. */
 void upstreams_stop(struct upstreams *upstreams);
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -34,9 +35,7 @@ struct h2_end *h2_end_client(int fd)
 struct h2_end *h2_end_server(int fd, uint32_t streams)
 {
     struct h2_end *end = make(fd);
-    char magic[NGHTTP2_CLIENT_MAGIC_LEN];
-    assert_int_equal(recv(fd, magic, sizeof magic, MSG_WAITALL), sizeof magic);
-    assert_memory_equal(magic, NGHTTP2_CLIENT_MAGIC, sizeof magic);
+    end->magic = NGHTTP2_CLIENT_MAGIC_LEN;
     uint8_t entry[] = {
         0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0, 0, (uint8_t)(streams >> 8), (uint8_t)streams};
     h2_end_send(end, NGHTTP2_SETTINGS, 0, 0, entry, sizeof entry);
@@ -111,20 +110,43 @@ static void decode(struct h2_end *end)
 }
 
 /* False: the connection has ended. */
+static bool take(struct h2_end *end, void *bytes, size_t count)
+{
+    size_t n = 0;
+    while (n < count) {
+        while (end->turn != NULL && poll(&(struct pollfd){.fd = end->fd, .events = POLLIN}, 1, 0) == 0)
+            end->turn(end->arg);
+        ssize_t got = recv(end->fd, (char *)bytes + n, count - n, 0);
+        if (n == 0 && (got == 0 || (got < 0 && errno == ECONNRESET)))
+            return false;
+        assert_true(got > 0);
+        n += (size_t)got;
+    }
+    return true;
+}
+
+static void take_magic(struct h2_end *end)
+{
+    char magic[NGHTTP2_CLIENT_MAGIC_LEN];
+    if (end->magic == 0)
+        return;
+    assert_true(take(end, magic, end->magic));
+    assert_memory_equal(magic, NGHTTP2_CLIENT_MAGIC, end->magic);
+    end->magic = 0;
+}
+
+/* False: the connection has ended. */
 static bool read_any(struct h2_end *end)
 {
     uint8_t head[9];
-    ssize_t n = recv(end->fd, head, sizeof head, MSG_WAITALL);
-    if (n == 0 || (n < 0 && errno == ECONNRESET))
+    take_magic(end);
+    if (!take(end, head, sizeof head))
         return false;
-    assert_int_equal(n, sizeof head);
     end->size = (size_t)head[0] << 16 | (size_t)head[1] << 8 | head[2];
     end->type = head[3];
     end->flags = head[4];
     end->stream = head[5] << 24 | head[6] << 16 | head[7] << 8 | head[8];
-    assert_true(end->size <= sizeof end->payload);
-    if (end->size > 0)
-        assert_int_equal(recv(end->fd, end->payload, end->size, MSG_WAITALL), end->size);
+    assert_true(end->size <= sizeof end->payload && take(end, end->payload, end->size));
     if (end->type == NGHTTP2_HEADERS)
         decode(end);
     if (end->type == NGHTTP2_SETTINGS && (end->flags & NGHTTP2_FLAG_ACK) == 0)

@@ -8,6 +8,9 @@
 
 struct h2_end {
     int fd;
+    void (*turn)(void *arg); /* what to do while nothing has come; NULL: wait */
+    void *arg;
+    size_t magic; /* bytes of the preface that are still to come */
     nghttp2_hd_inflater *inflater;
     /* The frame that was read last. */
     uint8_t type, flags;

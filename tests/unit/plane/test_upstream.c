@@ -1,121 +1,18 @@
-#include "plane/upstream.h"
+#include "bench.h"
 
 #include "unit.h"
 
 #include "base/mem.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define KEEP 60000 /* ms */
-
-/* One worker's upstreams, and an instance that listens. */
-struct bench {
-    struct loop *loop;
-    int counters_fd;
-    struct counters *counters;
-    struct buffers *buffers;
-    struct random random;
-    struct balance balance;
-    struct upstreams *upstreams;
-    int listening;
-    struct sockaddr_in address;
-    struct snapshot_instance instance;
-    int news; /* calls of ready */
-};
-
-static void ready(void *arg)
-{
-    struct bench *bench = arg;
-    bench->news++;
-}
-
-#define IDLE_MOST 4
-
-static rlim_t set_descriptors(rlim_t count)
-{
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = count;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    return before;
-}
-
-static int set_up(void **state)
-{
-    struct bench *bench = calloc(1, sizeof *bench);
-    struct err err;
-    bench->loop = loop_new();
-    bench->counters_fd = counters_create(1, &err);
-    bench->counters = counters_map(bench->counters_fd, &err);
-    assert_non_null(bench->counters);
-    bench->buffers = buffers_new();
-    balance_init(&bench->balance, 0, &bench->random);
-    rlim_t before = set_descriptors(IDLE_MOST * 10);
-    bench->upstreams = upstreams_new(bench->loop, bench->counters, 0, bench->buffers, &bench->balance);
-    set_descriptors(before);
-    bench->listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bench->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t length = sizeof bench->address;
-    assert_int_equal(bind(bench->listening, (struct sockaddr *)&bench->address, length), 0);
-    assert_int_equal(listen(bench->listening, 16), 0);
-    assert_int_equal(getsockname(bench->listening, (struct sockaddr *)&bench->address, &length), 0);
-    bench->instance = (struct snapshot_instance){.name = STR("one"),
-                                                 .address = (struct sockaddr *)&bench->address,
-                                                 .address_length = length,
-                                                 .id = 7,
-                                                 .slot = 5};
-    *state = bench;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct bench *bench = *state;
-    upstreams_free(bench->upstreams);
-    assert_int_equal(counters_instance(bench->counters, 0, 5)->in_flight, 0);
-    assert_int_equal(counters_instance(bench->counters, 0, 5)->connections, 0);
-    assert_int_equal(bench->balance.loads[5], 0);
-    loop_free(bench->loop);
-    balance_free(&bench->balance);
-    buffers_free(bench->buffers);
-    counters_unmap(bench->counters);
-    close(bench->counters_fd);
-    if (bench->listening >= 0)
-        close(bench->listening);
-    free(bench);
-    return 0;
-}
-
-static void stop_the_loop(struct loop_deferred *deferred);
-
-/* One turn that does not sleep. */
-struct turn {
-    struct loop_deferred deferred;
-    struct loop *loop;
-};
-
-static void stop_the_loop(struct loop_deferred *deferred)
-{
-    loop_stop(mem_container(deferred, struct turn, deferred)->loop);
-}
-
-static void turn(struct bench *bench)
-{
-    struct turn one = {.deferred = {.run = stop_the_loop}, .loop = bench->loop};
-    loop_defer(bench->loop, &one.deferred);
-    loop_run(bench->loop);
-}
-
 static struct connection *lend(struct bench *bench, bool fresh, bool sure)
 {
-    struct lending lending = {.fresh = fresh, .sure = sure, .ready = ready, .arg = bench};
+    struct lending lending = {.fresh = fresh, .sure = sure, .ready = bench_ready, .arg = bench};
     return upstream_lend(upstream_of(bench->upstreams, &bench->instance), &bench->instance, &lending);
 }
 
@@ -127,14 +24,9 @@ static struct connection *connected(struct bench *bench, int *peer)
     *peer = accept(bench->listening, NULL, NULL);
     bench->news = 0;
     while (bench->news == 0)
-        turn(bench);
+        bench_turn(bench);
     assert_int_equal(connection_check(connection), 0);
     return connection;
-}
-
-static struct counters_instance *cells(struct bench *bench)
-{
-    return counters_instance(bench->counters, 0, 5);
 }
 
 static void a_lease_counts_from_its_lending_to_its_release(void **state)
@@ -142,12 +34,12 @@ static void a_lease_counts_from_its_lending_to_its_release(void **state)
     struct bench *bench = *state;
     int peer;
     struct connection *connection = connected(bench, &peer);
-    assert_int_equal(cells(bench)->in_flight, 1);
+    assert_int_equal(bench_cells(bench)->in_flight, 1);
     assert_int_equal(bench->balance.loads[5], 1);
     connection_release(connection, KEEP, false);
-    assert_int_equal(cells(bench)->in_flight, 0);
+    assert_int_equal(bench_cells(bench)->in_flight, 0);
     assert_int_equal(bench->balance.loads[5], 0);
-    assert_int_equal(cells(bench)->connections, 1);
+    assert_int_equal(bench_cells(bench)->connections, 1);
     close(peer);
 }
 
@@ -176,8 +68,8 @@ static void one_that_closed_while_idle_is_never_lent(void **state)
     int peer;
     connection_release(connected(bench, &peer), KEEP, false);
     close(peer);
-    while (cells(bench)->connections > 0)
-        turn(bench);
+    while (bench_cells(bench)->connections > 0)
+        bench_turn(bench);
     struct connection *next = lend(bench, false, false);
     assert_int_equal(next->state, CONNECTION_CONNECTING);
     connection_release(next, 0, false);
@@ -189,8 +81,8 @@ static void one_that_speaks_while_idle_is_closed(void **state)
     int peer;
     connection_release(connected(bench, &peer), KEEP, false);
     assert_int_equal(send(peer, "x", 1, 0), 1);
-    while (cells(bench)->connections > 0)
-        turn(bench);
+    while (bench_cells(bench)->connections > 0)
+        bench_turn(bench);
     close(peer);
 }
 
@@ -213,9 +105,9 @@ static void one_with_unread_bytes_is_not_kept(void **state)
     assert_int_equal(send(peer, "x", 1, 0), 1);
     bench->news = 0;
     while (bench->news == 0)
-        turn(bench);
+        bench_turn(bench);
     connection_release(connection, KEEP, false);
-    assert_int_equal(cells(bench)->connections, 0);
+    assert_int_equal(bench_cells(bench)->connections, 0);
     close(peer);
 }
 
@@ -230,7 +122,7 @@ static void a_refused_connection_says_so(void **state)
         return;
     }
     while (bench->news == 0)
-        turn(bench);
+        bench_turn(bench);
     assert_int_equal(connection_check(connection), ECONNREFUSED);
     connection_release(connection, 0, false);
 }
@@ -238,7 +130,7 @@ static void a_refused_connection_says_so(void **state)
 /* Of the client with this port. */
 static struct lending as_client(struct bench *bench, uint16_t port, uint32_t version)
 {
-    struct lending lending = {.ready = ready, .arg = bench, .owner = {.version = version}};
+    struct lending lending = {.ready = bench_ready, .arg = bench, .owner = {.version = version}};
     lending.owner.ends.source_port = port;
     return lending;
 }
@@ -250,7 +142,7 @@ static struct connection *lend_to(struct bench *bench, uint16_t port, uint32_t v
     struct connection *connection = upstream_lend(upstream, &bench->instance, &lending);
     assert_non_null(connection);
     while (connection->state == CONNECTION_CONNECTING && connection_check(connection) == EINPROGRESS)
-        turn(bench);
+        bench_turn(bench);
     return connection;
 }
 
@@ -357,7 +249,7 @@ static void a_full_unix_socket_is_waited_for(void **state)
     connection_release(first, 0, false);
     connection_release(second, 0, false);
     connection_release(third, 0, false);
-    assert_int_equal(cells(bench)->connections, 0);
+    assert_int_equal(bench_cells(bench)->connections, 0);
     close(peer);
     unlink(name.sun_path);
 }
@@ -370,7 +262,7 @@ static void another_instance_in_the_same_slot_gets_none_of_its_connections(void 
     bench->instance.id = 8;
     struct connection *next = lend(bench, false, false);
     assert_int_equal(next->state, CONNECTION_CONNECTING);
-    assert_int_equal(cells(bench)->connections, 1);
+    assert_int_equal(bench_cells(bench)->connections, 1);
     connection_release(next, 0, false);
     close(peer);
 }
@@ -408,11 +300,11 @@ static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **
     struct connection *lent = connected(bench, &peers[0]);
     connection_release(connected(bench, &peers[1]), KEEP, false);
     upstreams_turn(bench->upstreams, world(bench, 1, false, &images[0]));
-    assert_int_equal(cells(bench)->connections, 2);
+    assert_int_equal(bench_cells(bench)->connections, 2);
     upstreams_turn(bench->upstreams, world(bench, 2, true, &images[1]));
-    assert_int_equal(cells(bench)->connections, 1);
+    assert_int_equal(bench_cells(bench)->connections, 1);
     connection_release(lent, KEEP, false);
-    assert_int_equal(cells(bench)->connections, 0);
+    assert_int_equal(bench_cells(bench)->connections, 0);
     free(images[0]);
     free(images[1]);
     close(peers[0]);
@@ -426,11 +318,11 @@ static void an_idle_connection_makes_room_when_descriptors_are_used_up(void **st
     connection_release(connected(bench, &peer), KEEP, false);
     int next = dup(peer);
     close(next);
-    rlim_t before = set_descriptors((rlim_t)next);
+    rlim_t before = bench_descriptors((rlim_t)next);
     struct connection *first = lend(bench, true, false);
     struct connection *second = lend(bench, true, false);
     int error = errno;
-    set_descriptors(before);
+    bench_descriptors(before);
     assert_non_null(first);
     assert_null(second);
     assert_int_equal(error, EMFILE);
@@ -450,9 +342,9 @@ static void above_the_workers_share_the_one_kept_for_longest_goes(void **state)
         connections[i] = lend_to(bench, 0, 0);
     for (int i = 0; i < IDLE_MOST; i++)
         connection_release(connections[i], KEEP, false);
-    assert_int_equal(cells(bench)->connections, 1);
+    assert_int_equal(bench_cells(bench)->connections, 1);
     connection_release(connections[IDLE_MOST], KEEP, false);
-    assert_int_equal(cells(bench)->connections, 0);
+    assert_int_equal(bench_cells(bench)->connections, 0);
     assert_ptr_equal(lend_to(bench, 0, 0), connections[IDLE_MOST]); /* what is lent again grows young */
     connection_release(connections[IDLE_MOST], KEEP, false);
     connection_release(connections[IDLE_MOST + 1], KEEP, false);
@@ -462,7 +354,7 @@ static void above_the_workers_share_the_one_kept_for_longest_goes(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_lease_counts_from_its_lending_to_its_release),
         TEST(what_was_used_last_is_lent_first),

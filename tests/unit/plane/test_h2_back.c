@@ -1,0 +1,425 @@
+/* Time is the test's: what stands in front of the clock adds what the test has let pass. */
+#include "plane/h2_back.h"
+
+#include "bench.h"
+#include "h2_end.h"
+
+#include "unit.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define SILENCE 10000 /* ms, see h2_back.c */
+
+/* ---- time ---- */
+
+static uint64_t passed_ns;
+
+uint64_t __real_clock_mono_ns(void);
+uint64_t __wrap_clock_mono_ns(void);
+uint64_t __wrap_clock_mono_ns(void)
+{
+    return __real_clock_mono_ns() + passed_ns;
+}
+
+struct nudge {
+    struct deadline deadline;
+    bool came;
+};
+
+static void nudged(struct deadline *deadline)
+{
+    mem_container(deadline, struct nudge, deadline)->came = true;
+}
+
+/* Comes before all that is due later, so that the loop does not sleep until then. */
+static void set_nudge(struct bench *bench, struct nudge *nudge)
+{
+    nudge->came = false;
+    deadline_init(&nudge->deadline, bench->loop, nudged);
+    deadline_set(&nudge->deadline, 0);
+}
+
+/* What is due comes, and what it begins is done. */
+static void await_nudge(struct bench *bench, struct nudge *nudge)
+{
+    while (!nudge->came)
+        bench_turn(bench);
+    bench_turn(bench);
+}
+
+static void pass(struct bench *bench, uint64_t ms)
+{
+    struct nudge nudge;
+    set_nudge(bench, &nudge);
+    passed_ns += ms * 1000000;
+    await_nudge(bench, &nudge);
+}
+
+/* ---- both ends ---- */
+
+static void turn(void *arg)
+{
+    bench_turn(arg);
+}
+
+static struct connection *lend(struct bench *bench)
+{
+    struct lending lending = {.h2 = &bench->worker, .ready = bench_ready, .arg = bench};
+    return upstream_lend(upstream_of(bench->upstreams, &bench->instance), &bench->instance, &lending);
+}
+
+/* The instance's end of the next connection, which allows so many streams. */
+static struct h2_end *take(struct bench *bench, uint32_t streams)
+{
+    struct h2_end *end = h2_end_server(accept(bench->listening, NULL, NULL), streams);
+    end->turn = turn;
+    end->arg = bench;
+    return end;
+}
+
+static void finish_connecting(struct bench *bench, struct connection *connection)
+{
+    int error = 0;
+    while (connection->state == CONNECTION_CONNECTING &&
+           (error = connection_check(connection)) == EINPROGRESS)
+        bench_turn(bench);
+    assert_int_equal(error, 0);
+}
+
+/* A lease on a new connection, and the instance's end of that, whose settings have come. */
+static struct connection *begin(struct bench *bench, uint32_t streams, struct h2_end **end)
+{
+    struct connection *connection = lend(bench);
+    assert_non_null(connection);
+    assert_int_equal(connection->state, CONNECTION_CONNECTING);
+    *end = take(bench, streams);
+    finish_connecting(bench, connection);
+    h2_end_send(*end, NGHTTP2_PING, 0, 0, "settings", 8);
+    h2_end_read(*end, NGHTTP2_PING);
+    return connection;
+}
+
+static void say(struct connection *connection, const char *text)
+{
+    struct iovec part = {(char *)text, strlen(text)};
+    assert_int_equal(stream_send(&connection->stream, &part, 1), part.iov_len);
+}
+
+/* The request is sent, and its stream at the instance is returned. */
+static int32_t ask(struct connection *connection, struct h2_end *end)
+{
+    say(connection, "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    h2_end_read(end, NGHTTP2_HEADERS);
+    h2_end_expect_field(end, ":path: /\n");
+    h2_end_expect_field(end, ":authority: app.test\n");
+    return end->stream;
+}
+
+static void answer(struct h2_end *end, int32_t stream)
+{
+    h2_end_say(end, stream, NGHTTP2_FLAG_END_STREAM, ":status: 204\n");
+}
+
+static void expect_answer(struct bench *bench, struct connection *connection)
+{
+    char text[256];
+    while (!connection->stream.readable)
+        bench_turn(bench);
+    ssize_t count = stream_recv(&connection->stream, text, sizeof text);
+    assert_true(count > 12);
+    assert_memory_equal(text, "HTTP/1.1 204", 12);
+}
+
+static void exchange(struct bench *bench, struct connection *connection, struct h2_end *end)
+{
+    answer(end, ask(connection, end));
+    expect_answer(bench, connection);
+}
+
+static void settle(struct bench *bench)
+{
+    for (int i = 0; i < 3; i++)
+        bench_turn(bench);
+}
+
+static void expect_broken(struct bench *bench, struct connection *connection)
+{
+    char byte;
+    while (!connection->stream.readable)
+        bench_turn(bench);
+    assert_int_equal(stream_recv(&connection->stream, &byte, 1), STREAM_FAILED);
+}
+
+static void goodbye(struct bench *bench, struct h2_end *end)
+{
+    h2_end_free(end);
+    while (bench_cells(bench)->connections > 0)
+        bench_turn(bench);
+}
+
+/* ---- tests ---- */
+
+static void a_lease_is_a_stream_and_the_connection_stays_for_the_next(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *first = begin(bench, 100, &end);
+    assert_false(first->kept);
+    exchange(bench, first, end);
+    connection_release(first, KEEP, false);
+    assert_int_equal(bench_cells(bench)->in_flight, 0);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    struct connection *second = lend(bench);
+    assert_int_equal(second->state, CONNECTION_LENT);
+    assert_true(second->kept);
+    assert_int_equal(ask(second, end), 3);
+    answer(end, 3);
+    expect_answer(bench, second);
+    connection_release(second, KEEP, false);
+    goodbye(bench, end);
+}
+
+static void as_many_share_a_connection_as_the_instance_allows(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end, *other;
+    struct connection *first = begin(bench, 2, &end), *second = lend(bench);
+    assert_int_equal(second->state, CONNECTION_LENT);
+    assert_int_equal(ask(first, end), 1);
+    assert_int_equal(ask(second, end), 3);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    struct connection *third = begin(bench, 2, &other);
+    assert_int_equal(bench_cells(bench)->connections, 2);
+    assert_int_equal(ask(third, other), 1);
+    answer(end, 3);
+    expect_answer(bench, second);
+    connection_release(second, KEEP, false);
+    settle(bench);
+    struct connection *fourth = lend(bench); /* the first connection has room again, or the second */
+    assert_int_equal(fourth->state, CONNECTION_LENT);
+    connection_release(fourth, KEEP, false);
+    connection_release(first, KEEP, false);
+    connection_release(third, KEEP, false);
+    h2_end_free(other);
+    goodbye(bench, end);
+}
+
+static void what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end, *other;
+    struct connection *first = begin(bench, 100, &end), *second = lend(bench);
+    assert_int_equal(ask(first, end), 1);
+    assert_int_equal(ask(second, end), 3);
+    h2_end_goaway(end, 1);
+    expect_broken(bench, second);
+    assert_true(connection_was_refused(second));
+    connection_release(second, 0, true);
+    struct connection *third = begin(bench, 100, &other);
+    answer(end, 1);
+    expect_answer(bench, first);
+    assert_false(connection_was_refused(first));
+    connection_release(first, KEEP, false);
+    h2_end_expect_close(end);
+    h2_end_free(end);
+    connection_release(third, 0, true);
+    goodbye(bench, other);
+}
+
+static void a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    ask(connection, end);
+    pass(bench, SILENCE - 1000);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    pass(bench, 2000);
+    h2_end_read(end, NGHTTP2_PING);
+    pass(bench, SILENCE - 2000);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    pass(bench, 3000);
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    expect_broken(bench, connection);
+    assert_false(connection_was_refused(connection));
+    connection_release(connection, 0, true);
+    h2_end_expect_close(end);
+    h2_end_free(end);
+}
+
+static void an_instance_that_answers_the_ping_has_all_the_time_it_wants(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    int32_t stream = ask(connection, end);
+    for (int i = 0; i < 5; i++) {
+        pass(bench, SILENCE + 100);
+        h2_end_read(end, NGHTTP2_PING);
+        h2_end_send(end, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, end->payload, 8);
+        settle(bench);
+    }
+    answer(end, stream);
+    expect_answer(bench, connection);
+    connection_release(connection, KEEP, false);
+    goodbye(bench, end);
+}
+
+static void an_idle_connection_is_kept_for_its_time(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    exchange(bench, connection, end);
+    connection_release(connection, KEEP, false);
+    settle(bench);
+    pass(bench, KEEP - 1000);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    pass(bench, 2000);
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    h2_end_expect_close(end);
+    h2_end_free(end);
+}
+
+static void an_idle_connection_that_is_lent_again_in_its_last_moment_stays(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    exchange(bench, connection, end);
+    connection_release(connection, KEEP, false);
+    settle(bench);
+    struct nudge nudge;
+    set_nudge(bench, &nudge);
+    passed_ns += (KEEP + 1000) * UINT64_C(1000000);
+    connection = lend(bench);
+    await_nudge(bench, &nudge);
+    exchange(bench, connection, end);
+    connection_release(connection, 0, false);
+    goodbye(bench, end);
+}
+
+/* `count` connections with one lease each. */
+static void begin_some(struct bench *bench, int count, struct connection **connections, struct h2_end **ends)
+{
+    for (int i = 0; i < count; i++)
+        connections[i] = begin(bench, 1, &ends[i]);
+    for (int i = 0; i < count; i++)
+        ask(connections[i], ends[i]);
+    for (int i = 0; i < count; i++) {
+        answer(ends[i], 1);
+        expect_answer(bench, connections[i]);
+    }
+}
+
+static void idle_ones_count_in_the_workers_share_and_the_one_kept_for_longest_goes(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *connections[IDLE_MOST + 2];
+    struct h2_end *ends[IDLE_MOST + 2];
+    begin_some(bench, IDLE_MOST + 2, connections, ends);
+    for (int i = 0; i < IDLE_MOST; i++) {
+        connection_release(connections[i], KEEP, false);
+        settle(bench);
+    }
+    assert_int_equal(bench_cells(bench)->connections, IDLE_MOST + 2);
+    connection_release(connections[IDLE_MOST], KEEP, false);
+    settle(bench);
+    assert_int_equal(bench_cells(bench)->connections, IDLE_MOST + 1);
+    h2_end_expect_close(ends[0]);
+    connection_release(connections[IDLE_MOST + 1], KEEP, false);
+    settle(bench);
+    assert_int_equal(bench_cells(bench)->connections, IDLE_MOST);
+    h2_end_expect_close(ends[1]);
+    for (int i = 0; i < IDLE_MOST + 2; i++)
+        h2_end_free(ends[i]);
+    while (bench_cells(bench)->connections > 0)
+        bench_turn(bench);
+}
+
+static void an_idle_one_makes_room_when_descriptors_are_used_up(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *connections[1];
+    struct h2_end *end;
+    begin_some(bench, 1, connections, &end);
+    connection_release(connections[0], KEEP, false);
+    settle(bench);
+    int next = dup(end->fd);
+    close(next);
+    rlim_t before = bench_descriptors((rlim_t)next);
+    struct lending plain = {.fresh = true, .ready = bench_ready, .arg = bench};
+    struct upstream *upstream = upstream_of(bench->upstreams, &bench->instance);
+    struct connection *first = upstream_lend(upstream, &bench->instance, &plain);
+    struct connection *second = upstream_lend(upstream, &bench->instance, &plain);
+    int error = errno;
+    bench_descriptors(before);
+    assert_non_null(first);
+    assert_null(second);
+    assert_int_equal(error, EMFILE);
+    h2_end_expect_close(end);
+    connection_release(first, 0, false);
+    h2_end_free(end);
+}
+
+static void one_in_use_is_never_closed_for_another(void **state)
+{
+    struct bench *bench = *state;
+    struct connection *connections[1];
+    struct h2_end *end;
+    begin_some(bench, 1, connections, &end);
+    connection_release(connections[0], KEEP, false);
+    settle(bench);
+    struct connection *again = lend(bench); /* and the loop has not turned since */
+    int next = dup(end->fd);
+    close(next);
+    rlim_t before = bench_descriptors((rlim_t)next);
+    struct lending plain = {.fresh = true, .ready = bench_ready, .arg = bench};
+    struct connection *other =
+        upstream_lend(upstream_of(bench->upstreams, &bench->instance), &bench->instance, &plain);
+    bench_descriptors(before);
+    assert_null(other);
+    exchange(bench, again, end);
+    connection_release(again, 0, false);
+    goodbye(bench, end);
+}
+
+static void what_stops_closes_when_its_last_stream_has(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    int32_t stream = ask(connection, end);
+    upstreams_stop(bench->upstreams);
+    settle(bench);
+    answer(end, stream);
+    expect_answer(bench, connection);
+    connection_release(connection, KEEP, false);
+    settle(bench);
+    pass(bench, 100);
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    h2_end_expect_close(end);
+    h2_end_free(end);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_lease_is_a_stream_and_the_connection_stays_for_the_next),
+        TEST(as_many_share_a_connection_as_the_instance_allows),
+        TEST(what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished),
+        TEST(a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up),
+        TEST(an_instance_that_answers_the_ping_has_all_the_time_it_wants),
+        TEST(an_idle_connection_is_kept_for_its_time),
+        TEST(an_idle_connection_that_is_lent_again_in_its_last_moment_stays),
+        TEST(idle_ones_count_in_the_workers_share_and_the_one_kept_for_longest_goes),
+        TEST(an_idle_one_makes_room_when_descriptors_are_used_up),
+        TEST(one_in_use_is_never_closed_for_another),
+        TEST(what_stops_closes_when_its_last_stream_has),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -2,7 +2,9 @@
 #include "control/credentials.h"
 
 #include "io/issue.h"
+#include "io/resume.h"
 #include "link/keyring.h"
+#include "pass.h"
 #include "unit.h"
 
 #include <stdio.h>
@@ -143,6 +145,79 @@ static void what_was_made_for_another_config_stays_where_the_files_are_no_good(v
     assert_int_equal(count(KEYRING_KEY), 1);
 }
 
+#define HOUR (3600 * UINT64_C(1000)) /* ms */
+#define KEYS_MOST 8
+
+/* A server with the ticket keys that the proxy was told of last. */
+static struct tls_context *serve(const struct issued *site)
+{
+    struct tls_ticket_key keys[KEYS_MOST];
+    struct tls_pair pair = {.certificate = str_of(site->certificate), .key = str_of(site->key)};
+    struct tls_server_options options = {.pairs = &pair, .count = 1, .tickets = keys};
+    struct keyring keyring;
+    struct keyring_record record;
+    struct err err;
+    assert_true(keyring_map(&keyring, told, &err));
+    while (keyring_next(&keyring, &record)) {
+        if (record.kind != KEYRING_TICKETS)
+            continue;
+        assert_true(record.bytes.n <= sizeof keys);
+        memcpy(keys, record.bytes.p, record.bytes.n);
+        options.ticket_count = record.bytes.n / sizeof *keys;
+    }
+    keyring_unmap(&keyring);
+    struct tls_context *server = tls_server_new(&options, &err);
+    assert_non_null(server);
+    return server;
+}
+
+/* By a server of now. */
+static bool is_resumed(const struct issued *site, SSL_SESSION *session)
+{
+    struct tls_context *server = serve(site);
+    SSL_SESSION *copy = session == NULL ? NULL : SSL_SESSION_dup(session); /* it is used up */
+    bool resumed = resumes(server, copy, TLS1_3_VERSION);
+    SSL_SESSION_free(copy);
+    tls_context_free(server);
+    return resumed;
+}
+
+/* Just before the hours are over there is no new key; then there is one, beside all else that there was. */
+static void rotate(uint64_t hours)
+{
+    int before = told;
+    size_t listeners = count(KEYRING_LISTENER), keys = count(KEYRING_KEY);
+    pass(loop, hours * HOUR - 60000);
+    assert_int_equal(told, before);
+    told = -1;
+    pass(loop, 120000);
+    assert_int_not_equal(told, -1);
+    assert_int_equal(count(KEYRING_LISTENER), listeners);
+    assert_int_equal(count(KEYRING_KEY), keys);
+    assert_int_equal(count(KEYRING_TICKETS), 1);
+}
+
+static void a_ticket_is_taken_until_the_fourth_key_after_its_own_eight_hours_each(void **state)
+{
+    (void)state;
+    struct issued site = issue("DNS:example.com", false);
+    adopt(begin(), true);
+    assert_false(is_resumed(&site, NULL));
+    SSL_SESSION *first = take_given();
+    for (int i = 0; i < 3; i++) {
+        rotate(8);
+        assert_true(is_resumed(&site, first));
+    }
+    SSL_SESSION *renewed = take_given();
+    rotate(8);
+    assert_false(is_resumed(&site, first));
+    assert_true(is_resumed(&site, renewed));
+    SSL_SESSION_free(first);
+    SSL_SESSION_free(renewed);
+    SSL_SESSION_free(given);
+    issued_free(&site);
+}
+
 static int set_up(void **state)
 {
     static const struct channel_callbacks callbacks = {NULL, NULL};
@@ -182,6 +257,7 @@ int main(void)
         TEST(a_control_that_comes_after_takes_what_there_is_without_the_files),
         TEST(what_was_made_for_another_config_is_made_anew),
         TEST(what_was_made_for_another_config_stays_where_the_files_are_no_good),
+        TEST(a_ticket_is_taken_until_the_fourth_key_after_its_own_eight_hours_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,62 +1,15 @@
-/* Time is the test's: what stands in front of the clock adds what the test has let pass. */
 #include "plane/h2_back.h"
 
 #include "bench.h"
 #include "h2_end.h"
 
+#include "pass.h"
 #include "unit.h"
-
-#include "base/mem.h"
 
 #include <errno.h>
 #include <unistd.h>
 
 #define SILENCE 10000 /* ms, see h2_back.c */
-
-/* ---- time ---- */
-
-static uint64_t passed_ns;
-
-uint64_t __real_clock_mono_ns(void);
-uint64_t __wrap_clock_mono_ns(void);
-uint64_t __wrap_clock_mono_ns(void)
-{
-    return __real_clock_mono_ns() + passed_ns;
-}
-
-struct nudge {
-    struct deadline deadline;
-    bool came;
-};
-
-static void nudged(struct deadline *deadline)
-{
-    mem_container(deadline, struct nudge, deadline)->came = true;
-}
-
-/* Comes before all that is due later, so that the loop does not sleep until then. */
-static void set_nudge(struct bench *bench, struct nudge *nudge)
-{
-    nudge->came = false;
-    deadline_init(&nudge->deadline, bench->loop, nudged);
-    deadline_set(&nudge->deadline, 0);
-}
-
-/* What is due comes, and what it begins is done. */
-static void await_nudge(struct bench *bench, struct nudge *nudge)
-{
-    while (!nudge->came)
-        bench_turn(bench);
-    bench_turn(bench);
-}
-
-static void pass(struct bench *bench, uint64_t ms)
-{
-    struct nudge nudge;
-    set_nudge(bench, &nudge);
-    passed_ns += ms * 1000000;
-    await_nudge(bench, &nudge);
-}
 
 /* ---- both ends ---- */
 
@@ -235,13 +188,13 @@ static void a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up(void
     struct h2_end *end;
     struct connection *connection = begin(bench, 100, &end);
     ask(connection, end);
-    pass(bench, SILENCE - 1000);
+    pass(bench->loop, SILENCE - 1000);
     assert_int_equal(bench_cells(bench)->connections, 1);
-    pass(bench, 2000);
+    pass(bench->loop, 2000);
     h2_end_read(end, NGHTTP2_PING);
-    pass(bench, SILENCE - 2000);
+    pass(bench->loop, SILENCE - 2000);
     assert_int_equal(bench_cells(bench)->connections, 1);
-    pass(bench, 3000);
+    pass(bench->loop, 3000);
     assert_int_equal(bench_cells(bench)->connections, 0);
     expect_broken(bench, connection);
     assert_false(connection_was_refused(connection));
@@ -257,7 +210,7 @@ static void an_instance_that_answers_the_ping_has_all_the_time_it_wants(void **s
     struct connection *connection = begin(bench, 100, &end);
     int32_t stream = ask(connection, end);
     for (int i = 0; i < 5; i++) {
-        pass(bench, SILENCE + 100);
+        pass(bench->loop, SILENCE + 100);
         h2_end_read(end, NGHTTP2_PING);
         h2_end_send(end, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, end->payload, 8);
         settle(bench);
@@ -276,9 +229,9 @@ static void an_idle_connection_is_kept_for_its_time(void **state)
     exchange(bench, connection, end);
     connection_release(connection, KEEP, false);
     settle(bench);
-    pass(bench, KEEP - 1000);
+    pass(bench->loop, KEEP - 1000);
     assert_int_equal(bench_cells(bench)->connections, 1);
-    pass(bench, 2000);
+    pass(bench->loop, 2000);
     assert_int_equal(bench_cells(bench)->connections, 0);
     h2_end_expect_close(end);
     h2_end_free(end);
@@ -292,11 +245,11 @@ static void an_idle_connection_that_is_lent_again_in_its_last_moment_stays(void 
     exchange(bench, connection, end);
     connection_release(connection, KEEP, false);
     settle(bench);
-    struct nudge nudge;
-    set_nudge(bench, &nudge);
+    struct deadline nudge;
+    set_nudge(bench->loop, &nudge);
     passed_ns += (KEEP + 1000) * UINT64_C(1000000);
     connection = lend(bench);
-    await_nudge(bench, &nudge);
+    loop_run(bench->loop);
     exchange(bench, connection, end);
     connection_release(connection, 0, false);
     goodbye(bench, end);
@@ -399,7 +352,7 @@ static void what_stops_closes_when_its_last_stream_has(void **state)
     expect_answer(bench, connection);
     connection_release(connection, KEEP, false);
     settle(bench);
-    pass(bench, 100);
+    pass(bench->loop, 100);
     assert_int_equal(bench_cells(bench)->connections, 0);
     h2_end_expect_close(end);
     h2_end_free(end);

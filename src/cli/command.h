@@ -64,6 +64,7 @@ extern const struct command command_events;
 extern const struct command command_history;
 extern const struct command command_promote;
 extern const struct command command_reload;
+extern const struct command command_rollback;
 extern const struct command command_show;
 extern const struct command command_stage;
 extern const struct command command_status;

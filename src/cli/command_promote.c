@@ -9,7 +9,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 const struct command command_promote = {
     .name = "promote",
     .operands = "SERVICE",
-    .summary = "let a held deployment go on to its swap",
+    .summary = "let a held deployment or a canary go on, or end a watch",
     .first = OPERAND_SERVICE,
     .least = 1,
     .most = 1,

@@ -36,15 +36,57 @@ static json_t *instances_of(const struct arguments *arguments, struct err *err)
     return list;
 }
 
+/* "1,10,50", with or without percent signs, as a list of numbers. */
+static json_t *shares_of(const char *text, struct err *err)
+{
+    json_t *list = json_array();
+    struct str rest = str_of(text), part;
+    while (str_split(&rest, ',', &part)) {
+        char *end, *number = str_dup(part);
+        double share = strtod(number, &end);
+        bool is_number = end != number && (end[0] == '\0' || strcmp(end, "%") == 0);
+        free(number);
+        if (!is_number) {
+            json_decref(list);
+            err_set(err, "--canary takes shares in percent, such as 1,10,50, not \"%s\"", text);
+            return NULL;
+        }
+        json_array_append_new(list, json_real(share));
+    }
+    return list;
+}
+
+static bool add_canary(json_t *body, const struct arguments *arguments, struct err *err)
+{
+    const char *text = arguments_text(arguments, "canary");
+    json_t *shares = text == NULL ? NULL : shares_of(text, err);
+    if (text != NULL && shares == NULL)
+        return false;
+    if (text != NULL)
+        json_object_set_new(body, "canary", shares);
+    return true;
+}
+
+static void add_text(json_t *body, const struct arguments *arguments, const char *name)
+{
+    const char *text = arguments_text(arguments, name);
+    if (text != NULL)
+        json_object_set_new(body, name, json_string(text));
+}
+
 static json_t *body_of(const struct arguments *arguments, struct err *err)
 {
-    const char *release = arguments_text(arguments, "release");
     json_t *instances = instances_of(arguments, err);
     if (instances == NULL)
         return NULL;
     json_t *body = json_pack("{s:o}", "instances", instances);
-    if (release != NULL)
-        json_object_set_new(body, "release", json_string(release));
+    if (!add_canary(body, arguments, err)) {
+        json_decref(body);
+        return NULL;
+    }
+    add_text(body, arguments, "release");
+    add_text(body, arguments, "watch");
+    add_text(body, arguments, "step");
     if (arguments_has(arguments, "hold"))
         json_object_set_new(body, "hold", json_true());
     if (arguments_has(arguments, "allow-untested"))
@@ -103,9 +145,9 @@ static const struct option_row options[] = {
     {"allow-untested", 0, OPTION_FLAG, NULL, "swap even if the suite is empty"},
     {"no-wait", 0, OPTION_FLAG, NULL, "return when it is staged"},
     {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},
-    {"watch", 0, OPTION_OFF, "DURATION", NULL},
-    {"canary", 0, OPTION_LATER, "SHARES", NULL},
-    {"step", 0, OPTION_LATER, "DURATION", NULL},
+    {"watch", 0, OPTION_DURATION, "DURATION", "how long the old pool stays armed after the swap"},
+    {"canary", 0, OPTION_TEXT, "PCT,PCT,...", "shares of the new sessions before the swap"},
+    {"step", 0, OPTION_DURATION, "DURATION", "how long each share is watched (60s)"},
     {.name = NULL},
 };
 

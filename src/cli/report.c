@@ -82,7 +82,13 @@ static void show_swap(const struct moment *moment, const struct shape *shape)
 {
     double ms = field_real(moment->event, "nanoseconds") / 1e6;
     LINE(moment, shape->tone, "%s %s, %.3f ms from decision to publication",
-         field_text(moment->event, "deployment", "?"), shape->words, ms);
+         field_text(moment->event, "live", field_text(moment->event, "deployment", "?")), shape->words, ms);
+}
+
+static void show_step(const struct moment *moment, const struct shape *shape)
+{
+    LINE(moment, shape->tone, "%s %s %g%% of the new sessions", field_text(moment->event, "deployment", "?"),
+         shape->words, field_real(moment->event, "share"));
 }
 
 static const char *pool_of(const json_t *event)
@@ -133,6 +139,10 @@ static const struct shape shapes[] = {
     {"uptest.passed", TONE_GOOD, show_instance, "passes its uptests again"},
     {"gate.passed", TONE_GOOD, show_deployment, "passed its gate"},
     {"gate.failed", TONE_BAD, show_deployment, "failed its gate"},
+    {"canary.step", TONE_GOOD, show_step, "has"},
+    {"watch.started", TONE_PLAIN, show_deployment, "is watched; the pool before it is armed"},
+    {"watch.passed", TONE_GOOD, show_because, "passed its watch"},
+    {"watch.failed", TONE_BAD, show_because, "failed its watch"},
     {"swap.published", TONE_GOOD, show_swap, "is live"},
     {"drain.started", TONE_PLAIN, show_pool, "drains"},
     {"drain.finished", TONE_PLAIN, show_drained, "is drained"},

@@ -140,6 +140,11 @@ struct config_uptests {
     unsigned line;        /* of the section, for messages */
 };
 
+/* After a swap. */
+struct config_watch {
+    uint64_t duration_ms; /* 0: none */
+};
+
 struct config_drain {
     uint64_t requests_ms, streams_ms, websockets_ms, tunnels_ms, spread_ms;
 };
@@ -243,6 +248,7 @@ struct config_service {
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;
     struct config_uptests uptests;
+    struct config_watch watch;
     struct config_drain drain;
     struct config_health health;
     struct config_ejection ejection;

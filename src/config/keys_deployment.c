@@ -55,7 +55,11 @@ const struct section keys_uptests = {
 };
 
 static const struct section_key watch_keys[] = {
-    {.name = "duration", .kind = KEY_OFF},
+    {.name = "duration",
+     .kind = KEY_DURATION,
+     FIELD(config_watch, duration_ms),
+     .fallback = "0s",
+     RANGE(0, TIME_MAX)},
     LATER("errors"),
     LATER("latency"),
     LATER("minimum"),

@@ -317,7 +317,7 @@ static const struct section_key service_keys[] = {
      .fallback = "24h",
      RANGE(1, TIME_MAX)},
     {.name = "uptests", .kind = KEY_SECTION, FIELD(config_service, uptests), .section = &keys_uptests},
-    {.name = "watch", .kind = KEY_SECTION, .section = &keys_watch},
+    {.name = "watch", .kind = KEY_SECTION, FIELD(config_service, watch), .section = &keys_watch},
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &keys_drain},
     {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},
     {.name = "ejection", .kind = KEY_SECTION, FIELD(config_service, ejection), .section = &ejection_section},

@@ -308,7 +308,7 @@ static bool keeps_what_moves(struct conductor *conductor, const struct config *c
     HASH_ITER(hh, conductor->options.registry->pools, pool, next)
     {
         const char *service = pool->service->name;
-        bool moves = pool->state == POOL_STAGED || pool->state == POOL_DRAINING;
+        bool moves = pool->state == POOL_STAGED || pool->state == POOL_ARMED || pool->state == POOL_DRAINING;
         if (moves && conductor_settings(conductor, service) != NULL &&
             config_service(config, str_of(service)) == NULL)
             return err_set(

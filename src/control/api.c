@@ -19,6 +19,7 @@ static const struct route routes[] = {
     {HTTP_POST, "/v1/services/{}/deployments", api_stage},
     {HTTP_POST, "/v1/services/{}/promote", api_promote},
     {HTTP_POST, "/v1/services/{}/abort", api_abort},
+    {HTTP_POST, "/v1/services/{}/rollback", api_rollback},
     {HTTP_POST, "/v1/services/{}/drain", api_drain},
     {HTTP_POST, "/v1/services/{}/enable", api_enable},
     {HTTP_POST, "/v1/services/{}/uptest", api_uptest},

@@ -3,11 +3,13 @@
 
 #include "base/endpoint.h"
 #include "base/mem.h"
+#include "base/units.h"
 
 #include <stdlib.h>
 
 #define HISTORY_USUAL 20
 #define HISTORY_MAX 1000
+#define CANARY_STEP_USUAL_MS 60000
 
 void api_history(struct api *api, struct admin_request *request, const char *service)
 {
@@ -76,6 +78,50 @@ static const char *text_or_empty(const json_t *value)
     return value == NULL ? "" : json_string_value(value);
 }
 
+static bool read_duration(const char *key, const json_t *value, uint64_t least_ms, uint64_t *ms,
+                          struct err *err)
+{
+    return units_duration(str_of(json_string_value(value)), ms, err)
+               ? *ms >= least_ms || err_set(err, "the key \"%s\" must be at least %llu ms", key,
+                                            (unsigned long long)least_ms)
+               : err_prefix(err, "the key \"%s\"", key);
+}
+
+static bool read_watch(const json_t *value, struct stage_request *staged, struct err *err)
+{
+    return value == NULL || read_duration("watch", value, 0, &staged->watch_ms, err);
+}
+
+/* Percent, rising. */
+static bool read_shares(json_t *list, struct canary *canary, struct err *err)
+{
+    size_t i;
+    json_t *item;
+    if (json_array_size(list) > CANARY_SHARES_MAX)
+        return err_set(err, "the key \"canary\" has more than %d shares", CANARY_SHARES_MAX);
+    json_array_foreach (list, i, item) {
+        double share = json_number_value(item) * (CANARY_WHOLE / 100);
+        if (!json_is_number(item) || share < 1 || share >= CANARY_WHOLE ||
+            (i > 0 && share <= canary->shares[i - 1]))
+            return err_set(err,
+                           "the key \"canary\" must list rising shares in percent, each above 0 and below "
+                           "100, such as [1, 10, 50]");
+        canary->shares[i] = (uint32_t)share;
+        canary->count = i + 1;
+    }
+    return true;
+}
+
+static bool read_canary(json_t *list, const json_t *step, struct canary *canary, struct err *err)
+{
+    canary->step_ms = CANARY_STEP_USUAL_MS;
+    if (list == NULL)
+        return step == NULL || err_set(err, "the key \"step\" says how long each share of \"canary\" is "
+                                            "watched; name the shares too");
+    return read_shares(list, canary, err) &&
+           (step == NULL || read_duration("step", step, 1, &canary->step_ms, err));
+}
+
 enum {
     STAGE_INSTANCES,
     STAGE_RELEASE,
@@ -92,8 +138,8 @@ static const struct api_key stage_keys[] = {
     [STAGE_HOLD] = {"hold", API_BOOL, false},
     [STAGE_ALLOW_UNTESTED] = {"allow_untested", API_BOOL, false},
     [STAGE_WATCH] = {"watch", API_TEXT, false},
-    [STAGE_CANARY] = {"canary", API_LATER, false},
-    [STAGE_STEP] = {"step", API_LATER, false},
+    [STAGE_CANARY] = {"canary", API_LIST, false},
+    [STAGE_STEP] = {"step", API_TEXT, false},
 };
 
 #define STAGE_KEYS (sizeof stage_keys / sizeof *stage_keys)
@@ -107,14 +153,15 @@ static void stage(struct api *api, struct admin_request *request, const char *se
     bool ok = true;
     for (size_t i = 0; i < count && ok; i++)
         ok = api_read_instance(json_array_get(list, i), &instances[i], &err);
-    if (ok && strcmp(values[STAGE_WATCH] == NULL ? "0s" : json_string_value(values[STAGE_WATCH]), "0s") != 0)
-        ok = err_set(&err, "the key \"watch\" beyond \"0s\" is not in this version of upswap; leave it out");
+    struct stage_request staged = {.instances = instances,
+                                   .instance_count = count,
+                                   .release = text_or_empty(values[STAGE_RELEASE]),
+                                   .hold = json_is_true(values[STAGE_HOLD]),
+                                   .allow_untested = json_is_true(values[STAGE_ALLOW_UNTESTED]),
+                                   .has_watch = values[STAGE_WATCH] != NULL};
+    ok = ok && read_watch(values[STAGE_WATCH], &staged, &err) &&
+         read_canary(values[STAGE_CANARY], values[STAGE_STEP], &staged.canary, &err);
     if (ok) {
-        struct stage_request staged = {.instances = instances,
-                                       .instance_count = count,
-                                       .release = text_or_empty(values[STAGE_RELEASE]),
-                                       .hold = json_is_true(values[STAGE_HOLD]),
-                                       .allow_untested = json_is_true(values[STAGE_ALLOW_UNTESTED])};
         conductor_stage(api->conductor, service, &staged, &request->asker, api_outcome, request);
     } else {
         admin_problem(request, 400, "%s", err.text);
@@ -142,14 +189,27 @@ void api_promote(struct api *api, struct admin_request *request, const char *ser
     json_decref(object);
 }
 
-void api_abort(struct api *api, struct admin_request *request, const char *service)
+/* One with a reason. */
+static void end(struct api *api, struct admin_request *request, const char *service,
+                void (*command)(struct conductor *, const char *, const char *, const struct asker *,
+                                outcome_fn, void *))
 {
     static const struct api_key key = {"reason", API_TEXT, false};
     json_t *object, *reason;
     if (!api_read_body(request, &key, 1, &object, &reason))
         return;
-    conductor_abort(api->conductor, service, text_or_empty(reason), &request->asker, api_outcome, request);
+    command(api->conductor, service, text_or_empty(reason), &request->asker, api_outcome, request);
     json_decref(object);
+}
+
+void api_abort(struct api *api, struct admin_request *request, const char *service)
+{
+    end(api, request, service, conductor_abort);
+}
+
+void api_rollback(struct api *api, struct admin_request *request, const char *service)
+{
+    end(api, request, service, conductor_rollback);
 }
 
 static void rotate(struct api *api, struct admin_request *request, const char *service, bool drain)

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#define HOW_MAX 400 /* bytes of a command that is shown */
+
 static struct step *command(struct conductor *conductor, const char *service, enum record_type type,
                             const struct asker *asker, outcome_fn done, void *arg)
 {
@@ -20,7 +22,7 @@ static struct step *command(struct conductor *conductor, const char *service, en
     return NULL;
 }
 
-/* ---- promote and abort ---- */
+/* ---- promote, abort and roll back ---- */
 
 static struct deployment *running(const struct step *step)
 {
@@ -47,9 +49,10 @@ static bool prepare_promote(struct step *step)
         return step_refuse(step, 409,
                            "service \"%s\" has no deployment to promote; stage one with --hold first",
                            step->course->service);
-    if (deployment->state != DEPLOYMENT_HELD)
-        return step_refuse(step, 409, "deployment %s is %s, and only a held one can be promoted",
-                           deployment->pool->name, deployment_state_shown(deployment->state));
+    if (pool_transition(deployment->pool, EVENT_PROMOTED) == NULL)
+        return step_refuse(
+            step, 409, "deployment %s is %s, and only one that is held, a canary or watched can be promoted",
+            deployment->pool->name, deployment_state_shown(deployment->state));
     return prepare_event(step, deployment);
 }
 
@@ -58,10 +61,76 @@ static bool prepare_abort(struct step *step)
     struct deployment *deployment = running(step);
     if (deployment == NULL)
         return step_refuse(step, 409,
-                           "service \"%s\" has no deployment that could be aborted: none is staged, testing "
-                           "or held",
+                           "service \"%s\" has no deployment that could be aborted: none is staged, testing, "
+                           "held or a canary",
                            step->course->service);
+    if (deployment_state_is_watched(deployment->state))
+        return step_refuse(
+            step, 409, "deployment %s is live already, and watched; `upswap rollback %s` swaps back to %s",
+            deployment->pool->name, step->course->service, deployment->replaces);
     return prepare_event(step, deployment);
+}
+
+/* What was live before the pool that is, as a command to bring it back. NULL: nothing is known of it. */
+static char *how_to_stage(const struct registry *registry, const struct pool *live)
+{
+    const char *name = live == NULL || live->deployment == NULL ? NULL : live->deployment->replaces;
+    const struct pool *old = name == NULL ? NULL : registry_pool(registry, name);
+    struct buf text = BUF_EMPTY;
+    if (old == NULL)
+        return NULL;
+    buf_printf(&text, "the instances of %s are %s; start them again, then `upswap stage %s", old->name,
+               old->state == POOL_RETIRED ? "gone" : "going", old->service->name);
+    for (size_t i = 0; i < old->instance_count && text.n < HOW_MAX; i++)
+        buf_printf(&text, " %s", old->instances[i].address);
+    if (old->release[0] != '\0')
+        buf_printf(&text, " --release %s", old->release);
+    buf_printf(&text, "` brings them back");
+    return text.p;
+}
+
+static bool refuse_rollback(struct step *step, const struct service *service)
+{
+    const struct registry *registry = step->course->conductor->options.registry;
+    const char *name = step->course->service;
+    if (service != NULL && service->running != NULL)
+        return step_refuse(
+            step, 409, "deployment %s is %s: it has no clients yet; `upswap abort %s` gives it up",
+            service->running->pool->name, deployment_state_shown(service->running->state), name);
+    char *how = service == NULL ? NULL : how_to_stage(registry, service->live);
+    step_refuse(step, 409, "service \"%s\" has no armed pool to go back to%s%s", name,
+                how == NULL ? "" : ": ", how == NULL ? "" : how);
+    free(how);
+    return false;
+}
+
+/* By hand it is done whatever the armed pool's checks say, save that it is all down. */
+static bool prepare_rollback(struct step *step)
+{
+    const struct conductor *conductor = step->course->conductor;
+    const struct service *service = registry_service(conductor->options.registry, step->course->service);
+    struct deployment *deployment = running(step);
+    if (deployment == NULL || pool_transition(deployment->pool, EVENT_ROLLED_BACK) == NULL)
+        return refuse_rollback(step, service);
+    if (service->armed != NULL && health_is_hopeless(conductor->health, service->armed))
+        return step_refuse(
+            step, 409,
+            "no instance of %s passes its checks, so a rollback would make it worse; start them "
+            "again first, or stage another pool after `upswap promote %s`",
+            service->armed->name, service->name);
+    return prepare_event(step, deployment);
+}
+
+void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+                        const struct asker *asker, outcome_fn done, void *arg)
+{
+    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    if (step == NULL)
+        return;
+    step->record.event = EVENT_ROLLED_BACK;
+    record_set_why(&step->record, reason != NULL && reason[0] != '\0' ? reason : "rolled back by hand");
+    step->prepare = prepare_rollback;
+    step_submit(step);
 }
 
 void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
@@ -107,7 +176,6 @@ static bool prepare_rotate(struct step *step)
     record_add_instance(&step->record, (size_t)(instance - live->instances));
     if (!registry_allows(conductor->options.registry, &step->record, &err))
         return step_refuse(step, 409, "%s", err.text);
-    step->record.world = world_next(conductor->world);
     return true;
 }
 

@@ -73,7 +73,7 @@ struct conductor {
                           who holds an address depends on the one before */
     LIST_HEAD(, waiting) waiting; /* answers */
     struct deadline keys;         /* when to look whether another is due */
-    bool has_new_keys;            /* that the proxy does not know */
+    struct deadline news;         /* when to tell the proxy what it does not know yet */
     bool serving;
     bool stopping;
 };
@@ -91,13 +91,15 @@ struct course {
     /* For the running deployment: */
     struct probe *probe;
     struct gate *gate;
-    struct deadline hold;
-    char *verdict; /* of the gate, while its result is being written */
+    struct deadline end; /* of a hold, of a canary's share, of a watch */
+    char *verdict;       /* of the gate, while its result is being written */
     bool passed;
     unsigned archiving; /* which writing of a result counts; an older one was overtaken */
-    /* The last swap, until it is published: */
-    char *swapped; /* deployment; NULL: none */
-    uint64_t swap_version, swap_decided_ns;
+    /* The last change of who has the clients, until it is published: */
+    char *changed; /* its deployment; NULL: none */
+    char *live;    /* the pool that is live since; NULL: none has become it */
+    char *leaves;  /* the pool that drains since; NULL: none */
+    uint64_t change_version, change_decided_ns;
     UT_hash_handle hh;
 };
 
@@ -155,6 +157,8 @@ void answer_published(struct conductor *conductor, uint64_t version);
 
 /* What follows from a record that the registry has taken. */
 void effects_follow(struct step *step, const struct transition *row);
+/* The change of who has the clients that waits to be published is told of, or overtaken. */
+void course_forget_change(struct course *course);
 /* Deployments whose swap is published and whose old pool is gone are done. */
 void effects_finish(struct conductor *conductor);
 /* After a start, when the first config is adopted: what was under way goes on. */
@@ -166,6 +170,10 @@ void course_await(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
 void course_hold(struct course *course, const struct pool *pool);
 void course_confirm(struct course *course, const struct pool *pool);
+void course_step(struct course *course, const struct pool *pool);
+void course_watch(struct course *course, const struct pool *pool);
+/* As course->end's. */
+void course_time_is_up(struct deadline *deadline);
 /* Ends whatever of these is under way. */
 void course_stop(struct course *course);
 
@@ -201,6 +209,8 @@ json_t *view_asker(const struct asker *asker);
 json_t *view_text(const char *text);
 /* An event's members "reason" (NULL: left out) and "asked_by" (NULL, or nobody's: left out). */
 json_t *view_cause(const char *reason, const struct asker *asker);
+/* The same, and the share that the deployment has as a canary, in percent. */
+json_t *view_move(const struct deployment *deployment, const char *reason, const struct asker *asker);
 
 /* ---- conductor.c ---- */
 
@@ -218,5 +228,7 @@ void conductor_keyring(struct conductor *conductor, int fd);
 void conductor_stop(struct conductor *conductor);
 /* Sends the world as it is now: see world_publish. The one way to do so. */
 void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns);
+/* The same soon, for what no record numbers a world for. */
+void conductor_tell(struct conductor *conductor);
 /* The settings of a service, or NULL. */
 const struct config_service *conductor_settings(const struct conductor *conductor, const char *service);

@@ -9,7 +9,7 @@
 
 #define NS_PER_S 1000000000ULL
 #define KEYS_LOOK_MS 3600000 /* between looks at the age of the key that signs cookies */
-#define KEYS_AGAIN_MS 1000
+#define NEWS_AGAIN_MS 5
 
 const struct config_service *conductor_settings(const struct conductor *conductor, const char *service)
 {
@@ -86,20 +86,28 @@ static void on_drained(void *arg, struct pool *pool, const size_t *instances, si
     conductor->retiring--;
 }
 
-static void announce_swap(struct conductor *conductor, struct course *course, uint64_t ns)
+static void announce_swap(struct conductor *conductor, const struct course *course, uint64_t ns)
 {
-    const struct pool *pool = registry_pool(conductor->options.registry, course->swapped);
-    const char *replaces = pool->deployment->replaces;
-    uint64_t taken = ns > course->swap_decided_ns ? ns - course->swap_decided_ns : 0;
-    log_info("%s: live since version %llu", pool->name, (unsigned long long)course->swap_version);
-    event_log_add(conductor->options.events, "swap.published", course->service, pool->name,
-                  json_pack("{s:I, s:I, s:s*}", "nanoseconds", (json_int_t)taken, "snapshot",
-                            (json_int_t)course->swap_version, "replaces", replaces));
-    if (replaces != NULL)
-        event_log_add(conductor->options.events, "drain.started", course->service, replaces,
-                      json_pack("{s:s}", "by", pool->name));
-    free(course->swapped);
-    course->swapped = NULL;
+    const struct pool *pool = registry_pool(conductor->options.registry, course->changed);
+    bool is_back = strcmp(course->live, course->changed) != 0;
+    const char *replaces = is_back ? course->changed : pool->deployment->replaces;
+    uint64_t taken = ns > course->change_decided_ns ? ns - course->change_decided_ns : 0;
+    log_info("%s: live since version %llu", course->live, (unsigned long long)course->change_version);
+    event_log_add(conductor->options.events, "swap.published", course->service, course->changed,
+                  json_pack("{s:I, s:I, s:s, s:s*}", "nanoseconds", (json_int_t)taken, "snapshot",
+                            (json_int_t)course->change_version, "live", course->live, "replaces", replaces));
+}
+
+static void announce_change(struct conductor *conductor, struct course *course, uint64_t ns)
+{
+    if (course->live != NULL)
+        announce_swap(conductor, course, ns);
+    if (course->leaves != NULL) {
+        const struct pool *pool = registry_pool(conductor->options.registry, course->leaves);
+        event_log_add(conductor->options.events, "drain.started", course->service, course->leaves,
+                      json_pack("{s:s*}", "by", pool->replaced_by));
+    }
+    course_forget_change(course);
 }
 
 static void on_published(void *arg, uint64_t version, uint64_t ns)
@@ -108,8 +116,8 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
     struct course *course, *next;
     HASH_ITER(hh, conductor->courses, course, next)
     {
-        if (course->swapped != NULL && version >= course->swap_version)
-            announce_swap(conductor, course, ns != 0 ? ns : clock_mono_ns());
+        if (course->changed != NULL && version >= course->change_version)
+            announce_change(conductor, course, ns != 0 ? ns : clock_mono_ns());
     }
     answer_published(conductor, version);
     if (!conductor->serving) {
@@ -159,14 +167,25 @@ static void on_standing(void *arg)
     health_tell(conductor->health);
 }
 
+static void tell_news(struct deadline *deadline)
+{
+    struct conductor *conductor = mem_container(deadline, struct conductor, news);
+    if (!on_news(conductor))
+        deadline_set(&conductor->news, NEWS_AGAIN_MS);
+}
+
+void conductor_tell(struct conductor *conductor)
+{
+    if (!deadline_is_set(&conductor->news))
+        deadline_set(&conductor->news, 0);
+}
+
 static void on_keys(struct deadline *deadline)
 {
     struct conductor *conductor = mem_container(deadline, struct conductor, keys);
     if (secrets_turn(conductor->options.secrets, clock_wall_ns() / NS_PER_S))
-        conductor->has_new_keys = true;
-    if (conductor->has_new_keys && on_news(conductor))
-        conductor->has_new_keys = false;
-    deadline_set(&conductor->keys, conductor->has_new_keys ? KEYS_AGAIN_MS : KEYS_LOOK_MS);
+        conductor_tell(conductor);
+    deadline_set(&conductor->keys, KEYS_LOOK_MS);
 }
 
 /* ---- its life ---- */
@@ -252,6 +271,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);
     slotting_restore(conductor);
+    deadline_init(&conductor->news, options->loop, tell_news);
     deadline_init(&conductor->keys, options->loop, on_keys);
     deadline_set(&conductor->keys, KEYS_LOOK_MS);
     make_watchers(conductor);

@@ -39,6 +39,9 @@ struct stage_request {
     const char *release; /* "" where none is given */
     bool hold;
     bool allow_untested;
+    bool has_watch; /* else as configured */
+    uint64_t watch_ms;
+    struct canary canary; /* count 0: none */
 };
 
 /* `done` may be called before these return. Unknown services are a 404 that names the nearest. */
@@ -48,6 +51,9 @@ void conductor_promote(struct conductor *conductor, const char *service, const s
                        outcome_fn done, void *arg);
 void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
                      const struct asker *asker, outcome_fn done, void *arg);
+/* Takes a pool back that has clients: the armed one is live again, or a canary's share is none. */
+void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+                        const struct asker *asker, outcome_fn done, void *arg);
 /* Takes a live instance out of rotation (drain true) or back in. The last one in rotation is refused with
  * 409. */
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,

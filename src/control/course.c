@@ -162,23 +162,60 @@ void course_test(struct course *course, const struct pool *pool)
 
 /* ---- holding and confirming ---- */
 
-static uint64_t held_since(const struct deployment *deployment)
+/* By the wall clock, since it goes on while the daemon is down. */
+static void set_end(struct course *course, const struct pool *pool, uint64_t length_ms)
 {
-    for (size_t i = 0; i < deployment->timeline_count; i++) {
-        if (deployment->timeline[i].state == DEPLOYMENT_HELD)
-            return deployment->timeline[i].time_ns;
-    }
-    return deployment->created_ns;
+    uint64_t since = pool->deployment->since_ns, now = clock_wall_ns();
+    uint64_t passed_ms = now > since ? (now - since) / NS_PER_MS : 0;
+    deadline_set(&course->end, passed_ms < length_ms ? length_ms - passed_ms : 0);
 }
 
-/* By the wall clock, since it goes on while the daemon is down. */
 void course_hold(struct course *course, const struct pool *pool)
 {
     const struct config_service *settings = conductor_settings(course->conductor, course->service);
-    uint64_t since = held_since(pool->deployment), now = clock_wall_ns();
-    uint64_t passed_ms = now > since ? (now - since) / NS_PER_MS : 0;
-    uint64_t most_ms = settings == NULL ? 0 : settings->hold_timeout_ms;
-    deadline_set(&course->hold, passed_ms < most_ms ? most_ms - passed_ms : 0);
+    set_end(course, pool, settings == NULL ? 0 : settings->hold_timeout_ms);
+}
+
+void course_step(struct course *course, const struct pool *pool)
+{
+    set_end(course, pool, pool->deployment->canary.step_ms);
+}
+
+void course_watch(struct course *course, const struct pool *pool)
+{
+    set_end(course, pool, pool->deployment->watch_ms);
+}
+
+void course_time_is_up(struct deadline *deadline)
+{
+    struct course *course = mem_container(deadline, struct course, end);
+    const struct pool *pool = running(course);
+    if (pool == NULL)
+        return;
+    switch (pool->deployment->state) {
+    case DEPLOYMENT_HELD:
+        happened(course, EVENT_HOLD_EXPIRED, "held for longer than hold_timeout without being promoted");
+        break;
+    case DEPLOYMENT_CANARY:
+        happened(course, EVENT_STEPPED, "nothing was found while this share was watched");
+        break;
+    case DEPLOYMENT_WATCHING:
+        happened(course, EVENT_WATCH_PASSED, "nothing was found while it was watched");
+        break;
+    default:
+        break;
+    }
+}
+
+/* The first whose process, where one was named, has ended since it was staged. NULL: none. */
+static const struct instance *replaced_instance(const struct course *course, const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        if (instance->pid != 0 && !processes_is_alive(course->conductor->processes, instance->id))
+            return instance;
+    }
+    return NULL;
 }
 
 /* The swap's reason is that of the pass, or of the promotion, and this. */
@@ -191,6 +228,16 @@ static void on_confirmed(void *arg, bool ok, const char *reason)
         return;
     if (!ok) {
         step_event(course, pool->name, EVENT_UNCONFIRMED, reason);
+        return;
+    }
+    const struct instance *replaced = replaced_instance(course, pool);
+    if (replaced != NULL) {
+        char *why =
+            mem_printf("instance %s is not the one that was tested: process %lld has ended; stage the "
+                       "one that is there now",
+                       replaced->address, (long long)replaced->pid);
+        step_event(course, pool->name, EVENT_UNCONFIRMED, why);
+        free(why);
         return;
     }
     const struct deployment *deployment = pool->deployment;
@@ -210,7 +257,7 @@ void course_stop(struct course *course)
 {
     probe_cancel(course->probe);
     gate_free(course->gate);
-    deadline_clear(&course->hold);
+    deadline_clear(&course->end);
     free(course->verdict);
     course->probe = NULL;
     course->gate = NULL;

@@ -81,6 +81,8 @@ static bool is_over(const struct limits *limits)
 
 struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool, uint64_t version)
 {
+    if (pool->state == POOL_ARMED)
+        return (struct snapshot_drain){.pinned_until_ms = UINT64_MAX};
     if (pool->state != POOL_DRAINING)
         return (struct snapshot_drain){0};
     struct limits *limits = limits_of(drain, pool);
@@ -137,7 +139,7 @@ static void look_at_instances(struct drain *drain, const struct pool *pool, stru
 {
     struct counters *counters = drain->options.counters;
     bool chosen = all_have_chosen(counters, pool); /* read before the instances */
-    bool overdue = pool->was_live && clock_mono_ms() >= limits_of(drain, pool)->last_ms;
+    bool overdue = clock_mono_ms() >= limits_of(drain, pool)->last_ms;
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
         bool idle = chosen && counters_instance_in_flight(counters, instance->slot) == 0;
@@ -152,8 +154,6 @@ static void look_at_instances(struct drain *drain, const struct pool *pool, stru
 static bool is_closed(struct drain *drain, const struct pool *pool)
 {
     uint64_t world = pool->going_since_world;
-    if (!pool->was_live)
-        return true;
     if (pool->drain.pinned_ms > 0) {
         const struct limits *limits = limits_of(drain, pool);
         if (limits->unpinned_world == 0 && (!is_over(limits) || !drain->options.unpin(drain->options.arg)))

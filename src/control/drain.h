@@ -28,6 +28,7 @@ struct drain *drain_new(const struct drain_options *options);
 void drain_watch(struct drain *drain);
 
 /* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not
- * drain. The same at each call, save that `pinned_until_ms` is 0 from the first call on after it has passed.
- * `version` is the world's that will say so. */
+ * drain, save that an armed pool takes pinned sessions without an end. The same at each call, save that
+ * `pinned_until_ms` is 0 from the first call on after it has passed. `version` is the world's that will say
+ * so. */
 struct snapshot_drain drain_limits(struct drain *drain, const struct pool *pool, uint64_t version);

@@ -21,12 +21,35 @@ static void publish(struct conductor *conductor, const struct step *step)
 
 /* ---- deployments ---- */
 
-static void remember_swap(struct course *course, const struct step *step)
+void course_forget_change(struct course *course)
 {
-    free(course->swapped);
-    course->swapped = mem_dup(step->record.pool);
-    course->swap_version = step->record.world;
-    course->swap_decided_ns = step->decided_ns;
+    free(course->changed);
+    free(course->live);
+    free(course->leaves);
+    course->changed = course->live = course->leaves = NULL;
+}
+
+/* The pool that leaves its clients with this move, or NULL. */
+static const struct pool *leaving(const struct registry *registry, const struct pool *pool,
+                                  enum pool_move move)
+{
+    const char *replaces = pool->deployment->replaces;
+    if (move == MOVE_LIVE || move == MOVE_RELEASE)
+        return replaces == NULL ? NULL : registry_pool(registry, replaces);
+    return pool->was_live && (move == MOVE_OUT || move == MOVE_BACK_OUT) ? pool : NULL;
+}
+
+static void remember_change(struct step *step, const struct pool *pool, const struct transition *row)
+{
+    struct course *course = step->course;
+    const struct pool *leaves = leaving(course->conductor->options.registry, pool, row->pool);
+    bool swaps = row->pool == MOVE_LIVE || row->pool == MOVE_ARM || row->pool == MOVE_BACK_OUT;
+    course_forget_change(course);
+    course->changed = mem_dup(pool->name);
+    course->live = swaps ? mem_dup(pool->service->live->name) : NULL;
+    course->leaves = leaves == NULL ? NULL : mem_dup(leaves->name);
+    course->change_version = step->record.world;
+    course->change_decided_ns = step->decided_ns;
 }
 
 static void carry_out(struct course *course, const struct pool *pool, enum effect effect,
@@ -48,16 +71,40 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
     case EFFECT_CONFIRM:
         course_confirm(course, pool);
         break;
+    case EFFECT_STEP:
+        course_step(course, pool);
+        break;
+    case EFFECT_WATCH:
+        course_watch(course, pool);
+        break;
+    case EFFECT_TELL:
+        conductor_tell(course->conductor);
+        break;
     case EFFECT_PUBLISH:
-        remember_swap(course, step);
+    case EFFECT_SWAP:
         publish(course->conductor, step);
         break;
     case EFFECT_DRAIN:
-    case EFFECT_RETIRE:
         drain_watch(course->conductor->drain);
         break;
     case EFFECT_NONE:
         break;
+    }
+}
+
+/* Is it one that goes on by itself? */
+static bool begins(enum effect effect)
+{
+    switch (effect) {
+    case EFFECT_AWAIT:
+    case EFFECT_TEST:
+    case EFFECT_HOLD:
+    case EFFECT_CONFIRM:
+    case EFFECT_STEP:
+    case EFFECT_WATCH:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -70,16 +117,16 @@ static void follow_event(struct step *step, const struct transition *row)
     for (size_t i = 0; i < sizeof row->announce / sizeof row->announce[0]; i++) {
         if (row->announce[i] != NULL)
             announce(course->conductor, row->announce[i], pool,
-                     view_cause(step->record.why, &step->record.asker));
+                     view_move(pool->deployment, step->record.why, &step->record.asker));
     }
     if (step->done != NULL)
         answer(step->done, step->arg, 200, view_deployment(course->conductor, pool, true));
+    if (transition_publishes(row))
+        remember_change(step, pool, row);
     /* A stopping daemon begins nothing: the next one takes it up. */
     for (size_t i = 0; i < EFFECTS_MAX; i++) {
         enum effect effect = row->effects[i];
-        bool begins = effect == EFFECT_AWAIT || effect == EFFECT_TEST || effect == EFFECT_HOLD ||
-                      effect == EFFECT_CONFIRM;
-        if (!begins || !course->conductor->stopping)
+        if (!begins(effect) || !course->conductor->stopping)
             carry_out(course, pool, effect, step);
     }
     effects_finish(course->conductor);
@@ -88,8 +135,8 @@ static void follow_event(struct step *step, const struct transition *row)
 static bool swap_is_published(const struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find((struct conductor *)conductor, pool->service->name);
-    bool is_last = course != NULL && course->swapped != NULL && strcmp(course->swapped, pool->name) == 0;
-    uint64_t version = is_last ? course->swap_version : 1;
+    bool is_last = course != NULL && course->changed != NULL && strcmp(course->changed, pool->name) == 0;
+    uint64_t version = is_last ? course->change_version : 1;
     return world_published(conductor->world) >= version;
 }
 
@@ -128,6 +175,7 @@ static void follow_pool(struct step *step)
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, json_string(pool->instances[i].address));
     json_object_set_new(more, "instances", instances);
+    conductor_tell(conductor);
     log_info("%s: staged with %zu instance%s, release \"%s\"", pool->name, pool->instance_count,
              pool->instance_count == 1 ? "" : "s", pool->release);
     announce(conductor, "deployment.staged", pool, more);
@@ -172,6 +220,8 @@ static void keep_counts(struct conductor *conductor, const struct pool *pool)
 {
     struct counters_pool sum;
     counters_pool_sum(conductor->options.counters, pool->slot, &sum);
+    if (!pool->was_live && sum.requests == 0)
+        return;
     past_add(&conductor->past, pool->service->name, pool->name, &sum);
 }
 
@@ -181,10 +231,8 @@ static void pool_is_gone(struct step *step, struct pool *pool)
     struct conductor *conductor = step->course->conductor;
     struct service *service = pool->service;
     char *forgotten;
-    if (pool->was_live) {
-        publish(conductor, step);
-        keep_counts(conductor, pool);
-    }
+    publish(conductor, step);
+    keep_counts(conductor, pool);
     slotting_take_back(conductor, pool, step->record.world);
     log_info("%s: every instance is torn down; the pool is retired", pool->name);
     effects_finish(conductor);

@@ -87,13 +87,19 @@ static bool ejects(const struct ejections *ejections, const struct service *serv
 {
     const struct config_service *settings =
         ejections->options.settings(ejections->options.arg, service->name);
-    return service->live != NULL && settings != NULL && settings->ejection.failures > 0;
+    return settings != NULL && settings->ejection.failures > 0;
+}
+
+static bool has_clients(const struct pool *pool)
+{
+    return pool->state == POOL_LIVE || pool->state == POOL_ARMED ||
+           (pool->state == POOL_STAGED && deployment_state_is_canary(pool->deployment->state));
 }
 
 bool ejections_is_out(const struct ejections *ejections, const struct pool *pool,
                       const struct instance *instance)
 {
-    return pool->state == POOL_LIVE && ejects(ejections, pool->service) && left_ms(ejections, instance) > 0;
+    return has_clients(pool) && ejects(ejections, pool->service) && left_ms(ejections, instance) > 0;
 }
 
 static void forget_unseen(struct ejections *ejections)
@@ -116,8 +122,13 @@ static void look(struct deadline *deadline)
     for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
         if (!ejects(ejections, service))
             continue;
-        look_at(ejections, service->live);
-        again = true;
+        const struct pool *pool;
+        TAILQ_FOREACH (pool, &service->pools, of_service) {
+            if (!has_clients(pool))
+                continue;
+            look_at(ejections, pool);
+            again = true;
+        }
     }
     forget_unseen(ejections);
     if (again)

@@ -1,6 +1,6 @@
-/* A patient for each instance of a live pool whose service has checks. Invariant: a patient has either a
- * check under way, or a place in the queue for one, or a deadline for its next; and none outlives the call of
- * health_watch that no longer finds its instance. */
+/* A patient for each instance of a pool that has clients, or is armed, and whose service has checks.
+ * Invariant: a patient has either a check under way, or a place in the queue for one, or a deadline for its
+ * next; and none outlives the call of health_watch that no longer finds its instance. */
 #include "control/health.h"
 
 #include "base/clock.h"
@@ -306,6 +306,10 @@ void health_watch(struct health *health)
     for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
         if (service->live != NULL)
             look_after_pool(health, service->live);
+        if (service->armed != NULL)
+            look_after_pool(health, service->armed);
+        if (service->running != NULL && deployment_state_is_canary(service->running->state))
+            look_after_pool(health, service->running->pool);
     }
     struct patient *patient, *next;
     HASH_ITER(hh, health->patients, patient, next)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,13 @@ bool processes_signal(struct processes *processes, uint64_t instance, int number
     if (syscall(SYS_pidfd_send_signal, held->fd, number, NULL, 0) == 0)
         return true;
     return err_set(err, "%s", errno == ESRCH ? "the process has ended already" : strerror(errno));
+}
+
+bool processes_is_alive(struct processes *processes, uint64_t instance)
+{
+    struct held *held = find(processes, instance);
+    struct pollfd ended = {.fd = held == NULL ? -1 : held->fd, .events = POLLIN};
+    return held != NULL && poll(&ended, 1, 0) == 0;
 }
 
 void processes_drop(struct processes *processes, uint64_t instance)

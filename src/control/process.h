@@ -21,5 +21,7 @@ void processes_hold(struct processes *processes, uint64_t instance, int fd);
 void processes_recover(struct processes *processes, uint64_t instance, int64_t pid, uint64_t start);
 /* Sends the signal. False with a sentence: it is gone, or is not held any more. */
 bool processes_signal(struct processes *processes, uint64_t instance, int number, struct err *err);
+/* Does the process of the instance still run? False where none is held. */
+bool processes_is_alive(struct processes *processes, uint64_t instance);
 /* Lets go. */
 void processes_drop(struct processes *processes, uint64_t instance);

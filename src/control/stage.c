@@ -24,6 +24,9 @@ struct stage {
     size_t count;
     char *release;
     bool hold, allow_untested;
+    bool has_watch; /* else as configured */
+    uint64_t watch_ms;
+    struct canary canary;
     bool untested;            /* there is no suite */
     bool slotted;             /* the record's pool has slots */
     uint64_t passing_till_ms; /* until when a teardown that passes by itself is waited for; 0: none was met */
@@ -47,6 +50,9 @@ static struct stage *stage_new(const struct stage_request *request)
     stage->release = mem_dup(request->release);
     stage->hold = request->hold;
     stage->allow_untested = request->allow_untested;
+    stage->has_watch = request->has_watch;
+    stage->watch_ms = request->watch_ms;
+    stage->canary = request->canary;
     return stage;
 }
 
@@ -196,15 +202,31 @@ static bool is_free(struct step *step)
     if (service == NULL || service->running == NULL)
         return true;
     const struct deployment *running = service->running;
-    const char *remedy =
-        running->state == DEPLOYMENT_HELD ? "promote or abort it first" : "wait for it, or abort it";
+    const char *remedy = "wait for it, or abort it";
+    if (running->state == DEPLOYMENT_HELD)
+        remedy = "promote or abort it first";
+    else if (deployment_state_is_canary(running->state))
+        remedy = "promote it or roll it back first";
+    else if (deployment_state_is_watched(running->state))
+        remedy = "wait for it, promote it to end its watch, or roll it back";
     return step_refuse(step, 409, "deployment %s of service \"%s\" is %s; %s", running->pool->name,
                        course->service, deployment_state_shown(running->state), remedy);
+}
+
+static bool check_canary(struct step *step, const struct stage *stage)
+{
+    const struct service *service =
+        registry_service(step->course->conductor->options.registry, step->course->service);
+    return stage->canary.count == 0 || (service != NULL && service->live != NULL) ||
+           step_refuse(step, 422,
+                       "canary: service \"%s\" has no live pool to share its sessions with; leave it out",
+                       step->course->service);
 }
 
 static struct pool *make_pool(struct step *step, const struct stage *stage)
 {
     const struct course *course = step->course;
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
     const struct service *service = registry_service(course->conductor->options.registry, course->service);
     uint64_t number = service == NULL ? 1 : service->last_number + 1;
     char *name = mem_printf("%s-%" PRIu64, course->service, number);
@@ -221,7 +243,11 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     deployment->untested = stage->untested;
     deployment->asker = step->asker;
     deployment->replaces = service == NULL || service->live == NULL ? NULL : mem_dup(service->live->name);
+    deployment->watch_ms =
+        stage->has_watch || settings == NULL ? stage->watch_ms : settings->watch.duration_ms;
+    deployment->canary = stage->canary;
     deployment->created_ns = clock_wall_ns();
+    deployment->since_ns = deployment->created_ns;
     deployment_mark(deployment, deployment->created_ns, "waits until every instance accepts a connection");
     return pool;
 }
@@ -235,7 +261,7 @@ static bool prepare(struct step *step)
     if (settings == NULL)
         return step_refuse(step, 404, "service \"%s\" was removed from the config", step->course->service);
     if (!is_free(step) || !check_twins(step, stage) || !check_going(step, stage) ||
-        !check_suite(step, stage, settings))
+        !check_canary(step, stage) || !check_suite(step, stage, settings))
         return false;
     struct pool *pool = make_pool(step, stage);
     step->record.fresh = pool;

@@ -39,15 +39,6 @@ void refuse(outcome_fn done, void *arg, unsigned status, const char *format, ...
 
 /* ---- making steps ---- */
 
-static void on_hold(struct deadline *deadline)
-{
-    struct course *course = mem_container(deadline, struct course, hold);
-    const struct service *service = registry_service(course->conductor->options.registry, course->service);
-    if (service != NULL && service->running != NULL)
-        step_event(course, service->running->pool->name, EVENT_HOLD_EXPIRED,
-                   "held for longer than hold_timeout without being promoted");
-}
-
 struct course *course_find(struct conductor *conductor, const char *service)
 {
     struct course *course;
@@ -64,7 +55,7 @@ struct course *course_of(struct conductor *conductor, const char *service)
     course->conductor = conductor;
     course->service = mem_dup(service);
     TAILQ_INIT(&course->steps);
-    deadline_init(&course->hold, conductor->options.loop, on_hold);
+    deadline_init(&course->end, conductor->options.loop, course_time_is_up);
     HASH_ADD_KEYPTR(hh, conductor->courses, course->service, strlen(course->service), course);
     return course;
 }
@@ -163,37 +154,55 @@ static uint64_t pinned_ms(const struct config_service *settings)
     return settings->pin == CONFIG_PIN_COOKIE ? settings->pin_duration_ms : 0;
 }
 
+/* How what leaves drains: a pool that was given up keeps nobody's session. */
+static struct drain_times drain_times(const struct config_service *settings, const struct transition *row)
+{
+    bool is_given_up = row->pool == MOVE_OUT || row->pool == MOVE_BACK_OUT;
+    return (struct drain_times){.requests_ms = settings->drain.requests_ms,
+                                .streams_ms = settings->drain.streams_ms,
+                                .websockets_ms = settings->drain.websockets_ms,
+                                .tunnels_ms = settings->drain.tunnels_ms,
+                                .spread_ms = settings->drain.spread_ms,
+                                .pinned_ms = is_given_up ? 0 : pinned_ms(settings)};
+}
+
+static bool ends_with(const struct registry *registry, const struct record *record)
+{
+    return (record->type == RECORD_RETIRED || record->type == RECORD_TORN_DOWN) &&
+           ends_pool(registry_pool(registry, record->pool), record);
+}
+
 /* Numbers the world that follows, and adds what a swap needs: as late as can be, so that it is the config of
  * that moment. */
 static void complete(struct step *step)
 {
     struct conductor *conductor = step->course->conductor;
+    const struct registry *registry = conductor->options.registry;
     struct record *record = &step->record;
-    const struct pool *pool = registry_pool(conductor->options.registry, record->pool);
     const struct config_service *settings = conductor_settings(conductor, step->course->service);
-    bool swaps = record->type == RECORD_EVENT && record->event == EVENT_CONFIRMED;
-    bool ends = (record->type == RECORD_RETIRED || record->type == RECORD_TORN_DOWN) && pool->was_live &&
-                ends_pool(pool, record);
-    if (swaps || ends)
+    const struct transition *row = record->type == RECORD_EVENT
+                                       ? pool_transition(registry_pool(registry, record->pool), record->event)
+                                       : NULL;
+    bool moves = row != NULL && transition_publishes(row);
+    if (moves || record->type == RECORD_ROTATED || ends_with(registry, record))
         record->world = world_next(conductor->world);
-    if (swaps && settings != NULL)
-        record->drain = (struct drain_times){.requests_ms = settings->drain.requests_ms,
-                                             .streams_ms = settings->drain.streams_ms,
-                                             .websockets_ms = settings->drain.websockets_ms,
-                                             .tunnels_ms = settings->drain.tunnels_ms,
-                                             .spread_ms = settings->drain.spread_ms,
-                                             .pinned_ms = pinned_ms(settings)};
+    if (moves && settings != NULL)
+        record->drain = drain_times(settings, row);
+}
+
+static bool is_still_allowed(const struct step *step)
+{
+    struct err err;
+    if (registry_allows(step->course->conductor->options.registry, &step->record, &err))
+        return true;
+    log_debug("dropped, since things have moved on: %s", err.text);
+    return false;
 }
 
 static bool is_ready(struct step *step)
 {
-    struct err err;
-    if (step->prepare != NULL)
-        return step->prepare(step);
-    if (!registry_allows(step->course->conductor->options.registry, &step->record, &err)) {
-        log_debug("dropped, since things have moved on: %s", err.text);
+    if (step->prepare != NULL ? !step->prepare(step) : !is_still_allowed(step))
         return false;
-    }
     complete(step);
     return true;
 }

@@ -99,6 +99,32 @@ static json_t *timeline_json(const struct deployment *deployment)
     return timeline;
 }
 
+static double percent(uint32_t share)
+{
+    return (double)share * 100 / CANARY_WHOLE;
+}
+
+static json_t *canary_json(const struct deployment *deployment)
+{
+    const struct canary *canary = &deployment->canary;
+    if (canary->count == 0)
+        return json_null();
+    json_t *shares = json_array();
+    for (size_t i = 0; i < canary->count; i++)
+        json_array_append_new(shares, json_real(percent(canary->shares[i])));
+    return json_pack("{s:o, s:f, s:f}", "shares", shares, "step", (double)canary->step_ms / 1000, "share",
+                     percent(deployment_share(deployment)));
+}
+
+json_t *view_move(const struct deployment *deployment, const char *reason, const struct asker *asker)
+{
+    json_t *move = view_cause(reason, asker);
+    uint32_t share = deployment_share(deployment);
+    if (share > 0)
+        json_object_set_new(move, "share", json_real(percent(share)));
+    return move;
+}
+
 json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole)
 {
     const struct deployment *deployment = pool->deployment;
@@ -112,6 +138,8 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
         view_asker(&deployment->asker), "created", time_json(deployment->created_ns), "ended",
         time_json(deployment->ended_ns), "hold", deployment->hold, "allow_untested",
         deployment->allow_untested, "instances", instances);
+    json_object_set_new(json, "watch", json_real((double)deployment->watch_ms / 1000));
+    json_object_set_new(json, "canary", canary_json(deployment));
     if (whole) {
         json_object_set_new(json, "gate", gate_of(conductor, pool));
         json_object_set_new(json, "timeline", timeline_json(deployment));

@@ -238,21 +238,25 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
         .slot = pool->slot,
         .number = pool->number,
         .drain = drain_limits(made->drain, pool, made->spec.version),
+        .candidate = pool->state == POOL_STAGED,
+        .canary_share = pool->state == POOL_STAGED ? deployment_share(pool->deployment) : 0,
     };
     add_instances(&made->pools[index], pool, made->health, made->addresses[index]);
     return (uint32_t)index;
 }
 
+/* Every pool that is not retired: who has the clients is said by index. */
 static void add_pools(struct world_spec *made, const struct service *service,
                       struct snapshot_service_spec *spec)
 {
     const struct pool *pool;
     spec->pool_first = (uint32_t)made->spec.pool_count;
     TAILQ_FOREACH (pool, &service->pools, of_service) {
+        if (pool->state == POOL_RETIRED)
+            continue;
+        uint32_t index = add_pool(made, pool);
         if (pool->state == POOL_LIVE)
-            spec->live = add_pool(made, pool);
-        else if (pool->state == POOL_DRAINING && pool->was_live)
-            add_pool(made, pool);
+            spec->live = index;
     }
     spec->pool_count = (uint32_t)made->spec.pool_count - spec->pool_first;
 }

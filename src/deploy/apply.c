@@ -27,6 +27,8 @@ static bool check_pool(const struct registry *registry, const struct record *rec
                        service->name, service->last_number);
     if (pool->state == POOL_LIVE && service->live != NULL)
         return err_set(err, "pool %s cannot be live, since %s is", pool->name, service->live->name);
+    if (pool->state == POOL_ARMED && service->armed != NULL)
+        return err_set(err, "pool %s cannot be armed, since %s is", pool->name, service->armed->name);
     if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state) &&
         service->running != NULL)
         return err_set(err, "deployment %s cannot run, since %s does", pool->name,
@@ -55,6 +57,8 @@ static void act_pool(struct registry *registry, struct record *record)
     assert(named);
     record->fresh = NULL;
     pool->service = service;
+    if (pool->deployment != NULL && pool->deployment->since_ns == 0 && pool->deployment->timeline_count > 0)
+        pool->deployment->since_ns = pool->deployment->timeline[pool->deployment->timeline_count - 1].time_ns;
     service->last_number = pool->number;
     TAILQ_INSERT_TAIL(&service->pools, pool, of_service);
     HASH_ADD_KEYPTR(hh, registry->pools, pool->name, strlen(pool->name), pool);
@@ -66,6 +70,8 @@ static void act_pool(struct registry *registry, struct record *record)
         pool->was_live = true;
         service->live = pool;
     }
+    if (pool->state == POOL_ARMED)
+        service->armed = pool;
     if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state))
         service->running = pool->deployment;
 }
@@ -78,12 +84,6 @@ static struct pool *pool_of(const struct registry *registry, const struct record
     if (pool == NULL)
         err_set(err, "there is no pool %s", record->pool);
     return pool;
-}
-
-static const struct transition *row_of(const struct pool *pool, enum deployment_event event)
-{
-    const struct deployment *deployment = pool->deployment;
-    return deployment == NULL ? NULL : table_find(deployment->state, event, deployment->hold);
 }
 
 static bool check_swap(const struct pool *pool, struct err *err)
@@ -103,13 +103,17 @@ static bool check_event(const struct registry *registry, const struct record *re
     const struct pool *pool = pool_of(registry, record, err);
     if (pool == NULL)
         return false;
-    if (row_of(pool, record->event) == NULL)
+    const struct transition *row = pool_transition(pool, record->event);
+    if (row == NULL)
         return err_set(err, "deployment %s is %s, where \"%s\" is not possible", pool->name,
                        pool->deployment == NULL ? "the first pool of its service"
                                                 : deployment_state_name(pool->deployment->state),
                        deployment_event_name(record->event));
     if (record->event == EVENT_CONFIRMED)
         return check_swap(pool, err);
+    if ((row->pool == MOVE_RELEASE || row->pool == MOVE_BACK_OUT) &&
+        (pool->service->live != pool || pool->service->armed == NULL))
+        return err_set(err, "deployment %s is not live with an armed pool beside it", pool->name);
     if (record->event == EVENT_OLD_RETIRED && pool->deployment->replaces != NULL) {
         const struct pool *old = registry_pool(registry, pool->deployment->replaces);
         if (old != NULL && old->state != POOL_RETIRED)
@@ -125,27 +129,59 @@ static void set_text(char **text, const char *value)
     *text = mem_dup(value);
 }
 
-static void leave(struct pool *pool, enum retire_reason reason, const struct record *record)
+/* `by`: the pool that has its clients now; NULL: it had none. */
+static void leave(struct pool *pool, enum retire_reason reason, const struct pool *by,
+                  const struct record *record)
 {
     pool->state = POOL_DRAINING;
     pool->reason = reason;
+    pool->drain = record->drain;
     pool->going_since_ns = record->time_ns;
     pool->going_since_world = record->world;
+    set_text(&pool->replaced_by, by == NULL ? NULL : by->name);
 }
 
-static void go_live(struct pool *pool, const struct record *record)
+static void go_live(struct pool *pool, const struct record *record, bool arm)
 {
     struct service *service = pool->service;
     struct pool *old = service->live;
     set_text(&pool->deployment->replaces, old == NULL ? NULL : old->name);
-    if (old != NULL) {
-        leave(old, RETIRE_REPLACED, record);
-        old->drain = record->drain;
-        set_text(&old->replaced_by, pool->name);
+    if (old != NULL && arm) {
+        old->state = POOL_ARMED;
+        service->armed = old;
+    } else if (old != NULL) {
+        leave(old, RETIRE_REPLACED, pool, record);
     }
     pool->state = POOL_LIVE;
     pool->was_live = true;
     service->live = pool;
+}
+
+static void release_armed(struct pool *pool, const struct record *record)
+{
+    leave(pool->service->armed, RETIRE_REPLACED, pool, record);
+    pool->service->armed = NULL;
+}
+
+static void go_back(struct pool *pool, const struct record *record)
+{
+    struct service *service = pool->service;
+    leave(pool, RETIRE_ROLLED_BACK, service->armed, record);
+    service->armed->state = POOL_LIVE;
+    service->live = service->armed;
+    service->armed = NULL;
+}
+
+static enum retire_reason reason_of(enum deployment_state end)
+{
+    switch (end) {
+    case DEPLOYMENT_REJECTED:
+        return RETIRE_REJECTED;
+    case DEPLOYMENT_ROLLED_BACK:
+        return RETIRE_ROLLED_BACK;
+    default:
+        return RETIRE_ABORTED;
+    }
 }
 
 static void set_all(struct pool *pool, enum instance_state state)
@@ -165,28 +201,50 @@ static void move_pool(struct pool *pool, const struct transition *row, const str
     case MOVE_BACK:
         set_all(pool, INSTANCE_DOWN);
         break;
+    case MOVE_SHARE:
+        pool->deployment->canary.taken++;
+        pool->was_live = true;
+        break;
     case MOVE_LIVE:
-        go_live(pool, record);
+    case MOVE_ARM:
+        go_live(pool, record, row->pool == MOVE_ARM);
+        break;
+    case MOVE_RELEASE:
+        release_armed(pool, record);
+        break;
+    case MOVE_BACK_OUT:
+        go_back(pool, record);
         break;
     case MOVE_OUT:
-        leave(pool, row->to == DEPLOYMENT_REJECTED ? RETIRE_REJECTED : RETIRE_ABORTED, record);
+        leave(pool, reason_of(row->to), pool->was_live ? pool->service->live : NULL, record);
         break;
     }
+}
+
+/* Is there a reason to be told for this state? */
+static bool is_bad(enum deployment_state state)
+{
+    return state == DEPLOYMENT_DOUBTED || state == DEPLOYMENT_CANARY_DOUBTED ||
+           (deployment_state_is_end(state) && state != DEPLOYMENT_DONE);
 }
 
 static void act_event(struct registry *registry, const struct record *record, const struct transition **taken)
 {
     struct pool *pool = registry_pool(registry, record->pool);
     struct deployment *deployment = pool->deployment;
-    const struct transition *row = row_of(pool, record->event);
+    const struct transition *row = pool_transition(pool, record->event);
     *taken = row;
     if (record->event == EVENT_GATE_PASSED)
         deployment->gate_passed = true;
     move_pool(pool, row, record);
     deployment->state = row->to;
+    if (record->event != EVENT_RESTARTED || row->to != row->from)
+        deployment->since_ns = record->time_ns;
     deployment_mark(deployment, record->time_ns, record->why);
-    if (row->to == DEPLOYMENT_REJECTED || row->to == DEPLOYMENT_ABORTED)
+    if (is_bad(row->to))
         set_text(&deployment->reason, record->why);
+    else if (is_bad(row->from))
+        set_text(&deployment->reason, NULL);
     if (deployment_state_is_end(row->to))
         deployment->ended_ns = record->time_ns;
     if (!deployment_state_is_running(row->to) && pool->service->running == deployment)

@@ -114,16 +114,33 @@ static json_t *timeline_json(const struct deployment *deployment)
     return timeline;
 }
 
+static json_t *canary_json(const struct canary *canary)
+{
+    json_t *shares = json_array();
+    for (size_t i = 0; i < canary->count; i++)
+        json_array_append_new(shares, number_json(canary->shares[i]));
+    return json_pack("{s:o, s:I, s:I}", "shares", shares, "taken", (json_int_t)canary->taken, "step",
+                     (json_int_t)canary->step_ms);
+}
+
 static json_t *deployment_json(const struct deployment *deployment)
 {
     if (deployment == NULL)
         return NULL;
-    return json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*, s:s*, s:o, s:o, s:o*, s:o}", "state",
-                     deployment_state_name(deployment->state), "hold", deployment->hold, "allow_untested",
-                     deployment->allow_untested, "untested", deployment->untested, "gate_passed",
-                     deployment->gate_passed, "reason", deployment->reason, "replaces", deployment->replaces,
-                     "asked_by", asker_json(&deployment->asker), "created", time_json(deployment->created_ns),
-                     "ended", time_json(deployment->ended_ns), "timeline", timeline_json(deployment));
+    json_t *json =
+        json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*, s:s*, s:o, s:o, s:o*, s:o}", "state",
+                  deployment_state_name(deployment->state), "hold", deployment->hold, "allow_untested",
+                  deployment->allow_untested, "untested", deployment->untested, "gate_passed",
+                  deployment->gate_passed, "reason", deployment->reason, "replaces", deployment->replaces,
+                  "asked_by", asker_json(&deployment->asker), "created", time_json(deployment->created_ns),
+                  "ended", time_json(deployment->ended_ns), "timeline", timeline_json(deployment));
+    if (deployment->since_ns > 0)
+        set(json, "since", time_json(deployment->since_ns));
+    if (deployment->watch_ms > 0)
+        set(json, "watch", number_json(deployment->watch_ms));
+    if (deployment->canary.count > 0)
+        set(json, "canary", canary_json(&deployment->canary));
+    return json;
 }
 
 static json_t *pool_json(const struct pool *pool)
@@ -144,9 +161,9 @@ static json_t *pool_json(const struct pool *pool)
 static void add_event(json_t *line, const struct record *record)
 {
     set(line, "event", json_string(deployment_event_name(record->event)));
-    if (record->event == EVENT_CONFIRMED)
+    if (record->world != 0)
         set(line, "drain", drain_json(&record->drain));
-    if (record->event == EVENT_CONFIRMED && record->drain.pinned_ms > 0)
+    if (record->world != 0 && record->drain.pinned_ms > 0)
         set(line, "pinned", number_json(record->drain.pinned_ms));
 }
 

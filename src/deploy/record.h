@@ -27,7 +27,7 @@ struct record {
 
     enum deployment_event event; /* RECORD_EVENT */
     char *why;                   /* RECORD_EVENT, RECORD_WORLD: a sentence, or NULL */
-    struct drain_times drain;    /* EVENT_CONFIRMED */
+    struct drain_times drain;    /* RECORD_EVENT with a world: of the pool that leaves with it, if any */
     struct asker asker;          /* RECORD_ROTATED and what was asked for by hand; uid -1, user "": nobody */
 
     uint32_t *instances; /* by index: ROTATED, RETIRED, TORN_DOWN */

@@ -128,17 +128,44 @@ static bool to_timeline(json_t *json, struct deployment *deployment, struct err 
     return true;
 }
 
+static bool to_canary(json_t *json, struct canary *canary, struct err *err)
+{
+    json_t *shares, *share;
+    json_int_t taken, step;
+    uint64_t had = 0;
+    size_t i;
+    if (json == NULL)
+        return true;
+    if (!UNPACK(json, err, "{s:o, s:I, s:I}", "shares", &shares, "taken", &taken, "step", &step) ||
+        !to_count(taken, &had, err) || !to_count(step, &canary->step_ms, err))
+        return false;
+    canary->count = json_array_size(shares);
+    canary->taken = had;
+    if (canary->count == 0 || canary->count > CANARY_SHARES_MAX || had > canary->count)
+        return err_set(err, "\"canary\" has no shares, more than %d, or took more than it has",
+                       CANARY_SHARES_MAX);
+    json_array_foreach (shares, i, share) {
+        json_int_t value = json_integer_value(share);
+        if (value <= (i == 0 ? 0 : (json_int_t)canary->shares[i - 1]) || value >= CANARY_WHOLE)
+            return err_set(err, "\"canary\" holds something that is no rising share");
+        canary->shares[i] = (uint32_t)value;
+    }
+    return true;
+}
+
 static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
 {
     if (json == NULL)
         return true;
-    const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL;
+    const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL, *since = NULL;
     int hold, allow_untested, untested, gate_passed;
-    json_t *asker, *timeline;
-    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o}", "state", &state, "hold",
-                &hold, "allow_untested", &allow_untested, "untested", &untested, "gate_passed", &gate_passed,
-                "reason", &reason, "replaces", &replaces, "asked_by", &asker, "created", &created, "ended",
-                &ended, "timeline", &timeline))
+    json_int_t watch = 0;
+    json_t *asker, *timeline, *canary = NULL;
+    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?o}", "state",
+                &state, "hold", &hold, "allow_untested", &allow_untested, "untested", &untested,
+                "gate_passed", &gate_passed, "reason", &reason, "replaces", &replaces, "asked_by", &asker,
+                "created", &created, "ended", &ended, "timeline", &timeline, "since", &since, "watch", &watch,
+                "canary", &canary))
         return false;
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = hold != 0;
@@ -148,7 +175,9 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     deployment->reason = mem_dup(reason);
     deployment->replaces = mem_dup(replaces);
     if (!to_asker(asker, &deployment->asker, err) || !to_time(created, &deployment->created_ns, err) ||
-        !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err))
+        !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err) ||
+        !to_time(since, &deployment->since_ns, err) || !to_count(watch, &deployment->watch_ms, err) ||
+        !to_canary(canary, &deployment->canary, err))
         return false;
     return deployment_state_parse(str_of(state), &deployment->state) ||
            err_set(err, "\"%s\" is no state of a deployment", state);
@@ -207,7 +236,7 @@ static bool to_event(json_t *line, struct record *record, struct err *err)
         return false;
     if (!deployment_event_parse(str_of(event), &record->event))
         return err_set(err, "\"%s\" is no event of a deployment", event);
-    if ((drain != NULL) != (record->event == EVENT_CONFIRMED) || (pinned != 0 && drain == NULL))
+    if ((drain != NULL) != (record->world != 0) || (pinned != 0 && drain == NULL))
         return err_set(err, "the keys do not fit the event \"%s\"", event);
     return drain == NULL || to_drain(drain, &record->drain, err);
 }

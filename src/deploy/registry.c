@@ -6,8 +6,9 @@
 
 #include <stdlib.h>
 
-const char *const pool_state_names[POOL_STATES] = {"staged", "live", "draining", "retired"};
-const char *const retire_reason_names[RETIRE_REASONS] = {"", "replaced", "rejected", "aborted"};
+const char *const pool_state_names[POOL_STATES] = {"staged", "live", "armed", "draining", "retired"};
+const char *const retire_reason_names[RETIRE_REASONS] = {"", "replaced", "rejected", "aborted",
+                                                         "rolled_back"};
 const char *const teardown_end_names[TEARDOWN_ENDS] = {"", "done", "failed", "left"};
 const char *const instance_state_names[INSTANCE_STATES] = {"down", "up", "drained", "retired", "torn_down"};
 
@@ -63,6 +64,30 @@ void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char
     deployment->timeline[count] =
         (struct moment){.time_ns = time_ns, .state = deployment->state, .why = mem_dup(why)};
     deployment->timeline_count = count + 1;
+}
+
+struct deployment_facts deployment_facts(const struct deployment *deployment)
+{
+    const struct pool *live = deployment->pool->service->live;
+    bool has_other = live != NULL && live != deployment->pool;
+    const struct canary *canary = &deployment->canary;
+    return (struct deployment_facts){.hold = deployment->hold,
+                                     .canary = has_other && canary->taken < canary->count,
+                                     .watch = has_other && deployment->watch_ms > 0};
+}
+
+const struct transition *pool_transition(const struct pool *pool, enum deployment_event event)
+{
+    if (pool->deployment == NULL)
+        return NULL;
+    struct deployment_facts facts = deployment_facts(pool->deployment);
+    return table_find(pool->deployment->state, event, &facts);
+}
+
+uint32_t deployment_share(const struct deployment *deployment)
+{
+    const struct canary *canary = &deployment->canary;
+    return deployment_state_is_canary(deployment->state) ? canary->shares[canary->taken - 1] : 0;
 }
 
 static void deployment_free(struct deployment *deployment)

@@ -54,8 +54,22 @@ struct instance {
     enum teardown_end end;
 };
 
-enum pool_state { POOL_STAGED, POOL_LIVE, POOL_DRAINING, POOL_RETIRED, POOL_STATES };
-enum retire_reason { RETIRE_NONE, RETIRE_REPLACED, RETIRE_REJECTED, RETIRE_ABORTED, RETIRE_REASONS };
+enum pool_state {
+    POOL_STAGED,
+    POOL_LIVE,
+    POOL_ARMED, /* was live, and can be again: gets no new sessions, and nothing is taken from it */
+    POOL_DRAINING,
+    POOL_RETIRED,
+    POOL_STATES
+};
+enum retire_reason {
+    RETIRE_NONE,
+    RETIRE_REPLACED,
+    RETIRE_REJECTED,
+    RETIRE_ABORTED,
+    RETIRE_ROLLED_BACK,
+    RETIRE_REASONS
+};
 
 /* How long each class of exchange may go on after a swap, as configured at that moment. ms. */
 struct drain_times {
@@ -72,17 +86,31 @@ struct moment {
     char *why;
 };
 
+#define CANARY_SHARES_MAX 32
+#define CANARY_WHOLE 1000000 /* shares are millionths */
+
+/* The shares of the new sessions that a pool takes before it is live. */
+struct canary {
+    uint32_t shares[CANARY_SHARES_MAX]; /* ascending, above 0, below CANARY_WHOLE */
+    size_t count;                       /* 0: none */
+    size_t taken;                       /* how many of them it has had; the last of these is its share */
+    uint64_t step_ms;                   /* how long each is watched */
+};
+
 struct deployment {
     struct pool *pool;
     enum deployment_state state;
+    struct canary canary;
+    uint64_t watch_ms; /* how long it is watched once it is live; 0: not at all */
     bool hold, allow_untested;
     bool untested; /* there was no suite when it was staged, and that is allowed; else its loss fails the gate
                     */
     bool gate_passed;
-    char *reason;   /* why it ended badly; NULL: it did not */
+    char *reason;   /* why it ended badly, or is doubted; NULL: it did not, and is not */
     char *replaces; /* the pool that was live when it was staged, later the one it replaced; NULL: none */
     struct asker asker;
     uint64_t created_ns, ended_ns; /* wall; ended 0: not yet */
+    uint64_t since_ns;             /* wall: when its state began, restarts of the daemon aside */
     struct moment *timeline;
     size_t timeline_count;
 };
@@ -96,12 +124,12 @@ struct pool {
     uint32_t slot; /* of the counters */
     struct instance *instances;
     size_t instance_count;
-    bool was_live;
+    bool was_live; /* had clients: as the live pool, or a share of them */
     /* once it drains: */
     enum retire_reason reason;
     char *replaced_by;          /* NULL: by none */
     uint64_t going_since_ns;    /* wall */
-    uint64_t going_since_world; /* the first world without it as the live one */
+    uint64_t going_since_world; /* the first world in which it gets no new request */
     struct drain_times drain;
     struct deployment *deployment; /* NULL: the first pool, from the config */
     TAILQ_ENTRY(pool) of_service;  /* oldest first */
@@ -112,7 +140,8 @@ struct service {
     char *name;
     uint64_t last_number;          /* of its newest pool */
     struct pool *live;             /* NULL: none */
-    struct deployment *running;    /* the one before its swap; NULL: none */
+    struct pool *armed;            /* NULL: none; only while `running` is watched */
+    struct deployment *running;    /* till it is left alone with its traffic; NULL: none */
     TAILQ_HEAD(pools, pool) pools; /* oldest first */
     UT_hash_handle hh;             /* registry->services by name */
 };
@@ -151,6 +180,13 @@ const struct instance *registry_holder(const struct registry *registry, const st
 /* Another instance at the same address whose teardown is to come or under way. NULL: none. */
 const struct instance *registry_going(const struct registry *registry, const struct instance *instance,
                                       const struct pool **pool);
+
+/* What tells the rows of the table apart now. */
+struct deployment_facts deployment_facts(const struct deployment *deployment);
+/* The row that an event of this pool's deployment takes; NULL: it is not allowed. */
+const struct transition *pool_transition(const struct pool *pool, enum deployment_event event);
+/* Its share of the new sessions, in millionths; 0: none. */
+uint32_t deployment_share(const struct deployment *deployment);
 
 /* The pool's instance of that address, or NULL. */
 struct instance *pool_instance(const struct pool *pool, const char *address);

@@ -12,10 +12,18 @@ enum deployment_state {
     DEPLOYMENT_TESTING,    /* the gate runs */
     DEPLOYMENT_CONFIRMING, /* passed, released; every instance must accept once more. Users see "testing" */
     DEPLOYMENT_HELD,       /* passed; waits for promote */
-    DEPLOYMENT_DRAINING,   /* live; the pool before it, if any, drains and is torn down */
+    DEPLOYMENT_CANARY,     /* takes a share of the new sessions */
+    DEPLOYMENT_CANARY_DOUBTED, /* the same, and it does not do well: waits for promote or rollback. Users see
+                                  "canary", here and in the next */
+    DEPLOYMENT_CANARY_CONFIRMING, /* its last share passed; every instance must accept once more */
+    DEPLOYMENT_WATCHING,          /* live; the pool before it is armed */
+    DEPLOYMENT_DOUBTED,  /* the same, and it does not do well: waits for promote or rollback. Users see
+                            "watching" */
+    DEPLOYMENT_DRAINING, /* live; the pool before it, if any, drains and is torn down */
     DEPLOYMENT_DONE,
     DEPLOYMENT_REJECTED,
     DEPLOYMENT_ABORTED,
+    DEPLOYMENT_ROLLED_BACK, /* had clients, and has been taken back */
     DEPLOYMENT_STATES
 };
 
@@ -29,6 +37,11 @@ enum deployment_event {
     EVENT_UNCONFIRMED,  /* one did not */
     EVENT_ABORTED,      /* asked for */
     EVENT_HOLD_EXPIRED, /* nobody promoted it in time */
+    EVENT_STEPPED,      /* the canary's share was watched for long enough */
+    EVENT_WATCH_PASSED,
+    EVENT_WATCH_FAILED, /* and is to be rolled back */
+    EVENT_DOUBTED,      /* the watch failed, and a person is to decide */
+    EVENT_ROLLED_BACK,  /* asked for */
     EVENT_OLD_RETIRED,  /* the swap is published, and no pool before it is left */
     EVENT_RESTARTED,    /* the conductor has come up anew and nothing runs for this deployment */
     DEPLOYMENT_EVENTS
@@ -42,23 +55,44 @@ enum effect {
     EFFECT_TEST,    /* run the gate */
     EFFECT_HOLD,    /* start the hold timer */
     EFFECT_CONFIRM, /* probe every instance once */
+    EFFECT_TELL,    /* send the world when there is time for it */
     EFFECT_PUBLISH, /* send the world */
-    EFFECT_DRAIN,   /* watch the pool that has just been replaced, if any, drain */
-    EFFECT_RETIRE,  /* tear the deployment's own pool down */
+    EFFECT_SWAP,    /* the same, since another pool is live */
+    EFFECT_STEP,    /* watch a canary's share */
+    EFFECT_WATCH,   /* watch the pool that has just gone live */
+    EFFECT_DRAIN,   /* see the pools drain that leave */
 };
 #define EFFECTS_MAX 4
 
 /* What becomes of the deployment's own pool. */
 enum pool_move {
     MOVE_NONE,
-    MOVE_UP,   /* its instances are up */
-    MOVE_BACK, /* back to where its instances are awaited */
-    MOVE_LIVE, /* and the live one before it, if any, drains */
-    MOVE_OUT,  /* was never live: is drained at once and torn down */
+    MOVE_UP,       /* its instances are up */
+    MOVE_BACK,     /* back to where its instances are awaited */
+    MOVE_SHARE,    /* its next share of the new sessions */
+    MOVE_LIVE,     /* and the live one before it, if any, drains */
+    MOVE_ARM,      /* live, and the one before it is armed */
+    MOVE_RELEASE,  /* the armed one drains */
+    MOVE_BACK_OUT, /* the armed one is live again, and it drains itself */
+    MOVE_OUT,      /* never live: it drains */
 };
 
-/* Which of two rows for the same state and event holds. */
-enum condition { ALWAYS, IF_HELD, IF_NOT_HELD };
+/* What tells rows for the same state and event apart. */
+struct deployment_facts {
+    bool hold;   /* staged with hold */
+    bool canary; /* there is another share for it to take */
+    bool watch;  /* it is to be watched, and there is a pool to go back to */
+};
+
+enum condition {
+    ALWAYS,
+    IF_HELD,
+    IF_NOT_HELD,
+    IF_CANARY,
+    IF_NO_CANARY,
+    IF_WATCH,   /* and no canary */
+    IF_NO_WATCH /* nor canary */
+};
 
 struct transition {
     enum deployment_state from;
@@ -70,8 +104,11 @@ struct transition {
     const char *announce[2]; /* types in the event log; NULL: none */
 };
 
-/* The row for this state and event. `held`: staged with hold. NULL: not allowed. */
-const struct transition *table_find(enum deployment_state state, enum deployment_event event, bool held);
+/* The row for this state and event. NULL: not allowed. */
+const struct transition *table_find(enum deployment_state state, enum deployment_event event,
+                                    const struct deployment_facts *facts);
+/* Does the row make a world that must be numbered before it is recorded? */
+bool transition_publishes(const struct transition *row);
 /* All rows, for tests and documentation. */
 const struct transition *table_rows(size_t *count);
 
@@ -82,7 +119,12 @@ bool deployment_state_parse(struct str name, enum deployment_state *state);
 const char *deployment_event_name(enum deployment_event event);
 bool deployment_event_parse(struct str name, enum deployment_event *event);
 
-/* Before the swap: only one of a service is in such a state at a time. */
+/* Until it is left alone with its traffic, or has ended: only one of a service is in such a state at a time.
+ */
 bool deployment_state_is_running(enum deployment_state state);
-/* done, rejected, aborted: no row leads on. */
+/* Does it take a share of the new sessions? */
+bool deployment_state_is_canary(enum deployment_state state);
+/* Is it live, with an armed pool to go back to? */
+bool deployment_state_is_watched(enum deployment_state state);
+/* done, rejected, aborted, rolled back: no row leads on. */
 bool deployment_state_is_end(enum deployment_state state);

@@ -84,7 +84,9 @@ uint64_t *drain_cell(const struct exchange *x)
 
 void drain_join(struct exchange *x)
 {
-    begin(x, snapshot_pool_drain(x->pool));
+    const struct snapshot_drain *drain = snapshot_pool_drain(x->pool);
+    if (drain->requests_until_ms != 0)
+        begin(x, drain);
 }
 
 void drain_leave(struct exchange *x)

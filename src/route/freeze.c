@@ -333,6 +333,19 @@ static bool put_names(struct freezer *freezer, struct snapshot_service *service,
            add_option(freezer, spec->cookie_path, "/", &service->cookie_path, err);
 }
 
+static void put_candidate(const struct freezer *freezer, struct snapshot_service *service,
+                          const struct snapshot_service_spec *spec)
+{
+    service->candidate = SNAPSHOT_NONE;
+    for (uint32_t i = spec->pool_first;
+         i < spec->pool_first + spec->pool_count && i < freezer->spec->pool_count; i++) {
+        if (!freezer->spec->pools[i].candidate)
+            continue;
+        service->candidate = i;
+        service->canary_share = freezer->spec->pools[i].canary_share;
+    }
+}
+
 static bool put_services(struct freezer *freezer, struct err *err)
 {
     struct snapshot_service *services = part_of(freezer, IMAGE_SERVICES);
@@ -340,6 +353,7 @@ static bool put_services(struct freezer *freezer, struct err *err)
     for (size_t i = 0; i < freezer->spec->service_count; i++) {
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
+        put_candidate(freezer, &services[i], spec);
         services[i].rules = spec->rules;
         services[i].pools = (struct image_span){spec->pool_first, spec->pool_count};
         if (!put_names(freezer, services + i, spec, err))

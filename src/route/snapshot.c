@@ -121,6 +121,13 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->live != SNAPSHOT_NONE && service->live >= pools)
             return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
                            STR_ARG(name), service->live, pools);
+        if (service->candidate != SNAPSHOT_NONE && service->candidate >= pools)
+            return err_set(err, "service \"%.*s\" has the candidate %u, but there are only %u pools",
+                           STR_ARG(name), service->candidate, pools);
+        bool may_share = service->live != SNAPSHOT_NONE && service->candidate != SNAPSHOT_NONE;
+        if (service->canary_share > (may_share ? SNAPSHOT_WHOLE : 0))
+            return err_set(err, "service \"%.*s\" has the impossible canary share %u", STR_ARG(name),
+                           service->canary_share);
         if (service->rules.h2 > 1)
             return err_set(err, "service \"%.*s\" has an unknown kind of upstream", STR_ARG(name));
         if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||
@@ -516,4 +523,15 @@ const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapsho
                                                   const struct snapshot_service *service)
 {
     return service->live == SNAPSHOT_NONE ? NULL : snapshot_pool_at(snapshot, service->live);
+}
+
+const struct snapshot_pool *snapshot_service_candidate(const struct snapshot *snapshot,
+                                                       const struct snapshot_service *service)
+{
+    return service->candidate == SNAPSHOT_NONE ? NULL : snapshot_pool_at(snapshot, service->candidate);
+}
+
+uint32_t snapshot_service_canary_share(const struct snapshot_service *service)
+{
+    return service->canary_share;
 }

@@ -19,6 +19,7 @@
 #define SNAPSHOT_INSTANCE_SLOTS 65536
 #define SNAPSHOT_WEIGHT_MAX 256
 #define SNAPSHOT_COOKIE_KEY_SIZE 32
+#define SNAPSHOT_WHOLE 1000000 /* shares are millionths */
 
 enum snapshot_balance {
     SNAPSHOT_ROUND_ROBIN,
@@ -165,6 +166,8 @@ struct snapshot_pool_spec {
     uint64_t number;        /* 17: its generation */
     uint32_t slot;          /* of the counters */
     struct snapshot_drain drain;
+    bool candidate;        /* of the running deployment, before its swap; one of a service at most */
+    uint32_t canary_share; /* of the new sessions for the candidate, in millionths; 0: none */
     const struct snapshot_instance_spec *instances;
     size_t instance_count;
 };
@@ -214,7 +217,7 @@ struct snapshot_spec {
     size_t listener_count;
     const struct snapshot_service_spec *services;
     size_t service_count;
-    const struct snapshot_pool_spec *pools; /* live and draining ones */
+    const struct snapshot_pool_spec *pools; /* staged, live, armed and draining ones */
     size_t pool_count;
 };
 
@@ -311,6 +314,11 @@ struct str snapshot_service_text(const struct snapshot *snapshot, const struct s
 /* NULL where no pool is live. */
 const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,
                                                   const struct snapshot_service *service);
+/* The pool of the running deployment before its swap. NULL: there is none. */
+const struct snapshot_pool *snapshot_service_candidate(const struct snapshot *snapshot,
+                                                       const struct snapshot_service *service);
+/* Its share of the new sessions, 0 to SNAPSHOT_WHOLE; only where there are a candidate and a live pool. */
+uint32_t snapshot_service_canary_share(const struct snapshot_service *service);
 
 /* Which service takes this host (no port; ASCII letters of either case; a trailing dot is ignored; "" matches
  * any-host services only) and path (without query). An exact host beats a wildcard, a longer wildcard a

@@ -93,8 +93,8 @@ static void wrong_usage_is_told_in_a_sentence(void **state)
         {"history web -n many", "--number takes a whole number, not \"many\""},
         {"stage web h:1 --timeout 5",
          "--timeout: \"5\" is not a duration: write a whole number with ms, s, m, h or d, as in \"250ms\""},
-        {"stage web h:1 --watch 60s", "--watch other than 0s is not in this version of upswap; leave it out"},
-        {"stage web h:1 --step 60s", "--step is not in this version of upswap; leave it out"},
+        {"stage web h:1 --watch 60",
+         "--watch: \"60\" is not a duration: write a whole number with ms, s, m, h or d, as in \"250ms\""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err err;

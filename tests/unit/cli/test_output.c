@@ -55,10 +55,10 @@ static void events_of_a_daemon_of_another_version_are_shown_as_far_as_they_go(vo
     struct terminal terminal = capture(false);
     show(&terminal, "{\"type\":\"uptest.finished\"}");
     show(&terminal, "{\"type\":\"deployment.rejected\",\"deployment\":5,\"reason\":null}");
-    show(&terminal, "{\"type\":\"canary.step\"}");
+    show(&terminal, "{\"type\":\"canary.stop\"}");
     show(&terminal, "{}");
     assert_output(&terminal, "     1.2 s  ?  ?  failed in 0.00 s\n     1.2 s  ? is rejected\n"
-                             "     1.2 s  canary.step\n     1.2 s  ?\n");
+                             "     1.2 s  canary.stop\n     1.2 s  ?\n");
 }
 
 static void an_end_of_an_uptest_is_told_by_its_cause(void **state)

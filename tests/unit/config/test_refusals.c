@@ -126,8 +126,6 @@ static void keys_of_later_versions_are_refused_as_such(void **state)
          "t.conf:1: \"view\" is not in this version of upswap; remove it"},
         {SERVICE("launch = { };"), "t.conf:3: \"launch\" is not in this version of upswap; remove it"},
         {SERVICE("shadow = { };"), "t.conf:3: \"shadow\" is not in this version of upswap; remove it"},
-        {SERVICE("watch = { duration = \"1m\"; };"),
-         "t.conf:3: watch.duration: values other than \"0s\" are not in this version of upswap; remove it"},
         {SERVICE("watch = { errors = 0.02; };"),
          "t.conf:3: \"watch.errors\" is not in this version of upswap; remove it"},
     };

@@ -72,8 +72,12 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
         snprintf(instances + n, sizeof instances - n, " %s/%u/%d", instance->address, instance->weight,
                  (int)instance->pid);
     }
-    ask(conductor, asker, done, arg, "stage %s release=%s hold=%d untested=%d%s", service, request->release,
-        request->hold, request->allow_untested, instances);
+    char options[128] = "";
+    if (request->has_watch)
+        snprintf(options, sizeof options, " watch=%d canary=%u,%u/%d", (int)request->watch_ms,
+                 request->canary.shares[0], request->canary.shares[1], (int)request->canary.step_ms);
+    ask(conductor, asker, done, arg, "stage %s release=%s hold=%d untested=%d%s%s", service, request->release,
+        request->hold, request->allow_untested, options, instances);
 }
 
 void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
@@ -86,6 +90,12 @@ void conductor_abort(struct conductor *conductor, const char *service, const cha
                      const struct asker *asker, outcome_fn done, void *arg)
 {
     ask(conductor, asker, done, arg, "abort %s reason=%s", service, reason);
+}
+
+void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+                        const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "rollback %s reason=%s", service, reason);
 }
 
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,

@@ -286,7 +286,7 @@ static void what_is_not_there_is_a_404_that_helps(void **state)
     assert_answer("POST", "/v1/services/web/promot", "", "404 Not Found",
                   "\\\"/v1/services/web/promote\\\"?");
     assert_answer("GET", "/", "", "404 Not Found", "there is no path");
-    assert_answer("POST", "/v1/services/web/rollback", "{}", "404 Not Found", "there is no path");
+    assert_answer("POST", "/v1/services/web/explode", "{}", "404 Not Found", "there is no path");
     assert_answer("GET", "/v1/services/wbe", "", "404 Not Found", "no service \\\"wbe\\\"; did you mean");
     assert_answer("GET", "/v1/services/wbe/deployments", "", "404 Not Found", "no service \\\"wbe\\\"");
     assert_answer("GET", "/v1/events?service=wbe", "", "404 Not Found", "no service \\\"wbe\\\"");
@@ -331,12 +331,14 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
          "the key \\\"weight\\\" of instance a:1"},
         {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"wait\":1}]}",
          "these are: address, weight, pid"},
-        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5]}",
-         "the key \\\"canary\\\" is not in this version"},
-        {"/v1/services/web/deployments", "{\"instances\":[],\"step\":\"1s\"}",
-         "the key \\\"step\\\" is not in this version"},
-        {"/v1/services/web/deployments", "{\"instances\":[],\"watch\":\"60s\"}",
-         "the key \\\"watch\\\" beyond \\\"0s\\\" is not in this version"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5,5]}", "rising shares in percent"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[100]}", "rising shares in percent"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[0]}", "rising shares in percent"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[\"5\"]}", "rising shares in percent"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"step\":\"1s\"}", "name the shares too"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5],\"step\":\"0s\"}",
+         "the key \\\"step\\\" must be at least 1 ms"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"watch\":\"60\"}", "the key \\\"watch\\\""},
         {"/v1/services/web/promote", "{\"now\":true}",
          "the key \\\"now\\\" is not known; none is taken here"},
         {"/v1/services/web/abort", "{\"reason\":null}", "the key \\\"reason\\\" must be a text, not null"},
@@ -362,17 +364,22 @@ static void commands_reach_the_conductor_with_who_asked(void **state)
 {
     (void)state;
     conductor->status = 202;
-    assert_answer("POST", "/v1/services/web/deployments",
-                  "{\"instances\":[\"a:1\",{\"address\":\"b:2\",\"weight\":3,\"pid\":7}],\"release\":\"v2\","
-                  "\"hold\":true,"
-                  "\"allow_untested\":true,\"watch\":\"0s\"}",
-                  "202 Accepted", "{\"asked\":\"stage web release=v2 hold=1 untested=1 a:1/1/0 b:2/3/7\"}");
+    assert_answer(
+        "POST", "/v1/services/web/deployments",
+        "{\"instances\":[\"a:1\",{\"address\":\"b:2\",\"weight\":3,\"pid\":7}],\"release\":\"v2\","
+        "\"hold\":true,"
+        "\"allow_untested\":true,\"watch\":\"5s\",\"canary\":[0.5,10],\"step\":\"2s\"}",
+        "202 Accepted",
+        "{\"asked\":\"stage web release=v2 hold=1 untested=1 watch=5000 canary=5000,100000/2000 a:1/1/0 "
+        "b:2/3/7\"}");
     assert_int_equal(conductor->asker.uid, getuid());
     assert_int_equal(conductor->asker.pid, getpid());
     assert_true(conductor->asker.user[0] != '\0');
     conductor->status = 200;
     assert_answer("POST", "/v1/services/web/promote", "", "200 OK", "promote web");
     assert_answer("POST", "/v1/services/web/abort", "", "200 OK", "abort web reason=\"");
+    assert_answer("POST", "/v1/services/web/rollback", "{\"reason\":\"slow\"}", "200 OK",
+                  "rollback web reason=slow");
     assert_answer("POST", "/v1/services/web/abort", "{\"reason\":\"late\"}", "200 OK", "reason=late");
     assert_answer("POST", "/v1/services/web/drain", "{\"instance\":\"a:1\"}", "200 OK", "drain web a:1");
     assert_answer("POST", "/v1/services/web/enable", "{\"instance\":\"a:1\"}", "200 OK", "enable web a:1");

@@ -41,9 +41,21 @@ static void random_pool(struct walk *walk, struct record *record)
     snprintf(name, sizeof name, "web-%u", service == NULL ? !first : (unsigned)service->last_number + 1);
     struct pool *pool = make_pool(name, 1 + pick(3), walk->next_instance, !first);
     walk->next_instance += 3;
-    if (!first)
+    if (!first) {
         pool->deployment->hold = pick(2) == 0;
+        pool->deployment->watch_ms = pick(2) * 1000;
+        pool->deployment->canary = (struct canary){.shares = {10000, 500000}, .count = pick(3), .step_ms = 7};
+    }
     pool_record(record, pool);
+}
+
+/* Of so many events few are possible in a state, and a walk that stands still shows nothing. */
+static enum deployment_event random_event(const struct pool *pool)
+{
+    enum deployment_event event = (enum deployment_event)pick(DEPLOYMENT_EVENTS);
+    for (unsigned i = 0; i < 4 && pool_transition(pool, event) == NULL; i++)
+        event = (enum deployment_event)pick(DEPLOYMENT_EVENTS);
+    return event;
 }
 
 static void random_record(struct walk *walk, struct record *record)
@@ -56,7 +68,7 @@ static void random_record(struct walk *walk, struct record *record)
     struct service *service = registry_service(walk->registry, "web");
     struct pool *pool = what < 6 && service->running != NULL ? service->running->pool : any_pool(walk);
     if (what < 7) {
-        event_record(record, pool, (enum deployment_event)pick(DEPLOYMENT_EVENTS));
+        event_record(record, pool, random_event(pool));
         return;
     }
     record_init(record, (enum record_type)(RECORD_ROTATED + (int)pick(3)), pool->name);
@@ -80,7 +92,8 @@ static void check_pool(const struct pool *pool)
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
         bool gone = instance->state == INSTANCE_RETIRED || instance->state == INSTANCE_TORN_DOWN;
-        assert_false(gone && (pool->state == POOL_LIVE || pool->state == POOL_STAGED));
+        assert_false(gone &&
+                     (pool->state == POOL_LIVE || pool->state == POOL_ARMED || pool->state == POOL_STAGED));
         assert_int_equal(instance->state == INSTANCE_TORN_DOWN, instance->end != TEARDOWN_NONE);
         assert_false(pool->state == POOL_RETIRED && instance->state != INSTANCE_TORN_DOWN);
         assert_false(pool->state == POOL_LIVE && instance->state == INSTANCE_DOWN);
@@ -90,8 +103,19 @@ static void check_pool(const struct pool *pool)
         assert_true(pool->deployment->gate_passed);
     if (pool->state == POOL_STAGED)
         assert_true(deployment_state_is_running(pool->deployment->state));
-    if (pool->deployment != NULL && deployment_state_is_running(pool->deployment->state))
-        assert_int_equal(pool->state, POOL_STAGED);
+    if (pool->deployment == NULL || !deployment_state_is_running(pool->deployment->state))
+        return;
+    bool is_watched = deployment_state_is_watched(pool->deployment->state);
+    assert_int_equal(pool->state, is_watched ? POOL_LIVE : POOL_STAGED);
+    /* An armed pool is there just as long as it can be gone back to. */
+    assert_int_equal(is_watched, pool->service->armed != NULL);
+    if (is_watched)
+        assert_string_equal(pool->deployment->replaces, pool->service->armed->name);
+    /* A canary has a share of what another pool has. */
+    if (deployment_state_is_canary(pool->deployment->state)) {
+        assert_non_null(pool->service->live);
+        assert_in_range(deployment_share(pool->deployment), 1, CANARY_WHOLE - 1);
+    }
 }
 
 static void check_invariants(struct walk *walk)
@@ -99,16 +123,19 @@ static void check_invariants(struct walk *walk)
     struct service *service, *next;
     HASH_ITER(hh, walk->registry->services, service, next)
     {
-        unsigned live = 0, running = 0;
+        unsigned live = 0, armed = 0, running = 0;
         struct pool *pool;
         TAILQ_FOREACH (pool, &service->pools, of_service) {
             check_pool(pool);
             live += pool->state == POOL_LIVE;
+            armed += pool->state == POOL_ARMED;
             running += pool->deployment != NULL && deployment_state_is_running(pool->deployment->state);
         }
         walk->had_live |= live > 0;
         assert_int_equal(live, walk->had_live);
         assert_int_equal(live == 1, service->live != NULL);
+        assert_int_equal(armed, service->armed != NULL);
+        assert_true(armed == 0 || running == 1);
         assert_int_equal(running, service->running != NULL);
     }
 }
@@ -136,9 +163,11 @@ static void step(struct walk *walk)
         assert_string_equal(before, after);
         free(after);
     }
-    /* Promise 4: only a first pool or a confirmed deployment moves what is live. */
-    bool may_move =
-        record.type == RECORD_POOL || (record.type == RECORD_EVENT && record.event == EVENT_CONFIRMED);
+    /* Promise 4: only a first pool, a confirmed deployment or a rollback moves what is live. */
+    bool may_move = record.type == RECORD_POOL ||
+                    (record.type == RECORD_EVENT &&
+                     (record.event == EVENT_CONFIRMED || record.event == EVENT_ROLLED_BACK ||
+                      record.event == EVENT_WATCH_FAILED));
     if (!may_move)
         assert_ptr_equal(live_of(walk), live);
     free(before);
@@ -165,10 +194,20 @@ static void check_replay(struct walk *walk)
     registry_free(again);
 }
 
+static void count_ends(struct walk *walk, unsigned ends[DEPLOYMENT_STATES])
+{
+    struct pool *pool, *next;
+    HASH_ITER(hh, walk->registry->pools, pool, next)
+    {
+        if (pool->deployment != NULL)
+            ends[pool->deployment->state]++;
+    }
+}
+
 static void no_walk_breaks_a_promise_and_a_replay_gives_the_same(void **state)
 {
     (void)state;
-    unsigned swaps = 0;
+    unsigned swaps = 0, ends[DEPLOYMENT_STATES] = {0};
     for (unsigned seed = 0; seed < WALKS; seed++) {
         srand(seed);
         struct walk walk = {.registry = registry_new(), .next_instance = 1};
@@ -177,12 +216,16 @@ static void no_walk_breaks_a_promise_and_a_replay_gives_the_same(void **state)
         check_replay(&walk);
         struct pool *live = live_of(&walk);
         swaps += live != NULL && live->deployment != NULL;
+        count_ends(&walk, ends);
         for (size_t i = 0; i < walk.lines; i++)
             free(walk.journal[i]);
         free(walk.journal);
         registry_free(walk.registry);
     }
-    assert_true(swaps > WALKS / 4); /* the walks go where it matters */
+    /* The walks go where it matters. */
+    assert_true(swaps > WALKS / 4);
+    assert_true(ends[DEPLOYMENT_DONE] > 0 && ends[DEPLOYMENT_REJECTED] > 0 && ends[DEPLOYMENT_ABORTED] > 0);
+    assert_true(ends[DEPLOYMENT_ROLLED_BACK] > 0);
 }
 
 int main(void)

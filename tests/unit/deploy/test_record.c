@@ -75,6 +75,20 @@ static void a_draining_pool_survives_the_round_trip(void **state)
     assert_round_trip(&record);
 }
 
+static void a_canary_and_a_watch_survive_the_round_trip(void **state)
+{
+    (void)state;
+    struct record record;
+    struct pool *pool = make_pool("web-17", 2, 1, true);
+    pool->deployment->state = DEPLOYMENT_CANARY;
+    pool->deployment->since_ns = 4000000;
+    pool->deployment->watch_ms = 60000;
+    pool->deployment->canary =
+        (struct canary){.shares = {10000, 100000, 999999}, .count = 3, .taken = 2, .step_ms = 30000};
+    pool_record(&record, pool);
+    assert_round_trip(&record);
+}
+
 static void every_event_survives_the_round_trip(void **state)
 {
     (void)state;
@@ -139,13 +153,35 @@ static void unknown_missing_and_wrong_keys_are_refused(void **state)
     assert_false(reads(HEAD "\"seq\":2,\"type\":\"world\""));
 }
 
+#define CANARY(shares, taken)                                                                        \
+    HEAD "\"type\":\"pool\",\"service\":\"web\",\"pool\":{\"name\":\"web-1\",\"release\":\"\","      \
+         "\"state\":\"staged\",\"slot\":0,\"was_live\":true,\"reason\":\"\",\"since_world\":0,"      \
+         "\"drain\":[0,0,0,0],\"instances\":[],\"deployment\":{\"state\":\"canary\",\"hold\":false," \
+         "\"allow_untested\":false,\"untested\":false,\"gate_passed\":true,\"asked_by\":{\"uid\":0," \
+         "\"user\":\"\",\"pid\":0},\"created\":\"2026-11-22T10:00:00.123Z\",\"timeline\":[],"        \
+         "\"canary\":{\"shares\":[" shares "],\"taken\":" taken ",\"step\":7}}}"
+
+static void shares_that_no_canary_can_have_are_refused(void **state)
+{
+    (void)state;
+    assert_true(reads(CANARY("1,999999", "2")));
+    assert_false(reads(CANARY("1,999999", "3")));
+    assert_false(reads(CANARY("", "0")));
+    assert_false(reads(CANARY("0", "0")));
+    assert_false(reads(CANARY("5,5", "0")));
+    assert_false(reads(CANARY("5,1000000", "0")));
+    assert_false(reads(CANARY("\"5\"", "0")));
+}
+
 static void events_carry_exactly_their_keys(void **state)
 {
     (void)state;
     assert_true(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\""));
+    assert_true(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"world\":3,"
+                           "\"drain\":[1,2,3,4]"));
     assert_false(reads(HEAD "\"type\":\"event\",\"event\":\"aborted\""));
     assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"exploded\""));
-    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\""));
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"world\":3"));
     assert_false(
         reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"drain\":[1,2,3,4]"));
     assert_false(reads(HEAD "\"type\":\"rotated\",\"pool\":\"web-1\",\"instances\":[-1],\"out\":true"));
@@ -196,8 +232,8 @@ static void tunnels_without_a_time_of_their_own_have_that_of_websockets(void **s
     (void)state;
     struct record record;
     struct err err;
-    const char *body =
-        HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"drain\":[1,2,3,4]";
+    const char *body = HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"world\":3,"
+                            "\"drain\":[1,2,3,4]";
     char *line = mem_printf("%s,\"crc\":\"%08" PRIx32 "\"}", body, crc32c(body, strlen(body)));
     assert_true(record_decode(str_of(line), &record, &err));
     assert_int_equal(record.drain.websockets_ms, 3);
@@ -221,10 +257,10 @@ static void the_time_of_pinned_sessions_survives_the_round_trip(void **state)
     pool_record(&record, pool);
     assert_round_trip(&record);
     assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"aborted\",\"pinned\":5"));
-    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\","
+    assert_false(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"world\":3,"
                             "\"drain\":[1,2,3,4],\"pinned\":-1"));
-    assert_true(
-        reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"drain\":[1,2,3,4]"));
+    assert_true(reads(HEAD "\"type\":\"event\",\"pool\":\"web-1\",\"event\":\"confirmed\",\"world\":3,"
+                           "\"drain\":[1,2,3,4]"));
 }
 
 static void a_pool_name_is_service_dash_number(void **state)
@@ -246,6 +282,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_staged_pool_survives_the_round_trip),
         cmocka_unit_test(a_draining_pool_survives_the_round_trip),
+        cmocka_unit_test(a_canary_and_a_watch_survive_the_round_trip),
+        cmocka_unit_test(shares_that_no_canary_can_have_are_refused),
         cmocka_unit_test(every_event_survives_the_round_trip),
         cmocka_unit_test(instance_records_survive_the_round_trip),
         cmocka_unit_test(any_changed_byte_is_noticed),

@@ -65,6 +65,130 @@ static void a_swap_moves_live_and_sends_the_old_pool_away(void **state)
     assert_int_equal(registry->world, 7);
 }
 
+static bool stage_with(struct registry *registry, const char *name, unsigned first, uint64_t watch_ms,
+                       size_t shares)
+{
+    struct record record;
+    struct pool *pool = make_pool(name, 2, first, true);
+    pool->deployment->watch_ms = watch_ms;
+    pool->deployment->canary = (struct canary){.shares = {10000, 500000}, .count = shares, .step_ms = 7};
+    pool_record(&record, pool);
+    return apply(registry, &record) && happen(registry, name, EVENT_READY) &&
+           happen(registry, name, EVENT_GATE_PASSED) && happen(registry, name, EVENT_CONFIRMED);
+}
+
+static void with_a_watch_the_old_pool_is_armed_and_nothing_is_taken_from_it(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0));
+    struct pool *old = registry_pool(registry, "web-0");
+    assert_string_equal(web->live->name, "web-1");
+    assert_ptr_equal(web->armed, old);
+    assert_ptr_equal(web->running, web->live->deployment);
+    assert_int_equal(old->state, POOL_ARMED);
+    assert_null(old->replaced_by);
+    assert_false(on_instances(registry, RECORD_RETIRED, "web-0", 1, false));
+}
+
+static void a_watch_that_passes_sends_the_armed_pool_away(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0) && happen(registry, "web-1", EVENT_WATCH_PASSED));
+    struct pool *old = registry_pool(registry, "web-0");
+    assert_null(web->armed);
+    assert_null(web->running);
+    assert_int_equal(old->state, POOL_DRAINING);
+    assert_int_equal(old->reason, RETIRE_REPLACED);
+    assert_string_equal(old->replaced_by, "web-1");
+    assert_int_equal(old->drain.websockets_ms, 3);
+    assert_false(happen(registry, "web-1", EVENT_ROLLED_BACK));
+}
+
+static void a_rollback_makes_the_armed_pool_live_and_sends_the_new_one_away(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0) && happen(registry, "web-1", EVENT_WATCH_FAILED));
+    struct pool *pool = registry_pool(registry, "web-1");
+    assert_string_equal(web->live->name, "web-0");
+    assert_int_equal(web->live->state, POOL_LIVE);
+    assert_null(web->armed);
+    assert_null(web->running);
+    assert_int_equal(pool->state, POOL_DRAINING);
+    assert_int_equal(pool->reason, RETIRE_ROLLED_BACK);
+    assert_string_equal(pool->replaced_by, "web-0");
+    assert_int_equal(pool->going_since_world, 7);
+    assert_int_equal(pool->deployment->state, DEPLOYMENT_ROLLED_BACK);
+    assert_string_equal(pool->deployment->reason, "why not");
+    assert_int_not_equal(pool->deployment->ended_ns, 0);
+}
+
+static void a_doubted_deployment_says_why_until_somebody_promotes_it(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0) && happen(registry, "web-1", EVENT_DOUBTED));
+    struct pool *pool = registry_pool(registry, "web-1");
+    assert_string_equal(pool->deployment->reason, "why not");
+    assert_ptr_equal(pool->service->running, pool->deployment);
+    assert_true(happen(registry, "web-1", EVENT_PROMOTED));
+    assert_null(pool->deployment->reason);
+    assert_null(pool->service->running);
+}
+
+static void a_canary_takes_its_shares_one_after_the_other_and_then_goes_live(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_true(stage_with(registry, "web-1", 10, 0, 2));
+    struct deployment *deployment = registry_pool(registry, "web-1")->deployment;
+    assert_string_equal(web->live->name, "web-0");
+    assert_int_equal(deployment_share(deployment), 10000);
+    assert_true(deployment->pool->was_live);
+    assert_true(happen(registry, "web-1", EVENT_STEPPED));
+    assert_int_equal(deployment_share(deployment), 500000);
+    assert_true(happen(registry, "web-1", EVENT_STEPPED));
+    assert_int_equal(deployment->state, DEPLOYMENT_CANARY_CONFIRMING);
+    assert_int_equal(deployment_share(deployment), 500000);
+    assert_true(happen(registry, "web-1", EVENT_CONFIRMED));
+    assert_string_equal(web->live->name, "web-1");
+    assert_int_equal(deployment_share(deployment), 0);
+}
+
+static void a_canary_that_is_taken_back_drains_and_the_live_pool_stays(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_true(stage_with(registry, "web-1", 10, 0, 2) && happen(registry, "web-1", EVENT_ROLLED_BACK));
+    struct pool *pool = registry_pool(registry, "web-1");
+    assert_string_equal(web->live->name, "web-0");
+    assert_int_equal(pool->state, POOL_DRAINING);
+    assert_int_equal(pool->reason, RETIRE_ROLLED_BACK);
+    assert_string_equal(pool->replaced_by, "web-0");
+    assert_int_equal(deployment_share(pool->deployment), 0);
+}
+
+static void the_first_pool_of_a_service_is_neither_a_canary_nor_watched(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_with(registry, "api-1", 10, 1000, 2));
+    assert_int_equal(registry_pool(registry, "api-1")->deployment->state, DEPLOYMENT_DRAINING);
+    assert_string_equal(registry_service(registry, "api")->live->name, "api-1");
+}
+
+static void a_restart_does_not_begin_a_watch_anew(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0));
+    struct pool *pool = registry_pool(registry, "web-1");
+    event_record(&record, pool, EVENT_RESTARTED);
+    record.time_ns = 9000000;
+    assert_true(apply(registry, &record));
+    assert_int_equal(pool->deployment->since_ns, 3000000);
+}
+
 static void nothing_swaps_without_a_recorded_pass(void **state)
 {
     struct registry *registry = *state;
@@ -262,6 +386,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(the_first_pool_of_the_config_is_live_without_a_deployment),
         EACH(a_swap_moves_live_and_sends_the_old_pool_away),
+        EACH(with_a_watch_the_old_pool_is_armed_and_nothing_is_taken_from_it),
+        EACH(a_watch_that_passes_sends_the_armed_pool_away),
+        EACH(a_rollback_makes_the_armed_pool_live_and_sends_the_new_one_away),
+        EACH(a_doubted_deployment_says_why_until_somebody_promotes_it),
+        EACH(a_canary_takes_its_shares_one_after_the_other_and_then_goes_live),
+        EACH(a_canary_that_is_taken_back_drains_and_the_live_pool_stays),
+        EACH(the_first_pool_of_a_service_is_neither_a_canary_nor_watched),
+        EACH(a_restart_does_not_begin_a_watch_anew),
         EACH(nothing_swaps_without_a_recorded_pass),
         EACH(nothing_swaps_with_an_instance_that_is_not_up),
         EACH(a_rejected_pool_goes_and_the_live_one_stays),

@@ -44,7 +44,8 @@ static inline void event_record(struct record *record, const struct pool *pool, 
     record->time_ns = 3000000;
     record->event = event;
     record->why = mem_dup("why not");
-    if (event == EVENT_CONFIRMED) {
+    const struct transition *row = pool->service == NULL ? NULL : pool_transition(pool, event);
+    if (pool->service == NULL ? event == EVENT_CONFIRMED : row != NULL && transition_publishes(row)) {
         record->world = 7;
         record->drain = (struct drain_times){1, 2, 3, 4, 5, 0};
     }
@@ -86,7 +87,10 @@ static inline char *registry_image(const struct registry *registry)
                 .type = RECORD_POOL, .time_ns = 1000000, .service = service->name, .fresh = pool};
             size_t size;
             char *line = record_encode(&record, &size);
-            char *more = mem_printf("%s%s%s%s", image, service->live == pool ? "live " : "",
+            char *more = mem_printf("%s%s%s%s", image,
+                                    service->live == pool    ? "live "
+                                    : service->armed == pool ? "armed "
+                                                             : "",
                                     service->running == pool->deployment ? "running " : "", line);
             free(line);
             free(image);

@@ -112,8 +112,9 @@ static void turn(struct loop *loop)
 {
     arm_timer(loop);
     loop->now_ms = 0;
+    /* EVLOOP_NONBLOCK alone would go on for as long as each poll finds something. */
     event_base_loop(loop->base,
-                    EVLOOP_NO_EXIT_ON_EMPTY | (loop->deferred != NULL ? EVLOOP_NONBLOCK : EVLOOP_ONCE));
+                    EVLOOP_NO_EXIT_ON_EMPTY | EVLOOP_ONCE | (loop->deferred != NULL ? EVLOOP_NONBLOCK : 0));
     if (loop->on_turn != NULL)
         loop->on_turn(loop->on_turn_arg);
     run_deferred(loop);

@@ -232,6 +232,45 @@ static void the_loop_does_not_sleep_while_something_is_deferred(void **state)
     assert_int_equal(loop_turns(loop) - turns, 1001);
 }
 
+#define PATIENCE 100 /* calls */
+static unsigned calls;
+
+static void count_call(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    if (++calls == PATIENCE) {
+        loop_stop(loop);
+        event_base_loopbreak(loop_base(loop));
+    }
+}
+
+static void stop_deferred(struct loop_deferred *deferred)
+{
+    (void)deferred;
+    loop_stop(loop);
+}
+
+/* Or what is deferred, the clock and every deadline would wait until nobody has news. */
+static void a_turn_ends_although_there_is_always_news(void **state)
+{
+    (void)state;
+    int ends[2];
+    struct loop_deferred deferred = {.run = stop_deferred};
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    struct event *event = event_new(loop_base(loop), ends[0], EV_READ | EV_PERSIST, count_call, NULL);
+    event_add(event, NULL);
+    calls = 0;
+    loop_defer(loop, &deferred);
+    loop_run(loop);
+    assert_int_equal(calls, 1);
+    event_free(event);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void freeing_a_loop_runs_what_was_deferred(void **state)
 {
     (void)state;
@@ -287,6 +326,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_loop_does_not_sleep_while_something_is_deferred, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_turn_ends_although_there_is_always_news, set_up, tear_down),
         cmocka_unit_test_setup_teardown(freeing_a_loop_runs_what_was_deferred, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_clock_stands_still_within_a_turn_and_is_new_in_the_next, set_up,
                                         tear_down),

@@ -262,10 +262,6 @@ static bool check_upstream_tls(const struct config_service *service, struct err 
     if (tls->ca_file != NULL && !tls->verify)
         return err_set(err, "tls.ca_file says whom to believe, but tls.verify = false believes everybody; "
                             "remove one of them");
-    if (service->health.path[0] != '\0')
-        return err_set(err,
-                       "health.path asks in clear text, which instances with tls do not answer; leave it "
-                       "out, then a connection is checked");
     return true;
 }
 
@@ -343,22 +339,6 @@ static bool check_headers(const struct config *config, struct err *err)
     return true;
 }
 
-/* Checks ask with HTTP/1.1: where instances speak HTTP/2 alone, each would fail and all be down. */
-static bool check_health(const struct config *config, struct err *err)
-{
-    for (size_t i = 0; i < config->service_count; i++) {
-        const struct config_service *service = &config->services[i];
-        if (service->upstream == CONFIG_UPSTREAM_H2 && service->health.path[0] != '\0')
-            return err_set(
-                err,
-                "%s:%u: service \"%s\": health.path is asked for with HTTP/1.1, which instances with "
-                "upstream = \"h2\" do not speak; leave it out, then a connection is checked",
-                config->path, places_line(config->places, &service->health.path, service->line),
-                service->name);
-    }
-    return true;
-}
-
 /* Its header says whose connection it is, and one of HTTP/2 is everybody's. */
 static bool check_upstreams(const struct config *config, struct err *err)
 {
@@ -408,8 +388,7 @@ static bool check_whole(const struct config *config, struct err *err)
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_instances(config, err) &&
            check_rates(config, err) && check_headers(config, err) && check_pages(config, err) &&
-           check_upstreams(config, err) && check_health(config, err) && check_schedules(config, err) &&
-           check_tls(config, err);
+           check_upstreams(config, err) && check_schedules(config, err) && check_tls(config, err);
 }
 
 /* libconfig's own words are short; these say what to look for. */

@@ -1,33 +1,29 @@
-/* Connects, and asks where there is something to ask. Invariant: the result is told once, by `tell`, which
- * runs after the event turn and frees; from `finish` on nothing else comes. */
+/* Connects, shakes hands where there is TLS, and asks where there is something to ask. Invariant: the result
+ * is told once, by `tell`, which runs after the event turn and frees; from `finish` on nothing else comes. */
 #include "control/checkup.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
+#include "control/question.h"
 #include "http/proxy_header.h"
-#include "http/response.h"
+#include "io/tls.h"
 
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#define HEAD_MAX 16384 /* bytes of a response's head */
 #define BODY_MAX 65536 /* bytes that are read so that an end, and no reset, meets the instance */
+#define TLS_MAX 262144 /* bytes of records, the handshake's too: OpenSSL takes chains of up to 100 KiB */
 
-enum state { CONNECTING, ASKING, HEARING, OVER };
+enum state { CONNECTING, SHAKING, ASKING, OVER };
 
 struct checkup {
     struct loop *loop;
     struct checkup_order order;
     enum state state;
-    int fd; /* -1: none */
-    struct event event;
+    struct stream stream;
     struct deadline timeout;
-    char *path;
-    struct buf out, in; /* what is still to be sent; what came of a head */
-    size_t seen;        /* bytes of a partial head */
+    char *path, *server_name;  /* server_name: NULL: none */
+    struct tls_context *tls;   /* a reference; NULL: plain */
+    struct question *question; /* NULL: nothing is asked */
     enum checkup_result result;
     char *why;
     struct loop_deferred telling;
@@ -40,8 +36,9 @@ static void tell(struct loop_deferred *deferred)
     struct checkup *checkup = mem_container(deferred, struct checkup, telling);
     if (checkup->order.done != NULL)
         checkup->order.done(checkup->order.arg, checkup->result, checkup->why != NULL ? checkup->why : "");
-    buf_free(&checkup->out);
-    buf_free(&checkup->in);
+    question_free(checkup->question);
+    tls_context_free(checkup->tls);
+    free(checkup->server_name);
     free(checkup->path);
     free(checkup->why);
     free(checkup);
@@ -50,11 +47,7 @@ static void tell(struct loop_deferred *deferred)
 /* `why` is owned; NULL for a pass. */
 static void finish(struct checkup *checkup, enum checkup_result result, char *why)
 {
-    if (checkup->fd >= 0) {
-        event_del(&checkup->event);
-        close(checkup->fd);
-        checkup->fd = -1;
-    }
+    stream_close(&checkup->stream, false);
     deadline_clear(&checkup->timeout);
     checkup->state = OVER;
     checkup->result = result;
@@ -75,40 +68,47 @@ static void broken(struct checkup *checkup, int error)
            mem_printf("%s: %s", what, strerror(error)));
 }
 
+/* In the words of who complains about requests that could not be sent. */
+static void broken_tls(struct checkup *checkup)
+{
+    struct err why;
+    const char *what = "broke the connection";
+    if (tls_is_unverified(&checkup->stream))
+        what = "is not believed";
+    else if (checkup->state == SHAKING)
+        what = "cannot be spoken to by TLS";
+    (void)tls_why(&checkup->stream, &why);
+    finish(checkup, CHECKUP_FAILED, mem_printf("%s: %s", what, why.text));
+}
+
 static void timed_out(struct deadline *deadline)
 {
     struct checkup *checkup = mem_container(deadline, struct checkup, timeout);
     double seconds = (double)checkup->order.timeout_ms / 1000;
-    char *why = checkup->state == CONNECTING
-                    ? mem_printf("did not accept a connection within %g s", seconds)
-                    : mem_printf("did not answer GET %s within %g s", checkup->path, seconds);
+    char *why;
+    if (checkup->state == CONNECTING)
+        why = mem_printf("did not accept a connection within %g s", seconds);
+    else if (checkup->state == SHAKING)
+        why = mem_printf("did not come to the end of the TLS handshake within %g s", seconds);
+    else
+        why = mem_printf("did not answer GET %s within %g s", checkup->path, seconds);
     finish(checkup, CHECKUP_FAILED, why);
 }
 
-/* ---- its steps ---- */
+/* ---- what is asked ---- */
 
-/* `seen` is the parser's. A 1xx is followed by more. */
-static enum http_result parse(struct checkup *checkup, uint16_t *status, const char **fault_reason)
+/* False: it waits. What cannot be sent leaves its reason, or an answer that came before, to be read. */
+static bool send_text(struct checkup *checkup)
 {
-    static const struct http_limits limits = {.head = HEAD_MAX, .fields = HTTP_FIELDS_MAX};
-    struct http_response response;
-    struct http_fault fault;
-    enum http_result result;
-    for (;;) {
-        result = http_response_parse(&response, HTTP_GET, checkup->in.p, checkup->in.n, &checkup->seen,
-                                     &limits, &fault);
-        if (result != HTTP_DONE || response.status >= 200 || response.status == 101)
-            break;
-        buf_drop(&checkup->in, response.length);
-        checkup->seen = 0;
-        if (checkup->in.n == 0)
-            return HTTP_MORE;
+    struct str text;
+    while ((text = question_text(checkup->question)).n > 0) {
+        struct iovec part = {(char *)text.p, text.n};
+        ssize_t sent = checkup->stream.writable ? stream_send(&checkup->stream, &part, 1) : STREAM_AGAIN;
+        if (sent == STREAM_AGAIN)
+            return false;
+        question_sent(checkup->question, sent == STREAM_FAILED ? text.n : (size_t)sent);
     }
-    if (result == HTTP_DONE)
-        *status = response.status;
-    else if (result == HTTP_BAD)
-        *fault_reason = fault.reason;
-    return result;
+    return true;
 }
 
 /* Takes what is there of the body off the socket: unread bytes would make the close a reset. */
@@ -117,64 +117,60 @@ static void drop_body(struct checkup *checkup)
     char scratch[4096];
     size_t dropped = 0;
     ssize_t n;
-    while (dropped < BODY_MAX && (n = recv(checkup->fd, scratch, sizeof scratch, 0)) > 0)
+    while (dropped < BODY_MAX && stream_may_give(&checkup->stream) &&
+           (n = stream_recv(&checkup->stream, scratch, sizeof scratch)) > 0)
         dropped += (size_t)n;
 }
 
-/* True: a head may still come. */
-static bool look(struct checkup *checkup)
+static void judge(struct checkup *checkup)
 {
-    uint16_t status = 0;
-    const char *fault = NULL;
-    switch (parse(checkup, &status, &fault)) {
-    case HTTP_MORE:
-        return true;
-    case HTTP_BAD:
-        finish(checkup, CHECKUP_FAILED,
-               mem_printf("gave no valid answer to GET %s: %s", checkup->path, fault));
-        return false;
-    case HTTP_DONE:
-        break;
-    }
-    drop_body(checkup);
+    uint16_t status = question_status(checkup->question);
     bool passed = status >= 200 && status < 400;
+    (void)send_text(checkup);
+    drop_body(checkup);
     finish(checkup, passed ? CHECKUP_PASSED : CHECKUP_FAILED,
            passed ? NULL : mem_printf("answered GET %s with %u", checkup->path, status));
-    return false;
 }
 
-static void hear(struct checkup *checkup)
+static void hear(struct checkup *checkup, const char *bytes, size_t count)
 {
-    ssize_t n;
+    switch (question_hear(checkup->question, bytes, count)) {
+    case QUESTION_OPEN:
+        break;
+    case QUESTION_ANSWERED:
+        judge(checkup);
+        break;
+    case QUESTION_FAILED:
+        finish(checkup, CHECKUP_FAILED,
+               mem_printf("gave no valid answer to GET %s: %s", checkup->path,
+                          question_fault(checkup->question)));
+        break;
+    }
+}
+
+/* Bounded by what a question hears. */
+static void talk(struct checkup *checkup)
+{
+    char bytes[4096];
+    ssize_t n = 0;
     do {
-        n = recv(checkup->fd, buf_reserve(&checkup->in, 4096), 4096, 0);
+        (void)send_text(checkup);
+        if (!stream_may_give(&checkup->stream))
+            return;
+        n = stream_recv(&checkup->stream, bytes, sizeof bytes);
         if (n > 0)
-            checkup->in.n += (size_t)n;
-    } while (n > 0 && look(checkup));
-    if (checkup->state == OVER)
-        return;
+            hear(checkup, bytes, (size_t)n);
+    } while (n > 0 && checkup->state != OVER);
     if (n == 0)
         finish(checkup, CHECKUP_FAILED,
                mem_printf("closed the connection before it had answered GET %s", checkup->path));
-    else if (errno != EAGAIN && errno != EINTR)
-        broken(checkup, errno);
+    else if (n == STREAM_FAILED && tls_is_on(&checkup->stream))
+        broken_tls(checkup);
+    else if (n == STREAM_FAILED)
+        broken(checkup, checkup->stream.error);
 }
 
-static void await(struct checkup *checkup, short what);
-
-static void ask(struct checkup *checkup)
-{
-    ssize_t n = send(checkup->fd, checkup->out.p, checkup->out.n, MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        broken(checkup, errno);
-        return;
-    }
-    buf_drop(&checkup->out, n > 0 ? (size_t)n : 0);
-    if (checkup->out.n > 0)
-        return;
-    checkup->state = HEARING;
-    await(checkup, EV_READ | EV_PERSIST);
-}
+/* ---- its steps ---- */
 
 /* Linux connects a socket to itself when its own port, picked from the ephemeral range, is the one that it
  * asks for: nobody listens there. */
@@ -187,62 +183,97 @@ static bool is_itself(int fd)
            memcmp(&own, &peer, own_length) == 0;
 }
 
-static void connected(struct checkup *checkup)
+/* It has all the room of a new connection, so it goes whole or not at all. That it does not go at all is for
+ * the next step to find. */
+static void send_header(const struct checkup *checkup)
 {
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(checkup->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-        error = errno;
-    if (error == 0 && is_itself(checkup->fd))
-        error = ECONNREFUSED;
-    if (error != 0) {
-        broken(checkup, error);
-    } else if (checkup->path[0] == '\0') {
-        (void)!send(checkup->fd, checkup->out.p, checkup->out.n,
-                    MSG_NOSIGNAL); /* it has accepted: that is all */
+    char header[PROXY_HEADER_ROOM];
+    if (checkup->order.proxy_protocol == 0)
+        return;
+    size_t n = proxy_header_write(checkup->order.proxy_protocol, NULL, header);
+    (void)!send(checkup->stream.fd, header, n, MSG_NOSIGNAL);
+}
+
+/* As far as it is checked without a question, all is well. */
+static void begin_asking(struct checkup *checkup)
+{
+    if (checkup->question == NULL) {
         finish(checkup, CHECKUP_PASSED, NULL);
-    } else {
-        checkup->state = ASKING;
-        ask(checkup);
+        return;
+    }
+    checkup->state = ASKING;
+    talk(checkup);
+}
+
+/* HTTP/2 is spoken only with who has agreed to it (RFC 9113 section 3.3). */
+static void shake_hands(struct checkup *checkup)
+{
+    switch (tls_handshake(&checkup->stream)) {
+    case STREAM_AGAIN:
+        break;
+    case STREAM_FAILED:
+        broken_tls(checkup);
+        break;
+    default:
+        if (!checkup->order.h2 || str_equal(tls_alpn(&checkup->stream), STR("h2")))
+            begin_asking(checkup);
+        else
+            finish(checkup, CHECKUP_FAILED,
+                   mem_dup("does not offer HTTP/2 (by ALPN), and upstream is \"h2\""));
     }
 }
 
-static void ready(evutil_socket_t fd, short what, void *arg)
+static void connected(struct checkup *checkup)
 {
-    struct checkup *checkup = arg;
-    (void)fd;
-    (void)what;
-    if (checkup->state == CONNECTING)
-        connected(checkup);
-    else if (checkup->state == ASKING)
-        ask(checkup);
-    else
-        hear(checkup);
+    int error = stream_connected(&checkup->stream);
+    if (error == 0 && !checkup->stream.writable)
+        return;
+    if (error == 0 && is_itself(checkup->stream.fd))
+        error = ECONNREFUSED;
+    if (error != 0) {
+        broken(checkup, error);
+        return;
+    }
+    send_header(checkup);
+    if (checkup->tls == NULL) {
+        begin_asking(checkup);
+    } else if (!tls_connect(&checkup->stream, checkup->tls, checkup->server_name)) {
+        broken(checkup, ENOMEM);
+    } else {
+        tls_limit(&checkup->stream, TLS_MAX);
+        checkup->state = SHAKING;
+        shake_hands(checkup);
+    }
 }
 
-/* Ends the check where events cannot be had. */
-static void await(struct checkup *checkup, short what)
+static void ready(struct stream *stream)
 {
-    if (event_initialized(&checkup->event))
-        event_del(&checkup->event);
-    event_assign(&checkup->event, loop_base(checkup->loop), checkup->fd, what, ready, checkup);
-    if (event_add(&checkup->event, NULL) != 0)
-        broken(checkup, ENOMEM);
+    struct checkup *checkup = mem_container(stream, struct checkup, stream);
+    if (checkup->state == CONNECTING)
+        connected(checkup);
+    else if (checkup->state == SHAKING)
+        shake_hands(checkup);
+    else if (checkup->state == ASKING)
+        talk(checkup);
 }
+
+/* ---- the outside ---- */
 
 /* Returns 0 while it connects, else errno. */
 static int begin(struct checkup *checkup)
 {
     const struct checkup_order *order = &checkup->order;
-    checkup->fd = socket(order->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (checkup->fd < 0)
+    struct question_order question = {.path = order->path,
+                                      .host = order->host,
+                                      .h2 = order->h2,
+                                      .tls = order->tls != NULL,
+                                      .https = order->https};
+    if (order->path[0] != '\0' && (checkup->question = question_new(&question)) == NULL)
+        return ENOMEM;
+    int fd = stream_connect((const struct sockaddr *)&order->address, order->length);
+    if (fd < 0)
         return errno;
-    event_assign(&checkup->event, loop_base(checkup->loop), checkup->fd, EV_WRITE | EV_PERSIST, ready,
-                 checkup);
-    if (connect(checkup->fd, (const struct sockaddr *)&order->address, order->length) != 0 &&
-        errno != EINPROGRESS)
-        return errno;
-    return 0;
+    return stream_open(&checkup->stream, checkup->loop, fd, ready) ? 0 : ENOMEM;
 }
 
 struct checkup *checkup_start(struct loop *loop, const struct checkup_order *order)
@@ -250,24 +281,17 @@ struct checkup *checkup_start(struct loop *loop, const struct checkup_order *ord
     struct checkup *checkup = mem_zero(1, sizeof *checkup);
     checkup->loop = loop;
     checkup->order = *order;
+    checkup->stream = (struct stream){.ops = &stream_plain, .fd = -1};
     checkup->path = mem_dup(order->path);
+    checkup->server_name = order->server_name.n > 0 ? str_dup(order->server_name) : NULL;
+    checkup->tls = order->tls == NULL ? NULL : tls_context_ref(order->tls);
     checkup->telling.run = tell;
-    if (order->proxy_protocol != 0)
-        checkup->out.n =
-            proxy_header_write(order->proxy_protocol, NULL, buf_reserve(&checkup->out, PROXY_HEADER_ROOM));
-    if (order->path[0] != '\0')
-        buf_printf(&checkup->out,
-                   "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: upswap-health/" PACKAGE_VERSION
-                   "\r\nAccept: */*\r\nX-Forwarded-Proto: http\r\nConnection: close\r\n\r\n",
-                   order->path, order->host);
     deadline_init(&checkup->timeout, loop, timed_out);
     int error = begin(checkup);
-    if (error != 0) {
+    if (error != 0)
         broken(checkup, error);
-        return checkup;
-    }
-    deadline_set(&checkup->timeout, order->timeout_ms);
-    await(checkup, EV_WRITE | EV_PERSIST);
+    else
+        deadline_set(&checkup->timeout, order->timeout_ms);
     return checkup;
 }
 

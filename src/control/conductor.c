@@ -31,6 +31,17 @@ static const struct config_service *on_settings(void *arg, const char *service)
     return conductor_settings(arg, service);
 }
 
+/* Where some clients come by TLS and some do not, the answer that is worth something is the one for TLS: apps
+ * often send the others there, whatever their state. */
+static bool on_https(void *arg, const struct config_service *service)
+{
+    const struct conductor *conductor = arg;
+    bool https = service->redirect_https;
+    for (size_t i = 0; i < conductor->config->listener_count; i++)
+        https |= conductor->config->listeners[i].tls.line != 0;
+    return https;
+}
+
 static void forget_event(struct step *step, bool used)
 {
     (void)used;
@@ -208,6 +219,7 @@ static void make_watchers(struct conductor *conductor)
         .counters = options->counters,
         .events = options->events,
         .settings = on_settings,
+        .https = on_https,
         .publish = on_news,
         .arg = conductor,
     });
@@ -309,6 +321,7 @@ void conductor_proxy_started(struct conductor *conductor, int32_t pid)
 void conductor_keyring(struct conductor *conductor, int fd)
 {
     world_keyring(conductor->world, fd);
+    health_keyring(conductor->health, fd);
 }
 
 void conductor_reopen(struct conductor *conductor)

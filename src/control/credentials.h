@@ -2,7 +2,7 @@
  * the keys of tickets: read when a config is
  * taken up, kept as a sealed memfd by the keeper too, so that a control or a proxy that is started again has
  * what was in force, whatever the files say meanwhile. Never on disk, and not in this process's memory once
- * sealed. */
+ * sealed, but for what the checks of instances show (control/health.c). */
 #pragma once
 
 #include "config/config.h"

@@ -9,6 +9,7 @@
 #include "control/checkup.h"
 #include "control/sockaddr.h"
 #include "control/standing.h"
+#include "link/upstream_contexts.h"
 
 #include <stdlib.h>
 
@@ -37,7 +38,8 @@ struct patient {
 
 struct health {
     struct health_options options;
-    struct patient *patients; /* by id */
+    struct patient *patients;           /* by id */
+    struct upstream_contexts *contexts; /* NULL: there are none */
     TAILQ_HEAD(, patient) queue;
     unsigned under_way;
     bool is_started; /* health_watch has been called before */
@@ -192,14 +194,28 @@ static void checked(void *arg, enum checkup_result result, const char *why)
     begin_queued(health);
 }
 
-/* What the app takes for itself: the first host without a wildcard, else where it is. */
+/* What the app takes for itself: where the others are sent to, or the first host without a wildcard, else
+ * where it is. */
 static const char *host_of(const struct config_service *service, const struct instance *instance)
 {
+    if (service->canonical_host != NULL)
+        return service->canonical_host;
     for (size_t i = 0; i < service->hosts.count; i++) {
         if (service->hosts.items[i][0] != '*')
             return service->hosts.items[i];
     }
     return str_starts_with(str_of(instance->address), STR("unix:")) ? "localhost" : instance->address;
+}
+
+/* False: there is no context, or none of this config yet. */
+static bool use_tls(const struct patient *patient, struct checkup_order *order)
+{
+    const struct upstream_context *context =
+        upstream_contexts_find(patient->health->contexts, str_of(patient->pool->service->name));
+    if (context == NULL || context->h2 != order->h2)
+        return false;
+    order->tls = context->tls;
+    return upstream_context_name(context, str_of(patient->instance->address), &order->server_name);
 }
 
 static void check(struct patient *patient)
@@ -209,10 +225,16 @@ static void check(struct patient *patient)
         health->options.settings(health->options.arg, patient->pool->service->name);
     struct checkup_order order = {.path = service->health.path,
                                   .host = host_of(service, patient->instance),
+                                  .https = health->options.https(health->options.arg, service),
+                                  .h2 = service->upstream == CONFIG_UPSTREAM_H2,
                                   .proxy_protocol = (unsigned)service->proxy_protocol,
                                   .timeout_ms = service->health.timeout_ms,
                                   .done = checked,
                                   .arg = patient};
+    if (service->tls.line != 0 && !use_tls(patient, &order)) {
+        set_next(patient);
+        return;
+    }
     order.length = sockaddr_of(patient->instance->resolved, &order.address);
     health->under_way++;
     patient->checkup = checkup_start(health->options.loop, &order);
@@ -320,6 +342,18 @@ void health_watch(struct health *health)
             patient->seen = false;
     }
     health->is_started = true;
+}
+
+void health_keyring(struct health *health, int fd)
+{
+    struct err err;
+    struct upstream_contexts *contexts = upstream_contexts_new(fd, &err);
+    if (contexts == NULL) {
+        log_error("checks go on with the certificates before: %s", err.text);
+        return;
+    }
+    upstream_contexts_free(health->contexts);
+    health->contexts = contexts;
 }
 
 struct health *health_new(const struct health_options *options)

@@ -18,6 +18,8 @@ struct health_options {
     struct event_log *events;
     /* The settings of a service; NULL: it is not in the config. */
     const struct config_service *(*settings)(void *arg, const char *service);
+    /* What its clients speak: is it https? */
+    bool (*https)(void *arg, const struct config_service *service);
     /* The proxy is to know: told once for all that has changed in a moment, and not more than four times a
      * second. False: not now; told again soon. */
     bool (*publish)(void *arg);
@@ -31,6 +33,9 @@ struct health *health_new(const struct health_options *options);
  * with a pool after the first call count as up (their gate has passed) until `fall` checks have failed; those
  * that are there at the first call are unknown, unless the counters tell, and the first check decides. */
 void health_watch(struct health *health);
+
+/* What services with TLS to their instances need has changed: a sealed memfd, which stays the caller's. */
+void health_keyring(struct health *health, int fd);
 
 /* Is it down by its checks? */
 bool health_is_down(const struct health *health, const struct instance *instance);

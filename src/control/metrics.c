@@ -261,19 +261,15 @@ static void write_class(struct page *page, const struct counted_pool *pool, cons
     end_count(page, count);
 }
 
-/* All that does not last is a request. The cells are not of one moment. */
 static void write_classes(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
         const struct counted_pool *pool = &page->pools[i];
         if (pool->pool == NULL)
             continue;
-        uint64_t lasting = 0;
-        for (unsigned class = 0; class < COUNTERS_LASTING; class ++) {
+        for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
             write_class(page, pool, counters_lasting_names[class], pool->sum.lasting[class]);
-            lasting += pool->sum.lasting[class];
-        }
-        write_class(page, pool, "request", pool->sum.in_flight > lasting ? pool->sum.in_flight - lasting : 0);
+        write_class(page, pool, "request", counters_pool_brief(&pool->sum));
     }
 }
 

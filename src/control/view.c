@@ -191,6 +191,17 @@ static json_t *instance_json(struct conductor *conductor, const struct pool *poo
         (json_int_t)in_flight, "pid", instance->pid == 0 ? json_null() : json_integer(instance->pid));
 }
 
+/* As the metric upswap_in_flight_by_class has it. */
+static json_t *classes_json(const struct counters_pool *sum)
+{
+    json_t *classes = json_object();
+    json_object_set_new(classes, "request", json_integer((json_int_t)counters_pool_brief(sum)));
+    for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+        json_object_set_new(classes, counters_lasting_names[class],
+                            json_integer((json_int_t)sum->lasting[class]));
+    return classes;
+}
+
 static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
 {
     struct counters_pool sum;
@@ -201,10 +212,11 @@ static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
     json_t *instances = json_array();
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, instance_json(conductor, pool, &pool->instances[i]));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "deployment", pool->name, "state",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o}", "deployment", pool->name, "state",
                      pool_state_names[pool->state], "release", pool->release, "generation",
-                     (json_int_t)pool->number, "in_flight", (json_int_t)sum.in_flight, "requests",
-                     (json_int_t)sum.requests, "errors", (json_int_t)errors, "instances", instances);
+                     (json_int_t)pool->number, "in_flight", (json_int_t)sum.in_flight, "in_flight_by_class",
+                     classes_json(&sum), "requests", (json_int_t)sum.requests, "errors", (json_int_t)errors,
+                     "instances", instances);
 }
 
 json_t *view_service(struct conductor *conductor, const char *name)

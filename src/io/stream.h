@@ -38,6 +38,8 @@ struct stream {
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
+    bool limited;                             /* by: */
+    uint32_t allowance;                       /* bytes that may still be read (tls_limit) */
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     void (*ready)(struct stream *stream);

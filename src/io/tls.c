@@ -312,6 +312,12 @@ bool tls_connect(struct stream *stream, struct tls_context *context, const char 
     return false;
 }
 
+void tls_limit(struct stream *stream, uint32_t bytes)
+{
+    stream->limited = true;
+    stream->allowance = bytes;
+}
+
 int tls_handshake(struct stream *stream)
 {
     struct tls *tls = stream->tls;

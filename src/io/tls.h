@@ -19,6 +19,11 @@ bool tls_accept(struct stream *stream, struct tls_context *context) MUST_CHECK;
  * or an IP address as text; verified where the context verifies. NULL: neither sent nor compared. */
 bool tls_connect(struct stream *stream, struct tls_context *context, const char *name) MUST_CHECK;
 
+/* The peer's records may have about so many bytes in all, whatever they hold: then STREAM_FAILED with
+ * EMSGSIZE. For who must not be kept busy: messages that come to nothing are read on and on, in one call, as
+ * long as more of them are there. */
+void tls_limit(struct stream *stream, uint32_t bytes);
+
 /* Goes on with the handshake: 0 when it has ended well, STREAM_AGAIN (`ready` will be called), or
  * STREAM_FAILED. A client calls it until it is 0, then sends. Records that are not data (tickets after a
  * handshake) are taken inside stream_recv, which then gives STREAM_AGAIN. */

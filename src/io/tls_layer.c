@@ -18,12 +18,19 @@ static struct stream *stream_of(BIO *bio)
     return (struct stream *)(void *)BIO_get_callback_arg(bio);
 }
 
+static void count(struct stream *stream, ssize_t taken)
+{
+    uint32_t bytes = taken > 0 ? (uint32_t)taken : 0;
+    stream->allowance -= bytes < stream->allowance ? bytes : stream->allowance;
+}
+
 /* The kernel decrypts and gives one record a call, however much it has. */
 static int read_record(BIO *bio, struct stream *stream, char *bytes, int room)
 {
-    int count = socket_read(bio, bytes, room);
-    stream->kernel_readable = count > 0;
-    return count;
+    int taken = socket_read(bio, bytes, room);
+    stream->kernel_readable = taken > 0;
+    count(stream, taken);
+    return taken;
 }
 
 static int layer_read(BIO *bio, char *bytes, int room)
@@ -34,18 +41,23 @@ static int layer_read(BIO *bio, char *bytes, int room)
         BIO_set_retry_read(bio);
         return -1;
     }
+    if (stream->limited && stream->allowance == 0) {
+        errno = EMSGSIZE;
+        return -1;
+    }
     if (BIO_get_ktls_recv(bio))
         return read_record(bio, stream, bytes, room);
-    ssize_t count;
+    ssize_t taken;
     do
-        count = recv(stream->fd, bytes, (size_t)room, 0);
-    while (count < 0 && errno == EINTR);
-    stream->kernel_readable = count > 0 && (count == room || stream->hung_up);
-    if (count < 0 && errno == EAGAIN)
+        taken = recv(stream->fd, bytes, (size_t)room, 0);
+    while (taken < 0 && errno == EINTR);
+    stream->kernel_readable = taken > 0 && (taken == room || stream->hung_up);
+    count(stream, taken);
+    if (taken < 0 && errno == EAGAIN)
         BIO_set_retry_read(bio);
-    if (count == 0)
+    if (taken == 0)
         BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-    return (int)count;
+    return (int)taken;
 }
 
 static int layer_write(BIO *bio, const char *bytes, int size)

@@ -243,6 +243,14 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
         add_cells((uint64_t *)sum, (const uint64_t *)counters_pool(counters, i, slot), CELLS(*sum));
 }
 
+uint64_t counters_pool_brief(const struct counters_pool *sum)
+{
+    uint64_t lasting = 0;
+    for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+        lasting += sum->lasting[class];
+    return sum->in_flight > lasting ? sum->in_flight - lasting : 0;
+}
+
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum)
 {
     memset(sum, 0, sizeof *sum);

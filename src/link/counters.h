@@ -147,6 +147,8 @@ uint64_t counters_bucket_us(unsigned bucket);
 
 /* For the reader: sums over all workers. */
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum);
+/* Of a sum: those in flight that do not last, so all but `lasting`. The cells are not of one moment. */
+uint64_t counters_pool_brief(const struct counters_pool *sum);
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);

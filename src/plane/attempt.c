@@ -102,18 +102,6 @@ static const struct end *tls_trouble(struct exchange *x)
     return failure->unverified ? &end_tls_unverified : &end_tls_failed;
 }
 
-/* The host of HOST:PORT, without brackets; nothing of a Unix socket. */
-static struct str host_of(struct str name)
-{
-    while (name.n > 0 && name.p[name.n - 1] != ':')
-        name.n--;
-    if (name.n > 0)
-        name.n--;
-    if (name.n > 2 && name.p[0] == '[')
-        return (struct str){name.p + 1, name.n - 2};
-    return str_equal(name, STR("unix")) ? STR("") : name;
-}
-
 /* False: there is no name to verify, or the contexts are those of a newer world, in which this service speaks
  * no TLS. */
 static bool use_tls(struct exchange *x, struct lending *lending)
@@ -123,9 +111,7 @@ static bool use_tls(struct exchange *x, struct lending *lending)
     if (context == NULL)
         return false;
     lending->tls = context->tls;
-    lending->server_name =
-        context->server_name[0] != '\0' ? str_of(context->server_name) : host_of(x->instance.name);
-    return lending->server_name.n > 0 || !context->verify;
+    return upstream_context_name(context, x->instance.name, &lending->server_name);
 }
 
 static struct counters_instance *cells_of(const struct exchange *x)

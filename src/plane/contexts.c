@@ -11,74 +11,29 @@
 struct contexts {
     atomic_uint references;
     struct tls_context *listeners[SNAPSHOT_LISTENERS_MAX];
-    struct upstream *upstreams; /* sorted by service */
-    size_t upstream_count;
+    struct upstream_contexts *upstreams;
 };
 
-struct upstream {
-    char service[64], server_name[256];
-    struct upstream_context context;
-};
-
-/* What has been read of one listener, or of a service. */
+/* What has been read of one listener. */
 struct draft {
-    bool begun, is_upstream;
-    struct keyring_upstream upstream;
-    struct str authorities;
+    bool begun;
+    bool is_upstream; /* none: link/upstream_contexts.c reads what follows */
     struct keyring_listener listener;
     struct tls_server_options options;
     struct tls_pair *pairs;
 };
 
 /* A draft becomes a context when the next one begins, or nothing more comes. */
-static bool finish_upstream(struct contexts *contexts, const struct draft *draft, struct err *err)
-{
-    const struct keyring_upstream *from = &draft->upstream;
-    struct tls_client_options options = {.verify = from->verify != 0,
-                                         .authorities = draft->authorities,
-                                         .pair = draft->options.count > 0 ? draft->pairs : NULL,
-                                         .minimum = (enum tls_minimum)from->minimum,
-                                         .h2 = from->h2 != 0};
-    struct tls_context *tls = tls_client_new(&options, err);
-    if (tls == NULL)
-        return err_prefix(err, "service %s", from->service);
-    size_t n = contexts->upstream_count++;
-    contexts->upstreams = mem_resize(contexts->upstreams, n + 1, sizeof *contexts->upstreams);
-    struct upstream *made = &contexts->upstreams[n];
-    memcpy(made->service, from->service, sizeof made->service);
-    memcpy(made->server_name, from->server_name, sizeof made->server_name);
-    made->context.tls = tls;
-    made->context.verify = options.verify;
-    return true;
-}
-
 static bool finish(struct contexts *contexts, struct draft *draft, struct err *err)
 {
     uint32_t id = draft->listener.id;
-    if (!draft->begun)
+    if (!draft->begun || draft->is_upstream)
         return true;
-    if (draft->is_upstream)
-        return finish_upstream(contexts, draft, err);
     draft->options.pairs = draft->pairs;
     if (id >= SNAPSHOT_LISTENERS_MAX || contexts->listeners[id] != NULL || draft->options.count == 0)
         return err_set(err, "the keyring names listener %u twice, without a certificate, or impossibly", id);
     contexts->listeners[id] = tls_server_new(&draft->options, err);
     return contexts->listeners[id] != NULL;
-}
-
-static bool begin_upstream(struct draft *draft, struct str bytes, struct err *err)
-{
-    struct keyring_upstream *upstream = &draft->upstream;
-    if (bytes.n != sizeof *upstream)
-        return err_set(err, "the keyring has a service of %zu bytes", bytes.n);
-    memcpy(upstream, bytes.p, sizeof *upstream);
-    if (memchr(upstream->service, '\0', sizeof upstream->service) == NULL ||
-        memchr(upstream->server_name, '\0', sizeof upstream->server_name) == NULL)
-        return err_set(err, "the keyring has a service with an endless name");
-    draft->begun = draft->is_upstream = true;
-    draft->options.count = 0;
-    draft->authorities = (struct str){"", 0};
-    return true;
 }
 
 static bool begin(struct draft *draft, struct str bytes, struct err *err)
@@ -110,7 +65,10 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
 {
     struct tls_server_options *options = &draft->options;
     struct tls_pair *pair = options->count > 0 ? &draft->pairs[options->count - 1] : NULL;
-    if (record->kind > KEYRING_LISTENER && record->kind != KEYRING_UPSTREAM &&
+    bool starts = record->kind == KEYRING_LISTENER || record->kind == KEYRING_UPSTREAM;
+    if (draft->is_upstream && !starts)
+        return true;
+    if (record->kind > KEYRING_LISTENER && !starts &&
         (!draft->begun || (pair == NULL && (record->kind == KEYRING_KEY || record->kind == KEYRING_OCSP))))
         return err_set(err, "the keyring has a record of kind %d that belongs to nothing", record->kind);
     switch (record->kind) {
@@ -121,10 +79,8 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
     case KEYRING_LISTENER:
         return finish(contexts, draft, err) && begin(draft, record->bytes, err);
     case KEYRING_UPSTREAM:
-        return finish(contexts, draft, err) && begin_upstream(draft, record->bytes, err);
-    case KEYRING_AUTHORITIES:
-        draft->authorities = record->bytes;
-        break;
+        draft->is_upstream = finish(contexts, draft, err);
+        return draft->is_upstream;
     case KEYRING_CLIENT_CA:
         options->client_ca = record->bytes;
         break;
@@ -137,6 +93,7 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
     case KEYRING_OCSP:
         pair->ocsp = record->bytes;
         break;
+    case KEYRING_AUTHORITIES: /* refused there: it stands behind a service only */
     case KEYRING_CONFIG:
     case KEYRING_KINDS:
         break;
@@ -158,20 +115,6 @@ static bool read_all(struct contexts *contexts, struct keyring *keyring, struct 
     return good;
 }
 
-static int by_service(const void *a, const void *b)
-{
-    return strcmp(((const struct upstream *)a)->service, ((const struct upstream *)b)->service);
-}
-
-/* Their places do not change any more. */
-static void sort_upstreams(struct contexts *contexts)
-{
-    if (contexts->upstream_count > 0)
-        qsort(contexts->upstreams, contexts->upstream_count, sizeof *contexts->upstreams, by_service);
-    for (size_t i = 0; i < contexts->upstream_count; i++)
-        contexts->upstreams[i].context.server_name = contexts->upstreams[i].server_name;
-}
-
 struct contexts *contexts_new(int fd, struct err *err)
 {
     struct keyring keyring;
@@ -181,8 +124,9 @@ struct contexts *contexts_new(int fd, struct err *err)
     contexts->references = 1;
     bool good = read_all(contexts, &keyring, err);
     keyring_unmap(&keyring);
-    sort_upstreams(contexts);
     if (good)
+        contexts->upstreams = upstream_contexts_new(fd, err);
+    if (contexts->upstreams != NULL)
         return contexts;
     contexts_free(contexts);
     return NULL;
@@ -200,9 +144,7 @@ void contexts_free(struct contexts *contexts)
         return;
     for (size_t id = 0; id < SNAPSHOT_LISTENERS_MAX; id++)
         tls_context_free(contexts->listeners[id]);
-    for (size_t i = 0; i < contexts->upstream_count; i++)
-        tls_context_free(contexts->upstreams[i].context.tls);
-    free(contexts->upstreams);
+    upstream_contexts_free(contexts->upstreams);
     free(contexts);
 }
 
@@ -213,13 +155,7 @@ struct tls_context *contexts_listener(const struct contexts *contexts, uint32_t 
 
 const struct upstream_context *contexts_upstream(const struct contexts *contexts, struct str service)
 {
-    struct upstream wanted = {.service = ""};
-    if (contexts == NULL || contexts->upstream_count == 0 || service.n >= sizeof wanted.service)
-        return NULL;
-    memcpy(wanted.service, service.p, service.n);
-    const struct upstream *found = bsearch(&wanted, contexts->upstreams, contexts->upstream_count,
-                                           sizeof *contexts->upstreams, by_service);
-    return found == NULL ? NULL : &found->context;
+    return contexts == NULL ? NULL : upstream_contexts_find(contexts->upstreams, service);
 }
 
 bool contexts_suffice(const struct contexts *contexts, const struct snapshot *snapshot)

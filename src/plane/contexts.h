@@ -4,6 +4,7 @@
 #pragma once
 
 #include "io/tls_context.h"
+#include "link/upstream_contexts.h"
 #include "route/snapshot.h"
 
 struct contexts;
@@ -18,13 +19,7 @@ void contexts_free(struct contexts *contexts); /* gives one reference back; NULL
 /* The context of the listener with this id. NULL: there is none. */
 struct tls_context *contexts_listener(const struct contexts *contexts, uint32_t id);
 
-/* How a service speaks TLS to its instances. */
-struct upstream_context {
-    struct tls_context *tls;
-    const char *server_name; /* empty: the instance's host */
-    bool verify;
-};
-/* NULL: there is none for the service of that name. */
+/* How a service speaks TLS to its instances. NULL: there is none for the service of that name. */
 const struct upstream_context *contexts_upstream(const struct contexts *contexts, struct str service);
 
 /* Is there one for each listener of this world, and each service, that speaks TLS? */

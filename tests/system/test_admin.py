@@ -24,7 +24,7 @@ def picture(front):
     status = front.admin.status()
     for service in status["services"]:
         for pool in service["pools"]:
-            for key in ("requests", "in_flight", "errors"):
+            for key in ("requests", "in_flight", "in_flight_by_class", "errors"):
                 pool.pop(key)
     return status, front.admin.history()
 

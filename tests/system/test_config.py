@@ -49,7 +49,6 @@ SERVICE = {
     "a_host_with_a_port": ('hosts = [ "app.test:80" ];', "app.test:80"),
     "a_wildcard_in_the_middle": ('hosts = [ "a.*.test" ];', r"a\.\*\.test"),
     "a_health_path_without_slash": ('health = { path = "up"; };', "up"),
-    "a_health_path_over_http2": ('upstream = "h2"; health = { path = "/up"; };', "health.path.*h2"),
     "a_health_path_with_a_space": ('health = { path = "/up HTTP/1.1"; };', "/up HTTP/1.1"),
     "a_budget_that_is_text": ('retries = { budget = "0.2"; };', "budget"),
     "a_budget_below_zero": ("retries = { budget = -0.1; };", "budget.*-0.1"),

@@ -2,7 +2,10 @@
 
 import pytest
 
+from conftest import Front
 from harness.backend import Backend
+from harness.certificates import Authority
+from harness.http2 import END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS, Http2Instance, frame
 from harness.waiting import stays, wait_until
 
 FAST = {"interval": "50ms", "timeout": "1s", "rise": 2, "fall": 2}
@@ -16,7 +19,7 @@ def states(admin, service="web"):
 
 
 def wait_state(admin, backend, state):
-    return wait_until(lambda: states(admin)[backend.address] == state, what=f"{backend.name} to be {state}")
+    return wait_until(lambda: states(admin)[backend.address] == state, what=f"{backend.address} to be {state}")
 
 
 def switchable(backend, status="200 OK"):
@@ -266,3 +269,194 @@ def test_one_that_is_enabled_by_hand_starts_slowly(start_own_front):
     assert front.admin.command("drain", instance=a.address).status == 200
     assert front.admin.command("enable", instance=a.address).status == 200
     assert [front.ask().body for _ in range(100)].count(b"a") < 40
+
+
+# ---- instances that speak TLS, or HTTP/2 ----
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(str(tmp_path))
+
+
+@pytest.fixture
+def make_instance():
+    """make(status, **options): an instance of HTTP/2 that answers GET /up with instance.health."""
+    made = []
+
+    def make(**options):
+        instance = Http2Instance(**options)
+        instance.health = "200"
+        instance.scripts["/up"] = lambda served, stream, *_: served.respond(stream, instance.health)
+        made.append(instance)
+        return instance
+
+    yield make
+    for instance in made:
+        instance.close()
+
+
+def start_with(make_daemon, instances, listeners=({"address": "127.0.0.1:0"},), **service):
+    """A front with these instances, and its events."""
+    service = {"name": "web", "instances": [each.address for each in instances], "health": PATH, **service}
+    front = Front(make_daemon([service], listeners=list(listeners), workers=1).start(), list(instances))
+    front.events = front.daemon.events()
+    return front
+
+
+def assert_goes_down_and_comes_back(front, sick, well, restored):
+    event = front.events.wait("instance.ejected")
+    assert event["instance"] == sick.address and "answered GET /up with 503" in event["reason"]
+    wait_state(front.admin, sick, "down")
+    assert states(front.admin)[well.address] == "up"
+    sick.health = restored
+    assert front.events.wait("instance.restored")["instance"] == sick.address
+
+
+def test_an_instance_that_speaks_tls_is_asked_over_tls(make_daemon, make_backend, authority):
+    a, b = (switchable(make_backend(name, tls=authority.server("127.0.0.1"))) for name in ("a", "b"))
+    front = start_with(make_daemon, [a, b], tls={"ca_file": authority.path})
+    wait_until(lambda: a.requests_of("/up") and b.requests_of("/up"), what="checks")
+    a.health = "503 Oh"
+    assert_goes_down_and_comes_back(front, a, b, "200 OK")
+    assert not a.faults and not any(resumed for _, resumed, _ in a.handshakes)
+
+
+def test_an_instance_that_speaks_http2_is_asked_over_http2(make_daemon, make_instance):
+    a, b = make_instance(), make_instance()
+    front = start_with(make_daemon, [a, b], upstream="h2", hosts=["app.test"])
+    wait_until(lambda: a.requests and b.requests, what="checks")
+    fields = dict(a.requests[0][1])
+    assert fields[":method"] == "GET" and fields[":path"] == "/up" and fields[":scheme"] == "http"
+    assert fields[":authority"] == "app.test" and fields["user-agent"].startswith("upswap-health/")
+    assert fields["x-forwarded-proto"] == "http"
+    a.health = "503"
+    assert_goes_down_and_comes_back(front, a, b, "204")
+
+
+def test_an_instance_that_speaks_http2_over_tls_is_asked_so(make_daemon, make_instance, authority):
+    a, b = (make_instance(tls=authority.server("127.0.0.1")) for _ in range(2))
+    front = start_with(make_daemon, [a, b], upstream="h2", tls={"ca_file": authority.path})
+    wait_until(lambda: a.requests and b.requests, what="checks")
+    assert dict(a.requests[0][1])[":scheme"] == "https"
+    a.health = "503"
+    assert_goes_down_and_comes_back(front, a, b, "200")
+
+
+@pytest.mark.parametrize("path", ["", "/up"], ids=["connects", "asks"])
+def test_a_certificate_that_has_expired_makes_it_down_and_a_new_one_up(make_daemon, make_backend, authority, path):
+    good = authority.server("127.0.0.1")
+    a, b = (switchable(make_backend(name, tls=good)) for name in ("a", "b"))
+    front = start_with(make_daemon, [a, b], tls={"ca_file": authority.path}, health={**PATH, "path": path})
+    wait_until(lambda: a.handshakes and b.handshakes, what="checks")
+    assert set(states(front.admin).values()) == {"up"}
+    a.tls = authority.server("127.0.0.1", days=-1)
+    event = front.events.wait("instance.ejected")
+    assert event["instance"] == a.address
+    assert event["reason"] == "it is not believed: certificate verify failed: certificate has expired"
+    wait_state(front.admin, a, "down")
+    assert f"instance {a.address} is down: {event['reason']}" in front.daemon.stderr()
+    a.tls = good
+    assert front.events.wait("instance.restored")["instance"] == a.address
+
+
+def test_a_check_shows_the_services_certificate_and_asks_for_its_server_name(make_daemon, make_backend, authority):
+    instance = make_backend("a", tls=authority.server("app.internal", clients=True))
+    shown = authority.issue("upswap.test")
+    tls = {"ca_file": authority.path, "server_name": "app.internal", **shown.setting}
+    front = start_with(make_daemon, [switchable(instance)], tls=tls)
+    wait_until(lambda: len(instance.requests_of("/up")) > 2, what="checks")
+    name, _, certificate = instance.handshakes[0]
+    assert name == "app.internal" and ("commonName", "upswap.test") in certificate["subject"][0]
+    assert set(states(front.admin).values()) == {"up"}
+
+
+def test_one_that_wants_a_certificate_and_gets_none_is_down(make_daemon, make_backend, authority):
+    instance = switchable(make_backend("a", tls=authority.server("127.0.0.1", clients=True)))
+    front = start_with(make_daemon, [instance], tls={"ca_file": authority.path})
+    assert "certificate required" in front.events.wait("instance.ejected")["reason"]
+
+
+def test_one_that_does_not_agree_to_http2_is_down(make_daemon, make_backend, authority):
+    instance = make_backend("a", tls=authority.server("127.0.0.1"))
+    front = start_with(make_daemon, [instance], upstream="h2", tls={"ca_file": authority.path}, health=FAST)
+    assert "does not offer HTTP/2" in front.events.wait("instance.ejected")["reason"]
+
+
+def test_one_that_speaks_http1_alone_is_down_where_http2_is_asked_for(make_daemon, make_backend):
+    greet = lambda connection: (connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), connection.close())
+    front = start_with(make_daemon, [make_backend("a", greet=greet)], upstream="h2")
+    assert "it speaks no HTTP/2" in front.events.wait("instance.ejected")["reason"]
+
+
+FLOODS = {
+    "settings": ("h2", frame(SETTINGS)),
+    "pings": ("h2", frame(SETTINGS) + frame(PING, payload=b"12345678")),
+    "interim heads": ("h2", frame(SETTINGS) + frame(HEADERS, END_HEADERS, 1, b"\x08\x03103")),
+    "resets": ("h2", frame(SETTINGS) + frame(RST_STREAM, 0, 1, b"\0\0\0\x07")),
+    "interim heads of HTTP/1.1": ("h1", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "an endless field": ("h1", b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100000),
+}
+
+
+@pytest.mark.parametrize("upstream, flood", FLOODS.values(), ids=FLOODS.keys())
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_flood_is_a_failed_check_and_nothing_else(make_daemon, make_backend, authority, upstream, flood, secure):
+    def greet(connection):
+        if secure:
+            connection.socket = context.wrap_socket(connection.socket, server_side=True)
+        while True:  # until upswap closes
+            connection.socket.sendall(flood * 50)
+
+    context = authority.server("127.0.0.1")
+    context.set_alpn_protocols(["h2"] if upstream == "h2" else ["http/1.1"])
+    tls = {"tls": {"ca_file": authority.path}} if secure else {}
+    backend = make_backend("a", greet=greet)
+    front = start_with(make_daemon, [backend], upstream=upstream, health={**PATH, "timeout": "60s"}, **tls)
+    reason = front.events.wait("instance.ejected")["reason"]
+    assert reason.startswith("it gave no valid answer to GET /up: "), reason
+    wait_state(front.admin, backend, "down")
+
+
+def test_checks_say_https_where_clients_come_by_tls(make_daemon, make_backend, authority):
+    backend = switchable(make_backend("a"))
+    site = authority.issue("app.test")
+    listeners = [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": site.setting}]
+    start_with(make_daemon, [backend], listeners=listeners)
+    wait_until(lambda: backend.requests_of("/up"), what="a check")
+    assert backend.requests_of("/up")[0].get("X-Forwarded-Proto") == "https"
+
+
+def test_checks_say_https_where_the_service_takes_nothing_else(make_daemon, make_backend):
+    backend = switchable(make_backend("a"))
+    start_with(make_daemon, [backend], redirect_https=True, hosts=["app.test"])
+    wait_until(lambda: backend.requests_of("/up"), what="a check")
+    assert backend.requests_of("/up")[0].get("X-Forwarded-Proto") == "https"
+
+
+def test_a_check_asks_for_the_canonical_host(make_daemon, make_backend):
+    backend = switchable(make_backend("a"))
+    start_with(make_daemon, [backend], canonical_host="www.app.test", hosts=["app.test", "www.app.test"])
+    wait_until(lambda: backend.requests_of("/up"), what="a check")
+    assert backend.requests_of("/up")[0].get("Host") == "www.app.test"
+
+
+def test_a_reload_gives_checks_the_new_authorities(make_daemon, make_backend, authority, tmp_path_factory):
+    stranger = Authority(str(tmp_path_factory.mktemp("stranger")), "Nobody knows")
+    instance = switchable(make_backend("a", tls=stranger.server("127.0.0.1")))
+    front = start_with(make_daemon, [instance], tls={"ca_file": authority.path})
+    assert "is not believed" in front.events.wait("instance.ejected")["reason"]
+    front.daemon.config["services"][0]["tls"] = {"ca_file": stranger.path}
+    front.daemon.write_config()
+    assert front.admin.post("/v1/reload").status == 200
+    front.events.wait("instance.restored")
+
+
+def test_a_new_control_checks_over_tls_too(make_daemon, make_backend, authority):
+    instance = switchable(make_backend("a", tls=authority.server("127.0.0.1")))
+    front = start_with(make_daemon, [instance], tls={"ca_file": authority.path})
+    wait_until(lambda: instance.requests_of("/up"), what="a check")
+    front.daemon.kill_role("control")
+    seen = len(instance.requests_of("/up"))
+    wait_until(lambda: len(instance.requests_of("/up")) > seen + 2, what="checks of the new control")
+    assert states(front.admin)[instance.address] == "up"

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import processes
+from harness import frames, processes
 from harness.backend import Backend, Held
 from harness.client import RawClient, ask
 from harness.waiting import wait_until
@@ -169,6 +169,44 @@ def labelled(samples, name, **labels):
     found = [v for (n, pairs), v in samples.items() if n == name and set(labels.items()) <= pairs]
     assert found, f"no {name} with {labels}"
     return sum(found)
+
+
+def events(connection, request):
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+    connection.ended.wait(60)
+
+
+def shout(connection, request):
+    connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: shout\r\nConnection: Upgrade\r\n\r\n")
+    connection.ended.wait(60)
+
+
+WEBSOCKET = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
+
+
+def test_the_status_tells_what_is_in_flight_by_class_as_the_metrics_do(front):
+    front.backend.on("/held", held := Held())
+    front.backend.on("/events", events)
+    front.backend.on("/chat", frames.Upgraded())
+    front.backend.on("/shout", shout)
+    clients = []
+    for target, fields in [("/held", [])] * 2 + [("/events", [])] * 3 + [("/chat", WEBSOCKET), ("/shout", ["Connection: Upgrade", "Upgrade: shout"])]:
+        clients.append(front.client())
+        clients[-1].request(target=target, fields=fields)
+        if target != "/held":
+            clients[-1].until(b"\r\n\r\n")
+    for _ in range(2):
+        held.wait()
+    classes = {"request": 2, "stream": 3, "websocket": 1, "tunnel": 1}
+    pool = front.daemon.upswap_json("status")["services"][0]["pools"][0]
+    assert (pool["in_flight"], pool["in_flight_by_class"]) == (7, classes)
+    assert front.admin.pool(front.admin.live())["in_flight_by_class"] == classes
+    samples = front.admin.metrics()
+    assert {name: labelled(samples, "upswap_in_flight_by_class", **{"class": name}) for name in classes} == classes
+    held.release()
+    for client in clients:
+        client.close()
+    wait_until(lambda: front.admin.pool(front.admin.live())["in_flight_by_class"]["request"] == 0, what="their end")
 
 
 FAMILIES = [

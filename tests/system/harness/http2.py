@@ -232,10 +232,14 @@ class RawHttp2:
 
 
 class Http2Instance:
-    """An instance that speaks HTTP/2 with prior knowledge, through python3-h2. `on`: path -> script(served, stream,
-    fields, body), called when a request is whole; else the answer is the path. Tunnels echo, if they are offered."""
+    """An instance that speaks HTTP/2 through python3-h2, with prior knowledge or (`tls`: a server's SSLContext) by
+    ALPN. `on`: path -> script(served, stream, fields, body), called when a request is whole; else the answer is the
+    path. Tunnels echo, if they are offered."""
 
-    def __init__(self, tunnels=False, streams=100):
+    def __init__(self, tunnels=False, streams=100, tls=None):
+        self.tls = tls
+        if tls:
+            tls.set_alpn_protocols(["h2"])
         self.tunnels = tunnels
         self.streams = streams
         self.scripts = {}
@@ -265,7 +269,7 @@ class Http2Instance:
             threading.Thread(target=served.run, daemon=True).start()
 
     def asked(self):
-        """The connections that requests came over; checks only connect."""
+        """The connections that requests came over; a check without a path only connects."""
         return [served for served in self.connections if served.streams]
 
 
@@ -303,6 +307,8 @@ class Http2Served:
 
     def run(self):
         try:
+            if self.instance.tls:
+                self.socket = self.instance.tls.wrap_socket(self.socket, server_side=True)
             with self.lock:
                 self.h2.initiate_connection()
                 self.flush()
@@ -346,6 +352,12 @@ class Http2Served:
             script(self, stream, fields, body)
         else:
             self.answer(stream, path.encode())
+
+    def respond(self, stream, status):
+        """Without a body."""
+        with self.lock:
+            self.h2.send_headers(stream, [(":status", status)], end_stream=True)
+            self.flush()
 
     def answer(self, stream, body, fields=()):
         """From any thread. The body must fit the windows."""

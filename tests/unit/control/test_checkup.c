@@ -1,16 +1,23 @@
 #include "control/checkup.h"
 
+#include "io/issue.h"
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 static struct loop *loop;
 static enum checkup_result told;
 static char why[256];
-static unsigned proxy_protocol; /* of the checks */
+/* Of the checks: */
+static unsigned proxy_protocol;
+static struct tls_context *tls;
+static const char *server_name = "";
+static bool h2;
 
 /* An instance that answers one check with these bytes; NULL: it does not answer, and waits for the end. */
 struct server {
@@ -48,6 +55,77 @@ static void *serve(void *arg)
     return NULL;
 }
 
+/* ---- an instance that speaks TLS ---- */
+
+static struct issued site; /* app.test, which believes itself */
+static bool shaken;        /* the server has come to the end of a handshake */
+
+static SSL *accept_tls(int fd)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    BIO *certificate = BIO_new_mem_buf(site.certificate, -1), *key = BIO_new_mem_buf(site.key, -1);
+    X509 *x509 = PEM_read_bio_X509(certificate, NULL, NULL, NULL);
+    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
+    SSL_CTX_use_certificate(context, x509);
+    SSL_CTX_use_PrivateKey(context, pkey);
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    shaken = SSL_accept(ssl) == 1;
+    X509_free(x509);
+    EVP_PKEY_free(pkey);
+    BIO_free(certificate);
+    BIO_free(key);
+    SSL_CTX_free(context);
+    return ssl;
+}
+
+static void *serve_tls(void *arg)
+{
+    struct server *server = arg;
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+    SSL *ssl = accept_tls(fd);
+    if (shaken && SSL_read(ssl, server->request, sizeof server->request - 1) > 0) {
+        SSL_write(ssl, server->answer, (int)strlen(server->answer));
+        SSL_read(ssl, server->request, 1); /* its end */
+    }
+    SSL_free(ssl);
+    close(fd);
+    return NULL;
+}
+
+/* Messages that a client passes over (RFC 5246 section 7.4.1.1: HelloRequest), without an end. */
+static void *serve_nothing(void *arg)
+{
+    struct server *server = arg;
+    char record[5 + 16384] = {22, 3, 3, 64, 0};
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+    while (send(fd, record, sizeof record, MSG_NOSIGNAL) > 0)
+        continue;
+    close(fd);
+    return NULL;
+}
+
+static void *serve_in_clear(void *arg)
+{
+    struct server *server = arg;
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+    recv(fd, server->request, sizeof server->request, 0);
+    send(fd, server->answer, strlen(server->answer), MSG_NOSIGNAL);
+    close(fd);
+    return NULL;
+}
+
+static void believe(const char *authorities, const char *name, bool use_h2)
+{
+    struct tls_client_options options = {.verify = true, .authorities = str_of(authorities), .h2 = use_h2};
+    struct err err;
+    tls_context_free(tls);
+    tls = tls_client_new(&options, &err);
+    assert_non_null(tls);
+    server_name = name;
+    h2 = use_h2;
+}
+
 static void done(void *arg, enum checkup_result result, const char *reason)
 {
     (void)arg;
@@ -61,7 +139,10 @@ static void start(const struct server *server, const char *path, uint64_t timeou
     struct checkup_order order = {.length = sizeof server->address,
                                   .path = path,
                                   .host = "app.test",
+                                  .h2 = h2,
                                   .proxy_protocol = proxy_protocol,
+                                  .tls = tls,
+                                  .server_name = str_of(server_name),
                                   .timeout_ms = timeout_ms,
                                   .done = done};
     memcpy(&order.address, &server->address, sizeof server->address);
@@ -69,16 +150,23 @@ static void start(const struct server *server, const char *path, uint64_t timeou
     loop_run(loop);
 }
 
-/* One GET /up that is answered so. */
-static enum checkup_result ask(struct server *server, const char *answer, uint64_t timeout_ms)
+/* One check of an instance that does so. */
+static enum checkup_result check(struct server *server, const char *answer, void *(*run)(void *),
+                                 const char *path, uint64_t timeout_ms)
 {
     bind_server(server, answer);
     assert_int_equal(listen(server->fd, 1), 0);
-    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
-    start(server, "/up", timeout_ms);
+    assert_int_equal(pthread_create(&server->thread, NULL, run, server), 0);
+    start(server, path, timeout_ms);
     pthread_join(server->thread, NULL);
     close(server->fd);
     return told;
+}
+
+/* One GET /up that is answered so. */
+static enum checkup_result ask(struct server *server, const char *answer, uint64_t timeout_ms)
+{
+    return check(server, answer, serve, "/up", timeout_ms);
 }
 
 static int set_up(void **state)
@@ -88,6 +176,11 @@ static int set_up(void **state)
     told = CHECKUP_UNDECIDED;
     why[0] = '\0';
     proxy_protocol = 0;
+    tls_context_free(tls);
+    tls = NULL;
+    server_name = "";
+    h2 = false;
+    shaken = false;
     return 0;
 }
 
@@ -202,6 +295,93 @@ static void one_that_is_given_up_tells_nothing(void **state)
     close(server.fd);
 }
 
+static void by_tls_the_handshake_is_part_of_the_check(void **state)
+{
+    (void)state;
+    struct server server;
+    believe(site.certificate, "app.test", false);
+    assert_int_equal(check(&server, NULL, serve_tls, "", 5000), CHECKUP_PASSED);
+    assert_true(shaken);
+    assert_int_equal(check(&server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", serve_tls, "/up", 5000),
+                     CHECKUP_PASSED);
+    check(&server, "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", serve_tls, "/up", 5000);
+    assert_string_equal(why, "answered GET /up with 500");
+}
+
+static void who_is_not_believed_fails_with_the_reason(void **state)
+{
+    (void)state;
+    struct server server;
+    struct issued other = issue("DNS:app.test", false);
+    believe(other.certificate, "app.test", false);
+    assert_int_equal(check(&server, NULL, serve_tls, "", 5000), CHECKUP_FAILED);
+    assert_ptr_equal(strstr(why, "is not believed: certificate verify failed: "), why);
+    believe(site.certificate, "other.test", false);
+    assert_int_equal(check(&server, NULL, serve_tls, "/up", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "is not believed: certificate verify failed: hostname mismatch");
+    issued_free(&other);
+}
+
+static void who_speaks_no_tls_fails(void **state)
+{
+    (void)state;
+    struct server server;
+    believe(site.certificate, "app.test", false);
+    assert_int_equal(check(&server, "HTTP/1.1 400 Bad Request\r\n\r\n", serve_in_clear, "", 5000),
+                     CHECKUP_FAILED);
+    assert_ptr_equal(strstr(why, "cannot be spoken to by TLS: "), why);
+    assert_int_equal(check(&server, "", serve_in_clear, "/up", 5000), CHECKUP_FAILED);
+    assert_ptr_equal(strstr(why, "cannot be spoken to by TLS: "), why);
+}
+
+static void who_does_not_agree_to_http2_is_not_asked(void **state)
+{
+    (void)state;
+    struct server server;
+    believe(site.certificate, "app.test", true);
+    assert_int_equal(check(&server, "", serve_tls, "", 5000), CHECKUP_FAILED);
+    assert_string_equal(why, "does not offer HTTP/2 (by ALPN), and upstream is \"h2\"");
+    assert_string_equal(server.request, "");
+}
+
+static void a_handshake_that_stands_still_fails_in_time(void **state)
+{
+    (void)state;
+    struct server server;
+    believe(site.certificate, "app.test", false);
+    bind_server(&server, NULL);
+    assert_int_equal(listen(server.fd, 1), 0);
+    start(&server, "", 50);
+    assert_int_equal(told, CHECKUP_FAILED);
+    assert_string_equal(why, "did not come to the end of the TLS handshake within 0.05 s");
+    close(server.fd);
+}
+
+static void a_handshake_without_an_end_is_given_up(void **state)
+{
+    (void)state;
+    struct server server;
+    believe(site.certificate, "app.test", false);
+    assert_int_equal(check(&server, NULL, serve_nothing, "", 600000), CHECKUP_FAILED);
+    assert_string_equal(why, "cannot be spoken to by TLS: Message too long");
+}
+
+static int issue_site(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL, in an instance's thread */
+    site = issue("DNS:app.test", false);
+    return 0;
+}
+
+static int free_site(void **state)
+{
+    (void)state;
+    tls_context_free(tls);
+    issued_free(&site);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +393,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_answer_fails_with_what_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_silent_fails_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_given_up_tells_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(by_tls_the_handshake_is_part_of_the_check, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_not_believed_fails_with_the_reason, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_speaks_no_tls_fails, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_does_not_agree_to_http2_is_not_asked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_handshake_that_stands_still_fails_in_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_handshake_without_an_end_is_given_up, set_up, tear_down),
     };
-    return cmocka_run_group_tests_name("checkup", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("checkup", tests, issue_site, free_site);
 }

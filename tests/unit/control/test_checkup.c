@@ -105,6 +105,21 @@ static void *serve_nothing(void *arg)
     return NULL;
 }
 
+/* The same behind a handshake: 1 MiB of it, since OpenSSL does not mind when a ticket cannot be sent. */
+static void *serve_tickets(void *arg)
+{
+    struct server *server = arg;
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+    SSL *ssl = accept_tls(fd);
+    for (int i = 0; shaken && i < 4096; i++) {
+        SSL_new_session_ticket(ssl);
+        SSL_do_handshake(ssl);
+    }
+    SSL_free(ssl);
+    close(fd);
+    return NULL;
+}
+
 static void *serve_in_clear(void *arg)
 {
     struct server *server = arg;
@@ -364,6 +379,8 @@ static void a_handshake_without_an_end_is_given_up(void **state)
     believe(site.certificate, "app.test", false);
     assert_int_equal(check(&server, NULL, serve_nothing, "", 600000), CHECKUP_FAILED);
     assert_string_equal(why, "cannot be spoken to by TLS: Message too long");
+    assert_int_equal(check(&server, NULL, serve_tickets, "/up", 600000), CHECKUP_FAILED);
+    assert_string_equal(why, "broke the connection: Message too long");
 }
 
 static int issue_site(void **state)

@@ -281,6 +281,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
     struct h2 *h2 = arg;
     if (frame->hd.type == NGHTTP2_RST_STREAM && is_peers_fault(frame->rst_stream.error_code))
         spend(h2, COUNTERS_RESETS);
+    if (frame->hd.type == NGHTTP2_GOAWAY && h2->noticed) {
+        h2->noticed = false;
+        nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, NULL);
+    }
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
@@ -473,6 +477,14 @@ void h2_ready(struct h2 *h2)
 void h2_probe(struct h2 *h2)
 {
     nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, NULL);
+    h2_wake(h2);
+}
+
+/* nghttp2 would send the ping first, and its answer would prove nothing: see on_frame_send. */
+void h2_give_notice(struct h2 *h2)
+{
+    h2->noticed = true;
+    nghttp2_submit_shutdown_notice(h2->session);
     h2_wake(h2);
 }
 

@@ -59,6 +59,7 @@ struct h2 {
     bool busy;    /* it or nghttp2 is on the stack */
     bool held;    /* the owner's: nothing goes over the wire yet */
     bool over;    /* role->over has been called */
+    bool noticed; /* the notice is on its way */
     struct loop_deferred running;
     /* The header block that is being read. */
     struct buffer *block;
@@ -88,3 +89,6 @@ void h2_tell(struct h2_stream *stream);
 
 /* Asks for a sign of life. */
 void h2_probe(struct h2 *h2);
+/* Says that no new streams should come, in a GOAWAY that names all there may be, and asks for a sign of life
+ * behind it: with the answer the peer has seen it (RFC 9113 section 6.8). */
+void h2_give_notice(struct h2 *h2);

@@ -250,8 +250,7 @@ void h2_front_stop(struct h2_front *front)
     if (front->stopping)
         return;
     front->stopping = true;
-    nghttp2_submit_shutdown_notice(front->h2.session);
-    h2_probe(&front->h2);
+    h2_give_notice(&front->h2);
     front->waits = WAITS_FOR_PONG;
     deadline_set(&front->client->deadline, STOP_MS);
 }

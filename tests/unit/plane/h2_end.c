@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static struct h2_end *make(int fd)
+struct h2_end *h2_end_of(int fd)
 {
     struct h2_end *end = mem_zero(1, sizeof *end);
     end->fd = fd;
@@ -25,7 +25,7 @@ static struct h2_end *make(int fd)
 
 struct h2_end *h2_end_client(int fd)
 {
-    struct h2_end *end = make(fd);
+    struct h2_end *end = h2_end_of(fd);
     assert_int_equal(send(fd, NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN, MSG_NOSIGNAL),
                      NGHTTP2_CLIENT_MAGIC_LEN);
     h2_end_send(end, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
@@ -34,7 +34,7 @@ struct h2_end *h2_end_client(int fd)
 
 struct h2_end *h2_end_server(int fd, uint32_t streams)
 {
-    struct h2_end *end = make(fd);
+    struct h2_end *end = h2_end_of(fd);
     end->magic = NGHTTP2_CLIENT_MAGIC_LEN;
     uint8_t entry[] = {
         0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0, 0, (uint8_t)(streams >> 8), (uint8_t)streams};
@@ -109,6 +109,16 @@ static void decode(struct h2_end *end)
     nghttp2_hd_inflate_end_headers(end->inflater);
 }
 
+static void take_settings(struct h2_end *end)
+{
+    for (size_t at = 0; at < end->size; at += 6) {
+        size_t id = (size_t)end->payload[at] << 8 | end->payload[at + 1];
+        if (id < sizeof end->settings / sizeof *end->settings)
+            end->settings[id] = h2_end_number(end, at + 2);
+    }
+    h2_end_send(end, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
+}
+
 /* False: the connection has ended. */
 static bool take(struct h2_end *end, void *bytes, size_t count)
 {
@@ -150,7 +160,7 @@ static bool read_any(struct h2_end *end)
     if (end->type == NGHTTP2_HEADERS)
         decode(end);
     if (end->type == NGHTTP2_SETTINGS && (end->flags & NGHTTP2_FLAG_ACK) == 0)
-        h2_end_send(end, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
+        take_settings(end);
     return true;
 }
 

@@ -17,11 +17,14 @@ struct h2_end {
     int32_t stream;
     size_t size;
     uint8_t payload[16384];
+    uint32_t settings[NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL + 1]; /* the other side's, by id */
     char fields[8192]; /* of HEADERS: a line "name: value" each */
 };
 
 /* Sends our settings, as the client behind the preface; `streams` as MAX_CONCURRENT_STREAMS. */
 struct h2_end *h2_end_client(int fd);
+/* A client that has sent its preface. */
+struct h2_end *h2_end_of(int fd);
 struct h2_end *h2_end_server(int fd, uint32_t streams);
 /* Frees it and closes its socket. */
 void h2_end_free(struct h2_end *end);

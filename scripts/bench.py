@@ -43,6 +43,7 @@ http {{
     listen 127.0.0.1:{port} backlog=1024;
     listen 127.0.0.1:{h2c} http2 backlog=1024;
     listen 127.0.0.1:{tls} ssl backlog=1024;
+    listen 127.0.0.1:{h2} ssl http2 backlog=1024;
     ssl_certificate {root}/site.pem; ssl_certificate_key {root}/site.pem;
     ssl_protocols TLSv1.3; ssl_ecdh_curve X25519; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
     ssl_session_timeout 1h;
@@ -71,6 +72,7 @@ frontend front
   bind 127.0.0.1:{port}
   bind 127.0.0.1:{h2c} proto h2
   bind 127.0.0.1:{tls} ssl crt {root}/site.pem alpn http/1.1 ssl-min-ver TLSv1.3 curves X25519 ciphersuites TLS_AES_128_GCM_SHA256
+  bind 127.0.0.1:{h2} ssl crt {root}/site.pem alpn h2 ssl-min-ver TLSv1.3 curves X25519 ciphersuites TLS_AES_128_GCM_SHA256
   default_backend app
 backend app
   option forwardfor
@@ -82,7 +84,8 @@ workers = 1;
 state_directory = "{root}/state";
 admin = {{ socket = "{root}/admin.sock"; }};
 listeners = ( {{ address = "127.0.0.1:{port}"; }}, {{ address = "127.0.0.1:{h2c}"; }}, {{ address = "127.0.0.1:{tls}";
-  tls = {{ certificate = "{root}/site.pem"; minimum = "1.3"; protocols = [ "http/1.1" ]; }}; }} );
+  tls = {{ certificate = "{root}/site.pem"; minimum = "1.3"; protocols = [ "http/1.1" ]; }}; }}, {{ address = "127.0.0.1:{h2}";
+  tls = {{ certificate = "{root}/site.pem"; minimum = "1.3"; protocols = [ "h2" ]; }}; }} );
 services = ( {{ name = "web"; instances = [ "127.0.0.1:{backend}" ]; }} );
 """
 
@@ -135,7 +138,7 @@ def cpu_ns(pids):
 class Proxy:
     def __init__(self, name, argv, ports, root):
         self.name = name
-        self.port, self.h2c, self.tls = ports
+        self.port, self.h2c, self.tls, self.h2 = ports
         self.root = root
         self.process = subprocess.Popen(
             ["taskset", "-c", PROXY_CORE, *argv], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -170,9 +173,9 @@ def run_wrk(url, seconds, connections):
     return said
 
 
-def run_h2load(port, seconds, connections):
+def run_h2load(url, seconds, connections):
     argv = ["taskset", "-c", LOAD_CORE, "h2load", "-t1", f"-c{connections}", "-m16", f"-D{seconds}"]
-    said = subprocess.run([*argv, f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([*argv, url], capture_output=True, text=True, check=True).stdout
     if " 0 failed, 0 errored" not in said or " 0 3xx, 0 4xx, 0 5xx" not in said:
         sys.exit(f"faulty answers:\n{said}")
     return said
@@ -196,10 +199,10 @@ def cpu_over(proxy, load):
     return said, cpu_ns(pids) - before
 
 
-def measure_h2c(proxy, seconds, connections):
+def measure_streams(proxy, url, seconds, connections):
     """h2load tells no percentiles."""
-    run_h2load(proxy.h2c, WARM_UP, connections)
-    said, spent = cpu_over(proxy, lambda: run_h2load(proxy.h2c, seconds, connections))
+    run_h2load(url, WARM_UP, connections)
+    said, spent = cpu_over(proxy, lambda: run_h2load(url, seconds, connections))
     requests = int(re.search(r"([0-9]+) succeeded", said)[1])
     return {"requests/s": requests / seconds, "CPU us/request": spent / requests / 1000}
 
@@ -224,6 +227,14 @@ def measure_tls(proxy, seconds, connections):
     return measure_requests(proxy, f"https://127.0.0.1:{proxy.tls}/", seconds, connections)
 
 
+def measure_h2c(proxy, seconds, connections):
+    return measure_streams(proxy, f"http://127.0.0.1:{proxy.h2c}/", seconds, connections)
+
+
+def measure_h2(proxy, seconds, connections):
+    return measure_streams(proxy, f"https://127.0.0.1:{proxy.h2}/", seconds, connections)
+
+
 def measure_handshakes(proxy, seconds, connections, how):
     """A client's share of a full handshake is the bigger one: the load's core is what limits their number."""
     run_handshakes(proxy, WARM_UP, connections, how)
@@ -236,6 +247,7 @@ KINDS = {
     "clear": measure_clear,
     "tls": measure_tls,
     "h2c": measure_h2c,
+    "h2": measure_h2,
     "full": lambda *what: measure_handshakes(*what, "full"),
     "resumed": lambda *what: measure_handshakes(*what, "resumed"),
 }
@@ -269,11 +281,11 @@ def start_all(build, root, backend):
         "nginx": (NGINX_CONF, lambda conf: [shutil.which("nginx", path=SBIN), "-c", conf, "-p", root]),
     }
     for name, (text, argv) in makers.items():
-        ports = [free_port() for _ in range(3)]
-        port, h2c, tls = ports
+        ports = [free_port() for _ in range(4)]
+        port, h2c, tls, h2 = ports
         conf = os.path.join(root, f"{name}.conf")
         with open(conf, "w", encoding="ascii") as file:
-            file.write(text.format(root=root, port=port, h2c=h2c, tls=tls, backend=backend))
+            file.write(text.format(root=root, port=port, h2c=h2c, tls=tls, h2=h2, backend=backend))
         yield Proxy(name, argv(conf), ports, root)
 
 

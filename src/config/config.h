@@ -53,12 +53,16 @@ static inline const struct config_identity *config_identity(const struct config_
 
 enum config_redirect { CONFIG_REDIRECT_NONE, CONFIG_REDIRECT_HTTPS };
 
+/* Whose instances it leads to: those that are live, or those that are not yet. */
+enum config_view { CONFIG_VIEW_LIVE, CONFIG_VIEW_STAGED };
+
 struct config_listener {
     char *text; /* as written */
     struct address address;
     struct config_list proxy_texts; /* as written */
     struct config_tls tls;
     enum config_redirect redirect;
+    enum config_view view;
     struct address_prefix *proxies; /* whose connections begin with a PROXY header */
     unsigned line;
 };
@@ -183,6 +187,20 @@ struct config_affinity {
     unsigned line;        /* of the section; 0: it is not there, and there is no affinity */
 };
 
+/* What tells of a client that it is one: a cookie, or its address. */
+enum config_canary { CONFIG_CANARY_COOKIE, CONFIG_CANARY_ADDRESS };
+
+/* A field by which requests that come over any listener are led to the staged pool. */
+struct config_preview {
+    char *header;
+    char *secret;  /* its value */
+    unsigned line; /* of the section; 0: there is none */
+};
+
+struct config_canaries {
+    enum config_canary by;
+};
+
 enum config_pin { CONFIG_PIN_OFF, CONFIG_PIN_COOKIE };
 
 struct config_teardown {
@@ -248,6 +266,8 @@ struct config_service {
     uint64_t ready_timeout_ms;
     uint64_t hold_timeout_ms;
     struct config_uptests uptests;
+    struct config_canaries canary;
+    struct config_preview preview;
     struct config_watch watch;
     struct config_drain drain;
     struct config_health health;

@@ -136,6 +136,11 @@ bool rule_removal(struct str text, struct err *err)
     return check_name(text, false, err);
 }
 
+bool rule_field_name(struct str text, struct err *err)
+{
+    return check_name(text, false, err);
+}
+
 static size_t size_of(const struct config_list *list)
 {
     size_t size = 0;

@@ -71,6 +71,12 @@ static const struct section listener_tls_section = {
     .line_offset = offsetof(struct config_tls, line),
 };
 
+static const struct section_word views[] = {
+    {"live", CONFIG_VIEW_LIVE, false},
+    {"staged", CONFIG_VIEW_STAGED, false},
+    {NULL, 0, false},
+};
+
 static const struct section_word redirects[] = {
     {"https", CONFIG_REDIRECT_HTTPS, false},
     {NULL, 0, false},
@@ -82,7 +88,7 @@ static const struct section_key listener_keys[] = {
      .required = true,
      .rule = rule_listen},
     {.name = "tls", .kind = KEY_SECTION, FIELD(config_listener, tls), .section = &listener_tls_section},
-    LATER("view"),
+    {.name = "view", .kind = KEY_WORD, FIELD(config_listener, view), .fallback = "live", .words = views},
     {.name = "redirect", .kind = KEY_WORD, FIELD(config_listener, redirect), .words = redirects},
     {.name = "proxy_protocol",
      .kind = KEY_TEXTS,

@@ -216,6 +216,37 @@ static const struct section_word pins[] = {
     {NULL, 0, false},
 };
 
+static const struct section_key preview_keys[] = {
+    {.name = "header",
+     .kind = KEY_TEXT,
+     FIELD(config_preview, header),
+     .fallback = "X-Upswap-Preview",
+     .rule = rule_field_name},
+    {.name = "secret",
+     .kind = KEY_TEXT,
+     FIELD(config_preview, secret),
+     .required = true,
+     .rule = rule_secret},
+    {.name = NULL},
+};
+static const struct section preview_section = {
+    .title = "preview",
+    .keys = preview_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_preview, line),
+};
+
+static const struct section_word canaries[] = {
+    {"cookie", CONFIG_CANARY_COOKIE, false},
+    {"address", CONFIG_CANARY_ADDRESS, false},
+    {NULL, 0, false},
+};
+static const struct section_key canary_keys[] = {
+    {.name = "by", .kind = KEY_WORD, FIELD(config_canaries, by), .fallback = "cookie", .words = canaries},
+    {.name = NULL},
+};
+static const struct section canary_section = {.title = "canary", .keys = canary_keys};
+
 static const struct section_key upstream_tls_keys[] = {
     {.name = "verify", .kind = KEY_BOOL, FIELD(config_upstream_tls, verify), .fallback = "true"},
     {.name = "server_name",
@@ -317,6 +348,8 @@ static const struct section_key service_keys[] = {
      .fallback = "24h",
      RANGE(1, TIME_MAX)},
     {.name = "uptests", .kind = KEY_SECTION, FIELD(config_service, uptests), .section = &keys_uptests},
+    {.name = "canary", .kind = KEY_SECTION, FIELD(config_service, canary), .section = &canary_section},
+    {.name = "preview", .kind = KEY_SECTION, FIELD(config_service, preview), .section = &preview_section},
     {.name = "watch", .kind = KEY_SECTION, FIELD(config_service, watch), .section = &keys_watch},
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &keys_drain},
     {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},

@@ -126,7 +126,7 @@ bool rule_protocol(struct str text, struct err *err)
 
 bool rule_cookie(struct str text, struct err *err)
 {
-    static const char *const taken[] = {"__Host-", "__Secure-", "upswap-pin-"};
+    static const char *const taken[] = {"__Host-", "__Secure-", "upswap-pin-", "upswap-canary-"};
     if (!rule_is_token(text))
         return err_set(err, "\"%.*s\" is no name of a cookie; write letters, digits and -", STR_ARG(text));
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
@@ -136,6 +136,16 @@ bool rule_cookie(struct str text, struct err *err)
                            taken[i]);
     }
     return true;
+}
+
+/* The sentence does not show it. */
+bool rule_secret(struct str text, struct err *err)
+{
+    bool is_visible = true;
+    for (size_t i = 0; i < text.n; i++)
+        is_visible = is_visible && text.p[i] > ' ' && text.p[i] < 0x7f;
+    return (is_visible && text.n >= 16 && text.n <= 255) ||
+           err_set(err, "a secret has 16 to 255 visible letters of ASCII, and no spaces");
 }
 
 bool rule_network(struct str text, struct err *err)

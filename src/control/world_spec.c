@@ -12,7 +12,7 @@
 struct world_spec {
     struct snapshot_spec spec;
     struct snapshot_service_spec *services;
-    char **pin_cookies; /* one a service */
+    char **pin_cookies, **canary_cookies; /* one a service */
     struct snapshot_listener_spec *listeners;
     struct snapshot_pool_spec *pools;
     size_t pool_room;
@@ -138,7 +138,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
 
 /* ---- header rules ---- */
 
-_Static_assert(CONFIG_HEADERS_MAX <= HTTP_RULES_MAX, "each rule has its place");
+_Static_assert(CONFIG_HEADERS_MAX < HTTP_RULES_MAX, "each rule has its place, and that of a preview");
 
 static void put_fields(struct buf *text, char what, const struct config_list *fields)
 {
@@ -149,10 +149,13 @@ static void put_fields(struct buf *text, char what, const struct config_list *fi
     }
 }
 
-/* As http/rules.h reads them, to be freed; NULL: none. */
-static char *header_rules(const struct config_headers *headers)
+/* As http/rules.h reads them, to be freed; NULL: none. `secret`: a field that the app does not see, or NULL.
+ */
+static char *header_rules(const struct config_headers *headers, const char *secret)
 {
     struct buf text = BUF_EMPTY;
+    if (secret != NULL)
+        buf_printf(&text, "-%s\n", secret);
     for (size_t i = 0; i < headers->remove.count; i++)
         buf_printf(&text, "-%s\n", headers->remove.items[i]);
     put_fields(&text, '=', &headers->set);
@@ -270,15 +273,23 @@ static const char *cookie_path(const struct config_service *service)
     return service->paths.count == 1 && strchr(path, ';') == NULL ? path : "/";
 }
 
+/* NULL: none leads to the candidate. */
+static const char *preview_field(const struct config_service *service)
+{
+    return service->preview.line != 0 ? service->preview.header : NULL;
+}
+
 static void add_services(struct world_spec *made, const struct registry *registry,
                          const struct config *config)
 {
     made->services = mem_zero(config->service_count, sizeof *made->services);
     made->pin_cookies = mem_zero(config->service_count, sizeof *made->pin_cookies);
+    made->canary_cookies = mem_zero(config->service_count, sizeof *made->canary_cookies);
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *service = &config->services[i];
         const struct service *known = registry_service(registry, service->name);
         made->pin_cookies[i] = mem_printf("upswap-pin-%s", service->name);
+        made->canary_cookies[i] = mem_printf("upswap-canary-%s", service->name);
         made->services[i] = (struct snapshot_service_spec){
             .name = service->name,
             .hosts = (const char *const *)service->hosts.items,
@@ -287,13 +298,17 @@ static void add_services(struct world_spec *made, const struct registry *registr
             .path_count = service->paths.count,
             .rules = rules_of(service),
             .hash_name = service->hash_name,
-            .texts = {[SNAPSHOT_REQUEST_HEADERS] = header_rules(&service->headers.request),
-                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response),
-                      [SNAPSHOT_CANONICAL_HOST] = service->canonical_host},
+            .texts = {[SNAPSHOT_REQUEST_HEADERS] =
+                          header_rules(&service->headers.request, preview_field(service)),
+                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response, NULL),
+                      [SNAPSHOT_CANONICAL_HOST] = service->canonical_host,
+                      [SNAPSHOT_PREVIEW_FIELD] = preview_field(service),
+                      [SNAPSHOT_PREVIEW_SECRET] = service->preview.secret},
             .pages = pages_of(config, service),
             .page_count = count_pages(service),
             .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
             .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
+            .canary_cookie = service->canary.by == CONFIG_CANARY_COOKIE ? made->canary_cookies[i] : NULL,
             .cookie_path = cookie_path(service),
             .live = SNAPSHOT_NONE,
         };
@@ -326,6 +341,7 @@ static struct snapshot_door door_of(const struct config_listener *listener)
 {
     return (struct snapshot_door){.tls = listener->tls.line > 0,
                                   .redirect = listener->redirect == CONFIG_REDIRECT_HTTPS,
+                                  .staged = listener->view == CONFIG_VIEW_STAGED,
                                   .hsts_s = clip(listener->tls.hsts_ms / 1000)};
 }
 
@@ -388,8 +404,10 @@ void world_spec_free(struct world_spec *made)
         free((void *)made->services[i].texts[SNAPSHOT_RESPONSE_HEADERS]);
         free((void *)made->services[i].pages);
         free(made->pin_cookies[i]);
+        free(made->canary_cookies[i]);
     }
     free(made->pin_cookies);
+    free(made->canary_cookies);
     free(made->services);
     free(made->listeners);
     free(made);

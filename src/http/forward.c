@@ -136,7 +136,7 @@ static uint64_t bit_when(bool condition, enum http_field_id id)
 
 static bool hides(const struct http_forward *how)
 {
-    return how->hidden[0].n > 0 || how->hidden[1].n > 0;
+    return how->hidden[0].n > 0 || how->hidden[1].n > 0 || how->hidden[2].n > 0;
 }
 
 static uint64_t request_set(const struct http_request *request, const struct http_forward *how)
@@ -253,6 +253,15 @@ static void put_client(struct out *out, const struct http_forward *how)
         out_line(out, STR("X-Client-Fingerprint"), how->client_fingerprint);
 }
 
+static bool is_hidden(const struct http_forward *how, struct str cookie)
+{
+    for (size_t i = 0; i < sizeof how->hidden / sizeof *how->hidden; i++) {
+        if (cookie.n > 0 && str_equal(cookie, how->hidden[i]))
+            return true;
+    }
+    return false;
+}
+
 /* The Cookie lines without what is hidden. */
 static void put_cookies(struct out *out, const struct http_fields *fields, const struct http_forward *how)
 {
@@ -262,8 +271,7 @@ static void put_cookies(struct out *out, const struct http_fields *fields, const
         if (fields->at[i].id != HTTP_FIELD_COOKIE)
             continue;
         while (http_cookie_next(&rest, &cookie)) {
-            if (cookie.name.n > 0 &&
-                (str_equal(cookie.name, how->hidden[0]) || str_equal(cookie.name, how->hidden[1])))
+            if (is_hidden(how, cookie.name))
                 continue;
             out_put(out, between);
             out_put(out, cookie.pair);

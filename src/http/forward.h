@@ -27,7 +27,7 @@ struct http_forward {
     enum http_framing framing;             /* how the body goes out: as it came */
     bool keep_alive;                       /* ask the upstream to keep the connection */
     bool forwarded;                        /* RFC 7239 Forwarded is written, behind a trusted peer's */
-    struct str hidden[2];                  /* names of cookies that are upswap's own: the app sees them not */
+    struct str hidden[3];                  /* names of cookies that are upswap's own: the app sees them not */
     struct str rules;                      /* for requests, as of rules.h; empty: none */
     const struct http_variable *variables; /* of the rules; NULL: none */
 };

@@ -11,6 +11,7 @@ static const struct http_reason reasons[] = {
     {"redirect-https", "308", "This service is found under https."},
     {"path-above-prefix", "400", "The path leads above the prefix by which the service was found."},
     {"no-live-pool", "503", "This service has no live pool yet."},
+    {"no-staged-pool", "503", "There is no staged pool to preview now."},
     {"no-instance", "503", "No instance of the live pool is up."},
     {"queue-full", "503", "All instances have as many requests as they may, and too many wait already."},
     {"queue-timeout", "503", "All instances had as many requests as they may for too long."},

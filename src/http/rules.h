@@ -10,8 +10,8 @@
 #include "http/http.h"
 #include "http/template.h"
 
-#define HTTP_RULES_MAX 64        /* of one direction */
-#define HTTP_RULES_TEXT_MAX 8192 /* bytes */
+#define HTTP_RULES_MAX 65        /* of one direction */
+#define HTTP_RULES_TEXT_MAX 8320 /* bytes */
 
 struct http_rule {
     char what; /* '-', '=' or '+' */

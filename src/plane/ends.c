@@ -18,6 +18,7 @@ const struct end end_redirect_https = {"redirect-https", 308, END_NO_ERROR};
 const struct end end_no_route = {"no-route", 404, END_NO_ERROR};
 const struct end end_path_above_prefix = {"path-above-prefix", 400, END_NO_ERROR};
 const struct end end_no_live_pool = {"no-live-pool", 503, END_NO_ERROR};
+const struct end end_no_staged_pool = {"no-staged-pool", 503, END_NO_ERROR};
 const struct end end_no_instance = {"no-instance", 503, END_NO_ERROR};
 const struct end end_queue_full = {"queue-full", 503, END_NO_ERROR};
 const struct end end_queue_timeout = {"queue-timeout", 503, END_NO_ERROR};

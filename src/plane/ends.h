@@ -28,6 +28,7 @@ extern const struct end end_redirect_https;
 extern const struct end end_no_route;
 extern const struct end end_path_above_prefix;
 extern const struct end end_no_live_pool;
+extern const struct end end_no_staged_pool;
 extern const struct end end_no_instance;
 extern const struct end end_queue_full;
 extern const struct end end_queue_timeout;

@@ -254,7 +254,7 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)
-        return &end_no_live_pool;
+        return x->preview ? &end_no_staged_pool : &end_no_live_pool;
     x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
     if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
         return &end_body_too_large;

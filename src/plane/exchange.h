@@ -84,6 +84,9 @@ struct exchange {
     bool https;       /* the client speaks TLS, with upswap or with the trusted proxy in front */
     bool pinned;      /* to a pool that drains, by the client's cookie */
     bool pins;        /* the client is given a pin to the pool */
+    bool preview;     /* of a pool that is staged: no session of a client */
+    bool canary;      /* of the share of a pool that is not live yet */
+    bool draws;       /* the client is told on which side it is */
     bool resigns;     /* the affinity cookie holds, but was signed with the key before */
     uint8_t hides;    /* of STICKY_HIDES_: the cookies that the app does not see */
     uint8_t forged;   /* cookies under our names that are none of ours */
@@ -165,15 +168,18 @@ void exchange_free_spares(struct worker *worker);
 /* sticky: what in the head binds the request. */
 #define STICKY_HIDES_AFFINITY 1
 #define STICKY_HIDES_PIN 2
-/* To a pool: sets another than the live one where a pin holds. */
+#define STICKY_HIDES_CANARY 4
+/* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */
 void sticky_pool(struct exchange *exchange, const struct http_request *request);
 /* To an instance of its pool; and what the app must not see. */
 void sticky_instance(struct exchange *exchange, const struct http_request *request, struct http_forward *how);
-/* No instance of the pool that it is pinned to can be reached. True: the live pool has it now. */
+/* No instance of the pool that it is pinned to, or of the canary, can be reached. True: the live pool has it
+ * now. */
 bool sticky_unpin(struct exchange *exchange);
 /* The Set-Cookie lines for the head of the answer. */
 #define STICKY_LINE_MAX 1280
-struct str sticky_lines(struct exchange *exchange, char out[2 * STICKY_LINE_MAX]);
+#define STICKY_LINES 3
+struct str sticky_lines(struct exchange *exchange, char out[STICKY_LINES * STICKY_LINE_MAX]);
 
 /* attempt: finds an instance and a connection, waits in the queue for one that has room, or ends the
  * exchange. */

@@ -81,7 +81,7 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
     struct worker *worker = x->worker;
     struct http_return how = {.client_minor = x->minor, .keep_alive = x->keep_alive, .framing = framing};
     struct http_variable variables[HEADER_VARIABLES];
-    char lines[2 * STICKY_LINE_MAX];
+    char lines[STICKY_LINES * STICKY_LINE_MAX];
     if (final) {
         how.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
         how.date = worker_date(worker);

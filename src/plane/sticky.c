@@ -1,5 +1,6 @@
-/* What in a request's head binds it: to a pool by a pin, to an instance by a cookie or a key. Invariant:
- * nothing that a client sends is an error here; what does not bind is as if it were not there.
+/* What in a request's head binds it: to a pool by a pin or a canary's share, to an instance by a cookie or a
+ * key. Invariant: nothing that a client sends is an error here; what does not bind is as if it were not
+ * there.
  *
  * A pin is given by the live pool alone and holds while that pool takes pinned requests, so it is never
  * renewed where it would keep a pool from ending. */
@@ -11,6 +12,7 @@
 #include "plane/token.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define TRIES_MAX 4 /* cookies of one name that are looked at */
 #define S_PER_NS 1000000000ULL
@@ -27,6 +29,19 @@ static const struct snapshot_secrets *secrets_of(const struct exchange *x)
     return &snapshot_settings(x->view->snapshot)->secrets;
 }
 
+static uint8_t hides_of(enum token_kind kind)
+{
+    switch (kind) {
+    case TOKEN_POOL:
+        return STICKY_HIDES_PIN;
+    case TOKEN_CANARY:
+        return STICKY_HIDES_CANARY;
+    case TOKEN_INSTANCE:
+        break;
+    }
+    return STICKY_HIDES_AFFINITY;
+}
+
 /* The first of this name that is a token of ours, and not older than `most_s` (0: of any age). What is no
  * token of ours at all is counted. */
 static bool find_token(struct exchange *x, const struct http_request *request, struct str cookie,
@@ -35,7 +50,7 @@ static bool find_token(struct exchange *x, const struct http_request *request, s
     struct str service = snapshot_service_name(x->view->snapshot, x->service), value;
     struct http_cookies walk = http_cookies_named(&request->fields, cookie);
     for (unsigned i = 0; i < TRIES_MAX && http_cookies_next(&walk, &value); i++) {
-        x->hides |= kind == TOKEN_POOL ? STICKY_HIDES_PIN : STICKY_HIDES_AFFINITY;
+        x->hides |= hides_of(kind);
         if (!token_open(x->worker->mac, secrets_of(x), kind, service, value, token))
             x->forged++;
         else if (most_s == 0 || wall_s() < token->issued_s + most_s)
@@ -53,20 +68,102 @@ static const struct snapshot_pool *pinned_pool(const struct exchange *x, uint64_
     return pool;
 }
 
-void sticky_pool(struct exchange *x, const struct http_request *request)
+static bool is_canary(const struct exchange *x, uint64_t number)
+{
+    return snapshot_service_canary_share(x->service) > 0 &&
+           number == snapshot_pool_number(snapshot_service_candidate(x->view->snapshot, x->service));
+}
+
+/* True: the client is bound to a pool by a pin. */
+static bool take_pin(struct exchange *x, const struct http_request *request)
 {
     struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).pin;
     struct token token;
     if (cookie.n == 0)
-        return;
+        return false;
     bool found = find_token(x, request, cookie, TOKEN_POOL, x->rules->pin_s, &token);
     if (found && x->pool != NULL && token.number == snapshot_pool_number(x->pool))
-        return;
+        return true;
+    if (found && is_canary(x, token.number)) {
+        x->canary = true;
+        x->pool = snapshot_service_candidate(x->view->snapshot, x->service);
+        return true;
+    }
     const struct snapshot_pool *pool = found ? pinned_pool(x, token.number) : NULL;
     x->pinned = pool != NULL;
     x->pins = pool == NULL;
     if (x->pinned)
         x->pool = pool;
+    return x->pinned;
+}
+
+/* A share is the low end of what is drawn, so who is of it stays so while it grows. */
+static uint32_t draw_by_address(const struct exchange *x, const struct snapshot_pool *candidate)
+{
+    uint8_t text[sizeof x->peer->address + sizeof(uint64_t)];
+    uint64_t number = snapshot_pool_number(candidate);
+    memcpy(text, x->peer->address, sizeof x->peer->address);
+    memcpy(text + sizeof x->peer->address, &number, sizeof number);
+    return (uint32_t)(siphash(secrets_of(x)->hash, text, sizeof text) % SNAPSHOT_WHOLE);
+}
+
+/* Steps of the golden ratio, a sequence for each canary: of any run of sessions very nearly the share is of
+ * it, which chance keeps to over long ones only (Weyl 1916; Niederreiter 1992, chapter 3). */
+static uint32_t draw(struct exchange *x, const struct snapshot_pool *candidate)
+{
+    uint32_t *phase = &x->worker->canaries[snapshot_pool_slot(candidate)];
+    *phase += 2654435769U;
+    return (uint32_t)((uint64_t)*phase * SNAPSHOT_WHOLE >> 32);
+}
+
+/* By a cookie that says on which side of this canary the client is; else by a draw, and it is given one. */
+static bool is_of_share(struct exchange *x, const struct http_request *request,
+                        const struct snapshot_pool *candidate, uint32_t share)
+{
+    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).canary;
+    struct token token;
+    if (cookie.n == 0)
+        return draw_by_address(x, candidate) < share;
+    if (find_token(x, request, cookie, TOKEN_CANARY, 0, &token) &&
+        token.number >> 1 == snapshot_pool_number(candidate))
+        return (token.number & 1) != 0;
+    x->draws = true;
+    return draw(x, candidate) < share;
+}
+
+static void take_share(struct exchange *x, const struct http_request *request, uint32_t share)
+{
+    const struct snapshot_pool *candidate = snapshot_service_candidate(x->view->snapshot, x->service);
+    x->canary = is_of_share(x, request, candidate, share);
+    if (x->canary)
+        x->pool = candidate;
+}
+
+/* Is it a look at the staged pool: over a listener for that, or by the secret? That is compared in a time
+ * that tells nothing of how much of it is right. */
+static bool is_preview(const struct exchange *x, const struct http_request *request)
+{
+    const struct snapshot *snapshot = x->view->snapshot;
+    const struct snapshot_door *door = snapshot_door(snapshot, x->client->peer.listener);
+    struct str name = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_FIELD);
+    if (name.n == 0 || (door != NULL && door->staged))
+        return door != NULL && door->staged;
+    struct str secret = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_SECRET);
+    const struct http_field *field = http_fields_named(&request->fields, name);
+    return field != NULL && secret.n > 0 && field->value.n == secret.n &&
+           mac_is_equal(field->value.p, secret.p, secret.n);
+}
+
+void sticky_pool(struct exchange *x, const struct http_request *request)
+{
+    x->preview = is_preview(x, request);
+    if (x->preview) {
+        x->pool = snapshot_service_candidate(x->view->snapshot, x->service);
+        return;
+    }
+    uint32_t share = snapshot_service_canary_share(x->service);
+    if (!take_pin(x, request) && share > 0)
+        take_share(x, request, share);
 }
 
 bool sticky_unpin(struct exchange *x)
@@ -74,7 +171,7 @@ bool sticky_unpin(struct exchange *x)
     const struct snapshot *snapshot = x->view->snapshot;
     const struct snapshot_pool *live = snapshot_service_live(snapshot, x->service);
     /* Only in the present world is the live pool's cell raised before anybody can miss it. */
-    if (!x->pinned || live == NULL || snapshot != x->worker->snapshot || x->worker->stopping)
+    if (!(x->pinned || x->canary) || live == NULL || snapshot != x->worker->snapshot || x->worker->stopping)
         return false;
     struct counters_pool *left = x->cells;
     exchange_choose(x, false);
@@ -83,8 +180,8 @@ bool sticky_unpin(struct exchange *x)
     exchange_choose(x, true);
     counters_sub(&left->in_flight, 1);
     x->pool = live;
-    x->pinned = false;
-    x->pins = true;
+    x->pinned = x->canary = false;
+    x->pins = snapshot_service_cookies(snapshot, x->service).pin.n > 0;
     x->wish.tried.count = 0;
     drain_leave(x);
     return true;
@@ -133,7 +230,8 @@ void sticky_instance(struct exchange *x, const struct http_request *request, str
 {
     if (x->wish.how >= SNAPSHOT_HASH_CLIENT)
         take_key(x, request);
-    take_affinity(x, request);
+    if (!x->preview)
+        take_affinity(x, request);
     if (x->forged > 0)
         counters_add(&x->cells->forged, x->forged);
     struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
@@ -141,6 +239,8 @@ void sticky_instance(struct exchange *x, const struct http_request *request, str
         how->hidden[0] = cookies.affinity;
     if (x->hides & STICKY_HIDES_PIN)
         how->hidden[1] = cookies.pin;
+    if (x->hides & STICKY_HIDES_CANARY)
+        how->hidden[2] = cookies.canary;
 }
 
 /* ---- telling the client ---- */
@@ -161,13 +261,24 @@ static size_t write_line(struct exchange *x, struct str cookie, enum token_kind 
     return n > 0 && n < STICKY_LINE_MAX ? (size_t)n : 0;
 }
 
-struct str sticky_lines(struct exchange *x, char out[2 * STICKY_LINE_MAX])
+/* Which canary, and on which side of it. */
+static uint64_t side_of_canary(const struct exchange *x)
+{
+    const struct snapshot_pool *candidate = snapshot_service_candidate(x->view->snapshot, x->service);
+    return snapshot_pool_number(candidate) << 1 | x->canary;
+}
+
+struct str sticky_lines(struct exchange *x, char out[STICKY_LINES * STICKY_LINE_MAX])
 {
     struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
     size_t n = 0;
+    if (x->preview)
+        return (struct str){NULL, 0}; /* a client's own session is left as it is */
     if (cookies.affinity.n > 0 && (x->wish.instance != x->instance.id || x->resigns))
         n += write_line(x, cookies.affinity, TOKEN_INSTANCE, x->instance.id, x->rules->affinity_s, out);
     if (x->pins)
         n += write_line(x, cookies.pin, TOKEN_POOL, snapshot_pool_number(x->pool), x->rules->pin_s, out + n);
+    if (x->draws)
+        n += write_line(x, cookies.canary, TOKEN_CANARY, side_of_canary(x), 0, out + n);
     return (struct str){out, n};
 }

@@ -9,6 +9,7 @@
 enum token_kind {
     TOKEN_INSTANCE = 'i', /* the id of an instance */
     TOKEN_POOL = 'p',     /* the number of a pool, its generation */
+    TOKEN_CANARY = 'c',   /* of a canary's pool, doubled, and whether the client is of its share */
 };
 
 struct token {

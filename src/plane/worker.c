@@ -74,7 +74,7 @@ static void set_limits(struct worker *worker)
         settings->connections_max != 0 ? settings->connections_max : crowd_derived_limit();
     worker->head_most = settings->head_max < FIRST_READ ? FIRST_READ : settings->head_max + 1;
     worker->head_room = settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM +
-                        EXCHANGE_PAGE_ROOM + 2 * STICKY_LINE_MAX;
+                        EXCHANGE_PAGE_ROOM + STICKY_LINES * STICKY_LINE_MAX;
     worker->head = mem_resize(worker->head, worker->head_room, 1);
     h2_tools_resize(worker->h2_tools, worker->head_room);
     worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
@@ -222,6 +222,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     vitals_init(&worker->vitals, options->index, &worker->random);
     worker->balance.vitals = &worker->vitals;
     worker->budgets = mem_zero(COUNTERS_POOLS, sizeof *worker->budgets);
+    worker->canaries = mem_zero(COUNTERS_POOLS, sizeof *worker->canaries);
     TAILQ_INIT(&worker->clients);
     TAILQ_INIT(&worker->exchanges);
     loop_on_turn(worker->loop, count_turn, worker);
@@ -239,6 +240,7 @@ static void release(struct worker *worker)
     balance_free(&worker->balance);
     vitals_free(&worker->vitals);
     free(worker->budgets);
+    free(worker->canaries);
     buffers_free(worker->buffers);
     mac_free(worker->mac);
     free(worker->head);

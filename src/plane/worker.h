@@ -91,6 +91,7 @@ struct worker {
     struct vitals vitals;
     struct queue *queue;
     struct budget *budgets; /* of retries, by pool slot */
+    uint32_t *canaries;     /* how far the draws of each have come, by pool slot */
     struct upstreams *upstreams;
     struct listeners *listeners;
     struct access_log *log;

@@ -9,7 +9,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 20
+#define IMAGE_LAYOUT 21
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -60,7 +60,7 @@ struct image_listener {
 };
 
 struct snapshot_service {
-    struct image_text name, hash_name, affinity_cookie, pin_cookie, cookie_path;
+    struct image_text name, hash_name, affinity_cookie, pin_cookie, canary_cookie, cookie_path;
     struct image_span pools;
     uint32_t live, candidate; /* pools, or SNAPSHOT_NONE */
     uint32_t canary_share;

@@ -104,7 +104,8 @@ static bool is_cookie_text(const struct snapshot *snapshot, struct image_text te
 static bool are_cookies(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
     return is_cookie_text(snapshot, service->affinity_cookie) &&
-           is_cookie_text(snapshot, service->pin_cookie) && is_cookie_text(snapshot, service->cookie_path);
+           is_cookie_text(snapshot, service->pin_cookie) &&
+           is_cookie_text(snapshot, service->canary_cookie) && is_cookie_text(snapshot, service->cookie_path);
 }
 
 static bool check_services(const struct snapshot *snapshot, struct err *err)
@@ -481,6 +482,7 @@ struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot
     return (struct snapshot_cookies){
         .affinity = image_str(snapshot, service->affinity_cookie),
         .pin = image_str(snapshot, service->pin_cookie),
+        .canary = image_str(snapshot, service->canary_cookie),
         .path = image_str(snapshot, service->cookie_path),
     };
 }

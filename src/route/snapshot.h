@@ -52,6 +52,8 @@ enum snapshot_text {
     SNAPSHOT_REQUEST_HEADERS,  /* rules as of http/rules.h */
     SNAPSHOT_RESPONSE_HEADERS, /* the same */
     SNAPSHOT_CANONICAL_HOST,   /* a name, with or without a port */
+    SNAPSHOT_PREVIEW_FIELD,    /* the name of a field that leads to the candidate */
+    SNAPSHOT_PREVIEW_SECRET,   /* where it has this value */
     SNAPSHOT_TEXTS
 };
 
@@ -128,7 +130,8 @@ struct snapshot_rules {
 struct snapshot_door {
     uint8_t tls;      /* bool: it speaks TLS */
     uint8_t redirect; /* bool: everything is answered by a redirect to https */
-    uint16_t unused;
+    uint8_t staged;   /* bool: it leads to candidates */
+    uint8_t unused;
     uint32_t hsts_s; /* Strict-Transport-Security's max-age, in seconds; 0: none */
 };
 
@@ -194,8 +197,9 @@ struct snapshot_service_spec {
     size_t page_count;
     const char *affinity_cookie; /* names; NULL: no such cookie is given */
     const char *pin_cookie;
-    const char *cookie_path; /* of both; NULL: "/" */
-    uint32_t pool_first;     /* index into pools of the first of its own, which stand side by side */
+    const char *canary_cookie; /* NULL: a canary's share is taken by address */
+    const char *cookie_path;   /* of both; NULL: "/" */
+    uint32_t pool_first;       /* index into pools of the first of its own, which stand side by side */
     uint32_t pool_count;
     uint32_t live; /* index into pools, or SNAPSHOT_NONE: answers 503 */
 };
@@ -297,7 +301,7 @@ struct str snapshot_service_hash_name(const struct snapshot *snapshot,
                                       const struct snapshot_service *service);
 /* The cookies that upswap gives to clients of the service: names ("": none), and their path. */
 struct snapshot_cookies {
-    struct str affinity, pin, path;
+    struct str affinity, pin, canary, path;
 };
 struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
                                                  const struct snapshot_service *service);

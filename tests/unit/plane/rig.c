@@ -259,7 +259,7 @@ static void *freeze(struct rig *rig, size_t *size)
                                                        .slot = i + 1,
                                                        .drained = world->drained[i]};
     }
-    struct snapshot_pool_spec pools[2];
+    struct snapshot_pool_spec pools[3];
     size_t count = 0;
     if (world->pool != SNAPSHOT_NONE)
         pools[count++] = (struct snapshot_pool_spec){.deployment = "web-1",
@@ -276,17 +276,31 @@ static void *freeze(struct rig *rig, size_t *size)
                                                      .drain = world->drain,
                                                      .instances = instances,
                                                      .instance_count = RIG_INSTANCES};
+    if (world->candidate != 0)
+        pools[count++] = (struct snapshot_pool_spec){.deployment = "web-2",
+                                                     .release = "v2",
+                                                     .number = world->candidate,
+                                                     .slot = world->candidate,
+                                                     .candidate = true,
+                                                     .canary_share = world->share,
+                                                     .instances = instances,
+                                                     .instance_count = RIG_INSTANCES};
     struct snapshot_service_spec service = {.name = "web",
                                             .paths = &world->path,
                                             .path_count = 1,
                                             .rules = world->rules,
-                                            .texts = {[SNAPSHOT_CANONICAL_HOST] = world->canonical_host},
+                                            .texts = {[SNAPSHOT_CANONICAL_HOST] = world->canonical_host,
+                                                      [SNAPSHOT_PREVIEW_FIELD] = world->preview_field,
+                                                      [SNAPSHOT_PREVIEW_SECRET] = world->preview_secret},
+                                            .canary_cookie = world->canary_cookie,
                                             .affinity_cookie = world->affinity_cookie,
                                             .pin_cookie = world->pin_cookie,
                                             .pool_count = (uint32_t)count,
                                             .live = world->pool != SNAPSHOT_NONE ? 0 : SNAPSHOT_NONE};
     struct snapshot_listener_spec listener = {
-        .id = 1, .address = "127.0.0.1:0", .door = {.redirect = world->door_redirects}};
+        .id = 1,
+        .address = "127.0.0.1:0",
+        .door = {.redirect = world->door_redirects, .staged = world->door_is_staged}};
     struct snapshot_spec spec = {.version = rig->version,
                                  .settings = world->settings,
                                  .trusted = world->trusted,

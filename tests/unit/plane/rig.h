@@ -25,6 +25,11 @@ struct rig_world {
     uint32_t pool;     /* slot of the live pool, and its number; SNAPSHOT_NONE: none is live */
     uint32_t draining; /* slot and number of a pool that drains; SNAPSHOT_NONE: none */
     struct snapshot_drain drain;
+    uint32_t candidate; /* slot and number of a pool that is staged; 0: none */
+    uint32_t share;     /* of the new sessions for it, in millionths */
+    const char *canary_cookie;
+    const char *preview_field, *preview_secret;
+    bool door_is_staged; /* the listener leads to the candidate */
     bool listens;
     const struct address_prefix *trusted; /* one, or NULL */
 };

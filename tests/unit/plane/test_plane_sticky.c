@@ -276,9 +276,140 @@ static void a_pinned_request_is_cut_at_the_deadline_of_the_drain(void **state)
     assert_int_equal(rig_stop(rig), 0);
 }
 
+/* ---- canaries ---- */
+
+/* The pool in slot 1 is live, that in slot 2 takes a share. */
+static struct rig *start_canary(uint32_t share, const char *cookie)
+{
+    struct rig *rig = start(NULL, NULL);
+    rig_world(rig)->candidate = 2;
+    rig_world(rig)->share = share;
+    rig_world(rig)->canary_cookie = cookie;
+    rig_publish(rig);
+    return rig;
+}
+
+static void new_sessions_are_drawn_just_as_the_share_says(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(200000, "canary");
+    for (unsigned i = 0; i < 50; i++)
+        assert_true(cookie_of(ask(rig, "", NULL))[0] != '\0');
+    rig_until(requests(rig, 1) + requests(rig, 2) == 50);
+    assert_in_range(requests(rig, 2), 9, 11);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+static void a_session_stays_on_its_side_of_a_canary(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(500000, "canary");
+    for (unsigned i = 0; i < 4; i++) {
+        char cookie[200];
+        uint64_t before = requests(rig, 2);
+        snprintf(cookie, sizeof cookie, "%s", cookie_of(ask(rig, "", NULL)));
+        rig_until(requests(rig, 1) + requests(rig, 2) == 4 * i + 1);
+        bool is_of_it = requests(rig, 2) > before;
+        for (unsigned k = 0; k < 3; k++) {
+            assert_null(rig_field(ask(rig, cookie, NULL), "Set-Cookie"));
+            assert_null(strstr(seen, "canary="));
+        }
+        rig_until(requests(rig, 1) + requests(rig, 2) == 4 * i + 4);
+        assert_int_equal(requests(rig, 2) - before, is_of_it ? 4 : 0);
+    }
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+static void a_cookie_of_another_canary_binds_nobody(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(999999, "canary");
+    char cookie[200];
+    snprintf(cookie, sizeof cookie, "%s", cookie_of(ask(rig, "", NULL)));
+    rig_world(rig)->candidate = 3;
+    rig_publish(rig);
+    assert_true(cookie_of(ask(rig, cookie, NULL))[0] != '\0');
+    rig_until(requests(rig, 3) == 1);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+static void by_address_a_client_is_of_a_share_without_a_cookie(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(999999, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        assert_null(rig_field(ask(rig, "", NULL), "Set-Cookie"));
+    rig_until(requests(rig, 2) == 3);
+    rig_world(rig)->share = 1;
+    rig_publish(rig);
+    ask(rig, "", NULL);
+    rig_until(requests(rig, 1) == 1);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+static void a_canary_without_a_share_gets_nobody(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(0, "canary");
+    for (unsigned i = 0; i < 5; i++)
+        assert_null(rig_field(ask(rig, "", NULL), "Set-Cookie"));
+    rig_until(requests(rig, 1) == 5);
+    assert_int_equal(requests(rig, 2), 0);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+/* ---- previews ---- */
+
+#define SECRET "not-to-be-guessed"
+
+static void the_secret_field_leads_to_the_staged_pool_and_nothing_else_does(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(0, "canary");
+    rig_world(rig)->preview_field = "X-Look";
+    rig_world(rig)->preview_secret = SECRET;
+    rig_publish(rig);
+    ask(rig, "x-look: " SECRET "\r\n", NULL);
+    rig_until(requests(rig, 2) == 1);
+    ask(rig, "X-Look: not-to-be-guesseD\r\n", NULL);
+    ask(rig, "X-Look: not-to-be-guesse\r\n", NULL);
+    ask(rig, "X-Look: \r\n", NULL);
+    ask(rig, "", NULL);
+    rig_until(requests(rig, 1) == 4);
+    assert_int_equal(requests(rig, 2), 1);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
+static void a_listener_of_staged_pools_leads_there_and_gives_no_cookies(void **state)
+{
+    (void)state;
+    struct rig *rig = start("affinity", "pin");
+    rig_world(rig)->candidate = 2;
+    rig_world(rig)->door_is_staged = true;
+    rig_publish(rig);
+    assert_null(rig_field(ask(rig, "", NULL), "Set-Cookie"));
+    rig_until(requests(rig, 2) == 1);
+    rig_world(rig)->candidate = 0;
+    rig_publish(rig);
+    int client = rig_client(rig);
+    rig_say(client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    const char *answer = rig_head(client);
+    assert_memory_equal(answer, "HTTP/1.1 503 ", 13);
+    assert_non_null(strstr(answer, "X-Upswap: no-staged-pool\r\n"));
+    close(client);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_sessions_are_drawn_just_as_the_share_says),
+        cmocka_unit_test(a_session_stays_on_its_side_of_a_canary),
+        cmocka_unit_test(a_cookie_of_another_canary_binds_nobody),
+        cmocka_unit_test(by_address_a_client_is_of_a_share_without_a_cookie),
+        cmocka_unit_test(a_canary_without_a_share_gets_nobody),
+        cmocka_unit_test(the_secret_field_leads_to_the_staged_pool_and_nothing_else_does),
+        cmocka_unit_test(a_listener_of_staged_pools_leads_there_and_gives_no_cookies),
         cmocka_unit_test(an_affinity_cookie_leads_back_and_is_given_once),
         cmocka_unit_test(a_cookie_says_what_browsers_should_know),
         cmocka_unit_test(cookies_that_are_none_of_ours_bind_nothing_and_are_counted),

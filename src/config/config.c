@@ -87,6 +87,15 @@ static struct address_prefix *parsed_networks(const struct config_list *texts)
     return networks;
 }
 
+/* Calls over HTTP/2 (gRPC) may send a message now and then for hours, and hold no connection meanwhile:
+ * unless it is written, they have no minimum. */
+static void derive_rate(const struct config *config, struct config_service *service)
+{
+    uint64_t *rate = &service->timeouts.minimum_rate;
+    if (service->upstream == CONFIG_UPSTREAM_H2 && places_line(config->places, rate, 0) == 0)
+        *rate = 0;
+}
+
 static void derive_listener(struct config_listener *listener)
 {
     listener->address = parsed_address(listener->text);
@@ -110,6 +119,7 @@ static void derive(struct config *config)
         normalize_routes(&config->services[i]);
         split_instances(&config->services[i]);
         split_balance(&config->services[i]);
+        derive_rate(config, &config->services[i]);
     }
 }
 

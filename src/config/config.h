@@ -123,10 +123,11 @@ struct config_http2 {
     uint64_t resets, pings, settings, priorities, empty_frames, window_updates, continuations;
 };
 
-/* All in ms. */
+/* All but the last in ms. */
 struct config_timeouts {
     uint64_t head, idle; /* taken from defaults only */
     uint64_t connect, first_byte, stall, upstream_idle;
+    uint64_t minimum_rate; /* bytes a second; 0: any */
 };
 
 struct config_uptests {

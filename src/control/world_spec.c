@@ -108,6 +108,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .connect_ms = clip(service->timeouts.connect),
         .first_byte_ms = clip(service->timeouts.first_byte),
         .stall_ms = clip(service->timeouts.stall),
+        .minimum_rate = clip(service->timeouts.minimum_rate),
         .upstream_idle_ms = clip(service->timeouts.upstream_idle),
         .drain_requests_ms = clip(service->drain.requests_ms),
         .drain_streams_ms = clip(service->drain.streams_ms),

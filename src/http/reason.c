@@ -37,6 +37,8 @@ static const struct http_reason reasons[] = {
     {"rate-limited", "429", "This address sends requests faster than the limit allows."},
     {"head-timeout", "408", "The head of the request did not come in time."},
     {"body-timeout", "408", "The body of the request stood still for too long."},
+    {"body-too-slow", "408", "The body of the request came too slowly."},
+    {"reader-too-slow", "", "The client took the answer too slowly; it was cut."},
     {"incomplete-body", "400", "The client closed its side before the body of the request was complete."},
     {"client-closed", "499", "The client went away before it was answered."},
     {"proxy-header", "400",

@@ -20,7 +20,9 @@ extern const struct end end_body_too_large;
 extern const struct end end_rate_limited;
 extern const struct end end_head_timeout;
 extern const struct end end_body_timeout;
-extern const struct end end_proxy_header; /* this and the next are never sent */
+extern const struct end end_body_too_slow;
+extern const struct end end_reader_too_slow; /* never sent: the answer has begun */
+extern const struct end end_proxy_header;    /* this and the next are never sent */
 extern const struct end end_proxy_header_timeout;
 extern const struct end end_missing_host;
 extern const struct end end_canonical_host;

@@ -12,6 +12,7 @@
 
 static void timed_out(struct deadline *deadline);
 static void drain_is_over(struct deadline *deadline);
+static void span_is_over(struct deadline *deadline);
 static void run_again(struct loop_deferred *deferred);
 
 /* Its deadlines stay in the loop's wheel while it is spare; so starting them anew costs a store. */
@@ -29,6 +30,7 @@ static struct exchange *take_spare(struct worker *worker)
     x->state = EXCHANGE_ENDED;
     deadline_init(&x->deadline, worker->loop, timed_out);
     deadline_init(&x->drain, worker->loop, drain_is_over);
+    deadline_init(&x->pacing, worker->loop, span_is_over);
     return x;
 }
 
@@ -387,6 +389,13 @@ static void drain_is_over(struct deadline *deadline)
         drain_due(x);
 }
 
+static void span_is_over(struct deadline *deadline)
+{
+    struct exchange *x = mem_container(deadline, struct exchange, pacing);
+    if (!exchange_is_ended(x))
+        pace_due(x);
+}
+
 /* Counted before the lease is given back: an instance that is seen idle is also seen to have been cut. */
 void exchange_cut(struct exchange *x)
 {
@@ -532,6 +541,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     outlet_clear(&x->request, worker->buffers);
     if (deadline_is_set(&x->drain))
         deadline_clear(&x->drain);
+    if (deadline_is_set(&x->pacing))
+        deadline_clear(&x->pacing);
     if (x->class != EXCHANGE_IS_REQUEST)
         counters_sub(drain_cell(x), 1);
     if (x->cells != NULL)

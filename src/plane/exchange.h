@@ -3,7 +3,8 @@
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
- * tunnel (after a 101), drain (its deadlines); they share this struct and nobody else looks inside. */
+ * pace (how fast the client is), tunnel (after a 101), drain (its deadlines); they share this struct and
+ * nobody else looks inside. */
 #pragma once
 
 #include "http/websocket.h"
@@ -41,6 +42,13 @@ enum exchange_class {
 struct exchange_talk {
     struct websocket frames; /* what its source has said */
     bool told;               /* a Close of ours has gone to its sink, or nothing more can */
+};
+
+/* A span of pace. */
+struct exchange_pace {
+    uint64_t sent, taken;     /* bytes of the bodies at its beginning */
+    bool instance_waited_for; /* in it, so that nothing can be said of the client's body */
+    bool all_taken;           /* in it nothing more waited for the client */
 };
 
 /* What the access log wants of a request; the texts follow in the buffer. */
@@ -122,8 +130,9 @@ struct exchange {
     char id[EXCHANGE_ID_MAX];
 
     struct snapshot_drain until;
+    struct exchange_pace pace;
     struct deadline deadline; /* queue, connect, first byte or stall */
-    struct deadline drain;
+    struct deadline drain, pacing;
     struct loop_deferred freeing, running;
     struct exchange *next; /* free list */
     TAILQ_ENTRY(exchange) link;
@@ -219,6 +228,13 @@ void reply_pump(struct exchange *exchange);
 bool reply_may_part(const struct exchange *exchange);
 void reply_part(struct exchange *exchange);
 void reply_part_late(struct exchange *exchange);
+
+/* pace: a client that goes slower than timeouts.minimum_rate through a whole span is not waited for. */
+/* The request has been pumped, or the response: a span begins where the client has to do something. */
+void pace_upload(struct exchange *exchange);
+void pace_reply(struct exchange *exchange);
+/* The span has ended. */
+void pace_due(struct exchange *exchange);
 
 /* tunnel: sends the head of the 101 and takes over. `extended`: the WebSocket has an extension. */
 void tunnel_start(struct exchange *exchange, struct str head, bool websocket, bool extended);

@@ -273,6 +273,7 @@ void reply_pump(struct exchange *x)
         exchange_again(x);
     if (x->moved)
         exchange_moved(x);
+    pace_reply(x);
     if (!inlet_settle(&x->lease->in, x->worker->buffers))
         exchange_end(x, &end_overloaded);
 }

@@ -97,6 +97,7 @@ void upload_pump(struct exchange *x)
         exchange_again(x);
     if (x->moved || x->send_failed)
         exchange_moved(x);
+    pace_upload(x);
     if (!inlet_settle(&x->client->in, x->worker->buffers))
         exchange_end(x, &end_overloaded);
 }

@@ -96,6 +96,7 @@ struct snapshot_rules {
     uint32_t connect_ms;
     uint32_t first_byte_ms;
     uint32_t stall_ms;
+    uint32_t minimum_rate; /* bytes a second from and to a client that is waited for; 0: any */
     uint32_t upstream_idle_ms;
     uint32_t drain_requests_ms; /* how long what is in flight may last when the whole proxy stops */
     uint32_t drain_streams_ms;
@@ -123,7 +124,7 @@ struct snapshot_rules {
     uint8_t tls;        /* bool: to the instances */
     uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
     uint8_t redirect_https; /* bool */
-    uint8_t unused[7];
+    uint8_t unused[1];
 };
 
 /* Flat part of a listener. */

@@ -4,12 +4,16 @@ that the timeouts cut them."""
 import contextlib
 import resource
 import select
+import threading
+import time
 
 import pytest
 
 from harness import processes
 from harness.backend import Backend
+from harness.http2 import Http2Client
 from harness.waiting import wait_until
+from harness.wire import Ended
 
 CLIENTS = 300
 KIB = 1024
@@ -116,3 +120,91 @@ def test_dozens_of_readers_that_do_not_read_cost_little_and_are_cut(start_own_fr
         for client in clients[::5]:  # what the kernel still holds of each comes slowly
             assert len(client.to_end_or_reset()) < len(BIG)
     assert front.ask().status == 200
+
+
+# ---- too slow, though something moves all the time ----
+
+
+class Taker:
+    """A script that takes a chunked body of x and a last ! as it comes, and tells of each."""
+
+    def __init__(self):
+        self.taken = threading.Semaphore(0)
+
+    def __call__(self, connection, request):
+        with contextlib.suppress(Ended):
+            while (byte := connection.exactly(1)) != b"!":
+                if byte == b"x":
+                    self.taken.release()
+            connection.exactly(len(b"\r\n0\r\n\r\n"))
+            connection.answer(b"thanks\n")
+
+
+def pacing(start_own_front, minimum_rate):
+    backend = Backend()
+    backend.on("/big", big)
+    backend.on("/slow", taker := Taker())
+    timeouts = {"stall": "500ms", "minimum_rate": minimum_rate}
+    return start_own_front(backend, defaults={"timeouts": timeouts}, http2={"window_updates": 1000000}), taker
+
+
+def sends_a_byte(client, stream, taker):
+    """True: the app has it."""
+    client.send(stream, b"x")
+    got = taker.taken.acquire(timeout=1)
+    while has_news(client, 0):
+        client.step()
+    return got
+
+
+CHUNKED = ["Transfer-Encoding: chunked"]
+
+
+def test_a_body_that_dribbles_in_is_cut_though_it_never_stands_still(start_own_front):
+    front, taker = pacing(start_own_front, "1g")
+    with front.client() as client:
+        client.request("POST", "/slow", CHUNKED)
+        while not has_news(client, 0):
+            client.send(b"1\r\nx\r\n")
+            taker.taken.acquire(timeout=1)
+        assert client.response().upswap == "body-too-slow"
+    with Http2Client(front.port) as client:
+        stream = client.begin("POST", "/slow", end=False)
+        while client.answers[stream].fields is None:
+            sends_a_byte(client, stream, taker)
+        assert client.answers[stream].get("x-upswap") == "body-too-slow"
+        assert client.ask().status == 200
+
+
+def test_a_slow_client_that_is_fast_enough_is_served(start_own_front):
+    front, taker = pacing(start_own_front, 100)
+    with front.client() as client:
+        client.request("POST", "/slow", CHUNKED)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            client.send(b"1\r\nx\r\n")
+            assert taker.taken.acquire(timeout=10)
+        client.send(b"1\r\n!\r\n0\r\n\r\n")
+        assert client.response().text == "thanks\n"
+    with Http2Client(front.port) as client:
+        stream = client.begin("POST", "/slow", end=False)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert sends_a_byte(client, stream, taker)
+        client.send(stream, b"!", end=True)
+        assert client.finish(stream).body == b"thanks\n"
+
+
+def test_a_reader_that_sips_is_cut_though_it_never_stands_still(start_own_front):
+    front, _ = pacing(start_own_front, "1g")
+    with Http2Client(front.port, reads=False) as client:
+        stream = client.begin(path="/big")
+        answer = client.answers[stream]
+        client.until(lambda: len(answer.body) == 65535, "what the first window takes")
+        while not answer.over:
+            client.h2.increment_flow_control_window(1)
+            client.h2.increment_flow_control_window(1, stream)
+            client.flush()
+            assert client.step()
+        assert answer.reset is not None and len(answer.body) < len(BIG)
+        assert front.ask().status == 200

@@ -225,7 +225,7 @@ def test_slow_but_steady_uploads_are_not_cut(front):
         client.request("POST", "/", ["Transfer-Encoding: chunked"])
         for _ in range(6):
             assert client.is_open(0.25)
-            client.send(b"1\r\nx\r\n")
+            client.send(b"40\r\n" + b"x" * 64 + b"\r\n")  # more than timeouts.minimum_rate
         client.send(chunked())
         assert client.response().status == 200
 

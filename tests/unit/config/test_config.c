@@ -218,6 +218,25 @@ static void every_release_in_a_text_is_replaced(void **state)
     assert_non_null(strstr(err.text, "\"/srv/%{release}\" needs a release"));
 }
 
+static void calls_over_http2_have_no_minimum_rate_unless_it_is_written(void **state)
+{
+    (void)state;
+    struct config *config = must_read("listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+                                      "services = ( { name = \"a\"; hosts = [ \"a\" ]; },\n"
+                                      "{ name = \"b\"; hosts = [ \"b\" ]; upstream = \"h2\"; },\n"
+                                      "{ name = \"c\"; hosts = [ \"c\" ]; upstream = \"h2\";\n"
+                                      "  timeouts = { minimum_rate = \"1k\"; }; } );");
+    assert_int_equal(config->services[0].timeouts.minimum_rate, 100);
+    assert_int_equal(config->services[1].timeouts.minimum_rate, 0);
+    assert_int_equal(config->services[2].timeouts.minimum_rate, 1024);
+    config_free(config);
+    config = must_read("listeners = ( { address = \"127.0.0.1:0\"; } );\n"
+                       "defaults = { timeouts = { minimum_rate = 7; }; };\n"
+                       "services = ( { name = \"a\"; upstream = \"h2\"; } );");
+    assert_int_equal(config->services[0].timeouts.minimum_rate, 7);
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +247,7 @@ int main(void)
         cmocka_unit_test(a_service_is_found_by_its_whole_name),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(release_names_cannot_leave_their_folder),
+        cmocka_unit_test(calls_over_http2_have_no_minimum_rate_unless_it_is_written),
         cmocka_unit_test(every_release_in_a_text_is_replaced),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);

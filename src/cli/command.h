@@ -58,6 +58,7 @@ const struct command *command_find(const char *name, struct err *err) MUST_CHECK
 
 extern const struct command command_abort;
 extern const struct command command_check;
+extern const struct command command_deploy;
 extern const struct command command_drain;
 extern const struct command command_enable;
 extern const struct command command_events;

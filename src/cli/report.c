@@ -119,6 +119,15 @@ static void show_instance(const struct moment *moment, const struct shape *shape
          reason[0] != '\0' ? ": " : "", reason);
 }
 
+/* One that failed rejects its deployment, which says why. */
+static void show_launch(const struct moment *moment, const struct shape *shape)
+{
+    long long count = field_number(moment->event, "instances", 0);
+    bool passed = json_is_true(json_object_get(moment->event, "passed"));
+    LINE(moment, passed ? shape->tone : TONE_BAD, "%s %s after %.1f s, with %lld instance%s", shape->words,
+         passed ? "ended" : "failed", field_real(moment->event, "seconds"), count, count == 1 ? "" : "s");
+}
+
 static void show_other(const struct moment *moment, const struct shape *shape)
 {
     LINE(moment, shape->tone, "%s", field_text(moment->event, "type", "?"));
@@ -126,6 +135,8 @@ static void show_other(const struct moment *moment, const struct shape *shape)
 
 static const struct shape shapes[] = {
     {"deployment.staged", TONE_PLAIN, show_staged, "is staged"},
+    {"launch.instance", TONE_PLAIN, show_instance, "is started"},
+    {"launch.finished", TONE_PLAIN, show_launch, "launch.command"},
     {"deployment.ready", TONE_PLAIN, show_deployment, "is ready: every instance accepts connections"},
     {"deployment.held", TONE_PLAIN, show_deployment, "is held"},
     {"deployment.promoted", TONE_PLAIN, show_deployment, "is promoted"},

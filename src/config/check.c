@@ -122,6 +122,11 @@ static bool check_service(const struct config *config, const struct config_servi
         return at(config, &uptests->user, uptests->line, err);
     if (!command_exists(&uptests->runner, err))
         return at(config, &uptests->runner, uptests->line, err);
+    const struct config_launch *launch = &service->launch;
+    if (!user_exists(launch->user, err))
+        return at(config, &launch->user, launch->line, err);
+    if (!command_exists(&launch->command, err))
+        return at(config, &launch->command, launch->line, err);
     return command_exists(&service->teardown.command, err) ||
            at(config, &service->teardown.command, service->line, err);
 }

@@ -211,6 +211,18 @@ struct config_teardown {
     uint64_t attempts;
 };
 
+/* What `upswap deploy` runs. */
+struct config_launch {
+    struct config_list command; /* the release is put behind it; empty: none */
+    uint64_t timeout_ms;
+    uint64_t count;                 /* instances that are wanted; 0: as many as the live pool has */
+    char *user;                     /* NULL: as the daemon */
+    char *chdir;                    /* NULL: "/" */
+    char *env_file;                 /* NULL: none */
+    struct config_list environment; /* KEY=VALUE */
+    unsigned line;                  /* of the section, for messages */
+};
+
 /* Header rules of one direction. */
 struct config_headers {
     struct config_list set, add; /* Name=value; the value may hold variables */
@@ -276,6 +288,7 @@ struct config_service {
     uint64_t slow_start_ms; /* 0: none */
     struct config_concurrency concurrency;
     struct config_retries retries;
+    struct config_launch launch;
     struct config_teardown teardown;
     unsigned line;
 };

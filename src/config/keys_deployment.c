@@ -99,6 +99,34 @@ static const struct section_key drain_keys[] = {
 };
 const struct section keys_drain = {.title = "drain", .keys = drain_keys};
 
+static const struct section_key launch_keys[] = {
+    {.name = "command",
+     .kind = KEY_TEXTS,
+     FIELD(config_launch, command),
+     RANGE(0, 64),
+     .rule = rule_release_text},
+    {.name = "timeout",
+     .kind = KEY_DURATION,
+     FIELD(config_launch, timeout_ms),
+     .fallback = "120s",
+     RANGE(1, TIME_MAX)},
+    {.name = "count", .kind = KEY_NUMBER, FIELD(config_launch, count), .fallback = "0", RANGE(0, 10000)},
+    {.name = "user", .kind = KEY_TEXT, FIELD(config_launch, user)},
+    {.name = "chdir", .kind = KEY_TEXT, FIELD(config_launch, chdir), .rule = rule_release_path},
+    {.name = "env_file", .kind = KEY_TEXT, FIELD(config_launch, env_file), .rule = rule_release_path},
+    {.name = "environment",
+     .kind = KEY_ENVIRONMENT,
+     FIELD(config_launch, environment),
+     .rule = rule_variable},
+    {.name = NULL},
+};
+const struct section keys_launch = {
+    .title = "launch",
+    .keys = launch_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_launch, line),
+};
+
 static const struct section_key teardown_keys[] = {
     {.name = "command",
      .kind = KEY_TEXTS,

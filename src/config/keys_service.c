@@ -369,8 +369,8 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, concurrency),
      .section = &concurrency_section},
     {.name = "retries", .kind = KEY_SECTION, FIELD(config_service, retries), .section = &retries_section},
+    {.name = "launch", .kind = KEY_SECTION, FIELD(config_service, launch), .section = &keys_launch},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &keys_teardown},
-    LATER("launch"),
     LATER("shadow"),
     {.name = NULL},
 };

@@ -124,6 +124,7 @@ static bool read_canary(json_t *list, const json_t *step, struct canary *canary,
 
 enum {
     STAGE_INSTANCES,
+    STAGE_LAUNCH,
     STAGE_RELEASE,
     STAGE_HOLD,
     STAGE_ALLOW_UNTESTED,
@@ -133,7 +134,8 @@ enum {
 };
 
 static const struct api_key stage_keys[] = {
-    [STAGE_INSTANCES] = {"instances", API_LIST, true},
+    [STAGE_INSTANCES] = {"instances", API_LIST, false},
+    [STAGE_LAUNCH] = {"launch", API_BOOL, false},
     [STAGE_RELEASE] = {"release", API_TEXT, false},
     [STAGE_HOLD] = {"hold", API_BOOL, false},
     [STAGE_ALLOW_UNTESTED] = {"allow_untested", API_BOOL, false},
@@ -144,17 +146,28 @@ static const struct api_key stage_keys[] = {
 
 #define STAGE_KEYS (sizeof stage_keys / sizeof *stage_keys)
 
+/* Either is there. */
+static bool check_source(const json_t *instances, bool launch, struct err *err)
+{
+    if (instances != NULL && launch)
+        return err_set(
+            err, "the key \"launch\" has the instances told by launch.command; leave \"instances\" out");
+    return instances != NULL || launch ||
+           err_set(err, "the key \"instances\" is missing; name them, or set \"launch\" to true");
+}
+
 static void stage(struct api *api, struct admin_request *request, const char *service, json_t *const *values)
 {
     json_t *list = values[STAGE_INSTANCES];
     size_t count = json_array_size(list);
     struct stage_instance *instances = mem_zero(count, sizeof *instances);
     struct err err;
-    bool ok = true;
+    bool ok = check_source(list, json_is_true(values[STAGE_LAUNCH]), &err);
     for (size_t i = 0; i < count && ok; i++)
         ok = api_read_instance(json_array_get(list, i), &instances[i], &err);
     struct stage_request staged = {.instances = instances,
                                    .instance_count = count,
+                                   .launch = json_is_true(values[STAGE_LAUNCH]),
                                    .release = text_or_empty(values[STAGE_RELEASE]),
                                    .hold = json_is_true(values[STAGE_HOLD]),
                                    .allow_untested = json_is_true(values[STAGE_ALLOW_UNTESTED]),

@@ -27,7 +27,7 @@ struct job {
     pthread_t thread;
     bool has_thread;
     char *path;
-    json_t *gate;
+    json_t *result;
     bool failed;
     struct err err;
     void (*done)(void *arg, const char *failure);
@@ -35,9 +35,10 @@ struct job {
     LIST_ENTRY(job) entry;
 };
 
-static char *path_of(const struct archive *archive, const char *deployment)
+/* No service has a dot in its name, so no two deployments meet in one file. */
+static char *path_of(const struct archive *archive, const char *deployment, enum archive_kind kind)
 {
-    return mem_printf("%s/%s.json", archive->folder, deployment);
+    return mem_printf("%s/%s%s.json", archive->folder, deployment, kind == ARCHIVE_LAUNCH ? ".launch" : "");
 }
 
 static void join(struct job *job)
@@ -75,10 +76,10 @@ struct archive *archive_open(struct loop *loop, const char *directory, struct er
 static void *write_file(void *arg)
 {
     struct job *job = arg;
-    char *text = json_dumps(job->gate, JSON_COMPACT);
-    json_decref(job->gate);
+    char *text = json_dumps(job->result, JSON_COMPACT);
+    json_decref(job->result);
     if (text == NULL)
-        job->failed = !err_set(&job->err, "%s: the gate's result cannot be written as JSON", job->path);
+        job->failed = !err_set(&job->err, "%s: the result cannot be written as JSON", job->path);
     else
         job->failed = !file_replace(job->path, str_of(text), 0600, &job->err);
     free(text);
@@ -86,12 +87,15 @@ static void *write_file(void *arg)
     return NULL;
 }
 
-void archive_write(struct archive *archive, const char *deployment, json_t *gate,
+void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                    void (*done)(void *arg, const char *failure), void *arg)
 {
     struct job *job = mem_zero(1, sizeof *job);
-    *job = (struct job){
-        .archive = archive, .path = path_of(archive, deployment), .gate = gate, .done = done, .arg = arg};
+    *job = (struct job){.archive = archive,
+                        .path = path_of(archive, deployment, kind),
+                        .result = result,
+                        .done = done,
+                        .arg = arg};
     LIST_INSERT_HEAD(&archive->jobs, job, entry);
     pthread_t thread;
     if (pthread_create(&thread, NULL, write_file, job) == 0) {
@@ -102,27 +106,30 @@ void archive_write(struct archive *archive, const char *deployment, json_t *gate
     }
 }
 
-json_t *archive_read(struct archive *archive, const char *deployment)
+json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind)
 {
     struct buf text = BUF_EMPTY;
     struct err err;
     bool missing = false;
-    json_t *gate = NULL;
-    char *path = path_of(archive, deployment);
+    json_t *result = NULL;
+    char *path = path_of(archive, deployment, kind);
     if (file_read(path, FILE_MAX, &text, &missing, &err))
-        gate = json_loadb(text.p, text.n, 0, NULL);
+        result = json_loadb(text.p, text.n, 0, NULL);
     else if (!missing)
         log_warn("%s", err.text);
     buf_free(&text);
     free(path);
-    return gate;
+    return result;
 }
 
 void archive_drop(struct archive *archive, const char *deployment)
 {
-    char *path = path_of(archive, deployment);
-    unlink(path);
-    free(path);
+    static const enum archive_kind kinds[] = {ARCHIVE_GATE, ARCHIVE_LAUNCH};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char *path = path_of(archive, deployment, kinds[i]);
+        unlink(path);
+        free(path);
+    }
 }
 
 void archive_close(struct archive *archive)

@@ -1,5 +1,6 @@
-/* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json. Written and synced
- * on a thread of its own, since the outputs of a large gate are many megabytes. */
+/* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json, and what a launch
+ * has written, NAME.launch.json. Written and synced on a thread of its own, since the outputs of a large gate
+ * are many megabytes. */
 #pragma once
 
 #include "base/err.h"
@@ -9,16 +10,19 @@
 
 struct archive;
 
+enum archive_kind { ARCHIVE_GATE, ARCHIVE_LAUNCH };
+
 /* Makes the folder. */
 struct archive *archive_open(struct loop *loop, const char *directory, struct err *err) MUST_CHECK;
 
-/* Writes the gate of a deployment. `gate` becomes the archive's: the caller must hold no reference. `done`
- * comes later, with NULL when it is on disk, else with a sentence. */
-void archive_write(struct archive *archive, const char *deployment, json_t *gate,
+/* Writes the result of a deployment's gate, or launch. It becomes the archive's: the caller must hold no
+ * reference. `done` comes later, with NULL when it is on disk, else with a sentence. */
+void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                    void (*done)(void *arg, const char *failure), void *arg);
 
 /* What was written for it; NULL where nothing was. A new reference. */
-json_t *archive_read(struct archive *archive, const char *deployment);
+json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind);
+/* All that was written for it. */
 void archive_drop(struct archive *archive, const char *deployment);
 
 /* Waits for what is being written; their `done` comes first. NULL is fine. */

@@ -12,6 +12,7 @@
 #include "control/gate.h"
 #include "control/health.h"
 #include "control/journal.h"
+#include "control/launching.h"
 #include "control/past.h"
 #include "control/probe.h"
 #include "control/process.h"
@@ -89,6 +90,7 @@ struct course {
     struct step *current;
     bool turning;
     /* For the running deployment: */
+    struct launching *launching;
     struct probe *probe;
     struct gate *gate;
     struct deadline end; /* of a hold, of a canary's share, of a watch */
@@ -166,6 +168,7 @@ void effects_resume(struct conductor *conductor);
 
 /* ---- course.c: what is done for a running deployment ---- */
 
+void course_launch(struct course *course, const struct pool *pool);
 void course_await(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
 void course_hold(struct course *course, const struct pool *pool);
@@ -177,10 +180,21 @@ void course_time_is_up(struct deadline *deadline);
 /* Ends whatever of these is under way. */
 void course_stop(struct course *course);
 
+/* ---- stage.c ---- */
+
+/* May this instance (address and resolved are looked at) be staged, or is one at its address being torn down?
+ * False with a sentence; or the step is put off, since that will be over soon: then *till_ms, 0 at first,
+ * says until when that is done. */
+bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *till_ms,
+                    struct err *err) MUST_CHECK;
+
 /* ---- slotting.c ---- */
 
 /* Ids and slots for a new pool. False: there is no slot left. */
 bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *err) MUST_CHECK;
+/* The same for an instance that joins a pool. */
+bool slotting_give_instance(struct conductor *conductor, struct instance *instance,
+                            struct err *err) MUST_CHECK;
 /* Takes them back from one that came to nothing (version 0) or is not in the world from `version` on. */
 void slotting_take_back(struct conductor *conductor, const struct pool *pool, uint64_t version);
 /* At the start: marks what the registry names. */

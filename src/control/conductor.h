@@ -37,6 +37,7 @@ struct stage_request {
     const struct stage_instance *instances;
     size_t instance_count;
     const char *release; /* "" where none is given */
+    bool launch;         /* launch.command tells the instances; none is given here */
     bool hold;
     bool allow_untested;
     bool has_watch; /* else as configured */

@@ -34,6 +34,17 @@ static const char **addresses_of(const struct pool *pool)
     return addresses;
 }
 
+/* ---- launching ---- */
+
+void course_launch(struct course *course, const struct pool *pool)
+{
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    if (settings == NULL || settings->launch.command.count == 0)
+        step_event(course, pool->name, EVENT_LAUNCH_FAILED, "the service has no launch.command any more");
+    else
+        course->launching = launching_start(course, pool, settings);
+}
+
 /* ---- awaiting ---- */
 
 static void on_ready(void *arg, bool ok, const char *reason)
@@ -134,8 +145,8 @@ static void on_gate_done(void *arg, bool passed, const char *reason)
     course->verdict = passed ? describe_pass(course->gate) : mem_dup(reason);
     course->passed = passed;
     *verdict = (struct verdict){course, ++course->archiving};
-    archive_write(course->conductor->options.archive, pool->name, view_gate(course->gate, passed),
-                  on_archived, verdict);
+    archive_write(course->conductor->options.archive, pool->name, ARCHIVE_GATE,
+                  view_gate(course->gate, passed), on_archived, verdict);
 }
 
 void course_test(struct course *course, const struct pool *pool)
@@ -255,10 +266,12 @@ void course_confirm(struct course *course, const struct pool *pool)
 
 void course_stop(struct course *course)
 {
+    launching_free(course->launching);
     probe_cancel(course->probe);
     gate_free(course->gate);
     deadline_clear(&course->end);
     free(course->verdict);
+    course->launching = NULL;
     course->probe = NULL;
     course->gate = NULL;
     course->verdict = NULL;

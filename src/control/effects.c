@@ -108,10 +108,12 @@ static bool begins(enum effect effect)
     }
 }
 
+static void pool_is_gone(struct step *step, struct pool *pool);
+
 static void follow_event(struct step *step, const struct transition *row)
 {
     struct course *course = step->course;
-    const struct pool *pool = registry_pool(course->conductor->options.registry, step->record.pool);
+    struct pool *pool = registry_pool(course->conductor->options.registry, step->record.pool);
     log_info("%s: %s -> %s%s%s", pool->name, deployment_state_name(row->from), deployment_state_name(row->to),
              step->record.why == NULL ? "" : ": ", step->record.why == NULL ? "" : step->record.why);
     for (size_t i = 0; i < sizeof row->announce / sizeof row->announce[0]; i++) {
@@ -129,6 +131,8 @@ static void follow_event(struct step *step, const struct transition *row)
         if (!begins(effect) || !course->conductor->stopping)
             carry_out(course, pool, effect, step);
     }
+    if (pool->state == POOL_RETIRED && row->pool == MOVE_OUT) /* it had no instance to be torn down */
+        pool_is_gone(step, pool);
     effects_finish(course->conductor);
 }
 
@@ -176,11 +180,19 @@ static void follow_pool(struct step *step)
         json_array_append_new(instances, json_string(pool->instances[i].address));
     json_object_set_new(more, "instances", instances);
     conductor_tell(conductor);
-    log_info("%s: staged with %zu instance%s, release \"%s\"", pool->name, pool->instance_count,
-             pool->instance_count == 1 ? "" : "s", pool->release);
+    bool launches = pool->deployment->state == DEPLOYMENT_LAUNCHING;
+    if (launches)
+        log_info("%s: launch.command starts release \"%s\"", pool->name, pool->release);
+    else
+        log_info("%s: staged with %zu instance%s, release \"%s\"", pool->name, pool->instance_count,
+                 pool->instance_count == 1 ? "" : "s", pool->release);
     announce(conductor, "deployment.staged", pool, more);
     answer(step->done, step->arg, 202, view_deployment(conductor, pool, true));
-    if (!conductor->stopping)
+    if (conductor->stopping)
+        return;
+    if (launches)
+        course_launch(course, pool);
+    else
         course_await(course, pool);
 }
 
@@ -225,13 +237,12 @@ static void keep_counts(struct conductor *conductor, const struct pool *pool)
     past_add(&conductor->past, pool->service->name, pool->name, &sum);
 }
 
-/* A pool that is gone leaves the world, and gives its slots back with that version. */
+/* The world is without the pool; it gives its slots back with that version. */
 static void pool_is_gone(struct step *step, struct pool *pool)
 {
     struct conductor *conductor = step->course->conductor;
     struct service *service = pool->service;
     char *forgotten;
-    publish(conductor, step);
     keep_counts(conductor, pool);
     slotting_take_back(conductor, pool, step->record.world);
     log_info("%s: every instance is torn down; the pool is retired", pool->name);
@@ -240,6 +251,12 @@ static void pool_is_gone(struct step *step, struct pool *pool)
         archive_drop(conductor->options.archive, forgotten);
         free(forgotten);
     }
+}
+
+static void leave_world(struct step *step, struct pool *pool)
+{
+    publish(step->course->conductor, step);
+    pool_is_gone(step, pool);
 }
 
 static void announce_retired(struct conductor *conductor, const struct pool *pool,
@@ -268,7 +285,7 @@ static void follow_retired(struct step *step)
             teardown_order(conductor->teardown, pool, step->record.instances[i]);
     }
     if (pool->state == POOL_RETIRED)
-        pool_is_gone(step, pool);
+        leave_world(step, pool);
     drain_watch(conductor->drain);
 }
 
@@ -279,7 +296,7 @@ static void follow_torn_down(struct step *step)
     announce(conductor, step->record.end == TEARDOWN_DONE ? "teardown.finished" : "teardown.failed", pool,
              json_incref(step->data));
     if (pool->state == POOL_RETIRED)
-        pool_is_gone(step, pool);
+        leave_world(step, pool);
 }
 
 void effects_follow(struct step *step, const struct transition *row)
@@ -290,6 +307,9 @@ void effects_follow(struct step *step, const struct transition *row)
         break;
     case RECORD_EVENT:
         follow_event(step, row);
+        break;
+    case RECORD_ADDED:
+        launching_follow(step);
         break;
     case RECORD_ROTATED:
         follow_rotated(step);
@@ -328,6 +348,10 @@ static void resume_deployment(struct conductor *conductor, struct service *servi
     const struct pool *pool = service->running->pool;
     if (conductor_settings(conductor, service->name) == NULL)
         step_event(course, pool->name, EVENT_ABORTED, "the service is not in the config any more");
+    else if (service->running->state == DEPLOYMENT_LAUNCHING)
+        step_event(course, pool->name, EVENT_LAUNCH_FAILED,
+                   "the daemon was started again while launch.command ran; what it had printed is torn down, "
+                   "what else it had started is not known");
     else
         step_event(course, pool->name, EVENT_RESTARTED, "the daemon was started again");
 }

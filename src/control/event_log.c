@@ -33,7 +33,8 @@ static const char *const types[] = {
     "instance.retired",       "teardown.started",    "teardown.finished",
     "teardown.failed",        "config.reloaded",     "config.refused",
     "daemon.started",         "daemon.upgraded",     "daemon.proxy_restarted",
-    "uptest.failed",          "uptest.passed",
+    "uptest.failed",          "uptest.passed",       "launch.instance",
+    "launch.finished",
 };
 
 struct entry {

@@ -19,6 +19,17 @@ static void put_instances(struct conductor *conductor, const struct pool *pool, 
         slots_put(conductor->instance_slots, pool->instances[i].slot, version);
 }
 
+bool slotting_give_instance(struct conductor *conductor, struct instance *instance, struct err *err)
+{
+    struct counters *counters = conductor->options.counters;
+    if (!slots_get(conductor->instance_slots, counters_version(counters), instance_is_busy, counters,
+                   &instance->slot))
+        return err_set(err, "there are too many instances; wait until some are retired");
+    counters_clear_instance(counters, instance->slot);
+    instance->id = ++conductor->last_instance;
+    return true;
+}
+
 bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *err)
 {
     struct counters *counters = conductor->options.counters;
@@ -27,14 +38,11 @@ bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *e
         return err_set(err, "there are too many pools; wait until some are retired");
     counters_clear_pool(counters, pool->slot);
     for (size_t i = 0; i < pool->instance_count; i++) {
-        struct instance *instance = &pool->instances[i];
-        if (!slots_get(conductor->instance_slots, version, instance_is_busy, counters, &instance->slot)) {
-            put_instances(conductor, pool, i, 0);
-            slots_put(conductor->pool_slots, pool->slot, 0);
-            return err_set(err, "there are too many instances; wait until some are retired");
-        }
-        counters_clear_instance(counters, instance->slot);
-        instance->id = ++conductor->last_instance;
+        if (slotting_give_instance(conductor, &pool->instances[i], err))
+            continue;
+        put_instances(conductor, pool, i, 0);
+        slots_put(conductor->pool_slots, pool->slot, 0);
+        return false;
     }
     return true;
 }

@@ -23,6 +23,7 @@ struct stage {
     int *pidfds; /* -1: none */
     size_t count;
     char *release;
+    bool launch;
     bool hold, allow_untested;
     bool has_watch; /* else as configured */
     uint64_t watch_ms;
@@ -48,6 +49,7 @@ static struct stage *stage_new(const struct stage_request *request)
         stage->pidfds[i] = -1;
     }
     stage->release = mem_dup(request->release);
+    stage->launch = request->launch;
     stage->hold = request->hold;
     stage->allow_untested = request->allow_untested;
     stage->has_watch = request->has_watch;
@@ -83,7 +85,7 @@ static void release(struct step *step, bool used)
 
 static bool check_addresses(struct step *step, const struct stage *stage)
 {
-    if (stage->count == 0)
+    if (stage->count == 0 && !stage->launch)
         return step_refuse(step, 422, "instances: name at least one HOST:PORT");
     for (size_t i = 0; i < stage->count; i++) {
         struct address address;
@@ -128,34 +130,39 @@ static bool is_passing(const struct conductor *conductor, const struct pool *poo
 
 /* So who stages an address again right after its pool was rejected is not refused. False: it takes too long.
  */
-static bool await_passing(struct step *step, struct stage *stage)
+static bool await_passing(struct step *step, uint64_t *till_ms)
 {
     uint64_t now_ms = clock_mono_ms();
-    if (stage->passing_till_ms == 0)
-        stage->passing_till_ms = now_ms + PASSING_MS;
-    if (now_ms >= stage->passing_till_ms)
+    if (*till_ms == 0)
+        *till_ms = now_ms + PASSING_MS;
+    if (now_ms >= *till_ms)
         return false;
     step_put_off(step, LOOK_MS);
     return true;
 }
 
-static bool check_going(struct step *step, struct stage *stage)
+bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *till_ms, struct err *err)
 {
     const struct conductor *conductor = step->course->conductor;
-    const struct registry *registry = conductor->options.registry;
+    const struct pool *pool;
+    const struct instance *going = registry_going(conductor->options.registry, asked, &pool);
+    if (going == NULL)
+        return true;
+    if (is_passing(conductor, pool, going) && await_passing(step, till_ms))
+        return false;
+    return err_set(err,
+                   "\"%s\" is being torn down with pool %s; wait until that is done, or use another address",
+                   asked->address, pool->name);
+}
+
+static bool check_going(struct step *step, struct stage *stage)
+{
+    struct err err;
     for (size_t i = 0; i < stage->count; i++) {
-        const struct pool *pool;
         const struct instance asked = {.address = stage->instances[i], .resolved = stage->resolved[i]};
-        const struct instance *going = registry_going(registry, &asked, &pool);
-        if (going == NULL)
+        if (stage_may_take(step, &asked, &stage->passing_till_ms, &err))
             continue;
-        if (is_passing(conductor, pool, going) && await_passing(step, stage))
-            return false;
-        return step_refuse(
-            step, 422,
-            "instances: \"%s\" is being torn down with pool %s; wait until that is done, or use "
-            "another address",
-            stage->instances[i], pool->name);
+        return deadline_is_set(&step->retry) ? false : step_refuse(step, 422, "instances: %s", err.text);
     }
     return true;
 }
@@ -168,6 +175,21 @@ static bool check_release(struct step *step, const struct stage *stage)
         step, 422,
         "release: \"%s\" is no name of a release; use letters, digits, dots, dashes and underscores",
         stage->release);
+}
+
+/* It is what launch.command is given. */
+static bool check_launch(struct step *step, const struct stage *stage, const struct config_service *settings)
+{
+    if (!stage->launch)
+        return true;
+    if (settings->launch.command.count == 0)
+        return step_refuse(step, 422,
+                           "launch: service \"%s\" has no launch.command; write one, or start the instances "
+                           "yourself and stage them",
+                           step->course->service);
+    return stage->release[0] != '\0' ||
+           step_refuse(step, 422,
+                       "release: launch.command needs the name of the release that it is to start");
 }
 
 static bool check_suite(struct step *step, struct stage *stage, const struct config_service *settings)
@@ -248,7 +270,11 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     deployment->canary = stage->canary;
     deployment->created_ns = clock_wall_ns();
     deployment->since_ns = deployment->created_ns;
-    deployment_mark(deployment, deployment->created_ns, "waits until every instance accepts a connection");
+    if (stage->launch)
+        deployment->state = DEPLOYMENT_LAUNCHING;
+    deployment_mark(deployment, deployment->created_ns,
+                    stage->launch ? "launch.command runs"
+                                  : "waits until every instance accepts a connection");
     return pool;
 }
 
@@ -261,7 +287,8 @@ static bool prepare(struct step *step)
     if (settings == NULL)
         return step_refuse(step, 404, "service \"%s\" was removed from the config", step->course->service);
     if (!is_free(step) || !check_twins(step, stage) || !check_going(step, stage) ||
-        !check_canary(step, stage) || !check_suite(step, stage, settings))
+        !check_canary(step, stage) || !check_launch(step, stage, settings) ||
+        !check_suite(step, stage, settings))
         return false;
     struct pool *pool = make_pool(step, stage);
     step->record.fresh = pool;
@@ -301,7 +328,9 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
     step->release = release;
     step->data = stage;
     /* What is clear without the names is refused without looking them up. */
-    if (is_free(step) && check_addresses(step, stage) && check_release(step, stage))
+    const struct config_service *settings = conductor_settings(conductor, service);
+    if (is_free(step) && check_addresses(step, stage) && check_release(step, stage) &&
+        check_launch(step, stage, settings))
         resolve_start(conductor->options.loop, (const char *const *)stage->instances, stage->count,
                       on_resolved, step);
     else

@@ -70,10 +70,20 @@ static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find(conductor, pool->service->name);
     bool runs = pool->service->running == pool->deployment && course != NULL && course->gate != NULL;
-    json_t *kept = runs ? NULL : archive_read(conductor->options.archive, pool->name);
+    json_t *kept = runs ? NULL : archive_read(conductor->options.archive, pool->name, ARCHIVE_GATE);
     if (kept != NULL)
         return kept;
     return view_gate(runs ? course->gate : NULL, pool->deployment->gate_passed);
+}
+
+/* Null where no launch was asked for. */
+static json_t *launch_of(struct conductor *conductor, const struct pool *pool)
+{
+    const struct course *course = course_find(conductor, pool->service->name);
+    bool runs = pool->service->running == pool->deployment && course != NULL && course->launching != NULL;
+    json_t *launch = runs ? launching_json(course->launching)
+                          : archive_read(conductor->options.archive, pool->name, ARCHIVE_LAUNCH);
+    return launch != NULL ? launch : json_null();
 }
 
 /* ---- deployments ---- */
@@ -141,6 +151,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
     json_object_set_new(json, "watch", json_real((double)deployment->watch_ms / 1000));
     json_object_set_new(json, "canary", canary_json(deployment));
     if (whole) {
+        json_object_set_new(json, "launch", launch_of(conductor, pool));
         json_object_set_new(json, "gate", gate_of(conductor, pool));
         json_object_set_new(json, "timeline", timeline_json(deployment));
     }

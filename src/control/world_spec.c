@@ -249,14 +249,15 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
     return (uint32_t)index;
 }
 
-/* Every pool that is not retired: who has the clients is said by index. */
+/* Every pool that is not retired, and has instances (one that is launched begins without): who has the
+ * clients is said by index. */
 static void add_pools(struct world_spec *made, const struct service *service,
                       struct snapshot_service_spec *spec)
 {
     const struct pool *pool;
     spec->pool_first = (uint32_t)made->spec.pool_count;
     TAILQ_FOREACH (pool, &service->pools, of_service) {
-        if (pool->state == POOL_RETIRED)
+        if (pool->state == POOL_RETIRED || pool->instance_count == 0)
             continue;
         uint32_t index = add_pool(made, pool);
         if (pool->state == POOL_LIVE)

@@ -10,6 +10,13 @@
 
 /* ---- a pool ---- */
 
+/* A launch begins with none, and may end so. */
+static bool may_be_empty(const struct pool *pool)
+{
+    return pool->state == POOL_RETIRED ||
+           (pool->deployment != NULL && pool->deployment->state == DEPLOYMENT_LAUNCHING);
+}
+
 static bool check_pool(const struct registry *registry, const struct record *record, struct err *err)
 {
     const struct pool *pool = record->fresh;
@@ -17,7 +24,7 @@ static bool check_pool(const struct registry *registry, const struct record *rec
     uint64_t number;
     if (!pool_name_parse(str_of(pool->name), &name, &number) || !str_equal(name, str_of(record->service)))
         return err_set(err, "\"%s\" is no name for a pool of service \"%s\"", pool->name, record->service);
-    if (pool->instance_count == 0)
+    if (pool->instance_count == 0 && !may_be_empty(pool))
         return err_set(err, "pool %s has no instances", pool->name);
     const struct service *service = registry_service(registry, record->service);
     if (service == NULL)
@@ -109,6 +116,8 @@ static bool check_event(const struct registry *registry, const struct record *re
                        pool->deployment == NULL ? "the first pool of its service"
                                                 : deployment_state_name(pool->deployment->state),
                        deployment_event_name(record->event));
+    if (record->event == EVENT_LAUNCHED && pool->instance_count == 0)
+        return err_set(err, "deployment %s cannot go on: its launch has started no instance", pool->name);
     if (record->event == EVENT_CONFIRMED)
         return check_swap(pool, err);
     if ((row->pool == MOVE_RELEASE || row->pool == MOVE_BACK_OUT) &&
@@ -237,6 +246,8 @@ static void act_event(struct registry *registry, const struct record *record, co
     if (record->event == EVENT_GATE_PASSED)
         deployment->gate_passed = true;
     move_pool(pool, row, record);
+    if (pool->state == POOL_DRAINING && pool->instance_count == 0)
+        pool->state = POOL_RETIRED;
     deployment->state = row->to;
     if (record->event != EVENT_RESTARTED || row->to != row->from)
         deployment->since_ns = record->time_ns;
@@ -252,6 +263,33 @@ static void act_event(struct registry *registry, const struct record *record, co
 }
 
 /* ---- instances ---- */
+
+static bool check_added(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct pool *pool = pool_of(registry, record, err);
+    const struct instance *added = record->added;
+    if (pool == NULL)
+        return false;
+    if (pool->deployment == NULL || pool->deployment->state != DEPLOYMENT_LAUNCHING)
+        return err_set(err, "pool %s takes no more instances: its launch is over", pool->name);
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *other = &pool->instances[i];
+        if (strcmp(other->address, added->address) == 0 || strcmp(other->resolved, added->resolved) == 0)
+            return err_set(err, "pool %s has the instance %s already; each is to be named once", pool->name,
+                           other->address);
+    }
+    return true;
+}
+
+static void act_added(struct registry *registry, struct record *record)
+{
+    struct pool *pool = registry_pool(registry, record->pool);
+    pool->instances = mem_resize(pool->instances, pool->instance_count + 1, sizeof *pool->instances);
+    pool->instances[pool->instance_count++] = *record->added;
+    if (record->added->id > registry->last_instance)
+        registry->last_instance = record->added->id;
+    record->added->address = record->added->resolved = NULL;
+}
 
 static bool is_serving(const struct record *record, size_t index)
 {
@@ -347,6 +385,8 @@ bool registry_allows(const struct registry *registry, const struct record *recor
         return check_pool(registry, record, err);
     case RECORD_EVENT:
         return check_event(registry, record, err);
+    case RECORD_ADDED:
+        return check_added(registry, record, err);
     case RECORD_ROTATED:
         return check_rotated(registry, record, err);
     case RECORD_RETIRED:
@@ -370,6 +410,8 @@ bool registry_apply(struct registry *registry, struct record *record, const stru
         act_pool(registry, record);
     else if (record->type == RECORD_EVENT)
         act_event(registry, record, &taken);
+    else if (record->type == RECORD_ADDED)
+        act_added(registry, record);
     else if (record->type != RECORD_WORLD)
         act_instances(registry, record);
     if (record->world > registry->world)

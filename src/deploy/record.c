@@ -14,8 +14,11 @@
 
 #include "deploy/record_names.h"
 
-const char *const record_type_names[RECORD_TYPES] = {"pool",    "event",     "rotated",
-                                                     "retired", "torn_down", "world"};
+const char *const record_type_names[RECORD_TYPES] = {
+    [RECORD_POOL] = "pool",       [RECORD_EVENT] = "event",     [RECORD_ADDED] = "added",
+    [RECORD_ROTATED] = "rotated", [RECORD_RETIRED] = "retired", [RECORD_TORN_DOWN] = "torn_down",
+    [RECORD_WORLD] = "world",
+};
 
 void record_init(struct record *record, enum record_type type, const char *pool)
 {
@@ -30,8 +33,20 @@ void record_add_instance(struct record *record, size_t index)
     record->instance_count = count + 1;
 }
 
+struct instance *record_added(struct record *record)
+{
+    record->added = mem_zero(1, sizeof *record->added);
+    record->added->weight = 1;
+    return record->added;
+}
+
 void record_free(struct record *record)
 {
+    if (record->added != NULL) {
+        free(record->added->address);
+        free(record->added->resolved);
+    }
+    free(record->added);
     free(record->instances);
     free(record->why);
     free(record->service);
@@ -206,6 +221,8 @@ char *record_encode(const struct record *record, size_t *size)
         set(line, "pool", json_string(record->pool));
         if (record->type == RECORD_EVENT)
             add_event(line, record);
+        else if (record->type == RECORD_ADDED)
+            set(line, "instance", instance_json(record->added));
         else
             add_instances(line, record);
     }

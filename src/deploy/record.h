@@ -8,6 +8,7 @@
 enum record_type {
     RECORD_POOL,  /* a pool in whatever state: staged, the first one of a service, or kept by a compaction */
     RECORD_EVENT, /* something happened to a deployment */
+    RECORD_ADDED, /* a launch has printed an instance */
     RECORD_ROTATED,   /* live instances were taken out of rotation or back in */
     RECORD_RETIRED,   /* instances of a draining pool get nothing any more: teardown follows */
     RECORD_TORN_DOWN, /* and has ended */
@@ -30,6 +31,8 @@ struct record {
     struct drain_times drain;    /* RECORD_EVENT with a world: of the pool that leaves with it, if any */
     struct asker asker;          /* RECORD_ROTATED and what was asked for by hand; uid -1, user "": nobody */
 
+    struct instance *added; /* RECORD_ADDED; the registry takes what it holds */
+
     uint32_t *instances; /* by index: ROTATED, RETIRED, TORN_DOWN */
     size_t instance_count;
     bool out;              /* ROTATED: out of rotation */
@@ -41,6 +44,8 @@ struct record {
 /* Starts a record; free with record_free. `pool` may be NULL. */
 void record_init(struct record *record, enum record_type type, const char *pool);
 void record_add_instance(struct record *record, size_t index);
+/* For RECORD_ADDED: the instance, zeroed, to be filled in. */
+struct instance *record_added(struct record *record);
 /* Frees what it holds, not itself. */
 void record_free(struct record *record);
 

@@ -241,6 +241,13 @@ static bool to_event(json_t *line, struct record *record, struct err *err)
     return drain == NULL || to_drain(drain, &record->drain, err);
 }
 
+static bool to_added(json_t *line, struct record *record, struct err *err)
+{
+    json_t *instance;
+    return UNPACK(line, err, "{s:o}", "instance", &instance) &&
+           to_instance(instance, record_added(record), err);
+}
+
 static bool to_indexes(json_t *json, struct record *record, struct err *err)
 {
     if (!json_is_array(json))
@@ -343,7 +350,14 @@ static bool to_rest(json_t *line, struct record *record, struct err *err)
     json_decref(pool);
     if (record->pool == NULL)
         return err_set(err, "the name of the pool is missing");
-    return record->type == RECORD_EVENT ? to_event(line, record, err) : to_instances(line, record, err);
+    switch (record->type) {
+    case RECORD_EVENT:
+        return to_event(line, record, err);
+    case RECORD_ADDED:
+        return to_added(line, record, err);
+    default:
+        return to_instances(line, record, err);
+    }
 }
 
 static bool check_crc(struct str line, struct err *err)

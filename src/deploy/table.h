@@ -9,6 +9,7 @@
 
 enum deployment_state {
     DEPLOYMENT_STAGED,     /* waits until every instance accepts a connection */
+    DEPLOYMENT_LAUNCHING,  /* before that: launch.command runs, and adds instances. Users see "staged" */
     DEPLOYMENT_TESTING,    /* the gate runs */
     DEPLOYMENT_CONFIRMING, /* passed, released; every instance must accept once more. Users see "testing" */
     DEPLOYMENT_HELD,       /* passed; waits for promote */
@@ -28,16 +29,18 @@ enum deployment_state {
 };
 
 enum deployment_event {
-    EVENT_READY,        /* every instance has accepted a connection */
-    EVENT_NOT_READY,    /* one did not in time, or its name means nothing */
-    EVENT_GATE_PASSED,  /* every cell passed */
-    EVENT_GATE_FAILED,  /* one did not, or the result could not be kept */
-    EVENT_PROMOTED,     /* asked for */
-    EVENT_CONFIRMED,    /* every instance accepted once more: this is the swap */
-    EVENT_UNCONFIRMED,  /* one did not */
-    EVENT_ABORTED,      /* asked for */
-    EVENT_HOLD_EXPIRED, /* nobody promoted it in time */
-    EVENT_STEPPED,      /* the canary's share was watched for long enough */
+    EVENT_LAUNCHED,      /* launch.command has ended well */
+    EVENT_LAUNCH_FAILED, /* it has not, or what it printed is of no use */
+    EVENT_READY,         /* every instance has accepted a connection */
+    EVENT_NOT_READY,     /* one did not in time, or its name means nothing */
+    EVENT_GATE_PASSED,   /* every cell passed */
+    EVENT_GATE_FAILED,   /* one did not, or the result could not be kept */
+    EVENT_PROMOTED,      /* asked for */
+    EVENT_CONFIRMED,     /* every instance accepted once more: this is the swap */
+    EVENT_UNCONFIRMED,   /* one did not */
+    EVENT_ABORTED,       /* asked for */
+    EVENT_HOLD_EXPIRED,  /* nobody promoted it in time */
+    EVENT_STEPPED,       /* the canary's share was watched for long enough */
     EVENT_WATCH_PASSED,
     EVENT_WATCH_FAILED, /* and is to be rolled back */
     EVENT_DOUBTED,      /* the watch failed, and a person is to decide */

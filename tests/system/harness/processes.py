@@ -89,6 +89,17 @@ def describe(pid):
         return str(pid)
 
 
+def orphans_of(word):
+    """Those that a daemon's programs have left running, with this in their command line."""
+    return [pid for pid in _orphans() if word in describe(pid)]
+
+
+def end_orphans_of(word):
+    for pid in orphans_of(word):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not orphans_of(word))
+
+
 def assert_none_left(timeout=8):
     """No orphan of a stopped daemon is left; what is gets killed, after it was named."""
     try:

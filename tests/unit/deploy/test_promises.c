@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define WALKS 40
-#define STEPS 250
+#define STEPS 400
 
 struct walk {
     struct registry *registry;
@@ -39,8 +39,11 @@ static void random_pool(struct walk *walk, struct record *record)
     bool first = service == NULL && pick(2) == 0;
     char name[32];
     snprintf(name, sizeof name, "web-%u", service == NULL ? !first : (unsigned)service->last_number + 1);
-    struct pool *pool = make_pool(name, 1 + pick(3), walk->next_instance, !first);
+    bool launches = !first && pick(3) == 0;
+    struct pool *pool = make_pool(name, launches ? 0 : 1 + pick(3), walk->next_instance, !first);
     walk->next_instance += 3;
+    if (launches)
+        pool->deployment->state = DEPLOYMENT_LAUNCHING;
     if (!first) {
         pool->deployment->hold = pick(2) == 0;
         pool->deployment->watch_ms = pick(2) * 1000;
@@ -53,14 +56,14 @@ static void random_pool(struct walk *walk, struct record *record)
 static enum deployment_event random_event(const struct pool *pool)
 {
     enum deployment_event event = (enum deployment_event)pick(DEPLOYMENT_EVENTS);
-    for (unsigned i = 0; i < 4 && pool_transition(pool, event) == NULL; i++)
+    for (unsigned i = 0; i < 8 && pool_transition(pool, event) == NULL; i++)
         event = (enum deployment_event)pick(DEPLOYMENT_EVENTS);
     return event;
 }
 
 static void random_record(struct walk *walk, struct record *record)
 {
-    unsigned what = pick(10);
+    unsigned what = pick(11);
     if (walk->registry->pools == NULL || what == 0) {
         random_pool(walk, record);
         return;
@@ -69,6 +72,10 @@ static void random_record(struct walk *walk, struct record *record)
     struct pool *pool = what < 6 && service->running != NULL ? service->running->pool : any_pool(walk);
     if (what < 7) {
         event_record(record, pool, random_event(pool));
+        return;
+    }
+    if (what == 7 || pool->instance_count == 0) {
+        added_record(record, pool->name, walk->next_instance++);
         return;
     }
     record_init(record, (enum record_type)(RECORD_ROTATED + (int)pick(3)), pool->name);
@@ -89,6 +96,9 @@ static void keep_line(struct walk *walk, const struct record *record)
 /* Promise 5, as far as records go: torn down only after retired, retired only off the live pool. */
 static void check_pool(const struct pool *pool)
 {
+    bool may_be_empty = pool->state == POOL_RETIRED || pool->deployment == NULL ||
+                        pool->deployment->state == DEPLOYMENT_LAUNCHING;
+    assert_true(pool->instance_count > 0 || may_be_empty);
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
         bool gone = instance->state == INSTANCE_RETIRED || instance->state == INSTANCE_TORN_DOWN;

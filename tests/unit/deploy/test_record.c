@@ -118,6 +118,18 @@ static void instance_records_survive_the_round_trip(void **state)
     }
 }
 
+static void an_instance_of_a_launch_survives_the_round_trip(void **state)
+{
+    (void)state;
+    struct record record;
+    struct pool *pool = make_pool("web-17", 0, 1, true);
+    pool->deployment->state = DEPLOYMENT_LAUNCHING;
+    pool_record(&record, pool);
+    assert_round_trip(&record);
+    added_record(&record, "web-17", 5);
+    assert_round_trip(&record);
+}
+
 static void any_changed_byte_is_noticed(void **state)
 {
     (void)state;
@@ -286,6 +298,7 @@ int main(void)
         cmocka_unit_test(shares_that_no_canary_can_have_are_refused),
         cmocka_unit_test(every_event_survives_the_round_trip),
         cmocka_unit_test(instance_records_survive_the_round_trip),
+        cmocka_unit_test(an_instance_of_a_launch_survives_the_round_trip),
         cmocka_unit_test(any_changed_byte_is_noticed),
         cmocka_unit_test(unknown_missing_and_wrong_keys_are_refused),
         cmocka_unit_test(events_carry_exactly_their_keys),

@@ -65,6 +65,73 @@ static void a_swap_moves_live_and_sends_the_old_pool_away(void **state)
     assert_int_equal(registry->world, 7);
 }
 
+static bool launch(struct registry *registry, const char *name)
+{
+    struct record record;
+    struct pool *pool = make_pool(name, 0, 1, true);
+    pool->deployment->state = DEPLOYMENT_LAUNCHING;
+    pool_record(&record, pool);
+    return apply(registry, &record);
+}
+
+static bool print(struct registry *registry, const char *name, unsigned number)
+{
+    struct record record;
+    added_record(&record, name, number);
+    return apply(registry, &record);
+}
+
+static void a_launch_begins_without_instances_and_adds_them(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(launch(registry, "web-1"));
+    const struct pool *pool = registry_pool(registry, "web-1");
+    assert_true(print(registry, "web-1", 20) && print(registry, "web-1", 21));
+    assert_int_equal(pool->instance_count, 2);
+    assert_string_equal(pool->instances[1].address, "10.0.0.21:80");
+    assert_int_equal(pool->instances[1].weight, 3);
+    assert_int_equal(pool->instances[0].state, INSTANCE_DOWN);
+    assert_int_equal(registry->last_instance, 21);
+    assert_true(happen(registry, "web-1", EVENT_LAUNCHED) && happen(registry, "web-1", EVENT_READY));
+    assert_int_equal(pool->instances[1].state, INSTANCE_UP);
+}
+
+static void a_launch_has_each_instance_once_and_none_after_its_end(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(launch(registry, "web-1") && print(registry, "web-1", 20));
+    assert_false(print(registry, "web-1", 20));
+    assert_false(print(registry, "web-0", 22));
+    assert_false(print(registry, "web-9", 22));
+    assert_true(happen(registry, "web-1", EVENT_LAUNCHED));
+    assert_false(print(registry, "web-1", 21));
+    assert_int_equal(registry_pool(registry, "web-1")->instance_count, 1);
+}
+
+static void a_pool_without_instances_is_a_launch_or_gone(void **state)
+{
+    struct registry *registry = *state;
+    assert_false(add_pool(registry, "web-1", 0, 1, true));
+    assert_true(launch(registry, "web-1"));
+    assert_false(happen(registry, "web-1", EVENT_LAUNCHED));
+    assert_true(happen(registry, "web-1", EVENT_LAUNCH_FAILED));
+    const struct pool *pool = registry_pool(registry, "web-1");
+    assert_int_equal(pool->state, POOL_RETIRED);
+    assert_int_equal(pool->deployment->state, DEPLOYMENT_REJECTED);
+    assert_null(pool->service->running);
+}
+
+static void what_a_failed_launch_has_added_is_to_be_torn_down(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(launch(registry, "web-1") && print(registry, "web-1", 20));
+    assert_true(happen(registry, "web-1", EVENT_LAUNCH_FAILED));
+    assert_int_equal(registry_pool(registry, "web-1")->state, POOL_DRAINING);
+    assert_true(on_instances(registry, RECORD_RETIRED, "web-1", 1, false));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "web-1", 1, false));
+    assert_int_equal(registry_pool(registry, "web-1")->state, POOL_RETIRED);
+}
+
 static bool stage_with(struct registry *registry, const char *name, unsigned first, uint64_t watch_ms,
                        size_t shares)
 {
@@ -386,6 +453,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         EACH(the_first_pool_of_the_config_is_live_without_a_deployment),
         EACH(a_swap_moves_live_and_sends_the_old_pool_away),
+        EACH(a_launch_begins_without_instances_and_adds_them),
+        EACH(a_launch_has_each_instance_once_and_none_after_its_end),
+        EACH(a_pool_without_instances_is_a_launch_or_gone),
+        EACH(what_a_failed_launch_has_added_is_to_be_torn_down),
         EACH(with_a_watch_the_old_pool_is_armed_and_nothing_is_taken_from_it),
         EACH(a_watch_that_passes_sends_the_armed_pool_away),
         EACH(a_rollback_makes_the_armed_pool_live_and_sends_the_new_one_away),

@@ -267,6 +267,31 @@ static void a_watch_goes_on_after_a_restart(void **state)
                EFFECT_NONE);
 }
 
+static void a_launch_that_went_well_awaits_its_instances(void **state)
+{
+    (void)state;
+    assert_row(go(DEPLOYMENT_LAUNCHING, EVENT_LAUNCHED), DEPLOYMENT_STAGED, MOVE_NONE, EFFECT_STOP,
+               EFFECT_AWAIT);
+}
+
+static void a_launch_that_failed_rejects(void **state)
+{
+    (void)state;
+    assert_given_up(go(DEPLOYMENT_LAUNCHING, EVENT_LAUNCH_FAILED), DEPLOYMENT_REJECTED);
+}
+
+static void a_launch_can_be_aborted(void **state)
+{
+    (void)state;
+    assert_given_up(go(DEPLOYMENT_LAUNCHING, EVENT_ABORTED), DEPLOYMENT_ABORTED);
+}
+
+static void a_launch_that_a_restart_cut_short_is_rejected(void **state)
+{
+    (void)state;
+    assert_given_up(go(DEPLOYMENT_LAUNCHING, EVENT_RESTARTED), DEPLOYMENT_REJECTED);
+}
+
 /* The tests above name every pair that has a row; all others must have none. */
 static void every_other_pair_is_refused(void **state)
 {
@@ -274,6 +299,8 @@ static void every_other_pair_is_refused(void **state)
     static const unsigned allowed[DEPLOYMENT_STATES] = {
         [DEPLOYMENT_STAGED] =
             1U << EVENT_READY | 1U << EVENT_NOT_READY | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
+        [DEPLOYMENT_LAUNCHING] =
+            1U << EVENT_LAUNCHED | 1U << EVENT_LAUNCH_FAILED | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_TESTING] =
             1U << EVENT_GATE_PASSED | 1U << EVENT_GATE_FAILED | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_CONFIRMING] =
@@ -403,6 +430,10 @@ int main(void)
         cmocka_unit_test(a_watch_that_fails_swaps_back_or_waits),
         cmocka_unit_test(a_watched_deployment_can_be_rolled_back_by_hand),
         cmocka_unit_test(a_watch_goes_on_after_a_restart),
+        cmocka_unit_test(a_launch_that_went_well_awaits_its_instances),
+        cmocka_unit_test(a_launch_that_failed_rejects),
+        cmocka_unit_test(a_launch_can_be_aborted),
+        cmocka_unit_test(a_launch_that_a_restart_cut_short_is_rejected),
         cmocka_unit_test(every_other_pair_is_refused),
         cmocka_unit_test(no_two_rows_hold_at_once),
         cmocka_unit_test(a_pool_goes_live_by_a_confirmation_or_a_rollback_only),

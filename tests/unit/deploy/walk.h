@@ -51,6 +51,21 @@ static inline void event_record(struct record *record, const struct pool *pool, 
     }
 }
 
+/* An instance 10.0.0.N:80 that a launch has printed. */
+static inline void added_record(struct record *record, const char *pool, unsigned number)
+{
+    record_init(record, RECORD_ADDED, pool);
+    record->time_ns = 3500000;
+    struct instance *added = record_added(record);
+    added->address = mem_printf("10.0.0.%u:80", number);
+    added->resolved = mem_dup(added->address);
+    added->id = number;
+    added->slot = number;
+    added->pid = 4711;
+    added->pid_start = 99;
+    added->weight = 3;
+}
+
 static inline bool apply(struct registry *registry, struct record *record)
 {
     struct err err;

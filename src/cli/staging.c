@@ -1,0 +1,102 @@
+/* The options of a deployment, and what follows once it is staged. */
+#include "cli/staging.h"
+
+#include "base/clock.h"
+#include "cli/arguments.h"
+#include "cli/ask.h"
+#include "cli/fields.h"
+#include "cli/follow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* "1,10,50", with or without percent signs, as a list of numbers. */
+static json_t *shares_of(const char *text, struct err *err)
+{
+    json_t *list = json_array();
+    struct str rest = str_of(text), part;
+    while (str_split(&rest, ',', &part)) {
+        char *end, *number = str_dup(part);
+        double share = strtod(number, &end);
+        bool is_number = end != number && (end[0] == '\0' || strcmp(end, "%") == 0);
+        free(number);
+        if (!is_number) {
+            json_decref(list);
+            err_set(err, "--canary takes shares in percent, such as 1,10,50, not \"%s\"", text);
+            return NULL;
+        }
+        json_array_append_new(list, json_real(share));
+    }
+    return list;
+}
+
+static bool add_canary(json_t *body, const struct arguments *arguments, struct err *err)
+{
+    const char *text = arguments_text(arguments, "canary");
+    json_t *shares = text == NULL ? NULL : shares_of(text, err);
+    if (text != NULL && shares == NULL)
+        return false;
+    if (text != NULL)
+        json_object_set_new(body, "canary", shares);
+    return true;
+}
+
+static void add_text(json_t *body, const struct arguments *arguments, const char *name)
+{
+    const char *text = arguments_text(arguments, name);
+    if (text != NULL)
+        json_object_set_new(body, name, json_string(text));
+}
+
+bool staging_add(json_t *body, const struct arguments *arguments, struct err *err)
+{
+    if (!add_canary(body, arguments, err))
+        return false;
+    add_text(body, arguments, "watch");
+    add_text(body, arguments, "step");
+    if (arguments_has(arguments, "hold"))
+        json_object_set_new(body, "hold", json_true());
+    if (arguments_has(arguments, "allow-untested"))
+        json_object_set_new(body, "allow_untested", json_true());
+    return true;
+}
+
+static int stay(const struct session *session, const struct arguments *arguments,
+                const struct client_reply *reply, uint64_t start_ms)
+{
+    const char *deployment = field_text(reply->json, "deployment", "");
+    struct follow_plan plan = {
+        .service = arguments_operand(arguments, 0),
+        .deployment = deployment,
+        .since = (uint64_t)field_number(reply->json, "seq", 0),
+        .hold = arguments_has(arguments, "hold"),
+        .start_ms = start_ms,
+        .timeout_ms = arguments_number(arguments, "timeout", 0),
+    };
+    if (deployment[0] == '\0') {
+        struct err err;
+        err_set(&err, "the daemon's answer names no deployment");
+        return ask_fail(CLI_REFUSED, &err);
+    }
+    if (!arguments_has(arguments, "no-wait"))
+        return follow(session, &plan);
+    if (session->json)
+        ask_print(reply);
+    else
+        printf("%s: %s is staged\n", plan.service, deployment);
+    return CLI_DONE;
+}
+
+int staging_run(const struct session *session, const struct arguments *arguments, const json_t *body)
+{
+    struct client_reply reply;
+    uint64_t start_ms = clock_mono_ms();
+    char *path = client_path("/v1/services/", arguments_operand(arguments, 0), "/deployments");
+    int status = ask(session, "POST", path, body, ASK_MS, &reply);
+    free(path);
+    if (status != CLI_DONE)
+        return status;
+    status = stay(session, arguments, &reply, start_ms);
+    client_reply_free(&reply);
+    return status;
+}

@@ -1,0 +1,330 @@
+/* Invariant: the deployment's event is made once, when the command has ended and everything that it printed
+ * is recorded or refused; so whatever a failed launch has started and told of is torn down with its pool. */
+#include "control/launching.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/conduct.h"
+#include "control/launch.h"
+#include "control/sockaddr.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define INSTANCES_MAX 10000
+
+struct launching {
+    struct course *course;
+    char *pool;
+    struct launch *launch;
+    LIST_HEAD(, arrival) arrivals;
+    size_t found;
+    size_t pending; /* arrivals that are not recorded yet */
+    bool has_ended;
+    char *failure; /* once it has ended; NULL: none */
+    uint64_t ready_timeout_ms;
+};
+
+/* An instance that was printed: it is resolved, then its record is made, then it is awaited. */
+struct arrival {
+    struct launching *launching; /* NULL: that is over */
+    struct instance instance;    /* until it is resolved: then it is in the record */
+    int pidfd;                   /* -1: none, or held for the instance */
+    bool has_slot;
+    uint64_t passing_till_ms; /* see stage_may_take */
+    unsigned proxy_protocol;
+    struct resolve *resolve; /* NULL: it is none of the time for it */
+    struct probe *probe;     /* the same */
+    LIST_ENTRY(arrival) entry;
+};
+
+static void arrival_free(struct arrival *arrival)
+{
+    if (arrival->launching != NULL)
+        LIST_REMOVE(arrival, entry);
+    if (arrival->pidfd >= 0)
+        close(arrival->pidfd);
+    free(arrival->instance.address);
+    free(arrival);
+}
+
+/* ---- the end ---- */
+
+/* A result on its way to the disk. */
+struct filing {
+    struct course *course;
+    unsigned number;
+};
+
+static void on_filed(void *arg, const char *trouble)
+{
+    struct filing *filing = arg;
+    struct course *course = filing->course;
+    const struct launching *launching = course->launching;
+    bool overtaken = filing->number != course->archiving || launching == NULL;
+    free(filing);
+    if (overtaken)
+        return;
+    const char *failure = launching->failure != NULL ? launching->failure : trouble;
+    char *success = mem_printf("launch.command has started %zu instance%s", launching->found,
+                               launching->found == 1 ? "" : "s");
+    step_event(course, launching->pool, failure == NULL ? EVENT_LAUNCHED : EVENT_LAUNCH_FAILED,
+               failure == NULL ? success : failure);
+    free(success);
+}
+
+static void announce_end(const struct launching *launching)
+{
+    json_t *more = launch_json(launching->launch);
+    json_object_del(more, "argv");
+    json_object_del(more, "state");
+    json_object_set_new(more, "passed", json_boolean(launching->failure == NULL));
+    json_object_set_new(more, "instances", json_integer((json_int_t)launching->found));
+    if (launching->failure != NULL)
+        json_object_set_new(more, "reason", view_text(launching->failure));
+    const char *output = json_string_value(json_object_get(more, "output"));
+    json_object_set_new(more, "output", event_log_tail(str_of(output != NULL ? output : "")));
+    event_log_add(launching->course->conductor->options.events, "launch.finished", launching->course->service,
+                  launching->pool, more);
+}
+
+/* What the command has written is on disk before its end is recorded. */
+static void settle(struct launching *launching)
+{
+    struct course *course = launching->course;
+    if (!launching->has_ended || launching->pending > 0)
+        return;
+    struct filing *filing = mem_alloc(sizeof *filing);
+    *filing = (struct filing){course, ++course->archiving};
+    announce_end(launching);
+    archive_write(course->conductor->options.archive, launching->pool, ARCHIVE_LAUNCH,
+                  launch_json(launching->launch), on_filed, filing);
+}
+
+static void on_done(void *arg, const char *failure)
+{
+    struct launching *launching = arg;
+    launching->has_ended = true;
+    launching->failure = mem_dup(failure);
+    settle(launching);
+}
+
+/* After its end it is told of all the same: then it is the failure. */
+static void fail(struct launching *launching, const char *sentence)
+{
+    if (!launching->has_ended)
+        launch_fail(launching->launch, sentence);
+    else if (launching->failure == NULL)
+        launching->failure = mem_dup(sentence);
+}
+
+/* ---- an instance ---- */
+
+/* It is not recorded. */
+static void refuse_arrival(struct arrival *arrival, const char *sentence)
+{
+    struct launching *launching = arrival->launching;
+    char *reason = mem_printf("launch.command: %s", sentence);
+    arrival_free(arrival);
+    launching->pending--;
+    fail(launching, reason);
+    free(reason);
+    settle(launching);
+}
+
+static void on_accepted(void *arg, bool ok, const char *reason)
+{
+    struct arrival *arrival = arg;
+    struct launching *launching = arrival->launching;
+    arrival->probe = NULL;
+    if (ok)
+        log_debug("%s: an instance accepts connections while the launch goes on", launching->pool);
+    arrival_free(arrival);
+    if (!ok)
+        fail(launching, reason);
+}
+
+/* Once the command has ended all are awaited together. */
+static void await(struct arrival *arrival, const struct instance *instance)
+{
+    struct launching *launching = arrival->launching;
+    struct probe_target target = {.name = instance->address, .proxy_protocol = arrival->proxy_protocol};
+    target.length = sockaddr_of(instance->resolved, &target.address);
+    arrival->probe = probe_start(launching->course->conductor->options.loop, &target, 1,
+                                 launching->ready_timeout_ms, NULL, on_accepted, arrival);
+}
+
+static bool is_allowed(struct step *step, struct arrival *arrival, struct err *err)
+{
+    struct conductor *conductor = step->course->conductor;
+    if (arrival->launching == NULL)
+        return err_set(err, "the launch is over");
+    if (!stage_may_take(step, step->record.added, &arrival->passing_till_ms, err) ||
+        !registry_allows(conductor->options.registry, &step->record, err))
+        return false;
+    if (!arrival->has_slot && !slotting_give_instance(conductor, step->record.added, err))
+        return false;
+    arrival->has_slot = true;
+    return true;
+}
+
+static bool prepare(struct step *step)
+{
+    struct err err;
+    if (is_allowed(step, step->data, &err))
+        return true;
+    return deadline_is_set(&step->retry) ? false : step_refuse(step, 409, "%s", err.text);
+}
+
+static void release(struct step *step, bool used)
+{
+    struct arrival *arrival = step->data;
+    struct conductor *conductor = step->course->conductor;
+    struct launching *launching = arrival->launching;
+    const struct instance *instance = step->record.added;
+    if (used && arrival->pidfd >= 0) {
+        processes_hold(conductor->processes, instance->id, arrival->pidfd);
+        arrival->pidfd = -1;
+    }
+    if (!used && arrival->has_slot)
+        slots_put(conductor->instance_slots, instance->slot, 0);
+    if (launching == NULL) {
+        arrival_free(arrival);
+    } else if (!used) {
+        refuse_arrival(arrival, step->err.text);
+    } else {
+        launching->pending--;
+        settle(launching);
+    }
+}
+
+static void on_resolved(void *arg, const struct probe_target *targets, const char *reason)
+{
+    struct arrival *arrival = arg;
+    struct launching *launching = arrival->launching;
+    arrival->resolve = NULL;
+    if (targets == NULL) {
+        refuse_arrival(arrival, reason);
+        return;
+    }
+    struct step *step = step_new(launching->course, RECORD_ADDED, launching->pool);
+    struct instance *instance = record_added(&step->record);
+    *instance = arrival->instance;
+    instance->resolved = sockaddr_text(&targets[0].address);
+    arrival->instance.address = NULL;
+    step->prepare = prepare;
+    step->release = release;
+    step->data = arrival;
+    step_submit(step);
+}
+
+void launching_follow(struct step *step)
+{
+    struct conductor *conductor = step->course->conductor;
+    struct arrival *arrival = step->data;
+    const struct pool *pool = registry_pool(conductor->options.registry, step->record.pool);
+    const struct instance *instance = &pool->instances[pool->instance_count - 1];
+    log_info("%s: launch.command has started instance %s", pool->name, instance->address);
+    event_log_add(conductor->options.events, "launch.instance", pool->service->name, pool->name,
+                  json_pack("{s:s, s:o}", "instance", instance->address, "pid",
+                            instance->pid == 0 ? json_null() : json_integer(instance->pid)));
+    conductor_tell(conductor);
+    if (arrival->launching != NULL)
+        await(arrival, instance);
+}
+
+/* What is of no use at once is refused at once, with its line. */
+static bool check(const struct launching *launching, const struct config_service *settings,
+                  struct arrival *arrival, struct err *err)
+{
+    struct instance *instance = &arrival->instance;
+    if (settings == NULL)
+        return err_set(err, "the service is not in the config any more");
+    if (launching->found == INSTANCES_MAX)
+        return err_set(err, "there are more than %d instances", INSTANCES_MAX);
+    if (!config_can_verify(settings, instance->address, err))
+        return false;
+    if (instance->pid != 0)
+        arrival->pidfd = process_open(instance->pid, &instance->pid_start, err);
+    return instance->pid == 0 || arrival->pidfd >= 0;
+}
+
+static bool on_found(void *arg, const struct endpoint *endpoint, struct err *err)
+{
+    struct launching *launching = arg;
+    const struct course *course = launching->course;
+    const struct config_service *settings = conductor_settings(course->conductor, course->service);
+    struct arrival *arrival = mem_zero(1, sizeof *arrival);
+    *arrival = (struct arrival){
+        .instance = {.address = str_dup(endpoint->address), .pid = endpoint->pid, .weight = endpoint->weight},
+        .pidfd = -1,
+        .proxy_protocol = settings == NULL ? 0 : (unsigned)settings->proxy_protocol};
+    if (!check(launching, settings, arrival, err)) {
+        arrival_free(arrival);
+        return false;
+    }
+    arrival->launching = launching;
+    LIST_INSERT_HEAD(&launching->arrivals, arrival, entry);
+    launching->found++;
+    launching->pending++;
+    const char *name = arrival->instance.address;
+    arrival->resolve = resolve_start(course->conductor->options.loop, &name, 1, on_resolved, arrival);
+    return true;
+}
+
+/* ---- its life ---- */
+
+/* As many as there are now, where the config does not say. */
+static size_t wanted(const struct config_launch *settings, const struct service *service)
+{
+    if (settings->count > 0)
+        return settings->count;
+    return service->live != NULL ? service->live->instance_count : 1;
+}
+
+struct launching *launching_start(struct course *course, const struct pool *pool,
+                                  const struct config_service *settings)
+{
+    static const struct launch_callbacks callbacks = {on_found, on_done};
+    struct launching *launching = mem_zero(1, sizeof *launching);
+    launching->course = course;
+    launching->pool = mem_dup(pool->name);
+    launching->ready_timeout_ms = settings->ready_timeout_ms;
+    LIST_INIT(&launching->arrivals);
+    const struct launch_plan plan = {.settings = &settings->launch,
+                                     .service = course->service,
+                                     .release = pool->release,
+                                     .deployment = pool->name,
+                                     .count = wanted(&settings->launch, pool->service)};
+    launching->launch = launch_start(course->conductor->options.loop, &plan, &callbacks, launching);
+    return launching;
+}
+
+json_t *launching_json(const struct launching *launching)
+{
+    return launch_json(launching->launch);
+}
+
+/* Those that wait for their record are let go by their steps. */
+void launching_free(struct launching *launching)
+{
+    if (launching == NULL)
+        return;
+    struct arrival *arrival = LIST_FIRST(&launching->arrivals), *next;
+    for (; arrival != NULL; arrival = next) {
+        next = LIST_NEXT(arrival, entry);
+        bool is_in_step = arrival->resolve == NULL && arrival->probe == NULL;
+        resolve_cancel(arrival->resolve);
+        probe_cancel(arrival->probe);
+        if (is_in_step) {
+            LIST_REMOVE(arrival, entry);
+            arrival->launching = NULL;
+        } else {
+            arrival_free(arrival);
+        }
+    }
+    launch_free(launching->launch);
+    free(launching->failure);
+    free(launching->pool);
+    free(launching);
+}

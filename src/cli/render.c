@@ -54,12 +54,30 @@ static void render_pool(struct terminal *terminal, const json_t *pool)
         render_instance(terminal, instance);
 }
 
+/* And since when, by whom and why, where it is not served. */
+static void render_state(struct terminal *terminal, const json_t *service)
+{
+    const json_t *mode = json_object_get(service, "mode");
+    const char *message = field_text(mode, "message", "");
+    char since[20];
+    terminal_line(terminal, json_is_object(mode) ? TONE_BAD : TONE_PLAIN, "%s: %s",
+                  field_text(service, "service", "?"), field_text(service, "state", "?"));
+    if (!json_is_object(mode))
+        return;
+    if (json_is_integer(json_object_get(mode, "waiting")))
+        terminal_line(terminal, TONE_PLAIN, "  until %s, %lld requests wait",
+                      short_time(field_text(mode, "until", "?"), since),
+                      (long long)field_number(mode, "waiting", 0));
+    terminal_line(
+        terminal, TONE_PLAIN, "  since %s, by %.32s%s%s", short_time(field_text(mode, "since", "?"), since),
+        field_text(json_object_get(mode, "asked_by"), "user", "?"), message[0] != '\0' ? ": " : "", message);
+}
+
 void render_service(struct terminal *terminal, const json_t *service)
 {
     size_t i;
     const json_t *pool, *deployment = json_object_get(service, "deployment");
-    terminal_line(terminal, TONE_PLAIN, "%s: %s", field_text(service, "service", "?"),
-                  field_text(service, "state", "?"));
+    render_state(terminal, service);
     json_array_foreach (json_object_get(service, "pools"), i, pool)
         render_pool(terminal, pool);
     if (json_is_object(deployment))

@@ -116,6 +116,7 @@ static void derive(struct config *config)
     config->trusted_proxies = parsed_networks(&config->trusted_texts);
     config->default_timeouts = config->defaults.timeouts;
     for (size_t i = 0; i < config->service_count; i++) {
+        config->services[i].maintenance.allowed = parsed_networks(&config->services[i].maintenance.allow);
         normalize_routes(&config->services[i]);
         split_instances(&config->services[i]);
         split_balance(&config->services[i]);
@@ -476,8 +477,10 @@ void config_free(struct config *config)
         return;
     for (size_t i = 0; i < config->listener_count; i++)
         free(config->listeners[i].proxies);
-    for (size_t i = 0; i < config->service_count; i++)
+    for (size_t i = 0; i < config->service_count; i++) {
         free(config->services[i].weights);
+        free(config->services[i].maintenance.allowed);
+    }
     section_release(&keys_file, config);
     pages_release(config);
     free(config->trusted_proxies);

@@ -244,6 +244,23 @@ struct config_page {
     unsigned line;
 };
 
+/* What clients are told while a service is in maintenance, and who is served all the same. */
+struct config_maintenance {
+    char *html, *json; /* paths; NULL: the error page for 503, or the built-in one */
+    uint64_t retry_after_ms;
+    struct config_list allow; /* networks, as written */
+    struct address_prefix *allowed;
+    unsigned line; /* of the section; 0: it is not there */
+};
+
+/* How requests wait while a service is paused. */
+struct config_pause {
+    uint64_t requests; /* at most, over all workers */
+    uint64_t bytes;    /* that they hold together */
+    uint64_t longest_ms;
+    struct config_list pass; /* paths as instances see them, that never wait */
+};
+
 /* A file that was read. */
 struct config_file {
     char *path;
@@ -263,6 +280,8 @@ struct config_service {
     char *canonical_host; /* NULL: none */
     struct config_page *pages;
     size_t page_count;
+    struct config_maintenance maintenance;
+    struct config_pause pause;
     struct config_header_rules headers;
     struct config_list instances; /* HOST:PORT */
     uint32_t *weights;            /* as many */
@@ -314,7 +333,7 @@ struct config {
     struct config_timeouts default_timeouts; /* head and idle act from here */
     struct config_service *services;
     size_t service_count;
-    struct config_file *files; /* of the error pages; read by config_check */
+    struct config_file *files; /* pages; read by config_check */
     size_t file_count;
     struct config_places *places; /* where each value was written; the room's own */
 };

@@ -275,6 +275,45 @@ static const struct section upstream_tls_section = {
     .line_offset = offsetof(struct config_upstream_tls, line),
 };
 
+static const struct section_key maintenance_keys[] = {
+    {.name = "html", .kind = KEY_TEXT, FIELD(config_maintenance, html), .rule = rule_absolute},
+    {.name = "json", .kind = KEY_TEXT, FIELD(config_maintenance, json), .rule = rule_absolute},
+    {.name = "retry_after",
+     .kind = KEY_DURATION,
+     FIELD(config_maintenance, retry_after_ms),
+     .fallback = "60s",
+     RANGE(SECOND, WEEK)},
+    {.name = "allow",
+     .kind = KEY_TEXTS,
+     FIELD(config_maintenance, allow),
+     RANGE(0, 1000),
+     .rule = rule_network},
+    {.name = NULL},
+};
+static const struct section maintenance_section = {
+    .title = "maintenance",
+    .keys = maintenance_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_maintenance, line),
+};
+
+static const struct section_key pause_keys[] = {
+    {.name = "requests",
+     .kind = KEY_NUMBER,
+     FIELD(config_pause, requests),
+     .fallback = "10000",
+     RANGE(0, MANY)},
+    {.name = "bytes", .kind = KEY_SIZE, FIELD(config_pause, bytes), .fallback = "64m", RANGE(0, 1ULL << 40)},
+    {.name = "longest",
+     .kind = KEY_DURATION,
+     FIELD(config_pause, longest_ms),
+     .fallback = "60s",
+     RANGE(1, TIME_MAX)},
+    {.name = "pass", .kind = KEY_TEXTS, FIELD(config_pause, pass), RANGE(0, 100), .rule = rule_path_prefix},
+    {.name = NULL},
+};
+static const struct section pause_section = {.title = "pause", .keys = pause_keys};
+
 static const struct section_key service_keys[] = {
     {.name = "name",
      .kind = KEY_TEXT,
@@ -300,6 +339,11 @@ static const struct section_key service_keys[] = {
      FIELD(config_service, pages),
      RANGE(0, 100),
      .section = &page_section},
+    {.name = "maintenance",
+     .kind = KEY_SECTION,
+     FIELD(config_service, maintenance),
+     .section = &maintenance_section},
+    {.name = "pause", .kind = KEY_SECTION, FIELD(config_service, pause), .section = &pause_section},
     {.name = "forwarded", .kind = KEY_BOOL, FIELD(config_service, forwarded), .fallback = "false"},
     {.name = "headers", .kind = KEY_SECTION, FIELD(config_service, headers), .section = &headers_section},
     {.name = "body", .kind = KEY_SIZE, FIELD(config_service, body), .fallback = "0", RANGE(0, 1ULL << 50)},

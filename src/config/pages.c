@@ -1,4 +1,5 @@
-/* Reads error pages. Invariant: a file that several services name is there once, so that all show the same.
+/* Reads the pages that clients may get. Invariant: a file that several services name is there once, so that
+ * all show the same.
  */
 #include "config/pages.h"
 
@@ -56,7 +57,8 @@ const struct config_file *config_file(const struct config *config, const char *p
     return NULL;
 }
 
-static bool load(struct config *config, char *const *path, const struct config_page *page, struct err *err)
+/* `line` is of the section, where the path's own is not known. */
+static bool load(struct config *config, char *const *path, unsigned line, struct err *err)
 {
     if (*path == NULL || config_file(config, *path) != NULL)
         return true;
@@ -65,7 +67,7 @@ static bool load(struct config *config, char *const *path, const struct config_p
     *file = (struct config_file){.path = mem_dup(*path)};
     if (read_bytes(*path, file, err) && check(file, err))
         return true;
-    return err_prefix(err, "%s:%u", config->path, places_line(config->places, path, page->line));
+    return err_prefix(err, "%s:%u", config->path, places_line(config->places, path, line));
 }
 
 bool pages_load(struct config *config, struct err *err)
@@ -77,9 +79,13 @@ bool pages_load(struct config *config, struct err *err)
             if (page->html == NULL && page->json == NULL)
                 return err_set(err, "%s:%u: an error page needs \"html\" or \"json\", the file to send",
                                config->path, page->line);
-            if (!load(config, &page->html, page, err) || !load(config, &page->json, page, err))
+            if (!load(config, &page->html, page->line, err) || !load(config, &page->json, page->line, err))
                 return false;
         }
+        const struct config_maintenance *maintenance = &service->maintenance;
+        if (!load(config, &maintenance->html, maintenance->line, err) ||
+            !load(config, &maintenance->json, maintenance->line, err))
+            return false;
     }
     return true;
 }

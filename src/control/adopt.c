@@ -163,7 +163,7 @@ static const struct config_service *find_staged(const struct adoption *adoption)
     for (size_t i = 0; i < adoption->resolved; i++) {
         const struct config_service *service = adoption->newcomers[i].service;
         const struct course *course = course_find(conductor, service->name);
-        if (registry_service(conductor->options.registry, service->name) != NULL ||
+        if (registry_has_pools(conductor->options.registry, service->name) ||
             (course != NULL && course->current != NULL))
             return service;
     }
@@ -269,7 +269,7 @@ static void find_newcomers(struct adoption *adoption)
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *service = &config->services[i];
         if (service->instances.count == 0 ||
-            registry_service(adoption->conductor->options.registry, service->name) != NULL)
+            registry_has_pools(adoption->conductor->options.registry, service->name))
             continue;
         struct newcomer *newcomer = &adoption->newcomers[adoption->count++];
         newcomer->service = service;

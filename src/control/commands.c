@@ -11,8 +11,8 @@
 
 #define HOW_MAX 400 /* bytes of a command that is shown */
 
-static struct step *command(struct conductor *conductor, const char *service, enum record_type type,
-                            const struct asker *asker, outcome_fn done, void *arg)
+struct step *conductor_command(struct conductor *conductor, const char *service, enum record_type type,
+                               const struct asker *asker, outcome_fn done, void *arg)
 {
     struct err err;
     if (conductor_settings(conductor, service) != NULL)
@@ -124,7 +124,7 @@ static bool prepare_rollback(struct step *step)
 void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
                         const struct asker *asker, outcome_fn done, void *arg)
 {
-    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
     step->record.event = EVENT_ROLLED_BACK;
@@ -136,7 +136,7 @@ void conductor_rollback(struct conductor *conductor, const char *service, const 
 void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
                        outcome_fn done, void *arg)
 {
-    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
     step->record.event = EVENT_PROMOTED;
@@ -148,7 +148,7 @@ void conductor_promote(struct conductor *conductor, const char *service, const s
 void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
                      const struct asker *asker, outcome_fn done, void *arg)
 {
-    struct step *step = command(conductor, service, RECORD_EVENT, asker, done, arg);
+    struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
     step->record.event = EVENT_ABORTED;
@@ -188,7 +188,7 @@ static void release_address(struct step *step, bool used)
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
                       const struct asker *asker, outcome_fn done, void *arg)
 {
-    struct step *step = command(conductor, service, RECORD_ROTATED, asker, done, arg);
+    struct step *step = conductor_command(conductor, service, RECORD_ROTATED, asker, done, arg);
     if (step == NULL)
         return;
     step->record.out = drain;

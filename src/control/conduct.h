@@ -14,8 +14,10 @@
 #include "control/journal.h"
 #include "control/launching.h"
 #include "control/past.h"
+#include "control/pauses.h"
 #include "control/probe.h"
 #include "control/process.h"
+#include "control/rates.h"
 #include "control/schedule.h"
 #include "control/slots.h"
 #include "control/sockets.h"
@@ -63,6 +65,8 @@ struct conductor {
     struct health *health;
     struct ejections *ejections;
     struct schedule *schedule;
+    struct rates *rates;
+    struct pauses *pauses;
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;
@@ -188,6 +192,22 @@ void course_stop(struct course *course);
 bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *till_ms,
                     struct err *err) MUST_CHECK;
 
+/* ---- modes.c ---- */
+
+/* The mode of a service has changed. */
+void modes_follow(struct step *step);
+/* As pauses_options.over. */
+void modes_over(void *conductor, const struct service *service);
+
+/* ---- quiet.c ---- */
+
+enum quiet_end { QUIET_REACHED, QUIET_NOT_YET, QUIET_OVER /* the pause is, before the service was quiet */ };
+typedef void quiet_fn(void *arg, enum quiet_end how, const struct pauses_rest *rest);
+/* Waits until the service, which is paused in the world of that version, has no request in flight, for so
+ * long at most. */
+void quiet_await(struct conductor *conductor, const struct service *service, uint64_t version,
+                 uint64_t wait_ms, quiet_fn *done, void *arg);
+
 /* ---- slotting.c ---- */
 
 /* Ids and slots for a new pool. False: there is no slot left. */
@@ -205,6 +225,12 @@ void slotting_restore(struct conductor *conductor);
 /* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
            outcome_fn done, void *arg);
+
+/* ---- commands.c ---- */
+
+/* A step for what was asked of a service; NULL: there is no such service, and that is answered. */
+struct step *conductor_command(struct conductor *conductor, const char *service, enum record_type type,
+                               const struct asker *asker, outcome_fn done, void *arg);
 
 /* ---- access_log.c ---- */
 

@@ -18,6 +18,7 @@ const struct config_service *conductor_settings(const struct conductor *conducto
 
 void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
 {
+    pauses_watch(conductor->pauses);
     health_watch(conductor->health);
     ejections_watch(conductor->ejections);
     schedule_watch(conductor->schedule);
@@ -248,6 +249,14 @@ static void make_doers(struct conductor *conductor)
         .changed = on_standing,
         .arg = conductor,
     });
+    conductor->rates = rates_new(options->loop, options->registry, options->counters);
+    conductor->pauses = pauses_new(&(struct pauses_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .over = modes_over,
+        .arg = conductor,
+    });
     conductor->world = world_new(&(struct world_options){
         .loop = options->loop,
         .proxy_fd = options->proxy_fd,
@@ -255,6 +264,7 @@ static void make_doers(struct conductor *conductor)
         .sockets = options->sockets,
         .drain = conductor->drain,
         .health = conductor->health,
+        .pauses = conductor->pauses,
         .secrets = options->secrets,
         .counters = options->counters,
         .counters_fd = options->counters_fd,
@@ -351,6 +361,11 @@ struct counters *conductor_counters(struct conductor *conductor)
 const struct past *conductor_past(struct conductor *conductor)
 {
     return &conductor->past;
+}
+
+uint64_t conductor_waiting(struct conductor *conductor, const struct service *service)
+{
+    return pauses_waiting(conductor->pauses, service);
 }
 
 const struct registry *conductor_registry(struct conductor *conductor)

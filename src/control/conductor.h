@@ -33,6 +33,11 @@ struct stage_instance {
     uint32_t weight;     /* from 1 */
 };
 
+struct pause_request {
+    uint64_t max_ms;  /* then it ends by itself */
+    uint64_t wait_ms; /* for the service to be quiet */
+};
+
 struct stage_request {
     const struct stage_instance *instances;
     size_t instance_count;
@@ -59,7 +64,18 @@ void conductor_rollback(struct conductor *conductor, const char *service, const 
  * 409. */
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
                       const struct asker *asker, outcome_fn done, void *arg);
+/* Answers the service's requests with 503 from now on, and with that message (NULL: none), or no more. */
+void conductor_maintenance(struct conductor *conductor, const char *service, bool on, const char *message,
+                           const struct asker *asker, outcome_fn done, void *arg);
+/* Lets new requests wait; answers when what was in flight has ended, or tells what has not. */
+void conductor_pause(struct conductor *conductor, const char *service, const struct pause_request *request,
+                     const struct asker *asker, outcome_fn done, void *arg);
+void conductor_resume(struct conductor *conductor, const char *service, const struct asker *asker,
+                      outcome_fn done, void *arg);
 void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg);
+
+/* Requests of the service that wait, since it is paused. */
+uint64_t conductor_waiting(struct conductor *conductor, const struct service *service);
 
 /* JSON shapes of CONTRACT.md; new references. NULL: no such service or deployment. */
 json_t *conductor_status(struct conductor *conductor);

@@ -320,6 +320,9 @@ void effects_follow(struct step *step, const struct transition *row)
     case RECORD_TORN_DOWN:
         follow_torn_down(step);
         break;
+    case RECORD_MODE:
+        modes_follow(step);
+        break;
     case RECORD_WORLD: /* goes past the queues: adopt.c */
     case RECORD_TYPES:
         abort();

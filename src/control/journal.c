@@ -159,7 +159,16 @@ static void add_line(struct buf *out, struct record *record, uint64_t *seq)
     free(line);
 }
 
-/* Every pool in whatever state it is, service by service, oldest first, and the version of the world. */
+static void write_mode(const struct service *service, struct buf *out, uint64_t *seq)
+{
+    struct record record = {
+        .type = RECORD_MODE, .service = service->name, .mode = service->mode, .asker = service->mode.asker};
+    if (service->mode.kind != MODE_SERVING)
+        add_line(out, &record, seq);
+}
+
+/* Every pool in whatever state it is, service by service, oldest first, its mode, and the version of the
+ * world. */
 static void write_baseline(const struct registry *registry, struct buf *out, uint64_t *seq)
 {
     struct service *service, *next;
@@ -171,6 +180,7 @@ static void write_baseline(const struct registry *registry, struct buf *out, uin
                 .type = RECORD_POOL, .service = service->name, .fresh = pool, .asker = {.uid = -1}};
             add_line(out, &record, seq);
         }
+        write_mode(service, out, seq);
     }
     struct record world = {.type = RECORD_WORLD, .world = registry->world, .asker = {.uid = -1}};
     add_line(out, &world, seq);

@@ -283,6 +283,27 @@ static void write_queued(struct page *page)
     }
 }
 
+static void write_waiting(struct page *page)
+{
+    const struct service *service = conductor_registry(page->conductor)->services;
+    for (; service != NULL; service = service->hh.next) {
+        buf_printf(page->out, "%s{", page->name);
+        add_label(page->out, "service", service->name);
+        end_count(page, conductor_waiting(page->conductor, service));
+    }
+}
+
+static void write_modes(struct page *page)
+{
+    const struct service *service = conductor_registry(page->conductor)->services;
+    for (; service != NULL; service = service->hh.next) {
+        buf_printf(page->out, "%s{", page->name);
+        add_label(page->out, "service", service->name);
+        add_label(page->out, "mode", mode_names[service->mode.kind]);
+        end_count(page, 1);
+    }
+}
+
 static void write_upstream_errors(struct page *page)
 {
     for (size_t i = 0; i < page->pool_count; i++) {
@@ -497,6 +518,8 @@ static const struct {
     {"upswap_in_flight_by_class", "gauge", "The same by the class that has a drain time of its own.",
      write_classes},
     {"upswap_queued", "gauge", "Requests that wait until an instance has room.", write_queued},
+    {"upswap_waiting", "gauge", "Requests that wait because their service is paused.", write_waiting},
+    {"upswap_service_mode", "gauge", "1 for each service, by what becomes of its requests.", write_modes},
     {"upswap_upstream_errors_total", "counter", "Failures of instances, by kind.", write_upstream_errors},
     {"upswap_retries_total", "counter", "Requests sent again, or to another instance.", write_retries},
     {"upswap_retries_denied_total", "counter",

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define NS_PER_MS 1000000
+
 json_t *view_text(const char *text)
 {
     size_t size;
@@ -230,6 +232,26 @@ static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
                      "instances", instances);
 }
 
+static const char *state_of(const struct service *service)
+{
+    if (service != NULL && service->mode.kind != MODE_SERVING)
+        return mode_names[service->mode.kind];
+    return service == NULL || service->live == NULL ? "empty" : "serving";
+}
+
+/* Of one that is not serving, else null. */
+static json_t *mode_json(struct conductor *conductor, const struct service *service)
+{
+    const struct mode *mode = service == NULL ? NULL : &service->mode;
+    if (mode == NULL || mode->kind == MODE_SERVING)
+        return json_null();
+    bool paused = mode->kind == MODE_PAUSED;
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "since", time_json(mode->since_ns), "until",
+                     time_json(paused ? mode->since_ns + mode->length_ms * NS_PER_MS : 0), "waiting",
+                     paused ? json_integer((json_int_t)conductor_waiting(conductor, service)) : json_null(),
+                     "message", view_text(mode->message), "asked_by", view_asker(&mode->asker));
+}
+
 json_t *view_service(struct conductor *conductor, const char *name)
 {
     const struct service *service = registry_service(conductor->options.registry, name);
@@ -242,10 +264,11 @@ json_t *view_service(struct conductor *conductor, const char *name)
                 json_array_append_new(pools, pool_json(conductor, pool));
         }
     }
-    return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o}", "service", name, "state", live == NULL ? "empty" : "serving", "live",
-        live == NULL ? json_null() : json_string(live->name), "deployment",
-        running == NULL ? json_null() : view_deployment(conductor, running->pool, false), "pools", pools);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service), "mode",
+                     mode_json(conductor, service), "live",
+                     live == NULL ? json_null() : json_string(live->name), "deployment",
+                     running == NULL ? json_null() : view_deployment(conductor, running->pool, false),
+                     "pools", pools);
 }
 
 json_t *conductor_service(struct conductor *conductor, const char *service)

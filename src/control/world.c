@@ -190,7 +190,7 @@ static void *freeze(struct world *world, const struct config *config, uint64_t v
 {
     const struct world_options *options = &world->options;
     struct world_spec *made = world_spec_new(options->registry, config, options->sockets, options->drain,
-                                             options->health, options->secrets, version);
+                                             options->health, options->pauses, options->secrets, version);
     void *image = snapshot_freeze(world_spec_get(made), size, err);
     world_spec_free(made);
     return image;

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "control/drain.h"
 #include "control/health.h"
+#include "control/pauses.h"
 #include "control/secrets.h"
 #include "control/sockets.h"
 #include "deploy/registry.h"
@@ -21,6 +22,7 @@ struct world_options {
     struct sockets *sockets;
     struct drain *drain;
     const struct health *health;
+    const struct pauses *pauses;
     const struct secrets *secrets;
     struct counters *counters;
     int counters_fd;   /* stays the caller's */

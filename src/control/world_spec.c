@@ -19,6 +19,7 @@ struct world_spec {
     struct sockaddr_storage **addresses; /* one array a pool */
     struct drain *drain;
     const struct health *health;
+    const struct pauses *pauses;
 };
 
 static uint32_t clip(uint64_t value)
@@ -126,6 +127,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .queue_timeout_ms = clip(service->concurrency.queue_timeout_ms),
         .retries_attempts = clip(service->retries.attempts),
         .retries_budget = clip(service->retries.budget),
+        .maintenance_retry_s = clip(service->maintenance.retry_after_ms / 1000),
         .affinity_s = clip(service->affinity.duration_ms / 1000),
         .pin_s = clip(service->pin_duration_ms / 1000),
         .balance = balance_of(service->balance),
@@ -168,7 +170,7 @@ static char *header_rules(const struct config_headers *headers, const char *secr
 
 static size_t count_pages(const struct config_service *service)
 {
-    size_t count = 0;
+    size_t count = (size_t)(service->maintenance.html != NULL) + (service->maintenance.json != NULL);
     for (size_t i = 0; i < service->page_count; i++) {
         const struct config_page *page = &service->pages[i];
         count += page->status.count * ((page->html != NULL) + (page->json != NULL));
@@ -176,18 +178,24 @@ static size_t count_pages(const struct config_service *service)
     return count;
 }
 
+static struct snapshot_page_spec page_of(const struct config *config, const char *path, unsigned status,
+                                         bool json)
+{
+    const struct config_file *file = config_file(config, path);
+    return (struct snapshot_page_spec){
+        .status = (uint16_t)status,
+        .json = json,
+        .body = file != NULL ? (struct str){file->bytes, file->size} : (struct str){NULL, 0},
+    };
+}
+
 /* Appends the file for each of the statuses. */
 static struct snapshot_page_spec *put_page(struct snapshot_page_spec *to, const struct config *config,
                                            const struct config_page *page, bool json)
 {
     const char *path = json ? page->json : page->html;
-    const struct config_file *file = path != NULL ? config_file(config, path) : NULL;
     for (size_t i = 0; path != NULL && i < page->status.count; i++)
-        *to++ = (struct snapshot_page_spec){
-            .status = (uint16_t)strtoul(page->status.items[i], NULL, 10),
-            .json = json,
-            .body = file != NULL ? (struct str){file->bytes, file->size} : (struct str){NULL, 0},
-        };
+        *to++ = page_of(config, path, (unsigned)strtoul(page->status.items[i], NULL, 10), json);
     return to;
 }
 
@@ -199,6 +207,10 @@ static struct snapshot_page_spec *pages_of(const struct config *config, const st
         end = put_page(end, config, &service->pages[i], false);
         end = put_page(end, config, &service->pages[i], true);
     }
+    if (service->maintenance.html != NULL)
+        *end++ = page_of(config, service->maintenance.html, SNAPSHOT_PAGE_MAINTENANCE, false);
+    if (service->maintenance.json != NULL)
+        *end++ = page_of(config, service->maintenance.json, SNAPSHOT_PAGE_MAINTENANCE, true);
     return pages;
 }
 
@@ -268,6 +280,43 @@ static void add_pools(struct world_spec *made, const struct service *service,
 
 /* ---- the whole ---- */
 
+/* What must never wait, as lines; NULL: nothing. To be freed. */
+static char *pass_of(const struct config_service *service)
+{
+    struct buf text = BUF_EMPTY;
+    struct str path = str_of(service->health.path), asked;
+    if (str_split(&path, '?', &asked) && asked.n > 0)
+        buf_printf(&text, "%.*s\n", STR_ARG(asked));
+    for (size_t i = 0; i < service->pause.pass.count; i++)
+        buf_printf(&text, "%s\n", service->pause.pass.items[i]);
+    return text.p;
+}
+
+static struct snapshot_pause pause_of(const struct world_spec *made, const struct config_service *settings,
+                                      const struct service *service)
+{
+    return (struct snapshot_pause){
+        .until_ms = pauses_until_ms(made->pauses, service),
+        .bytes_most = settings->pause.bytes,
+        .most = clip(settings->pause.requests),
+        .longest_ms = clip(settings->pause.longest_ms),
+        .rate = service->mode.rate,
+        .slot = service->mode.slot,
+    };
+}
+
+static void set_mode(const struct world_spec *made, const struct config_service *settings,
+                     const struct service *service, struct snapshot_service_spec *spec)
+{
+    static const uint8_t modes[MODE_KINDS] = {[MODE_SERVING] = SNAPSHOT_SERVING,
+                                              [MODE_PAUSED] = SNAPSHOT_PAUSED,
+                                              [MODE_MAINTENANCE] = SNAPSHOT_MAINTENANCE};
+    spec->rules.mode = modes[service->mode.kind];
+    spec->texts[SNAPSHOT_MESSAGE] = service->mode.message;
+    if (service->mode.kind == MODE_PAUSED)
+        spec->rules.pause = pause_of(made, settings, service);
+}
+
 /* A service that lies at several places of a site is one app, with one session. */
 static const char *cookie_path(const struct config_service *service)
 {
@@ -305,17 +354,22 @@ static void add_services(struct world_spec *made, const struct registry *registr
                       [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response, NULL),
                       [SNAPSHOT_CANONICAL_HOST] = service->canonical_host,
                       [SNAPSHOT_PREVIEW_FIELD] = preview_field(service),
-                      [SNAPSHOT_PREVIEW_SECRET] = service->preview.secret},
+                      [SNAPSHOT_PREVIEW_SECRET] = service->preview.secret,
+                      [SNAPSHOT_PASS] = pass_of(service)},
             .pages = pages_of(config, service),
             .page_count = count_pages(service),
+            .allowed = service->maintenance.allowed,
+            .allowed_count = service->maintenance.allow.count,
             .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
             .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
             .canary_cookie = service->canary.by == CONFIG_CANARY_COOKIE ? made->canary_cookies[i] : NULL,
             .cookie_path = cookie_path(service),
             .live = SNAPSHOT_NONE,
         };
-        if (known != NULL)
-            add_pools(made, known, &made->services[i]);
+        if (known == NULL)
+            continue;
+        add_pools(made, known, &made->services[i]);
+        set_mode(made, service, known, &made->services[i]);
     }
 }
 
@@ -369,12 +423,13 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
 
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
-                                  const struct health *health, const struct secrets *secrets,
-                                  uint64_t version)
+                                  const struct health *health, const struct pauses *pauses,
+                                  const struct secrets *secrets, uint64_t version)
 {
     struct world_spec *made = mem_zero(1, sizeof *made);
     made->drain = drain;
     made->health = health;
+    made->pauses = pauses;
     made->spec.version = version;
     made->spec.settings = settings_of(config);
     made->spec.settings.secrets = *secrets_get(secrets);
@@ -404,6 +459,7 @@ void world_spec_free(struct world_spec *made)
     for (size_t i = 0; i < made->spec.service_count; i++) {
         free((void *)made->services[i].texts[SNAPSHOT_REQUEST_HEADERS]);
         free((void *)made->services[i].texts[SNAPSHOT_RESPONSE_HEADERS]);
+        free((void *)made->services[i].texts[SNAPSHOT_PASS]);
         free((void *)made->services[i].pages);
         free(made->pin_cookies[i]);
         free(made->canary_cookies[i]);

@@ -4,6 +4,7 @@
 #include "config/config.h"
 #include "control/drain.h"
 #include "control/health.h"
+#include "control/pauses.h"
 #include "control/secrets.h"
 #include "control/sockets.h"
 #include "deploy/registry.h"
@@ -14,7 +15,7 @@ struct world_spec;
 /* All of it must stay while the spec is used. */
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
-                                  const struct health *health, const struct secrets *secrets,
-                                  uint64_t version);
+                                  const struct health *health, const struct pauses *pauses,
+                                  const struct secrets *secrets, uint64_t version);
 const struct snapshot_spec *world_spec_get(const struct world_spec *made);
 void world_spec_free(struct world_spec *made);

@@ -27,7 +27,7 @@ static bool check_pool(const struct registry *registry, const struct record *rec
     if (pool->instance_count == 0 && !may_be_empty(pool))
         return err_set(err, "pool %s has no instances", pool->name);
     const struct service *service = registry_service(registry, record->service);
-    if (service == NULL)
+    if (service == NULL || TAILQ_EMPTY(&service->pools))
         return true;
     if (number <= service->last_number)
         return err_set(err, "pool %s is older than %s-%" PRIu64 ", which is there already", pool->name,
@@ -376,6 +376,30 @@ static void act_instances(struct registry *registry, const struct record *record
         pool->state = POOL_RETIRED;
 }
 
+/* ---- modes ---- */
+
+static bool check_mode(const struct registry *registry, const struct record *record, struct err *err)
+{
+    const struct service *service = registry_service(registry, record->service);
+    enum mode_kind kind = service == NULL ? MODE_SERVING : service->mode.kind;
+    return record->mode.kind != MODE_SERVING || kind != MODE_SERVING ||
+           err_set(err, "service \"%s\" is served already", record->service);
+}
+
+static void act_mode(struct registry *registry, struct record *record)
+{
+    struct mode *mode = &service_of(registry, record->service)->mode;
+    uint32_t slot = mode->slot;
+    free(mode->message);
+    *mode = record->mode;
+    if (mode->kind != MODE_PAUSED)
+        mode->slot = slot;
+    record->mode.message = NULL;
+    if (mode->since_ns == 0)
+        mode->since_ns = record->time_ns;
+    mode->asker = record->asker;
+}
+
 /* ---- the door ---- */
 
 bool registry_allows(const struct registry *registry, const struct record *record, struct err *err)
@@ -393,6 +417,8 @@ bool registry_allows(const struct registry *registry, const struct record *recor
         return check_retired(registry, record, err);
     case RECORD_TORN_DOWN:
         return check_torn_down(registry, record, err);
+    case RECORD_MODE:
+        return check_mode(registry, record, err);
     case RECORD_WORLD:
     case RECORD_TYPES:
         break;
@@ -412,6 +438,8 @@ bool registry_apply(struct registry *registry, struct record *record, const stru
         act_event(registry, record, &taken);
     else if (record->type == RECORD_ADDED)
         act_added(registry, record);
+    else if (record->type == RECORD_MODE)
+        act_mode(registry, record);
     else if (record->type != RECORD_WORLD)
         act_instances(registry, record);
     if (record->world > registry->world)

@@ -17,7 +17,7 @@
 const char *const record_type_names[RECORD_TYPES] = {
     [RECORD_POOL] = "pool",       [RECORD_EVENT] = "event",     [RECORD_ADDED] = "added",
     [RECORD_ROTATED] = "rotated", [RECORD_RETIRED] = "retired", [RECORD_TORN_DOWN] = "torn_down",
-    [RECORD_WORLD] = "world",
+    [RECORD_MODE] = "mode",       [RECORD_WORLD] = "world",
 };
 
 void record_init(struct record *record, enum record_type type, const char *pool)
@@ -48,6 +48,7 @@ void record_free(struct record *record)
     }
     free(record->added);
     free(record->instances);
+    free(record->mode.message);
     free(record->why);
     free(record->service);
     free(record->pool);
@@ -198,6 +199,22 @@ static void add_instances(json_t *line, const struct record *record)
     }
 }
 
+static void add_mode(json_t *line, const struct record *record)
+{
+    const struct mode *mode = &record->mode;
+    set(line, "service", json_string(record->service));
+    set(line, "mode", json_string(mode_names[mode->kind]));
+    if (mode->since_ns != 0)
+        set(line, "since", time_json(mode->since_ns));
+    if (mode->kind == MODE_PAUSED) {
+        set(line, "length", number_json(mode->length_ms));
+        set(line, "rate", number_json(mode->rate));
+        set(line, "slot", number_json(mode->slot));
+    }
+    if (mode->message != NULL)
+        set(line, "message", json_string(mode->message));
+}
+
 static void add_asker_and_why(json_t *line, const struct record *record)
 {
     if (record->why != NULL)
@@ -217,6 +234,8 @@ char *record_encode(const struct record *record, size_t *size)
     if (record->type == RECORD_POOL) {
         set(line, "service", json_string(record->service));
         set(line, "pool", pool_json(record->fresh));
+    } else if (record->type == RECORD_MODE) {
+        add_mode(line, record);
     } else if (record->type != RECORD_WORLD) {
         set(line, "pool", json_string(record->pool));
         if (record->type == RECORD_EVENT)

@@ -12,6 +12,7 @@ enum record_type {
     RECORD_ROTATED,   /* live instances were taken out of rotation or back in */
     RECORD_RETIRED,   /* instances of a draining pool get nothing any more: teardown follows */
     RECORD_TORN_DOWN, /* and has ended */
+    RECORD_MODE,      /* a service is served from now on, or not */
     RECORD_WORLD,     /* a version of the world was used for something else: a start, a reload */
     RECORD_TYPES
 };
@@ -24,7 +25,8 @@ struct record {
     char *pool;       /* name; for RECORD_POOL: NULL */
 
     struct pool *fresh; /* RECORD_POOL; the registry takes it and leaves NULL */
-    char *service;      /* RECORD_POOL */
+    char *service;      /* RECORD_POOL, RECORD_MODE */
+    struct mode mode;   /* RECORD_MODE; its asker is the record's, its since_ns 0 the record's time */
 
     enum deployment_event event; /* RECORD_EVENT */
     char *why;                   /* RECORD_EVENT, RECORD_WORLD: a sentence, or NULL */

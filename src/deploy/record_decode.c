@@ -339,10 +339,54 @@ static bool to_whole_pool(json_t *line, struct record *record, struct err *err)
     return to_pool(pool, record, err);
 }
 
+/* Exactly those of a pause. */
+static bool to_pause(json_t *line, struct mode *mode, struct err *err)
+{
+    static const char *const keys[] = {"length", "rate", "slot"};
+    json_t *pause = json_object();
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        json_t *value = take(line, keys[i]);
+        if (value != NULL)
+            json_object_set_new(pause, keys[i], value);
+    }
+    json_int_t length = 0, rate = 0, slot = 0;
+    bool ok = mode->kind != MODE_PAUSED
+                  ? UNPACK(pause, err, "{}")
+                  : UNPACK(pause, err, "{s:I, s:I, s:I}", "length", &length, "rate", &rate, "slot", &slot) &&
+                        to_count(length, &mode->length_ms, err) && to_slot(rate, &mode->rate, err) &&
+                        to_slot(slot, &mode->slot, err);
+    json_decref(pause);
+    return ok && (slot < MODE_SLOTS || err_set(err, "the slot %u of a pause cannot be", mode->slot));
+}
+
+static bool to_mode(json_t *line, struct record *record, struct err *err)
+{
+    struct mode *mode = &record->mode;
+    json_t *name = take(line, "mode");
+    const char *service, *since = NULL, *message = NULL;
+    unsigned kind = 0;
+    bool ok = name != NULL && json_is_string(name)
+                  ? find_name(mode_names, MODE_KINDS, json_string_value(name), &kind, err)
+                  : err_set(err, "the mode is missing");
+    json_decref(name);
+    mode->kind = (enum mode_kind)kind;
+    if (!ok || !to_pause(line, mode, err) ||
+        !UNPACK(line, err, "{s:s, s?s, s?s}", "service", &service, "since", &since, "message", &message) ||
+        (since != NULL && !to_time(since, &mode->since_ns, err)))
+        return false;
+    if (message != NULL && (kind != MODE_MAINTENANCE || strlen(message) > MODE_MESSAGE_MAX))
+        return err_set(err, "the message does not fit the mode \"%s\"", mode_names[kind]);
+    record->service = mem_dup(service);
+    mode->message = mem_dup(message);
+    return true;
+}
+
 static bool to_rest(json_t *line, struct record *record, struct err *err)
 {
     if (record->type == RECORD_POOL)
         return to_whole_pool(line, record, err);
+    if (record->type == RECORD_MODE)
+        return to_mode(line, record, err);
     if (record->type == RECORD_WORLD)
         return UNPACK(line, err, "{}");
     json_t *pool = take(line, "pool");

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+const char *const mode_names[MODE_KINDS] = {"serving", "paused", "maintenance"};
 const char *const pool_state_names[POOL_STATES] = {"staged", "live", "armed", "draining", "retired"};
 const char *const retire_reason_names[RETIRE_REASONS] = {"", "replaced", "rejected", "aborted",
                                                          "rolled_back"};
@@ -34,6 +35,12 @@ struct pool *registry_pool(const struct registry *registry, const char *name)
     struct pool *pool;
     HASH_FIND_STR(registry->pools, name, pool);
     return pool;
+}
+
+bool registry_has_pools(const struct registry *registry, const char *name)
+{
+    const struct service *service = registry_service(registry, name);
+    return service != NULL && !TAILQ_EMPTY(&service->pools);
 }
 
 struct pool *pool_new(const char *name, const char *release, size_t instance_count)
@@ -135,6 +142,7 @@ void registry_free(struct registry *registry)
         while (!TAILQ_EMPTY(&service->pools))
             drop_pool(registry, TAILQ_FIRST(&service->pools));
         HASH_DEL(registry->services, service);
+        free(service->mode.message);
         free(service->name);
         free(service);
     }

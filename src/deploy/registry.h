@@ -71,6 +71,27 @@ enum retire_reason {
     RETIRE_REASONS
 };
 
+/* What a service does with requests, whatever pool is live. */
+enum mode_kind {
+    MODE_SERVING,
+    MODE_PAUSED,      /* they wait, for a while */
+    MODE_MAINTENANCE, /* they are answered 503 */
+    MODE_KINDS
+};
+
+struct mode {
+    enum mode_kind kind;
+    uint64_t since_ns;  /* wall; 0: always was */
+    uint64_t length_ms; /* PAUSED: at most */
+    uint32_t rate;      /* PAUSED: of requests before it, thousandths a second; 0: not known */
+    uint32_t slot;      /* PAUSED, and after it: of the counters of what waits; 0: none yet */
+    char *message;      /* MAINTENANCE: for clients, at most MODE_MESSAGE_MAX bytes; NULL: none */
+    struct asker asker;
+};
+
+#define MODE_MESSAGE_MAX 300
+#define MODE_SLOTS 64
+
 /* How long each class of exchange may go on after a swap, as configured at that moment. ms. */
 struct drain_times {
     uint64_t requests_ms, streams_ms, websockets_ms, tunnels_ms, spread_ms;
@@ -138,9 +159,10 @@ struct pool {
 
 struct service {
     char *name;
-    uint64_t last_number;          /* of its newest pool */
-    struct pool *live;             /* NULL: none */
-    struct pool *armed;            /* NULL: none; only while `running` is watched */
+    uint64_t last_number; /* of its newest pool */
+    struct pool *live;    /* NULL: none */
+    struct pool *armed;   /* NULL: none; only while `running` is watched */
+    struct mode mode;
     struct deployment *running;    /* till it is left alone with its traffic; NULL: none */
     TAILQ_HEAD(pools, pool) pools; /* oldest first */
     UT_hash_handle hh;             /* registry->services by name */
@@ -158,6 +180,8 @@ void registry_free(struct registry *registry);
 
 struct service *registry_service(const struct registry *registry, const char *name);
 struct pool *registry_pool(const struct registry *registry, const char *name);
+/* Has the service ever had a pool? One that has none may be known for its mode. */
+bool registry_has_pools(const struct registry *registry, const char *service);
 
 /* Would registry_apply take this record? False with a sentence that says why not. */
 bool registry_allows(const struct registry *registry, const struct record *record,
@@ -191,6 +215,7 @@ uint32_t deployment_share(const struct deployment *deployment);
 /* The pool's instance of that address, or NULL. */
 struct instance *pool_instance(const struct pool *pool, const char *address);
 
+extern const char *const mode_names[MODE_KINDS];
 extern const char *const pool_state_names[POOL_STATES];
 extern const char *const retire_reason_names[RETIRE_REASONS];
 extern const char *const teardown_end_names[TEARDOWN_ENDS];

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#define BODY_MAX 640
 #define REASON_MAX 64
 #define REQUEST_ID_MAX 128
 #define NUMBER_MAX 24
@@ -28,19 +27,48 @@ static struct str number(uint64_t value, char text[NUMBER_MAX])
     return (struct str){text, (size_t)snprintf(text, NUMBER_MAX, "%" PRIu64, value)};
 }
 
-static size_t write_body(const struct http_answer *answer, char out[BODY_MAX])
+/* The pages of a service that has none of its own. */
+static struct str built_in(bool json)
 {
-    const char *phrase = http_status_phrase(answer->status);
-    int n = answer->json ? snprintf(out, BODY_MAX, "{\"status\":%u,\"reason\":\"%.*s\",\"detail\":\"%s\"}\n",
-                                    answer->status, REASON_MAX, answer->reason, sentence(answer))
-                         : snprintf(out, BODY_MAX,
-                                    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                                    "<title>%u %s</title></head>\n<body><h1>%u %s</h1>\n<p>%s</p>\n"
-                                    "<p><small>%.*s</small></p></body></html>\n",
-                                    answer->status, phrase, answer->status, phrase, sentence(answer),
-                                    REASON_MAX, answer->reason);
-    assert(n > 0 && n < BODY_MAX);
-    return (size_t)n;
+    return json ? STR("{\"status\":%{status},\"reason\":\"%{reason}\",\"detail\":\"%{detail}\"}\n")
+                : STR("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+                      "<title>%{status} %{phrase}</title></head>\n<body><h1>%{status} %{phrase}</h1>\n"
+                      "<p>%{detail}</p>\n<p><small>%{reason}</small></p></body></html>\n");
+}
+
+/* How the byte stands in a page; empty: as it is. */
+static struct str escaped(char byte, bool json)
+{
+    if ((uint8_t)byte < ' ' || byte == 0x7f)
+        return STR(" ");
+    switch (byte) {
+    case '"':
+        return json ? STR("\\\"") : STR("&#34;");
+    case '\\':
+        return json ? STR("\\\\") : STR("");
+    case '&':
+        return json ? STR("") : STR("&amp;");
+    case '<':
+        return json ? STR("") : STR("&lt;");
+    case '>':
+        return json ? STR("") : STR("&gt;");
+    case '\'':
+        return json ? STR("") : STR("&#39;");
+    default:
+        return STR("");
+    }
+}
+
+static struct str detail(const struct http_answer *answer, char room[HTTP_DETAIL_ROOM])
+{
+    struct out out = {.at = room, .end = room + HTTP_DETAIL_ROOM};
+    if (answer->detail.n == 0 || answer->detail.n > HTTP_DETAIL_MAX)
+        return str_of(sentence(answer));
+    for (size_t i = 0; i < answer->detail.n; i++) {
+        struct str other = escaped(answer->detail.p[i], answer->json);
+        out_put(&out, other.n > 0 ? other : (struct str){answer->detail.p + i, 1});
+    }
+    return (struct str){room, (size_t)(out.at - room)};
 }
 
 /* A trusted proxy's id may hold what would be markup in a page; such a one is not shown there. */
@@ -119,23 +147,23 @@ static void put_head(struct making *to, const struct http_answer *answer, struct
 
 size_t http_answer_write(const struct http_answer *answer, char *out, size_t room)
 {
-    char body[BODY_MAX], status[NUMBER_MAX];
+    char status[NUMBER_MAX], sentence_room[HTTP_DETAIL_ROOM];
+    struct str reason = {answer->reason, strnlen(answer->reason, REASON_MAX)};
     struct str id = answer->request_id.n <= REQUEST_ID_MAX ? answer->request_id : STR("");
     const struct http_variable in_page[] = {
         {STR("status"), number(answer->status, status)},
-        {STR("reason"), str_of(answer->reason)},
-        {STR("detail"), str_of(sentence(answer))},
+        {STR("phrase"), str_of(http_status_phrase(answer->status))},
+        {STR("reason"), reason},
+        {STR("detail"), detail(answer, sentence_room)},
         {STR("request_id"), shown(id)},
         {STR(""), STR("")},
     };
-    bool own = answer->page.n == 0;
-    struct str page = own ? (struct str){body, write_body(answer, body)} : answer->page;
-    const struct http_variable *variables = own ? NULL : in_page;
+    struct str page = answer->page.n == 0 ? built_in(answer->json) : answer->page;
     struct making to = {.out = {.at = out, .end = out + room}};
     http_rules_read(&to.rules, answer->rules, false);
-    put_head(&to, answer, id, template_size(page, variables));
+    put_head(&to, answer, id, template_size(page, in_page));
     if (!answer->head)
-        template_put(&to.out, page, variables);
+        template_put(&to.out, page, in_page);
     return to.out.full ? 0 : (size_t)(to.out.at - out);
 }
 

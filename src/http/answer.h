@@ -13,25 +13,30 @@ struct http_location {
 
 /* What an own answer depends on. */
 struct http_answer {
-    unsigned status;                      /* 400 and up, or 308 with a location */
-    const char *reason;                   /* the word for X-Upswap, from doc/x-upswap.md */
-    uint8_t client_minor;                 /* HTTP/1.minor of the request; 1 where none was understood */
-    bool head;                            /* the request was HEAD: no body is written, its length is */
-    bool json;                            /* the body as JSON, else HTML */
-    bool keep_alive;                      /* else Connection: close */
-    unsigned retry_after;                 /* seconds; 0: no Retry-After */
-    struct str date;                      /* an HTTP date */
-    struct str request_id;                /* X-Request-Id; may be empty */
+    unsigned status;       /* 400 and up, or 308 with a location */
+    const char *reason;    /* the word for X-Upswap, from doc/x-upswap.md */
+    struct str detail;     /* a sentence in place of the word's own, at most HTTP_DETAIL_MAX bytes
+                              of UTF-8, escaped here; empty: none */
+    uint8_t client_minor;  /* HTTP/1.minor of the request; 1 where none was understood */
+    bool head;             /* the request was HEAD: no body is written, its length is */
+    bool json;             /* the body as JSON, else HTML */
+    bool keep_alive;       /* else Connection: close */
+    unsigned retry_after;  /* seconds; 0: no Retry-After */
+    struct str date;       /* an HTTP date */
+    struct str request_id; /* X-Request-Id; may be empty */
     const struct http_location *location; /* NULL: none */
     uint32_t hsts_s;                      /* Strict-Transport-Security's max-age; 0: none */
     /* The body in place of the built-in one, of the type that `json` says; empty: none. In it %{status},
-     * %{reason}, %{detail} and %{request_id} are replaced. */
+     * %{phrase}, %{reason}, %{detail} and %{request_id} are replaced. */
     struct str page;
     struct str rules; /* for the head, as of rules.h; empty: none */
     const struct http_variable *variables;
 };
 
-#define HTTP_ANSWER_MAX 2048 /* bytes: every answer without a location, a page and rules fits */
+#define HTTP_DETAIL_MAX 300
+/* Bytes that one of the variables in a page can take. */
+#define HTTP_DETAIL_ROOM (5 * HTTP_DETAIL_MAX)
+#define HTTP_ANSWER_MAX 4096 /* bytes: every answer without a location, a page and rules fits */
 
 /* Writes the whole response into `room` bytes at out. Returns its length in bytes, or 0 if it does not fit.
  */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 8
+#define LAYOUT 9
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -258,6 +258,40 @@ void counters_instance_sum(struct counters *counters, uint32_t slot, struct coun
         add_cells((uint64_t *)sum, (const uint64_t *)counters_instance(counters, i, slot), CELLS(*sum));
 }
 
+struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot)
+{
+    struct counters_pause sum = {0, 0};
+    for (unsigned i = 0; i < counters->workers; i++) {
+        const struct counters_pause *cells = &counters_worker(counters, i)->pauses[slot];
+        sum.waiting += counters_read(&cells->waiting);
+        sum.bytes += counters_read(&cells->bytes);
+    }
+    return sum;
+}
+
+uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < counters->workers; i++) {
+        const struct counters_pool *pool = counters_pool(counters, i, slot);
+        sum += counters_read(&pool->in_flight) + counters_read(&pool->requests);
+    }
+    return sum;
+}
+
+/* What becomes lasting is counted as such after it was in flight, and ends as such before: so the one that
+ * is read first may be too low, and a request is not overlooked. */
+uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)
+{
+    uint64_t lasting = 0;
+    for (unsigned i = 0; i < counters->workers; i++) {
+        for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
+            lasting += counters_read(&counters_pool(counters, i, slot)->lasting[class]);
+    }
+    uint64_t in_flight = counters_pool_in_flight(counters, slot);
+    return in_flight > lasting ? in_flight - lasting : 0;
+}
+
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
@@ -358,6 +392,7 @@ static void reset_gauges(struct counters *counters)
         struct block *block = counters->blocks + i;
         clear_cells(&block->worker.version, 1);
         clear_cells(block->worker.connections, COUNTERS_LISTENERS);
+        clear_cells(&block->worker.pauses[0].waiting, COUNTERS_PAUSES * CELLS(struct counters_pause));
         reset_used(counters, block->pools, sizeof *block->pools, COUNTERS_POOLS, reset_pool);
         reset_used(counters, block->instances, sizeof *block->instances, COUNTERS_INSTANCES, reset_instance);
     }

@@ -103,6 +103,13 @@ struct counters_instance {
     uint64_t standing;    /* control's own, in the first worker's record: see control/standing.h */
 } __attribute__((aligned(64)));
 
+/* Requests of a paused service, by the slot that control gives to the pause. */
+#define COUNTERS_PAUSES 64
+struct counters_pause {
+    uint64_t waiting;
+    uint64_t bytes; /* that they hold */
+};
+
 struct counters_worker {
     uint64_t version; /* of the snapshot at its last turn: no request that began later is of an older one */
     uint64_t turns;
@@ -111,6 +118,7 @@ struct counters_worker {
     uint64_t connections[COUNTERS_LISTENERS]; /* open client connections */
     uint64_t accepted[COUNTERS_LISTENERS];
     uint64_t handshakes[COUNTERS_LISTENERS][COUNTERS_HANDSHAKES];
+    struct counters_pause pauses[COUNTERS_PAUSES];
 } __attribute__((aligned(64)));
 
 struct counters; /* a mapping */
@@ -150,6 +158,11 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
 /* Of a sum: those in flight that do not last, so all but `lasting`. The cells are not of one moment. */
 uint64_t counters_pool_brief(const struct counters_pool *sum);
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
+struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot);
+/* Requests that have begun: ended, or in flight. The cells are not of one moment. */
+uint64_t counters_pool_begun(struct counters *counters, uint32_t slot);
+/* In flight, those that last aside. */
+uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
@@ -162,6 +175,6 @@ uint64_t counters_version(struct counters *counters);
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
 /* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
- * choosing, queued, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose they are
- * is kept beside them, so that a control which has seen neither proxy knows too. */
+ * choosing, queued, waiting, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose
+ * they are is kept beside them, so that a control which has seen neither proxy knows too. */
 void counters_give(struct counters *counters, int32_t proxy);

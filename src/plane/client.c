@@ -158,6 +158,7 @@ size_t client_answer(struct client *client, const struct own_answer *own)
 {
     struct http_answer answer = {.status = own->end->status,
                                  .reason = own->end->word,
+                                 .detail = own->detail,
                                  .client_minor = own->minor,
                                  .head = own->head,
                                  .json = own->json,

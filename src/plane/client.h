@@ -100,6 +100,7 @@ struct own_answer {
     bool head, json, keep_alive;
     uint32_t retry_after; /* seconds; 0: none is told */
     struct str request_id;
+    struct str detail;                    /* empty: the word's own */
     const struct http_location *location; /* NULL: none */
     struct str page, rules;               /* of the service; empty: none */
     const struct http_variable *variables;

@@ -29,6 +29,10 @@ extern const struct end end_canonical_host;
 extern const struct end end_redirect_https;
 extern const struct end end_no_route;
 extern const struct end end_path_above_prefix;
+extern const struct end end_maintenance;
+extern const struct end end_paused; /* is no end: the request waits */
+extern const struct end end_pause_full;
+extern const struct end end_pause_timeout;
 extern const struct end end_no_live_pool;
 extern const struct end end_no_staged_pool;
 extern const struct end end_no_instance;

@@ -155,6 +155,10 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->wish.guarded = x->rules->ejection_failures > 0;
     x->wish.slow_start_ms = x->rules->slow_start_ms;
     x->wish.most = x->rules->concurrency_per_instance;
+    if (x->rules->mode != SNAPSHOT_SERVING || pause_is_used(&worker->pause))
+        x->stopped = mode_stops(x, request, *prefix);
+    if (x->stopped != NULL)
+        return;
     x->pool = snapshot_service_live(snapshot, x->service);
     sticky_pool(x, request);
     if (x->pool == NULL)
@@ -227,7 +231,7 @@ static bool leaves_prefix(const struct http_request *request, uint32_t prefix)
 /* No two scopes are one: a service's name is never empty. */
 static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit, struct str scope)
 {
-    if (limit->per_second == 0)
+    if (limit->per_second == 0 || x->waited)
         return false;
     x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, x->started_ns);
     return x->retry_after > 0;
@@ -242,7 +246,7 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     hold_world(x, request, &prefix);
     name(x, request, &how);
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
-    if (settings->access_log != SNAPSHOT_LOG_NONE)
+    if (settings->access_log != SNAPSHOT_LOG_NONE && x->texts.buffer == NULL)
         keep_texts(x, request);
     if (is_too_fast(x, &settings->rate, STR("")))
         return &end_rate_limited;
@@ -256,7 +260,7 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)
-        return x->preview ? &end_no_staged_pool : &end_no_live_pool;
+        return x->stopped != NULL ? x->stopped : x->preview ? &end_no_staged_pool : &end_no_live_pool;
     x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
     if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
         return &end_body_too_large;
@@ -270,11 +274,21 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
 void exchange_start(struct client *client, const struct http_request *request)
 {
     struct exchange *x = make(client);
-    if (x == NULL) {
+    if (x == NULL)
         client_return(client, CLIENT_NEXT_CUT, false);
-        return;
-    }
+    else
+        exchange_resume(x, request);
+}
+
+void exchange_resume(struct exchange *x, const struct http_request *request)
+{
+    struct client *client = x->client;
     const struct end *refused = take_request(x, request);
+    if (refused == &end_paused) {
+        refused = mode_wait(x);
+        if (refused == NULL)
+            return;
+    }
     inlet_consume(&client->in, request->length);
     if (client->worker->stopping)
         drain_stopping(x);
@@ -286,7 +300,7 @@ void exchange_start(struct client *client, const struct http_request *request)
 
 static void pump(struct exchange *x)
 {
-    if (x->state == EXCHANGE_QUEUED)
+    if (x->state <= EXCHANGE_QUEUED)
         return;
     if (x->state == EXCHANGE_TUNNEL) {
         tunnel_pump(x);
@@ -315,6 +329,10 @@ static bool has_left(const struct exchange *x)
 
 void exchange_client_ready(struct exchange *x)
 {
+    if (x->state == EXCHANGE_PAUSED) {
+        mode_client_ready(x);
+        return;
+    }
     pump(x);
     bool reads = !exchange_is_ended(x) && x->state != EXCHANGE_TUNNEL && x->up.body.done;
     if (reads && (!client_read_ahead(x->client) || has_left(x)))
@@ -357,6 +375,10 @@ static void timed_out(struct deadline *deadline)
 {
     struct exchange *x = mem_container(deadline, struct exchange, deadline);
     switch ((enum exchange_state)x->state) {
+    case EXCHANGE_PAUSED:
+        x->retry_after = EXCHANGE_RETRY_AFTER;
+        exchange_end(x, &end_pause_timeout);
+        break;
     case EXCHANGE_QUEUED:
         x->retry_after = EXCHANGE_RETRY_AFTER;
         exchange_end(x, &end_queue_timeout);
@@ -427,8 +449,10 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .location = x->location,
                              .request_id = {x->id, x->id_length}};
     struct http_variable variables[HEADER_VARIABLES];
-    if (x->service != NULL)
-        own.page = snapshot_service_page(x->view->snapshot, x->service, end->status, x->json);
+    if (x->service != NULL) {
+        own.page = mode_page(x, end);
+        own.detail = mode_message(x, end);
+    }
     own.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
     if (own.rules.n > 0) {
         header_rules_variables(x, STR(""), variables);
@@ -524,6 +548,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     assert(!exchange_is_ended(x));
     if (queue_is_waiting(&x->place))
         queue_leave(&x->place);
+    if (x->state == EXCHANGE_PAUSED)
+        mode_leave(x);
     enum client_next next = finish_client(x, end);
     if (x->status == 0)
         x->status = end->status;
@@ -533,7 +559,7 @@ void exchange_end(struct exchange *x, const struct end *end)
     exchange_choose(x, false);
     x->state = EXCHANGE_ENDED;
     uint64_t duration_ns = clock_mono_ns() - x->started_ns;
-    count(x, end, duration_ns);
+    count(x, end, duration_ns - x->waited_ns);
     if (x->texts.buffer != NULL) {
         write_log(x, end, duration_ns);
         buffers_give(worker->buffers, x->texts.buffer);

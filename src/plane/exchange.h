@@ -3,8 +3,8 @@
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
- * pace (how fast the client is), tunnel (after a 101), drain (its deadlines); they share this struct and
- * nobody else looks inside. */
+ * pace (how fast the client is), tunnel (after a 101), drain (its deadlines), mode (of its service); they
+ * share this struct and nobody else looks inside. */
 #pragma once
 
 #include "http/websocket.h"
@@ -13,6 +13,7 @@
 #include "plane/client.h"
 #include "plane/ends.h"
 #include "plane/origin.h"
+#include "plane/pause.h"
 #include "plane/queue.h"
 #include "plane/random.h"
 #include "plane/relay.h"
@@ -21,6 +22,7 @@
 #include "route/publish.h"
 
 enum exchange_state {
+    EXCHANGE_PAUSED,     /* waits, without a pool; its head is still in the client's inlet */
     EXCHANGE_QUEUED,     /* until an instance has room */
     EXCHANGE_CONNECTING, /* to an instance */
     EXCHANGE_ASKING,     /* no byte of a response has come */
@@ -62,7 +64,7 @@ struct exchange_texts {
 #define EXCHANGE_RULES_ROOM (HTTP_RULES_TEXT_MAX + HTTP_RULES_TEXT_MAX / 7 * EXCHANGE_VARIABLE_MAX)
 
 /* The same of an error page: its bytes, and each mark with its value. */
-#define EXCHANGE_PAGE_ROOM (SNAPSHOT_PAGE_MAX + 64 * 256)
+#define EXCHANGE_PAGE_ROOM (SNAPSHOT_PAGE_MAX + 64 * HTTP_DETAIL_ROOM)
 
 #define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
 
@@ -82,6 +84,7 @@ struct exchange {
     bool send_failed; /* the instance takes no more; it may still have answered */
     bool keep_lease;  /* the instance's connection is good for another request */
     bool choosing;    /* may still go to any instance of its pool, and counts as such there */
+    bool waited;      /* it was paused, and has been let go */
     bool draining;    /* `until` holds */
     bool parting;     /* is being ended properly: its class's deadline has passed, `drain` is the last */
     bool again;       /* waits in the loop's deferred list */
@@ -109,11 +112,14 @@ struct exchange {
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
     const struct snapshot_pool *pool;
+    const struct end *stopped;         /* why its service's mode keeps it from any pool; NULL: it does not */
     struct snapshot_instance instance; /* the present or last one; by `attempted` */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
     struct balance_wish wish;
     struct queue_place place;
+    struct pause_place pause;
+    uint64_t waited_ns; /* while it was paused */
 
     struct outlet request; /* head and body to the instance */
     struct relay up, down;
@@ -180,6 +186,8 @@ void exchange_free_spares(struct worker *worker);
 #define STICKY_HIDES_CANARY 4
 /* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */
 void sticky_pool(struct exchange *exchange, const struct http_request *request);
+/* Is it a look at the staged pool: over a listener for that, or by the secret? */
+bool sticky_is_preview(const struct exchange *exchange, const struct http_request *request);
 /* To an instance of its pool; and what the app must not see. */
 void sticky_instance(struct exchange *exchange, const struct http_request *request, struct http_forward *how);
 /* No instance of the pool that it is pinned to, or of the canary, can be reached. True: the live pool has it
@@ -216,6 +224,24 @@ void header_rules_variables(const struct exchange *exchange, struct str host,
 /* redirect: NULL, or why the client is sent elsewhere; then the location is set, and lives as long as the
  * request's head. */
 const struct end *redirect_of(struct exchange *exchange, const struct http_request *request);
+
+/* Goes on with a request that was let go, as exchange_start. */
+void exchange_resume(struct exchange *exchange, const struct http_request *request);
+
+/* mode: why that of its service keeps the request from any pool; NULL: it does not. Asked only where some
+ * service is not simply serving. `prefix`: of the path, by which the service was found. */
+const struct end *mode_stops(struct exchange *exchange, const struct http_request *request, uint32_t prefix);
+/* With end_paused: it waits from now on. Else why it cannot. */
+const struct end *mode_wait(struct exchange *exchange);
+/* The stream of a client whose request waits has news. */
+void mode_client_ready(struct exchange *exchange);
+/* It leaves the line for good. */
+void mode_leave(struct exchange *exchange);
+/* As pause.go. */
+void mode_go(struct pause_place *place);
+/* What the client is shown in place of the built-in page and its sentence; empty: nothing. */
+struct str mode_page(const struct exchange *exchange, const struct end *end);
+struct str mode_message(const struct exchange *exchange, const struct end *end);
 
 /* upload: moves the request to the instance as far as both sides allow. */
 void upload_pump(struct exchange *exchange);

@@ -139,9 +139,8 @@ static void take_share(struct exchange *x, const struct http_request *request, u
         x->pool = candidate;
 }
 
-/* Is it a look at the staged pool: over a listener for that, or by the secret? That is compared in a time
- * that tells nothing of how much of it is right. */
-static bool is_preview(const struct exchange *x, const struct http_request *request)
+/* The secret is compared in a time that tells nothing of how much of it is right. */
+bool sticky_is_preview(const struct exchange *x, const struct http_request *request)
 {
     const struct snapshot *snapshot = x->view->snapshot;
     const struct snapshot_door *door = snapshot_door(snapshot, x->client->peer.listener);
@@ -156,7 +155,7 @@ static bool is_preview(const struct exchange *x, const struct http_request *requ
 
 void sticky_pool(struct exchange *x, const struct http_request *request)
 {
-    x->preview = is_preview(x, request);
+    x->preview = sticky_is_preview(x, request);
     if (x->preview) {
         x->pool = snapshot_service_candidate(x->view->snapshot, x->service);
         return;

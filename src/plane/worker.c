@@ -62,6 +62,7 @@ static void take_counters(struct worker *worker, struct counters *counters)
                                                       .serve = attempt_serve,
                                                       .wake = wake_other,
                                                       .arg = worker});
+    pause_init(&worker->pause, worker->loop, counters, index, mode_go);
     worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
 }
 
@@ -115,6 +116,7 @@ static void take_world(struct worker *worker)
     set_limits(worker);
     upstreams_turn(worker->upstreams, worker->snapshot);
     drain_turn(worker);
+    pause_turn(&worker->pause, worker->snapshot);
     listeners_turn(worker->listeners, worker->snapshot);
     __atomic_store_n(&worker->cells->version, snapshot_version(worker->snapshot), __ATOMIC_RELEASE);
 }
@@ -131,6 +133,7 @@ static void stop(struct worker *worker)
     worker->stopping = true;
     listeners_stop(worker->listeners);
     drain_stop(worker);
+    pause_stop(&worker->pause);
     for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
         client_stop(client);
@@ -235,6 +238,7 @@ static void release(struct worker *worker)
     loop_free(worker->loop);
     exchange_free_spares(worker);
     h2_tools_free(worker->h2_tools);
+    pause_release(&worker->pause);
     if (worker->queue != NULL)
         queue_free(worker->queue);
     balance_free(&worker->balance);

@@ -15,6 +15,7 @@
 #include "plane/budget.h"
 #include "plane/buffers.h"
 #include "plane/crowd.h"
+#include "plane/pause.h"
 #include "plane/queue.h"
 #include "plane/random.h"
 #include "plane/rate.h"
@@ -90,6 +91,7 @@ struct worker {
     struct balance balance;
     struct vitals vitals;
     struct queue *queue;
+    struct pause pause;
     struct budget *budgets; /* of retries, by pool slot */
     uint32_t *canaries;     /* how far the draws of each have come, by pool slot */
     struct upstreams *upstreams;

@@ -206,8 +206,10 @@ static void count_parts(struct freezer *freezer)
         parts[IMAGE_PROXIES].count += (uint32_t)spec->listeners[i].proxy_count;
     parts[IMAGE_SERVICES].count = (uint32_t)spec->service_count;
     parts[IMAGE_POOLS].count = (uint32_t)spec->pool_count;
-    for (size_t i = 0; i < spec->service_count; i++)
+    for (size_t i = 0; i < spec->service_count; i++) {
         parts[IMAGE_PAGES].count += (uint32_t)spec->services[i].page_count;
+        parts[IMAGE_ALLOWED].count += (uint32_t)spec->services[i].allowed_count;
+    }
     for (size_t i = 0; i < spec->pool_count; i++)
         parts[IMAGE_INSTANCES].count += (uint32_t)spec->pools[i].instance_count;
     parts[IMAGE_SEATS].count = parts[IMAGE_INSTANCES].count;
@@ -316,6 +318,16 @@ static void put_pages(struct freezer *freezer, const struct snapshot_service_spe
     }
 }
 
+static void put_allowed(struct freezer *freezer, const struct snapshot_service_spec *spec,
+                        struct snapshot_service *service, uint32_t *used)
+{
+    struct address_prefix *allowed = part_of(freezer, IMAGE_ALLOWED);
+    service->allowed = (struct image_span){*used, (uint32_t)spec->allowed_count};
+    if (spec->allowed_count > 0)
+        memcpy(allowed + *used, spec->allowed, spec->allowed_count * sizeof *allowed);
+    *used += (uint32_t)spec->allowed_count;
+}
+
 /* Texts that may be absent. */
 static bool add_option(struct freezer *freezer, const char *bytes, const char *otherwise,
                        struct image_text *text, struct err *err)
@@ -350,7 +362,7 @@ static void put_candidate(const struct freezer *freezer, struct snapshot_service
 static bool put_services(struct freezer *freezer, struct err *err)
 {
     struct snapshot_service *services = part_of(freezer, IMAGE_SERVICES);
-    uint32_t pages = 0;
+    uint32_t pages = 0, allowed = 0;
     for (size_t i = 0; i < freezer->spec->service_count; i++) {
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
@@ -360,6 +372,7 @@ static bool put_services(struct freezer *freezer, struct err *err)
         if (!put_names(freezer, services + i, spec, err))
             return false;
         put_pages(freezer, spec, &services[i], &pages);
+        put_allowed(freezer, spec, &services[i], &allowed);
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
             if (spec->texts[k] != NULL)
                 services[i].texts[k] = add_bytes(freezer, str_of(spec->texts[k]));

@@ -4,6 +4,7 @@
 static const size_t record_sizes[IMAGE_PARTS] = {
     [IMAGE_TRUSTED] = sizeof(struct address_prefix),
     [IMAGE_PROXIES] = sizeof(struct address_prefix),
+    [IMAGE_ALLOWED] = sizeof(struct address_prefix),
     [IMAGE_LISTENERS] = sizeof(struct image_listener),
     [IMAGE_SERVICES] = sizeof(struct snapshot_service),
     [IMAGE_PAGES] = sizeof(struct image_page),

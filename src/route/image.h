@@ -17,6 +17,7 @@
 enum image_part {
     IMAGE_TRUSTED,      /* struct address_prefix */
     IMAGE_PROXIES,      /* struct address_prefix, listener by listener */
+    IMAGE_ALLOWED,      /* struct address_prefix, service by service */
     IMAGE_LISTENERS,    /* struct image_listener */
     IMAGE_SERVICES,     /* struct snapshot_service */
     IMAGE_PAGES,        /* struct image_page, service by service */
@@ -66,7 +67,7 @@ struct snapshot_service {
     uint32_t canary_share;
     uint32_t unused;
     struct image_text texts[SNAPSHOT_TEXTS];
-    struct image_span pages;
+    struct image_span pages, allowed;
     struct snapshot_rules rules;
 };
 

@@ -141,6 +141,10 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         }
         if (service->rules.redirect_https > 1 || !is_span(snapshot, IMAGE_PAGES, service->pages))
             return err_set(err, "service \"%.*s\" has pages or a redirect that are not in it", STR_ARG(name));
+        if (service->rules.mode >= SNAPSHOT_MODES || service->rules.pause.slot >= SNAPSHOT_PAUSE_SLOTS ||
+            !is_span(snapshot, IMAGE_ALLOWED, service->allowed))
+            return err_set(err, "service \"%.*s\" has an unknown mode, or networks that are not in it",
+                           STR_ARG(name));
         if (!is_rate(service->rules.rate))
             return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
         if (service->rules.tls > 1)
@@ -307,10 +311,10 @@ const struct snapshot *snapshot_open(const void *image, size_t size, struct err 
 {
     const struct snapshot *snapshot = image;
     if (check_header(snapshot, size, err) && check_networks(snapshot, IMAGE_TRUSTED, err) &&
-        check_networks(snapshot, IMAGE_PROXIES, err) && check_listeners(snapshot, err) &&
-        check_services(snapshot, err) && check_pages(snapshot, err) && check_pools(snapshot, err) &&
-        check_instances(snapshot, err) && check_hosts(snapshot, err) && check_prefixes(snapshot, err) &&
-        check_tables(snapshot, err))
+        check_networks(snapshot, IMAGE_PROXIES, err) && check_networks(snapshot, IMAGE_ALLOWED, err) &&
+        check_listeners(snapshot, err) && check_services(snapshot, err) && check_pages(snapshot, err) &&
+        check_pools(snapshot, err) && check_instances(snapshot, err) && check_hosts(snapshot, err) &&
+        check_prefixes(snapshot, err) && check_tables(snapshot, err))
         return snapshot;
     err_prefix(err, "not a valid snapshot");
     return NULL;
@@ -513,6 +517,13 @@ struct str snapshot_service_page(const struct snapshot *snapshot, const struct s
             return image_str(snapshot, pages[i].body);
     }
     return (struct str){NULL, 0};
+}
+
+bool snapshot_service_allows(const struct snapshot *snapshot, const struct snapshot_service *service,
+                             const uint8_t address[16])
+{
+    const struct address_prefix *allowed = image_part(snapshot, IMAGE_ALLOWED);
+    return covers(allowed + service->allowed.at, service->allowed.count, address);
 }
 
 struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,

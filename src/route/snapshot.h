@@ -30,6 +30,12 @@ enum snapshot_balance {
     SNAPSHOT_HASH_HEADER,
     SNAPSHOT_HASH_COOKIE
 };
+enum snapshot_mode {
+    SNAPSHOT_SERVING,
+    SNAPSHOT_PAUSED,      /* requests wait */
+    SNAPSHOT_MAINTENANCE, /* requests are answered 503 */
+    SNAPSHOT_MODES
+};
 enum snapshot_access_log { SNAPSHOT_LOG_NONE, SNAPSHOT_LOG_JSON, SNAPSHOT_LOG_COMBINED };
 
 /* Requests of one client address; 0 a second: no limit. */
@@ -54,6 +60,8 @@ enum snapshot_text {
     SNAPSHOT_CANONICAL_HOST,   /* a name, with or without a port */
     SNAPSHOT_PREVIEW_FIELD,    /* the name of a field that leads to the candidate */
     SNAPSHOT_PREVIEW_SECRET,   /* where it has this value */
+    SNAPSHOT_PASS,             /* paths as instances see them, one a line: their requests never wait */
+    SNAPSHOT_MESSAGE,          /* a sentence for those who are turned away by the mode */
     SNAPSHOT_TEXTS
 };
 
@@ -90,9 +98,22 @@ struct snapshot_settings {
     struct snapshot_http2 http2;
 };
 
+/* How the requests of a service wait while it is paused. */
+struct snapshot_pause {
+    uint64_t until_ms;   /* monotonic: then they are let go, whatever has become of control */
+    uint64_t bytes_most; /* that all of them hold */
+    uint32_t most;       /* of them, over all workers */
+    uint32_t longest_ms; /* that one waits */
+    uint32_t rate;       /* of requests before the pause, thousandths a second; 0: not known */
+    uint32_t slot;       /* of the counters, while it is paused and its line is let go */
+};
+
+#define SNAPSHOT_PAUSE_SLOTS 64
+
 /* Flat part of a service. */
 struct snapshot_rules {
     uint64_t body_max; /* bytes of a request; 0: as the settings say */
+    struct snapshot_pause pause;
     uint32_t connect_ms;
     uint32_t first_byte_ms;
     uint32_t stall_ms;
@@ -112,19 +133,20 @@ struct snapshot_rules {
     uint32_t concurrency_per_instance; /* requests at a time, over all workers; 0: no limit */
     uint32_t queue_most;               /* requests that wait, a worker */
     uint32_t queue_timeout_ms;
-    uint32_t retries_attempts; /* other instances that a request may go to */
-    uint32_t retries_budget;   /* millionths of the requests */
-    uint32_t affinity_s;       /* how long a cookie binds to an instance; 0: for the browser's session */
-    uint32_t pin_s;            /* how long one binds to a pool */
-    uint8_t balance;           /* enum snapshot_balance */
-    uint8_t h2;                /* bool: HTTP/2 is spoken to instances */
+    uint32_t retries_attempts;    /* other instances that a request may go to */
+    uint32_t retries_budget;      /* millionths of the requests */
+    uint32_t affinity_s;          /* how long a cookie binds to an instance; 0: for the browser's session */
+    uint32_t pin_s;               /* how long one binds to a pool */
+    uint32_t maintenance_retry_s; /* Retry-After in maintenance */
+    uint8_t balance;              /* enum snapshot_balance */
+    uint8_t h2;                   /* bool: HTTP/2 is spoken to instances */
     uint8_t strip_path;
     uint8_t
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
     uint8_t tls;        /* bool: to the instances */
     uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
     uint8_t redirect_https; /* bool */
-    uint8_t unused[1];
+    uint8_t mode;           /* enum snapshot_mode */
 };
 
 /* Flat part of a listener. */
@@ -178,12 +200,13 @@ struct snapshot_pool_spec {
 
 /* A body in place of upswap's own, for answers with this status. */
 struct snapshot_page_spec {
-    uint16_t status;
+    uint16_t status; /* or SNAPSHOT_PAGE_MAINTENANCE */
     bool json;       /* else HTML */
     struct str body; /* at most SNAPSHOT_PAGE_MAX bytes; the same pointer is stored once */
 };
 
 #define SNAPSHOT_PAGE_MAX 65536
+#define SNAPSHOT_PAGE_MAINTENANCE 1 /* goes before the page for 503 */
 
 struct snapshot_service_spec {
     const char *name;
@@ -196,6 +219,8 @@ struct snapshot_service_spec {
     const char *texts[SNAPSHOT_TEXTS]; /* NULL: none */
     const struct snapshot_page_spec *pages;
     size_t page_count;
+    const struct address_prefix *allowed; /* who is served in maintenance too */
+    size_t allowed_count;
     const char *affinity_cookie; /* names; NULL: no such cookie is given */
     const char *pin_cookie;
     const char *canary_cookie; /* NULL: a canary's share is taken by address */
@@ -313,6 +338,9 @@ const struct snapshot_rules *snapshot_service_rules(const struct snapshot_servic
 /* The first page of this kind for the status; empty: none. */
 struct str snapshot_service_page(const struct snapshot *snapshot, const struct snapshot_service *service,
                                  unsigned status, bool json);
+/* Is this 16-byte (IPv4-mapped) address served in maintenance too? */
+bool snapshot_service_allows(const struct snapshot *snapshot, const struct snapshot_service *service,
+                             const uint8_t address[16]);
 /* Empty: none. It holds no control byte but LF. */
 struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,
                                  enum snapshot_text which);

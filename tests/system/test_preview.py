@@ -107,3 +107,12 @@ def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(make_daemon):
 
     done = upswapd("-t", "-c", daemon.config_path)
     assert done.returncode == 1 and "16 to 255 visible letters" in done.stderr and "short\"" not in done.stderr
+
+
+def test_the_preview_is_open_while_all_others_meet_the_maintenance(make_preview):
+    stand = make_preview(preview={"header": "X-Preview", "secret": SECRET})
+    stage_held(stand)
+    assert stand.admin.command("maintenance", on=True).status == 200
+    assert stand.ask().upswap == "maintenance"
+    assert stand.preview().text == "fresh"
+    assert stand.ask(fields=[f"X-Preview: {SECRET}"]).text == "fresh"

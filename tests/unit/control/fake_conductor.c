@@ -104,6 +104,31 @@ void conductor_rotate(struct conductor *conductor, const char *service, const ch
     ask(conductor, asker, done, arg, "%s %s %s", drain ? "drain" : "enable", service, instance);
 }
 
+void conductor_maintenance(struct conductor *conductor, const char *service, bool on, const char *message,
+                           const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "maintenance %s %d %s", service, on, message == NULL ? "-" : message);
+}
+
+void conductor_pause(struct conductor *conductor, const char *service, const struct pause_request *request,
+                     const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "pause %s %d %d", service, (int)request->max_ms, (int)request->wait_ms);
+}
+
+void conductor_resume(struct conductor *conductor, const char *service, const struct asker *asker,
+                      outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "resume %s", service);
+}
+
+uint64_t conductor_waiting(struct conductor *conductor, const struct service *service)
+{
+    (void)conductor;
+    (void)service;
+    return 0;
+}
+
 void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
 {
     ask(conductor, asker, done, arg, "reload");

@@ -382,6 +382,13 @@ static void commands_reach_the_conductor_with_who_asked(void **state)
                   "rollback web reason=slow");
     assert_answer("POST", "/v1/services/web/abort", "{\"reason\":\"late\"}", "200 OK", "reason=late");
     assert_answer("POST", "/v1/services/web/drain", "{\"instance\":\"a:1\"}", "200 OK", "drain web a:1");
+    assert_answer("POST", "/v1/services/web/maintenance", "{\"on\":true,\"message\":\"m\"}", "200 OK",
+                  "maintenance web 1 m");
+    assert_answer("POST", "/v1/services/web/pause", "", "200 OK", "pause web 30000 15000");
+    assert_answer("POST", "/v1/services/web/pause", "{\"max\":\"10s\",\"wait\":\"1s\"}", "200 OK",
+                  "pause web 10000 1000");
+    assert_answer("POST", "/v1/services/web/resume", "", "200 OK", "resume web");
+    assert_answer("POST", "/v1/services/web/maintenance", "{\"on\":false}", "200 OK", "maintenance web 0 -");
     assert_answer("POST", "/v1/services/web/enable", "{\"instance\":\"a:1\"}", "200 OK", "enable web a:1");
     assert_answer("POST", "/v1/reload", "{}", "200 OK", "reload");
     conductor->status = 409;

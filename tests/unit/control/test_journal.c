@@ -235,6 +235,13 @@ static void compaction_keeps_what_there_is_and_the_highest_version(void **state)
         record.world = i;
         append(place, &record, 1);
     }
+    record_init(&record, RECORD_MODE, NULL);
+    record.service = mem_dup("a");
+    record.mode.kind = MODE_MAINTENANCE;
+    record.mode.message = mem_dup("we move");
+    record.asker.uid = 7;
+    append(place, &record, 1);
+    uint64_t since_ns = registry_service(place->registry, "a")->mode.since_ns;
     write_three(place);
     read_bytes(place, &before);
     assert_true(open_it(place, 100, &err));
@@ -246,6 +253,11 @@ static void compaction_keeps_what_there_is_and_the_highest_version(void **state)
     assert_true(open_it(place, UINT64_MAX, &err));
     assert_int_equal(HASH_COUNT(place->registry->services), 4);
     assert_int_equal(place->registry->world, 20);
+    const struct mode *mode = &registry_service(place->registry, "a")->mode;
+    assert_int_equal(mode->kind, MODE_MAINTENANCE);
+    assert_string_equal(mode->message, "we move");
+    assert_int_equal(mode->asker.uid, 7);
+    assert_int_equal(mode->since_ns, since_ns);
     buf_free(&before);
     buf_free(&after);
 }

@@ -130,6 +130,47 @@ static void an_instance_of_a_launch_survives_the_round_trip(void **state)
     assert_round_trip(&record);
 }
 
+static void a_mode_survives_the_round_trip(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < MODE_KINDS; kind++) {
+        struct record record;
+        record_init(&record, RECORD_MODE, NULL);
+        record.time_ns = 1000000;
+        record.world = 9;
+        record.service = mem_dup("web");
+        record.mode.kind = (enum mode_kind)kind;
+        record.mode.since_ns = kind == MODE_SERVING ? 0 : 5000000;
+        if (kind == MODE_PAUSED) {
+            record.mode.length_ms = 30000;
+            record.mode.rate = 500000;
+            record.mode.slot = 63;
+        }
+        record.mode.message = kind == MODE_MAINTENANCE ? mem_dup("we \"move\"") : NULL;
+        snprintf(record.asker.user, sizeof record.asker.user, "root");
+        assert_round_trip(&record);
+    }
+    assert_false(
+        reads("{\"seq\":1,\"time\":\"2026-01-01T00:00:00.000Z\",\"type\":\"mode\",\"service\":\"web\","
+              "\"mode\":\"asleep\""));
+    assert_false(
+        reads("{\"seq\":1,\"time\":\"2026-01-01T00:00:00.000Z\",\"type\":\"mode\",\"service\":\"web\","
+              "\"mode\":\"serving\",\"message\":\"why\""));
+    static const char *const wrong[] = {
+        "\"mode\":\"paused\",\"length\":1,\"rate\":0,\"slot\":64",
+        "\"mode\":\"paused\",\"length\":1,\"rate\":0",
+        "\"mode\":\"serving\",\"length\":1,\"rate\":0,\"slot\":1",
+        "\"length\":1,\"rate\":0,\"slot\":1",
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char *line = mem_printf("{\"seq\":1,\"time\":\"2026-01-01T00:00:00.000Z\",\"type\":\"mode\","
+                                "\"service\":\"web\",%s",
+                                wrong[i]);
+        assert_false(reads(line));
+        free(line);
+    }
+}
+
 static void any_changed_byte_is_noticed(void **state)
 {
     (void)state;
@@ -299,6 +340,7 @@ int main(void)
         cmocka_unit_test(every_event_survives_the_round_trip),
         cmocka_unit_test(instance_records_survive_the_round_trip),
         cmocka_unit_test(an_instance_of_a_launch_survives_the_round_trip),
+        cmocka_unit_test(a_mode_survives_the_round_trip),
         cmocka_unit_test(any_changed_byte_is_noticed),
         cmocka_unit_test(unknown_missing_and_wrong_keys_are_refused),
         cmocka_unit_test(events_carry_exactly_their_keys),

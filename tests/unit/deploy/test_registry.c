@@ -39,6 +39,44 @@ static bool on_instances(struct registry *registry, enum record_type type, const
     return apply(registry, &record);
 }
 
+static bool set_mode(struct registry *registry, const char *service, enum mode_kind kind, const char *message)
+{
+    struct record record;
+    record_init(&record, RECORD_MODE, NULL);
+    record.time_ns = 4000000;
+    record.service = mem_dup(service);
+    record.mode.kind = kind;
+    record.mode.message = mem_dup(message);
+    return apply(registry, &record);
+}
+
+static void a_mode_is_kept_with_its_moment_until_it_is_taken_back(void **state)
+{
+    struct registry *registry = *state;
+    struct service *web = registry_service(registry, "web");
+    assert_false(set_mode(registry, "web", MODE_SERVING, NULL));
+    assert_true(set_mode(registry, "web", MODE_MAINTENANCE, "one"));
+    assert_true(set_mode(registry, "web", MODE_MAINTENANCE, "two"));
+    assert_int_equal(web->mode.kind, MODE_MAINTENANCE);
+    assert_string_equal(web->mode.message, "two");
+    assert_int_equal(web->mode.since_ns, 4000000);
+    assert_true(set_mode(registry, "web", MODE_SERVING, NULL));
+    assert_null(web->mode.message);
+    web->mode.slot = 5;
+    assert_true(set_mode(registry, "web", MODE_MAINTENANCE, NULL));
+    assert_int_equal(web->mode.slot, 5); /* what waits is still counted there */
+}
+
+static void a_service_may_be_known_for_its_mode_before_its_first_pool(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(set_mode(registry, "new", MODE_MAINTENANCE, NULL));
+    assert_false(registry_has_pools(registry, "new"));
+    assert_true(add_pool(registry, "new-0", 1, 50, false));
+    assert_true(registry_has_pools(registry, "new"));
+    assert_int_equal(registry_service(registry, "new")->mode.kind, MODE_MAINTENANCE);
+}
+
 static void the_first_pool_of_the_config_is_live_without_a_deployment(void **state)
 {
     struct registry *registry = *state;
@@ -451,6 +489,8 @@ int main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        EACH(a_mode_is_kept_with_its_moment_until_it_is_taken_back),
+        EACH(a_service_may_be_known_for_its_mode_before_its_first_pool),
         EACH(the_first_pool_of_the_config_is_live_without_a_deployment),
         EACH(a_swap_moves_live_and_sends_the_old_pool_away),
         EACH(a_launch_begins_without_instances_and_adds_them),

@@ -242,6 +242,40 @@ static void dates_are_written_as_http_wants_them(void **state)
     }
 }
 
+/* The page behind the head. */
+static const char *page_of(struct http_answer answer)
+{
+    return strstr(write_answer(answer), "\r\n\r\n") + 4;
+}
+
+static void a_detail_is_escaped_as_the_page_wants_it(void **state)
+{
+    (void)state;
+    struct http_answer answer = plain();
+    answer.detail = STR("<b> & \"x\" 'y' \\ \n %{status} \xc3\xbc");
+    assert_non_null(
+        strstr(page_of(answer), "<p>&lt;b&gt; &amp; &#34;x&#34; &#39;y&#39; \\   %{status} \xc3\xbc</p>"));
+    answer.page = STR("%{detail}/%{phrase}");
+    assert_string_equal(page_of(answer), "&lt;b&gt; &amp; &#34;x&#34; &#39;y&#39; \\   %{status} \xc3\xbc"
+                                         "/Service Unavailable");
+    answer.page = STR("");
+    answer.json = true;
+    assert_string_equal(page_of(answer), "{\"status\":503,\"reason\":\"no-live-pool\",\"detail\":"
+                                         "\"<b> & \\\"x\\\" 'y' \\\\   %{status} \xc3\xbc\"}\n");
+}
+
+static void a_detail_of_any_length_fits_or_is_not_shown(void **state)
+{
+    (void)state;
+    char text[HTTP_DETAIL_MAX + 1];
+    memset(text, '"', sizeof text);
+    struct http_answer answer = plain();
+    answer.detail = (struct str){text, HTTP_DETAIL_MAX};
+    assert_non_null(strstr(page_of(answer), "&#34;&#34;</p>"));
+    answer.detail.n++;
+    assert_non_null(strstr(page_of(answer), "no live pool yet"));
+}
+
 static void the_continue_answer_is_a_whole_head(void **state)
 {
     (void)state;
@@ -265,6 +299,8 @@ int main(void)
         cmocka_unit_test(the_list_for_users_is_the_table),
         cmocka_unit_test(accept_prefers_json_only_where_it_says_so),
         cmocka_unit_test(dates_are_written_as_http_wants_them),
+        cmocka_unit_test(a_detail_is_escaped_as_the_page_wants_it),
+        cmocka_unit_test(a_detail_of_any_length_fits_or_is_not_shown),
         cmocka_unit_test(the_continue_answer_is_a_whole_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void *freeze_world(size_t *size)
     static const char *const paths[] = {"/", "/api", "/static"};
     const struct snapshot_page_spec pages[] = {{.status = 502, .body = STR("sorry")},
                                                {.status = 502, .json = true, .body = STR("{}")}};
-    const struct snapshot_service_spec services[] = {
+    struct snapshot_service_spec services[] = {
         {.name = "web",
          .texts = {[SNAPSHOT_REQUEST_HEADERS] = "-X-A\n", [SNAPSHOT_CANONICAL_HOST] = "www.example.com"},
          .pages = pages,
@@ -61,6 +61,11 @@ static void *freeze_world(size_t *size)
     };
     struct err err;
     struct address_prefix trusted, proxies[2];
+    services[0].rules.mode = SNAPSHOT_MAINTENANCE;
+    services[0].allowed = &proxies[0];
+    services[1].allowed = proxies;
+    services[0].allowed_count = 1;
+    services[1].allowed_count = 2;
     assert_true(address_prefix_parse(STR("10.0.0.0/8"), &trusted, &err));
     assert_true(address_prefix_parse(STR("10.1.0.0/16"), &proxies[0], &err));
     assert_true(address_prefix_parse(STR("fd00::/8"), &proxies[1], &err));
@@ -128,6 +133,7 @@ static size_t read_all(const struct snapshot *snapshot)
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++)
             sum += sum_bytes(snapshot_service_text(snapshot, service, (enum snapshot_text)k));
         sum += sum_bytes(snapshot_service_page(snapshot, service, 502, i % 2 == 0));
+        sum += snapshot_service_allows(snapshot, service, address);
         struct snapshot_cookies cookies = snapshot_service_cookies(snapshot, service);
         sum += str_distance(cookies.affinity, cookies.pin) + str_distance(cookies.path, STR("/")) +
                str_distance(snapshot_service_hash_name(snapshot, service), STR("x"));
@@ -245,6 +251,10 @@ static void what_could_forge_a_head_or_a_limit_is_refused(void **state)
     assert_not_frozen((struct snapshot_service_spec){.pages = &page, .page_count = 1}, fine,
                       "no readable body");
     free(large);
+    assert_not_frozen((struct snapshot_service_spec){.rules = {.mode = SNAPSHOT_MODES}}, fine,
+                      "unknown mode");
+    assert_not_frozen((struct snapshot_service_spec){.rules = {.pause = {.slot = SNAPSHOT_PAUSE_SLOTS}}},
+                      fine, "unknown mode");
     static const struct snapshot_rate rates[] = {{1, 0}, {1000001, 1}, {1, 3600}, {2, 7200}};
     for (unsigned i = 0; i < sizeof rates / sizeof *rates; i++) {
         assert_not_frozen((struct snapshot_service_spec){.rules = {.rate = rates[i]}}, fine,
@@ -321,6 +331,24 @@ static void each_listener_has_its_own_proxies(void **state)
 }
 
 /* One host and path for two services, in several spellings. */
+static void each_service_has_its_own_allowed_networks(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err err;
+    void *image = freeze_world(&size);
+    const struct snapshot *snapshot = snapshot_open(image, size, &err);
+    uint8_t inside[16] = {[10] = 0xff, 0xff, 10, 1, 0, 1}, other[16] = {0xfd};
+    const struct snapshot_service *web = snapshot_service_at(snapshot, 0),
+                                  *empty = snapshot_service_at(snapshot, 1);
+    assert_int_equal(snapshot_service_rules(web)->mode, SNAPSHOT_MAINTENANCE);
+    assert_true(snapshot_service_allows(snapshot, web, inside));
+    assert_false(snapshot_service_allows(snapshot, web, other));
+    assert_true(snapshot_service_allows(snapshot, empty, inside));
+    assert_true(snapshot_service_allows(snapshot, empty, other));
+    free(image);
+}
+
 static void two_services_on_one_host_and_path_are_refused_by_name(void **state)
 {
     (void)state;
@@ -590,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_cookie_that_would_break_its_line_is_refused),
         cmocka_unit_test(only_trusted_networks_are_trusted),
         cmocka_unit_test(each_listener_has_its_own_proxies),
+        cmocka_unit_test(each_service_has_its_own_allowed_networks),
         cmocka_unit_test(two_services_on_one_host_and_path_are_refused_by_name),
         cmocka_unit_test(one_service_may_say_the_same_twice),
         cmocka_unit_test(bad_hosts_and_paths_are_refused_by_name),

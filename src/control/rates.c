@@ -1,0 +1,98 @@
+/* rates.c keeps a ring of sums a service. Invariant: the sums in a ring only grow; when a pool that has gone
+ * takes its part away, the ring begins anew. */
+#include "control/rates.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <string.h>
+
+#define LOOK_MS 1000
+#define LEAST_MS 400 /* what is shorter tells too little */
+#define MS_PER_S 1000
+#define KEPT (RATES_SECONDS + 1)
+
+struct sum {
+    uint64_t at_ms, begun;
+};
+
+struct rate {
+    char *service;
+    struct sum sums[KEPT];
+    unsigned next, count;
+    UT_hash_handle hh;
+};
+
+struct rates {
+    const struct registry *registry;
+    struct counters *counters;
+    struct rate *rates;
+    struct deadline look;
+};
+
+static uint64_t begun(const struct rates *rates, const struct service *service)
+{
+    const struct pool *pool;
+    uint64_t sum = 0;
+    TAILQ_FOREACH (pool, &service->pools, of_service) {
+        if (pool->state != POOL_RETIRED)
+            sum += counters_pool_begun(rates->counters, pool->slot);
+    }
+    return sum;
+}
+
+static struct rate *rate_of(struct rates *rates, const char *service)
+{
+    struct rate *rate;
+    HASH_FIND_STR(rates->rates, service, rate);
+    if (rate != NULL)
+        return rate;
+    rate = mem_zero(1, sizeof *rate);
+    rate->service = mem_dup(service);
+    HASH_ADD_KEYPTR(hh, rates->rates, rate->service, strlen(rate->service), rate);
+    return rate;
+}
+
+static void add(struct rate *rate, struct sum sum)
+{
+    const struct sum *last = &rate->sums[(rate->next + KEPT - 1) % KEPT];
+    if (rate->count > 0 && sum.begun < last->begun)
+        rate->count = 0;
+    rate->sums[rate->next] = sum;
+    rate->next = (rate->next + 1) % KEPT;
+    if (rate->count < KEPT)
+        rate->count++;
+}
+
+static void look(struct deadline *deadline)
+{
+    struct rates *rates = mem_container(deadline, struct rates, look);
+    const struct service *service = rates->registry->services;
+    for (; service != NULL; service = service->hh.next)
+        add(rate_of(rates, service->name), (struct sum){clock_mono_ms(), begun(rates, service)});
+    deadline_set(&rates->look, LOOK_MS);
+}
+
+uint32_t rates_of(struct rates *rates, const struct service *service)
+{
+    const struct rate *rate = rate_of(rates, service->name);
+    struct sum now = {clock_mono_ms(), begun(rates, service)};
+    if (rate->count == 0)
+        return 0;
+    const struct sum *first = &rate->sums[(rate->next + KEPT - rate->count) % KEPT];
+    uint64_t passed_ms = now.at_ms - first->at_ms;
+    if (passed_ms < LEAST_MS || now.begun < first->begun)
+        return 0;
+    uint64_t thousandths = (now.begun - first->begun) * MS_PER_S * MS_PER_S / passed_ms;
+    return thousandths > UINT32_MAX ? UINT32_MAX : (uint32_t)thousandths;
+}
+
+struct rates *rates_new(struct loop *loop, const struct registry *registry, struct counters *counters)
+{
+    struct rates *rates = mem_zero(1, sizeof *rates);
+    rates->registry = registry;
+    rates->counters = counters;
+    deadline_init(&rates->look, loop, look);
+    deadline_set(&rates->look, 0);
+    return rates;
+}

@@ -105,7 +105,7 @@ def test_a_canary_that_is_taken_back_loses_no_request(make_canary, verb, state):
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: len(stand.fresh.asked()) > 30, what="the canary to be asked")
+        wait_until(lambda: len(stand.fresh.requests) > 30, what="the canary to be asked")
         answer = stand.admin.command(verb, reason="no good")
         assert answer.status == 200 and answer.json["state"] == state
         stand.events.wait("teardown.finished", deployment=stand.deployment)

@@ -154,8 +154,10 @@ static void render_cell(struct terminal *terminal, const json_t *cell)
 static void render_moment(struct terminal *terminal, const json_t *moment)
 {
     char time[20];
-    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s", short_time(field_text(moment, "time", "-"), time),
-                  field_text(moment, "state", "?"), field_text(moment, "why", ""));
+    const char *by = field_text(moment, "by", "");
+    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s%s%s%s",
+                  short_time(field_text(moment, "time", "-"), time), field_text(moment, "state", "?"),
+                  field_text(moment, "why", ""), by[0] != '\0' ? " (" : "", by, by[0] != '\0' ? ")" : "");
 }
 
 static void render_head(struct terminal *terminal, const json_t *deployment)

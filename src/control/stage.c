@@ -273,8 +273,8 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     if (stage->launch)
         deployment->state = DEPLOYMENT_LAUNCHING;
     deployment_mark(deployment, deployment->created_ns,
-                    stage->launch ? "launch.command runs"
-                                  : "waits until every instance accepts a connection");
+                    stage->launch ? "launch.command runs" : "waits until every instance accepts a connection",
+                    step->asker.user[0] == '\0' ? NULL : step->asker.user);
     return pool;
 }
 

@@ -104,9 +104,9 @@ static json_t *timeline_json(const struct deployment *deployment)
         const struct moment *moment = &deployment->timeline[i];
         if (!is_shown(deployment, i))
             continue;
-        json_array_append_new(timeline, json_pack("{s:o, s:s, s:o}", "time", time_json(moment->time_ns),
+        json_array_append_new(timeline, json_pack("{s:o, s:s, s:o, s:o}", "time", time_json(moment->time_ns),
                                                   "state", deployment_state_shown(moment->state), "why",
-                                                  view_text(moment->why)));
+                                                  view_text(moment->why), "by", view_text(moment->by)));
     }
     return timeline;
 }

@@ -251,7 +251,8 @@ static void act_event(struct registry *registry, const struct record *record, co
     deployment->state = row->to;
     if (record->event != EVENT_RESTARTED || row->to != row->from)
         deployment->since_ns = record->time_ns;
-    deployment_mark(deployment, record->time_ns, record->why);
+    const char *by = record->asker.user;
+    deployment_mark(deployment, record->time_ns, record->why, by[0] == '\0' ? NULL : by);
     if (is_bad(row->to))
         set_text(&deployment->reason, record->why);
     else if (is_bad(row->from))

@@ -123,9 +123,9 @@ static json_t *timeline_json(const struct deployment *deployment)
     json_t *timeline = json_array();
     for (size_t i = 0; i < deployment->timeline_count; i++) {
         const struct moment *moment = &deployment->timeline[i];
-        json_array_append_new(timeline,
-                              json_pack("{s:o, s:s, s:s*}", "time", time_json(moment->time_ns), "state",
-                                        deployment_state_name(moment->state), "why", moment->why));
+        json_array_append_new(
+            timeline, json_pack("{s:o, s:s, s:s*, s:s*}", "time", time_json(moment->time_ns), "state",
+                                deployment_state_name(moment->state), "why", moment->why, "by", moment->by));
     }
     return timeline;
 }

@@ -116,14 +116,15 @@ static bool to_timeline(json_t *json, struct deployment *deployment, struct err 
     size_t i;
     json_t *item;
     json_array_foreach (json, i, item) {
-        const char *time, *state, *why = NULL;
+        const char *time, *state, *why = NULL, *by = NULL;
         uint64_t time_ns;
-        if (!UNPACK(item, err, "{s:s, s:s, s?s}", "time", &time, "state", &state, "why", &why) ||
+        if (!UNPACK(item, err, "{s:s, s:s, s?s, s?s}", "time", &time, "state", &state, "why", &why, "by",
+                    &by) ||
             !to_time(time, &time_ns, err))
             return false;
         if (!deployment_state_parse(str_of(state), &deployment->state))
             return err_set(err, "\"%s\" is no state of a deployment", state);
-        deployment_mark(deployment, time_ns, why);
+        deployment_mark(deployment, time_ns, why, by);
     }
     return true;
 }

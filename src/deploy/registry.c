@@ -64,12 +64,12 @@ struct deployment *pool_deploy(struct pool *pool)
     return deployment;
 }
 
-void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why)
+void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why, const char *by)
 {
     size_t count = deployment->timeline_count;
     deployment->timeline = mem_resize(deployment->timeline, count + 1, sizeof *deployment->timeline);
-    deployment->timeline[count] =
-        (struct moment){.time_ns = time_ns, .state = deployment->state, .why = mem_dup(why)};
+    deployment->timeline[count] = (struct moment){
+        .time_ns = time_ns, .state = deployment->state, .why = mem_dup(why), .by = mem_dup(by)};
     deployment->timeline_count = count + 1;
 }
 
@@ -101,8 +101,10 @@ static void deployment_free(struct deployment *deployment)
 {
     if (deployment == NULL)
         return;
-    for (size_t i = 0; i < deployment->timeline_count; i++)
+    for (size_t i = 0; i < deployment->timeline_count; i++) {
         free(deployment->timeline[i].why);
+        free(deployment->timeline[i].by);
+    }
     free(deployment->timeline);
     free(deployment->reason);
     free(deployment->replaces);

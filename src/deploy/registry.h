@@ -105,6 +105,7 @@ struct moment {
     uint64_t time_ns; /* wall */
     enum deployment_state state;
     char *why;
+    char *by; /* user who asked for it; NULL: it came by itself */
 };
 
 #define CANARY_SHARES_MAX 32
@@ -228,5 +229,5 @@ struct pool *pool_new(const char *name, const char *release, size_t instance_cou
 /* Gives it a deployment, in state staged. */
 struct deployment *pool_deploy(struct pool *pool);
 void pool_free(struct pool *pool);
-/* Adds to the timeline. */
-void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why);
+/* Adds to the timeline; why and by may be NULL. */
+void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char *why, const char *by);

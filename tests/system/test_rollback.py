@@ -56,6 +56,8 @@ def test_a_rollback_by_hand_loses_no_request_and_is_told_of(watched):
     load.assert_flawless()
     assert {exchange.release for exchange in load.exchanges[before:]} == {"v1"}
     assert watched.admin.live() == watched.old
+    last = watched.admin.deployment(watched.deployment)["timeline"][-1]
+    assert (last["state"], last["why"]) == ("rolled_back", "customers complain") and last["by"]
     swaps = watched.events.of("swap.published", deployment=watched.deployment)
     assert [(swap["live"], swap["replaces"]) for swap in swaps] == [
         (watched.deployment, watched.old),

@@ -282,6 +282,19 @@ static void the_first_pool_of_a_service_is_neither_a_canary_nor_watched(void **s
     assert_string_equal(registry_service(registry, "api")->live->name, "api-1");
 }
 
+static void the_timeline_says_who_asked(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    assert_true(add_pool(registry, "web-1", 1, 10, true));
+    event_record(&record, registry_pool(registry, "web-1"), EVENT_ABORTED);
+    snprintf(record.asker.user, sizeof record.asker.user, "alice");
+    assert_true(apply(registry, &record));
+    const struct deployment *deployment = registry_pool(registry, "web-1")->deployment;
+    assert_null(deployment->timeline[0].by);
+    assert_string_equal(deployment->timeline[1].by, "alice");
+}
+
 static void a_restart_does_not_begin_a_watch_anew(void **state)
 {
     struct registry *registry = *state;
@@ -504,6 +517,7 @@ int main(void)
         EACH(a_canary_takes_its_shares_one_after_the_other_and_then_goes_live),
         EACH(a_canary_that_is_taken_back_drains_and_the_live_pool_stays),
         EACH(the_first_pool_of_a_service_is_neither_a_canary_nor_watched),
+        EACH(the_timeline_says_who_asked),
         EACH(a_restart_does_not_begin_a_watch_anew),
         EACH(nothing_swaps_without_a_recorded_pass),
         EACH(nothing_swaps_with_an_instance_that_is_not_up),

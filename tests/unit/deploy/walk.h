@@ -22,7 +22,7 @@ static inline struct pool *make_pool(const char *name, size_t count, unsigned fi
     if (deployed) {
         struct deployment *deployment = pool_deploy(pool);
         deployment->created_ns = 1000000;
-        deployment_mark(deployment, 1000000, "staged");
+        deployment_mark(deployment, 1000000, "staged", NULL);
     }
     return pool;
 }

@@ -41,7 +41,7 @@ TOP = {
 
 SERVICE = {
     "an_unknown_key": ("hots = [ ];", "hots.*hosts"),
-    "a_watch_which_comes_later": ('watch = { duration = "10s"; };', "duration"),
+    "a_watch_without_end": ('watch = { duration = "31d"; };', "duration"),
     "a_launch_which_comes_later": ('launch = { command = [ "/x" ]; };', "launch"),
     "a_balance_by_a_nameless_header": ('balance = "hash:header:";', "no name of a header"),
     "a_balance_that_is_none": ('balance = "best";', "best"),

@@ -134,20 +134,20 @@ static void render_argv(const json_t *argv, struct buf *out)
         buf_printf(out, "%s%s", i > 0 ? " " : "", json_is_string(word) ? json_string_value(word) : "?");
 }
 
-static void render_cell(struct terminal *terminal, const json_t *cell)
+/* A program that was run: a launch, or an uptest on an instance. */
+static void render_run(struct terminal *terminal, const char *what, const char *on, const json_t *run)
 {
     char verdict[REPORT_VERDICT_MAX];
     struct buf argv = BUF_EMPTY;
-    const char *state = field_text(cell, "state", "?");
+    const char *state = field_text(run, "state", "?");
     bool ended = strcmp(state, "passed") == 0 || strcmp(state, "failed") == 0;
     bool failed = strcmp(state, "failed") == 0;
-    render_argv(json_object_get(cell, "argv"), &argv);
-    terminal_line(terminal, failed ? TONE_BAD : TONE_PLAIN, "  %s  %s  %s, %.2f s",
-                  field_text(cell, "instance", "?"), field_text(cell, "uptest", "?"),
-                  ended ? report_verdict(cell, verdict) : state, field_real(cell, "seconds"));
+    render_argv(json_object_get(run, "argv"), &argv);
+    terminal_line(terminal, failed ? TONE_BAD : TONE_PLAIN, "  %s  %s  %s, %.2f s", on, what,
+                  ended ? report_verdict(run, verdict) : state, field_real(run, "seconds"));
     if (argv.n > 0)
         terminal_line(terminal, TONE_FAINT, "    %s", argv.p);
-    terminal_block(terminal, "    ", field_text(cell, "output", ""));
+    terminal_block(terminal, "    ", field_text(run, "output", ""));
     buf_free(&argv);
 }
 
@@ -179,13 +179,16 @@ void render_deployment(struct terminal *terminal, const json_t *deployment)
 {
     size_t i;
     const json_t *item, *cells = json_object_get(json_object_get(deployment, "gate"), "cells");
+    const json_t *launch = json_object_get(deployment, "launch");
     render_head(terminal, deployment);
     json_array_foreach (json_object_get(deployment, "timeline"), i, item)
         render_moment(terminal, item);
+    if (json_is_object(launch))
+        render_run(terminal, "launch.command", field_text(deployment, "release", "?"), launch);
     if (json_array_size(cells) > 0)
         terminal_line(terminal, TONE_PLAIN, "uptests:");
     json_array_foreach (cells, i, item)
-        render_cell(terminal, item);
+        render_run(terminal, field_text(item, "uptest", "?"), field_text(item, "instance", "?"), item);
 }
 
 void render_results(struct terminal *terminal, const json_t *results)

@@ -338,7 +338,7 @@ def test_the_client_follows_a_deploy_to_its_end(pad, make_backend):
     assert processes.finish(client) == 3, output
     assert "out of memory" in output
     shown = pad.stand.daemon.upswap("show", pad.admin.history()[0]["deployment"]).stdout
-    assert "out of memory" in shown and "launch.command" in shown
+    assert "v3  launch.command  exited with 1" in shown and "/launch --first v3\n    out of memory\n" in shown
 
 
 def test_twenty_deploys_under_load_lose_no_request(make_stand, make_app, puppets):

@@ -189,7 +189,7 @@ static void a_failure_from_outside_ends_it_and_is_what_is_told(void **state)
     run("trap 'echo bye >&2; exit 0' TERM; echo 10.0.0.1:80; while :; do sleep 0.01; done");
     assert_string_equal(failure, "it is of no use");
     json_t *json = report();
-    assert_string_equal(json_string_value(json_object_get(json, "output")), "bye\n");
+    assert_non_null(strstr(json_string_value(json_object_get(json, "output")), "bye\n"));
     assert_string_equal(json_string_value(json_object_get(json, "state")), "failed");
     json_decref(json);
 }

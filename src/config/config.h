@@ -146,8 +146,15 @@ struct config_uptests {
 };
 
 /* After a swap. */
+enum config_on_fail { CONFIG_ROLL_BACK, CONFIG_HOLD, CONFIG_GO_ON };
+
 struct config_watch {
     uint64_t duration_ms; /* 0: none */
+    uint64_t errors;      /* millionths: that much more than before may be errors */
+    uint64_t latency;     /* millionths: so many times the p99 from before may it be */
+    uint64_t minimum;     /* requests, before either is judged */
+    uint64_t uptests_ms;  /* between runs of the suite; 0: it is not run */
+    enum config_on_fail on_fail;
 };
 
 struct config_drain {

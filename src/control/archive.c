@@ -38,7 +38,8 @@ struct job {
 /* No service has a dot in its name, so no two deployments meet in one file. */
 static char *path_of(const struct archive *archive, const char *deployment, enum archive_kind kind)
 {
-    return mem_printf("%s/%s%s.json", archive->folder, deployment, kind == ARCHIVE_LAUNCH ? ".launch" : "");
+    static const char *const parts[ARCHIVE_KINDS] = {"", ".launch", ".watch"};
+    return mem_printf("%s/%s%s.json", archive->folder, deployment, parts[kind]);
 }
 
 static void join(struct job *job)
@@ -124,9 +125,8 @@ json_t *archive_read(struct archive *archive, const char *deployment, enum archi
 
 void archive_drop(struct archive *archive, const char *deployment)
 {
-    static const enum archive_kind kinds[] = {ARCHIVE_GATE, ARCHIVE_LAUNCH};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        char *path = path_of(archive, deployment, kinds[i]);
+    for (enum archive_kind kind = ARCHIVE_GATE; kind < ARCHIVE_KINDS; kind++) {
+        char *path = path_of(archive, deployment, kind);
         unlink(path);
         free(path);
     }

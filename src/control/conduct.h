@@ -22,6 +22,8 @@
 #include "control/slots.h"
 #include "control/sockets.h"
 #include "control/teardown.h"
+#include "control/trail.h"
+#include "control/watch.h"
 #include "control/world.h"
 #include "deploy/record.h"
 #include "deploy/registry.h"
@@ -67,6 +69,8 @@ struct conductor {
     struct schedule *schedule;
     struct rates *rates;
     struct pauses *pauses;
+    struct trail *trail;
+    struct watch *watch;
     struct teardown *teardown;
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;
@@ -97,8 +101,8 @@ struct course {
     struct launching *launching;
     struct probe *probe;
     struct gate *gate;
-    struct deadline end; /* of a hold, of a canary's share, of a watch */
-    char *verdict;       /* of the gate, while its result is being written */
+    struct deadline hold;
+    char *verdict; /* of the gate, while its result is being written */
     bool passed;
     unsigned archiving; /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
@@ -179,8 +183,10 @@ void course_hold(struct course *course, const struct pool *pool);
 void course_confirm(struct course *course, const struct pool *pool);
 void course_step(struct course *course, const struct pool *pool);
 void course_watch(struct course *course, const struct pool *pool);
-/* As course->end's. */
-void course_time_is_up(struct deadline *deadline);
+/* What the watch of a pool has found: see watch_options.found; arg is the conductor. */
+void course_found(void *arg, const struct pool *pool, enum watch_finding finding, const char *why);
+/* As course->hold's. */
+void course_hold_is_over(struct deadline *deadline);
 /* Ends whatever of these is under way. */
 void course_stop(struct course *course);
 

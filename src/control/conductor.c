@@ -19,6 +19,7 @@ const struct config_service *conductor_settings(const struct conductor *conducto
 void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
 {
     pauses_watch(conductor->pauses);
+    trail_watch(conductor->trail);
     health_watch(conductor->health);
     ejections_watch(conductor->ejections);
     schedule_watch(conductor->schedule);
@@ -170,7 +171,14 @@ static bool on_news(void *arg)
 static bool on_is_busy(void *arg, const char *service)
 {
     const struct course *course = course_find(arg, service);
-    return course != NULL && course->gate != NULL;
+    const struct conductor *conductor = arg;
+    return (course != NULL && course->gate != NULL) || watch_is_testing(conductor->watch, service);
+}
+
+static void on_testing(void *arg, const char *service)
+{
+    const struct conductor *conductor = arg;
+    schedule_yield(conductor->schedule, service);
 }
 
 static void on_standing(void *arg)
@@ -230,6 +238,31 @@ static void make_watchers(struct conductor *conductor)
         .counters = options->counters,
         .events = options->events,
         .settings = on_settings,
+        .arg = conductor,
+    });
+}
+
+/* What new pools are judged by. */
+static void make_judges(struct conductor *conductor)
+{
+    const struct conductor_options *options = &conductor->options;
+    conductor->trail = trail_new(&(struct trail_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .settings = on_settings,
+        .arg = conductor,
+    });
+    conductor->watch = watch_new(&(struct watch_options){
+        .loop = options->loop,
+        .registry = options->registry,
+        .counters = options->counters,
+        .trail = conductor->trail,
+        .health = conductor->health,
+        .ejections = conductor->ejections,
+        .settings = on_settings,
+        .testing = on_testing,
+        .found = course_found,
         .arg = conductor,
     });
 }
@@ -297,6 +330,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
     deadline_init(&conductor->keys, options->loop, on_keys);
     deadline_set(&conductor->keys, KEYS_LOOK_MS);
     make_watchers(conductor);
+    make_judges(conductor);
     make_doers(conductor);
     return conductor;
 }

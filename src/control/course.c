@@ -173,49 +173,24 @@ void course_test(struct course *course, const struct pool *pool)
 
 /* ---- holding and confirming ---- */
 
-/* By the wall clock, since it goes on while the daemon is down. */
-static void set_end(struct course *course, const struct pool *pool, uint64_t length_ms)
+/* Of something that goes on while the daemon is down, so by the wall clock. */
+static uint64_t left_ms(const struct deployment *deployment, uint64_t length_ms)
 {
-    uint64_t since = pool->deployment->since_ns, now = clock_wall_ns();
-    uint64_t passed_ms = now > since ? (now - since) / NS_PER_MS : 0;
-    deadline_set(&course->end, passed_ms < length_ms ? length_ms - passed_ms : 0);
+    uint64_t now = clock_wall_ns();
+    uint64_t passed_ms = now > deployment->since_ns ? (now - deployment->since_ns) / NS_PER_MS : 0;
+    return passed_ms < length_ms ? length_ms - passed_ms : 0;
 }
 
 void course_hold(struct course *course, const struct pool *pool)
 {
     const struct config_service *settings = conductor_settings(course->conductor, course->service);
-    set_end(course, pool, settings == NULL ? 0 : settings->hold_timeout_ms);
+    deadline_set(&course->hold, left_ms(pool->deployment, settings == NULL ? 0 : settings->hold_timeout_ms));
 }
 
-void course_step(struct course *course, const struct pool *pool)
+void course_hold_is_over(struct deadline *deadline)
 {
-    set_end(course, pool, pool->deployment->canary.step_ms);
-}
-
-void course_watch(struct course *course, const struct pool *pool)
-{
-    set_end(course, pool, pool->deployment->watch_ms);
-}
-
-void course_time_is_up(struct deadline *deadline)
-{
-    struct course *course = mem_container(deadline, struct course, end);
-    const struct pool *pool = running(course);
-    if (pool == NULL)
-        return;
-    switch (pool->deployment->state) {
-    case DEPLOYMENT_HELD:
-        happened(course, EVENT_HOLD_EXPIRED, "held for longer than hold_timeout without being promoted");
-        break;
-    case DEPLOYMENT_CANARY:
-        happened(course, EVENT_STEPPED, "nothing was found while this share was watched");
-        break;
-    case DEPLOYMENT_WATCHING:
-        happened(course, EVENT_WATCH_PASSED, "nothing was found while it was watched");
-        break;
-    default:
-        break;
-    }
+    happened(mem_container(deadline, struct course, hold), EVENT_HOLD_EXPIRED,
+             "held for longer than hold_timeout without being promoted");
 }
 
 /* The first whose process, where one was named, has ended since it was staged. NULL: none. */
@@ -264,12 +239,91 @@ void course_confirm(struct course *course, const struct pool *pool)
     probe(course, pool, 0, on_confirmed);
 }
 
+/* ---- watching ---- */
+
+void course_step(struct course *course, const struct pool *pool)
+{
+    uint64_t length_ms = pool->deployment->canary.step_ms;
+    watch_begin(course->conductor->watch, pool, length_ms, left_ms(pool->deployment, length_ms));
+}
+
+void course_watch(struct course *course, const struct pool *pool)
+{
+    uint64_t length_ms = pool->deployment->watch_ms;
+    watch_begin(course->conductor->watch, pool, length_ms, left_ms(pool->deployment, length_ms));
+}
+
+static void on_figures_kept(void *arg, const char *failure)
+{
+    (void)arg;
+    if (failure != NULL)
+        log_warn("%s", failure);
+}
+
+/* For whoever looks at the deployment later. Nothing waits for it. */
+static void keep_figures(struct conductor *conductor, const struct pool *pool)
+{
+    archive_write(conductor->options.archive, pool->name, ARCHIVE_WATCH, watch_view(conductor->watch, pool),
+                  on_figures_kept, NULL);
+}
+
+/* The pool that would have the clients again has no instance that is up. */
+static const struct pool *hopeless_other(const struct conductor *conductor, const struct pool *pool)
+{
+    const struct service *service = pool->service;
+    const struct pool *other = service->live == pool ? service->armed : service->live;
+    return other != NULL && health_is_hopeless(conductor->health, other) ? other : NULL;
+}
+
+static void doubt(struct course *course, const struct pool *pool, const char *why, const char *because)
+{
+    char *text = mem_printf("%s; %s: `upswap promote %s` keeps it, `upswap rollback %s` takes it back", why,
+                            because, course->service, course->service);
+    step_event(course, pool->name, EVENT_DOUBTED, text);
+    free(text);
+}
+
+static void watch_failed(struct course *course, const struct pool *pool, const char *why)
+{
+    struct conductor *conductor = course->conductor;
+    const struct config_service *settings = conductor_settings(conductor, course->service);
+    enum config_on_fail on_fail = settings == NULL ? CONFIG_ROLL_BACK : settings->watch.on_fail;
+    const struct pool *hopeless = hopeless_other(conductor, pool);
+    if (on_fail == CONFIG_GO_ON) {
+        log_warn("%s: its watch has failed: %s", pool->name, why);
+        json_t *more = view_cause(why, NULL);
+        json_object_update_new(more, watch_view(conductor->watch, pool));
+        event_log_add(conductor->options.events, "watch.failed", course->service, pool->name, more);
+    } else if (on_fail == CONFIG_HOLD) {
+        doubt(course, pool, why, "watch.on_fail is \"hold\"");
+    } else if (hopeless != NULL) {
+        char *because = mem_printf("it is not rolled back, since no instance of %s is up", hopeless->name);
+        doubt(course, pool, why, because);
+        free(because);
+    } else {
+        step_event(course, pool->name, EVENT_WATCH_FAILED, why);
+    }
+}
+
+void course_found(void *arg, const struct pool *pool, enum watch_finding finding, const char *why)
+{
+    struct conductor *conductor = arg;
+    struct course *course = course_of(conductor, pool->service->name);
+    enum deployment_event over = finding == WATCH_PASSED ? EVENT_WATCH_PASSED : EVENT_WATCH_OVER;
+    keep_figures(conductor, pool);
+    if (finding == WATCH_FAILED)
+        watch_failed(course, pool, why);
+    else
+        step_event(course, pool->name, pool->service->live == pool ? over : EVENT_STEPPED, why);
+}
+
 void course_stop(struct course *course)
 {
     launching_free(course->launching);
     probe_cancel(course->probe);
     gate_free(course->gate);
-    deadline_clear(&course->end);
+    deadline_clear(&course->hold);
+    watch_end(course->conductor->watch, course->service);
     free(course->verdict);
     course->launching = NULL;
     course->probe = NULL;

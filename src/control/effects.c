@@ -110,6 +110,17 @@ static bool begins(enum effect effect)
 
 static void pool_is_gone(struct step *step, struct pool *pool);
 
+/* The members of an event that tells of it. */
+static json_t *moved(const struct step *step, const struct pool *pool, const char *type)
+{
+    json_t *more = view_move(pool->deployment, step->record.why, &step->record.asker);
+    if (strcmp(type, "watch.started") == 0)
+        json_object_set_new(more, "seconds", json_real((double)pool->deployment->watch_ms / 1000));
+    else if (strncmp(type, "watch.", strlen("watch.")) == 0)
+        json_object_update_new(more, watch_view(step->course->conductor->watch, pool));
+    return more;
+}
+
 static void follow_event(struct step *step, const struct transition *row)
 {
     struct course *course = step->course;
@@ -118,8 +129,7 @@ static void follow_event(struct step *step, const struct transition *row)
              step->record.why == NULL ? "" : ": ", step->record.why == NULL ? "" : step->record.why);
     for (size_t i = 0; i < sizeof row->announce / sizeof row->announce[0]; i++) {
         if (row->announce[i] != NULL)
-            announce(course->conductor, row->announce[i], pool,
-                     view_move(pool->deployment, step->record.why, &step->record.asker));
+            announce(course->conductor, row->announce[i], pool, moved(step, pool, row->announce[i]));
     }
     if (step->done != NULL)
         answer(step->done, step->arg, 200, view_deployment(course->conductor, pool, true));

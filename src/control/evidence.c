@@ -10,6 +10,9 @@
 /* ln(100000), for each of the two claims. */
 #define ENOUGH_NATS 11.5
 
+/* The old pool's requests of the last second that tell whether it suffers, too. */
+#define BESIDE_LEAST 20
+
 /* Half of the capital is there at the start, where releases fail. The rest comes bit by bit, so that one that
  * fails late need not win back first what was lost while all was well. */
 #define FIRST_STAKE 0.5
@@ -70,8 +73,9 @@ static void take_both(struct evidence *evidence, const struct answers *answers, 
 {
     const struct yardstick *yardstick = &evidence->yardstick;
     uint64_t slow = yardstick_slow(yardstick, answers);
-    double errors_beside = beside == NULL ? 0 : share(beside->errors, beside->requests);
-    double slow_beside = beside == NULL ? 0 : share(yardstick_slow(yardstick, beside), beside->requests);
+    bool excuses = beside != NULL && beside->requests >= BESIDE_LEAST;
+    double errors_beside = excuses ? share(beside->errors, beside->requests) : 0;
+    double slow_beside = excuses ? share(yardstick_slow(yardstick, beside), beside->requests) : 0;
     take(evidence, &evidence->errors, &yardstick->errors, answers->errors, answers->requests,
          errors_beside + yardstick->limits.errors);
     if (evidence->seconds > EVIDENCE_SETTLES_SECONDS)

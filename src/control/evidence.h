@@ -43,9 +43,9 @@ void evidence_begin(struct evidence *evidence, const struct yardstick *yardstick
 /* The record that it is measured by has grown: goes on with this one. */
 void evidence_measure(struct evidence *evidence, const struct yardstick *yardstick);
 
-/* What the new pool answered in the last `seconds`, which are a tenth or so; and what the old one did at the
- * same time or a little before, where it still has requests of its own (else NULL or empty): what both suffer
- * is not the new one's fault. */
+/* What the new pool answered in the last `seconds`, which are a tenth or so; and what the old one did in the
+ * last second or two, where it still has requests of its own (else NULL or a few): what both suffer is not
+ * the new one's fault. */
 enum evidence_verdict evidence_take(struct evidence *evidence, const struct answers *answers, double seconds,
                                     const struct answers *beside);
 

@@ -20,7 +20,7 @@ struct tally {
     UT_hash_handle hh;
 };
 
-enum tally_family { DEPLOYMENTS, SWAPS, UPTEST_SECONDS, UPTESTS, FAMILIES };
+enum tally_family { DEPLOYMENTS, WATCHES, SWAPS, UPTEST_SECONDS, UPTESTS, FAMILIES };
 
 struct metrics {
     struct event_subscription subscription;
@@ -69,6 +69,12 @@ static void deployment_ended(struct metrics *metrics, const char *service, const
     tally_add(&metrics->tallies[DEPLOYMENTS], service, "result", strchr(type, '.') + 1, 0);
 }
 
+static void watch_ended(struct metrics *metrics, const char *service, const char *type, json_t *event)
+{
+    (void)event;
+    tally_add(&metrics->tallies[WATCHES], service, "result", strchr(type, '.') + 1, 0);
+}
+
 static void swap_published(struct metrics *metrics, const char *service, const char *type, json_t *event)
 {
     (void)type;
@@ -90,9 +96,14 @@ static const struct {
     const char *type;
     void (*count)(struct metrics *metrics, const char *service, const char *type, json_t *event);
 } counted[] = {
-    {"deployment.done", deployment_ended},    {"deployment.rejected", deployment_ended},
-    {"deployment.aborted", deployment_ended}, {"deployment.rolled_back", deployment_ended},
-    {"swap.published", swap_published},       {"uptest.finished", uptest_finished},
+    {"deployment.done", deployment_ended},
+    {"deployment.rejected", deployment_ended},
+    {"deployment.aborted", deployment_ended},
+    {"deployment.rolled_back", deployment_ended},
+    {"watch.passed", watch_ended},
+    {"watch.failed", watch_ended},
+    {"swap.published", swap_published},
+    {"uptest.finished", uptest_finished},
 };
 
 static void event_added(struct event_subscription *subscription, uint64_t seq, const char *service,
@@ -398,6 +409,11 @@ static void write_deployments(struct page *page)
     write_tallies(page, DEPLOYMENTS);
 }
 
+static void write_watches(struct page *page)
+{
+    write_tallies(page, WATCHES);
+}
+
 static void write_swaps(struct page *page)
 {
     write_sums(page, SWAPS);
@@ -532,6 +548,7 @@ static const struct {
     {"upswap_tls_handshakes_total", "counter", "Handshakes of TLS with clients, by result.",
      write_handshakes},
     {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
+    {"upswap_watches_total", "counter", "Watches of new pools ended or failed, by result.", write_watches},
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
     {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},
     {"upswap_uptests_total", "counter", "Uptests of deployments, by result.", write_uptests},

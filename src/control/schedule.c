@@ -8,6 +8,7 @@
 #include "control/gate.h"
 #include "control/gate_cell.h"
 #include "control/quarantine.h"
+#include "control/rerun.h"
 #include "control/standing.h"
 
 #include <stdlib.h>
@@ -259,36 +260,14 @@ static void on_done(void *arg, bool passed, const char *reason)
         schedule->options.changed(schedule->options.arg);
 }
 
-/* Those that were taken out by hand are left in peace. To be freed. */
-static const char **in_rotation(const struct pool *pool, size_t *count)
-{
-    const char **addresses = mem_zero(pool->instance_count, sizeof *addresses);
-    *count = 0;
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        if (pool->instances[i].state == INSTANCE_UP)
-            addresses[(*count)++] = pool->instances[i].address;
-    }
-    return addresses;
-}
-
 static void begin_run(struct round *round)
 {
     static const struct gate_callbacks callbacks = {on_cell, on_cell, on_done};
     struct schedule *schedule = round->schedule;
     const struct pool *pool = live_pool(schedule, round->service);
     const struct config_service *settings = settings_of(schedule, round->service);
-    size_t count;
-    const char **addresses = in_rotation(pool, &count);
-    struct gate_plan plan = {.uptests = &settings->uptests,
-                             .service = round->service,
-                             .release = pool->release,
-                             .deployment = pool->name,
-                             .vhost = gate_vhost(settings),
-                             .instances = addresses,
-                             .instance_count = count};
-    round->run = gate_start(schedule->options.loop, &plan, true, &callbacks, round);
+    round->run = rerun_start(schedule->options.loop, pool, settings, true, &callbacks, round);
     schedule->under_way++;
-    free(addresses);
 }
 
 static void is_due(struct deadline *deadline)

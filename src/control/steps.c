@@ -55,7 +55,7 @@ struct course *course_of(struct conductor *conductor, const char *service)
     course->conductor = conductor;
     course->service = mem_dup(service);
     TAILQ_INIT(&course->steps);
-    deadline_init(&course->end, conductor->options.loop, course_time_is_up);
+    deadline_init(&course->hold, conductor->options.loop, course_hold_is_over);
     HASH_ADD_KEYPTR(hh, conductor->courses, course->service, strlen(course->service), course);
     return course;
 }

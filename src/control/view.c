@@ -137,6 +137,15 @@ json_t *view_move(const struct deployment *deployment, const char *reason, const
     return move;
 }
 
+/* How its watch stands; of one that has ended, if `whole`: how it stood then. Null where there is none. */
+static json_t *watched_of(struct conductor *conductor, const struct pool *pool, bool whole)
+{
+    json_t *watched = watch_view(conductor->watch, pool);
+    if (watched == NULL && whole)
+        watched = archive_read(conductor->options.archive, pool->name, ARCHIVE_WATCH);
+    return watched != NULL ? watched : json_null();
+}
+
 json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole)
 {
     const struct deployment *deployment = pool->deployment;
@@ -152,6 +161,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
         deployment->allow_untested, "instances", instances);
     json_object_set_new(json, "watch", json_real((double)deployment->watch_ms / 1000));
     json_object_set_new(json, "canary", canary_json(deployment));
+    json_object_set_new(json, "watched", watched_of(conductor, pool, whole));
     if (whole) {
         json_object_set_new(json, "launch", launch_of(conductor, pool));
         json_object_set_new(json, "gate", gate_of(conductor, pool));

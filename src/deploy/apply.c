@@ -253,9 +253,9 @@ static void act_event(struct registry *registry, const struct record *record, co
         deployment->since_ns = record->time_ns;
     const char *by = record->asker.user;
     deployment_mark(deployment, record->time_ns, record->why, by[0] == '\0' ? NULL : by);
-    if (is_bad(row->to))
+    if (is_bad(row->to) && row->to != row->from)
         set_text(&deployment->reason, record->why);
-    else if (is_bad(row->from))
+    else if (is_bad(row->from) && row->to != row->from)
         set_text(&deployment->reason, NULL);
     if (deployment_state_is_end(row->to))
         deployment->ended_ns = record->time_ns;

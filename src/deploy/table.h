@@ -42,6 +42,7 @@ enum deployment_event {
     EVENT_HOLD_EXPIRED,  /* nobody promoted it in time */
     EVENT_STEPPED,       /* the canary's share was watched for long enough */
     EVENT_WATCH_PASSED,
+    EVENT_WATCH_OVER,   /* it has failed, its time is over, and that is to change nothing */
     EVENT_WATCH_FAILED, /* and is to be rolled back */
     EVENT_DOUBTED,      /* the watch failed, and a person is to decide */
     EVENT_ROLLED_BACK,  /* asked for */

@@ -51,6 +51,11 @@ static void a_service_that_says_nothing_has_every_default(void **state)
     assert_int_equal(web->uptests.parallel, 8);
     assert_true(web->uptests.required);
     assert_int_equal(web->uptests.schedule_ms, 0);
+    assert_int_equal(web->watch.errors, 20000);
+    assert_int_equal(web->watch.latency, 3000000);
+    assert_int_equal(web->watch.minimum, 50);
+    assert_int_equal(web->watch.uptests_ms, 10000);
+    assert_int_equal(web->watch.on_fail, CONFIG_ROLL_BACK);
     assert_false(web->uptests.eject);
     assert_int_equal(web->uptests.total_timeout_ms, 120000);
     assert_int_equal(web->drain.requests_ms, 30000);
@@ -88,7 +93,8 @@ static void every_value_reaches_its_field(void **state)
         "    required = false; user = \"web\"; chdir = \"/c\"; env_file = \"/e\"; schedule = \"90s\"; eject "
         "= true;\n"
         "    environment = { APP_ENV = \"x y\"; B = \"\"; }; runner = [ \"env\", \"-i\" ]; };\n"
-        "  watch = { duration = \"0s\"; };\n"
+        "  watch = { duration = \"90s\"; errors = 0.5; latency = 2; minimum = 7; uptests = \"0s\"; on_fail = "
+        "\"hold\"; };\n"
         "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; tunnels = \"4s\"; spread = "
         "\"0s\"; };\n"
         "  teardown = { command = [ \"/stop\", \"now\" ]; signal = \"QUIT\"; timeout = \"8s\"; attempts = 9; "
@@ -125,6 +131,12 @@ static void every_value_reaches_its_field(void **state)
     assert_string_equal(web->uptests.directory, "/u/%{release}");
     assert_false(web->uptests.required);
     assert_int_equal(web->uptests.schedule_ms, 90000);
+    assert_int_equal(web->watch.duration_ms, 90000);
+    assert_int_equal(web->watch.errors, 500000);
+    assert_int_equal(web->watch.latency, 2000000);
+    assert_int_equal(web->watch.minimum, 7);
+    assert_int_equal(web->watch.uptests_ms, 0);
+    assert_int_equal(web->watch.on_fail, CONFIG_HOLD);
     assert_true(web->uptests.eject);
     assert_int_equal(web->uptests.line, 11);
     assert_int_equal(web->uptests.environment.count, 2);

@@ -123,8 +123,6 @@ static void keys_of_later_versions_are_refused_as_such(void **state)
     (void)state;
     static const struct row rows[] = {
         {SERVICE("shadow = { };"), "t.conf:3: \"shadow\" is not in this version of upswap; remove it"},
-        {SERVICE("watch = { errors = 0.02; };"),
-         "t.conf:3: \"watch.errors\" is not in this version of upswap; remove it"},
     };
     ASSERT_REFUSED(rows);
 }

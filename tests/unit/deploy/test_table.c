@@ -240,6 +240,14 @@ static void a_watch_that_passes_or_is_ended_by_hand_lets_the_armed_pool_go(void 
                EFFECT_STOP);
 }
 
+static void a_watch_that_has_failed_and_may_do_nothing_ends_without_having_passed(void **state)
+{
+    (void)state;
+    const struct transition *row = go(DEPLOYMENT_WATCHING, EVENT_WATCH_OVER);
+    assert_row(row, DEPLOYMENT_DRAINING, MOVE_RELEASE, EFFECT_PUBLISH, EFFECT_STOP);
+    assert_null(row->announce[0]);
+}
+
 static void a_watch_that_fails_swaps_back_or_waits(void **state)
 {
     (void)state;
@@ -315,8 +323,9 @@ static void every_other_pair_is_refused(void **state)
         [DEPLOYMENT_CANARY_CONFIRMING] = 1U << EVENT_CONFIRMED | 1U << EVENT_UNCONFIRMED |
                                          1U << EVENT_ROLLED_BACK | 1U << EVENT_ABORTED |
                                          1U << EVENT_RESTARTED,
-        [DEPLOYMENT_WATCHING] = 1U << EVENT_WATCH_PASSED | 1U << EVENT_PROMOTED | 1U << EVENT_WATCH_FAILED |
-                                1U << EVENT_DOUBTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_RESTARTED,
+        [DEPLOYMENT_WATCHING] = 1U << EVENT_WATCH_PASSED | 1U << EVENT_WATCH_OVER | 1U << EVENT_PROMOTED |
+                                1U << EVENT_WATCH_FAILED | 1U << EVENT_DOUBTED | 1U << EVENT_ROLLED_BACK |
+                                1U << EVENT_RESTARTED,
         [DEPLOYMENT_DOUBTED] = 1U << EVENT_PROMOTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_DRAINING] = 1U << EVENT_OLD_RETIRED,
     };
@@ -427,6 +436,7 @@ int main(void)
         cmocka_unit_test(a_canary_keeps_its_share_over_a_restart),
         cmocka_unit_test(with_a_watch_the_old_pool_is_armed),
         cmocka_unit_test(a_watch_that_passes_or_is_ended_by_hand_lets_the_armed_pool_go),
+        cmocka_unit_test(a_watch_that_has_failed_and_may_do_nothing_ends_without_having_passed),
         cmocka_unit_test(a_watch_that_fails_swaps_back_or_waits),
         cmocka_unit_test(a_watched_deployment_can_be_rolled_back_by_hand),
         cmocka_unit_test(a_watch_goes_on_after_a_restart),

@@ -1,0 +1,401 @@
+/* A vigil for each deployment that is watched. Invariant: what it finds is told exactly once at most: a
+ * failure, and that its time is over; and never from inside watch_begin. */
+#include "control/watch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "control/event_log.h"
+#include "control/evidence.h"
+#include "control/gate_cell.h"
+#include "control/rerun.h"
+
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#define TICK_MS 100
+#define MARK_TICKS 10    /* how often the other pool's answers are marked, to see what it does now */
+#define MEASURE_TICKS 50 /* how often its record is read anew while it grows */
+
+#define MILLIONTHS 1000000.0
+
+struct vigil {
+    struct watch *watch;
+    char *service;
+    char *pool;
+    uint64_t begun_ms, ends_ms; /* monotonic */
+    struct evidence evidence;
+    struct answers answers;  /* of the pool, at the last look */
+    struct answers marks[2]; /* of the other pool: between a second and two ago, and after that */
+    uint64_t looked_ns;      /* monotonic */
+    unsigned ticks;
+    struct gate *run;      /* of the uptests; NULL: none is under way */
+    uint64_t runs, passes; /* of the uptests */
+    json_t *broken;        /* the uptest that failed; NULL: none */
+    char *failure;         /* a sentence; NULL: it has not failed */
+    bool told;             /* that its time is over */
+    struct deadline look, next_run;
+    UT_hash_handle hh;
+};
+
+struct watch {
+    struct watch_options options;
+    struct vigil *vigils; /* by service */
+};
+
+static const struct config_service *settings_of(const struct vigil *vigil)
+{
+    const struct watch_options *options = &vigil->watch->options;
+    return options->settings(options->arg, vigil->service);
+}
+
+static const struct pool *pool_of(const struct vigil *vigil)
+{
+    return registry_pool(vigil->watch->options.registry, vigil->pool);
+}
+
+/* The one that it is compared with: armed after a swap, live beside a canary. NULL: there was none. */
+static const struct pool *other_pool(const struct pool *pool)
+{
+    const struct service *service = pool->service;
+    return service->live == pool ? service->armed : service->live;
+}
+
+static const char *before(const struct pool *pool)
+{
+    return pool->service->live == pool ? "before the swap" : "of the live pool";
+}
+
+static void read_answers(const struct vigil *vigil, const struct pool *pool, struct answers *answers)
+{
+    struct counters_pool sum;
+    counters_pool_sum(vigil->watch->options.counters, pool->slot, &sum);
+    answers_read(answers, &sum);
+}
+
+/* ---- what is found ---- */
+
+static void tell(struct vigil *vigil, enum watch_finding finding, const char *why)
+{
+    const struct watch_options *options = &vigil->watch->options;
+    options->found(options->arg, pool_of(vigil), finding, why);
+}
+
+/* The vigil may be gone afterwards. */
+static void fail(struct vigil *vigil, char *why)
+{
+    if (vigil->failure != NULL || vigil->told) {
+        free(why);
+        return;
+    }
+    vigil->failure = why;
+    char *said = mem_dup(why);
+    tell(vigil, WATCH_FAILED, said);
+    free(said);
+}
+
+static char *in_words(const struct vigil *vigil)
+{
+    char *seen = evidence_tell(&vigil->evidence, before(pool_of(vigil)));
+    char *uptests = vigil->passes == 0
+                        ? mem_dup("")
+                        : mem_printf(". The uptests passed %llu time%s", (unsigned long long)vigil->passes,
+                                     vigil->passes == 1 ? "" : "s");
+    char *words = mem_printf("watched for %.3g s: %s%s", vigil->evidence.seconds, seen, uptests);
+    free(seen);
+    free(uptests);
+    return words;
+}
+
+/* The vigil may be gone afterwards. */
+static void end_well(struct vigil *vigil)
+{
+    char *why = vigil->failure == NULL ? in_words(vigil) : mem_dup(vigil->failure);
+    vigil->told = true;
+    tell(vigil, vigil->failure == NULL ? WATCH_PASSED : WATCH_OVER, why);
+    free(why);
+}
+
+/* ---- uptests ---- */
+
+static uint64_t run_interval_ms(const struct vigil *vigil)
+{
+    const struct config_service *settings = settings_of(vigil);
+    return settings == NULL || settings->uptests.directory == NULL ? 0 : settings->watch.uptests_ms;
+}
+
+static void on_cell(void *arg, const struct gate_cell *cell)
+{
+    (void)arg;
+    (void)cell;
+}
+
+/* The first that failed, and not for want of being run. NULL: none. */
+static const struct gate_cell *first_failed(const struct gate *run)
+{
+    for (size_t i = 0; i < gate_cell_count(run); i++) {
+        const struct gate_cell *cell = gate_cell_at(run, i);
+        if (cell->state == GATE_FAILED && !cell->undecided)
+            return cell;
+    }
+    return NULL;
+}
+
+static void end_run(struct vigil *vigil)
+{
+    gate_free(vigil->run);
+    vigil->run = NULL;
+}
+
+static void on_run_done(void *arg, bool passed, const char *reason)
+{
+    struct vigil *vigil = arg;
+    const struct gate_cell *cell = first_failed(vigil->run);
+    char *why = cell == NULL ? NULL : gate_cell_sentence(cell);
+    vigil->passes += passed;
+    if (cell != NULL && vigil->broken == NULL)
+        vigil->broken = json_pack("{s:s, s:s, s:o}", "instance", cell->instance, "uptest", cell->uptest,
+                                  "output", event_log_tail((struct str){cell->output, cell->output_size}));
+    else if (!passed && cell == NULL)
+        log_warn("%s: the uptests of its watch do not tell: %s", vigil->pool, reason);
+    end_run(vigil);
+    vigil->runs++;
+    if (vigil->failure == NULL)
+        deadline_set(&vigil->next_run, run_interval_ms(vigil));
+    if (why != NULL)
+        fail(vigil, why);
+}
+
+static void run_uptests(struct vigil *vigil)
+{
+    static const struct gate_callbacks callbacks = {on_cell, on_cell, on_run_done};
+    const struct watch_options *options = &vigil->watch->options;
+    const struct pool *pool = pool_of(vigil);
+    vigil->run =
+        rerun_start(options->loop, pool, settings_of(vigil), !pool->deployment->untested, &callbacks, vigil);
+}
+
+static void run_is_due(struct deadline *deadline)
+{
+    struct vigil *vigil = mem_container(deadline, struct vigil, next_run);
+    const struct watch_options *options = &vigil->watch->options;
+    if (vigil->told || run_interval_ms(vigil) == 0)
+        return;
+    options->testing(options->arg, vigil->service);
+    run_uptests(vigil);
+}
+
+/* Where requests tell nothing, the uptests do: they have been run once at least before it is over. */
+static bool awaits_uptests(const struct vigil *vigil)
+{
+    return vigil->failure == NULL && vigil->runs == 0 && vigil->evidence.verdict == EVIDENCE_MISSING &&
+           run_interval_ms(vigil) > 0;
+}
+
+/* ---- instances ---- */
+
+static bool is_out(const struct vigil *vigil, const struct pool *pool, const struct instance *instance)
+{
+    const struct watch_options *options = &vigil->watch->options;
+    return instance->state == INSTANCE_UP &&
+           (health_is_down(options->health, instance) || health_is_held_out(options->health, instance) ||
+            ejections_is_out(options->ejections, pool, instance));
+}
+
+/* How many of those in rotation are out; *first is one of them. */
+static size_t count_out(const struct vigil *vigil, const struct pool *pool, size_t *rotating,
+                        const struct instance **first)
+{
+    size_t out = 0;
+    *rotating = 0;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        *rotating += instance->state == INSTANCE_UP;
+        if (is_out(vigil, pool, instance) && out++ == 0)
+            *first = instance;
+    }
+    return out;
+}
+
+/* One is out, and of the other pool's not as large a part: whatever took it was not there for both. */
+static char *find_lost_instance(const struct vigil *vigil, const struct pool *pool)
+{
+    const struct instance *first = NULL, *ignored;
+    const struct pool *other = other_pool(pool);
+    size_t rotating, others = 0;
+    size_t out = count_out(vigil, pool, &rotating, &first);
+    if (out == 0)
+        return NULL;
+    size_t others_out = other == NULL ? 0 : count_out(vigil, other, &others, &ignored);
+    if (others > 0 && others_out * rotating >= out * others)
+        return NULL;
+    bool is_down = health_is_down(vigil->watch->options.health, first);
+    return mem_printf("instance %s is %s (%zu of %zu), while of %s %zu of %zu are", first->address,
+                      is_down ? "down" : "ejected", out, rotating,
+                      other == NULL ? "the pool before it" : other->name, others_out, others);
+}
+
+/* ---- looking ---- */
+
+static void measure(struct vigil *vigil, const struct pool *pool, struct yardstick *yardstick)
+{
+    struct yardstick_slice *slices = mem_zero(TRAIL_SLICES, sizeof *slices);
+    const struct config_service *settings = settings_of(vigil);
+    const struct pool *other = other_pool(pool);
+    struct yardstick_limits limits = {0};
+    size_t count = 0;
+    if (other != NULL && settings != NULL) {
+        count = trail_read(vigil->watch->options.trail, other, slices);
+        limits.errors = (double)settings->watch.errors / MILLIONTHS;
+        limits.latency = (double)settings->watch.latency / MILLIONTHS;
+    }
+    yardstick_make(yardstick, &limits, slices, count);
+    free(slices);
+}
+
+static void compare(struct vigil *vigil, const struct pool *pool)
+{
+    const struct pool *other = other_pool(pool);
+    uint64_t now_ns = clock_mono_ns();
+    struct answers now, more, others = {0}, beside = {0};
+    read_answers(vigil, pool, &now);
+    answers_between(&more, &vigil->answers, &now);
+    if (other != NULL) {
+        read_answers(vigil, other, &others);
+        answers_between(&beside, &vigil->marks[0], &others);
+    }
+    evidence_take(&vigil->evidence, &more, (double)(now_ns - vigil->looked_ns) / 1e9, &beside);
+    vigil->answers = now;
+    vigil->looked_ns = now_ns;
+    if (++vigil->ticks % MARK_TICKS == 0) {
+        vigil->marks[0] = vigil->marks[1];
+        vigil->marks[1] = others;
+    }
+}
+
+/* A canary's other pool is live, so its record grows. */
+static void measure_anew(struct vigil *vigil, const struct pool *pool)
+{
+    struct yardstick yardstick;
+    if (vigil->ticks % MEASURE_TICKS != 0 || pool->service->live == pool)
+        return;
+    measure(vigil, pool, &yardstick);
+    evidence_measure(&vigil->evidence, &yardstick);
+}
+
+static void look(struct deadline *deadline)
+{
+    struct vigil *vigil = mem_container(deadline, struct vigil, look);
+    const struct pool *pool = pool_of(vigil);
+    bool is_over = clock_mono_ms() >= vigil->ends_ms;
+    compare(vigil, pool);
+    measure_anew(vigil, pool);
+    if (vigil->told)
+        return;
+    deadline_set(&vigil->look, TICK_MS);
+    char *lost = vigil->failure == NULL ? find_lost_instance(vigil, pool) : NULL;
+    if (vigil->failure == NULL && vigil->evidence.verdict == EVIDENCE_WORSE)
+        fail(vigil, evidence_tell(&vigil->evidence, before(pool)));
+    else if (lost != NULL)
+        fail(vigil, mem_dup(lost));
+    else if (is_over && vigil->run == NULL && !awaits_uptests(vigil))
+        end_well(vigil);
+    else if (is_over && vigil->run == NULL)
+        deadline_set(&vigil->next_run, 0);
+    free(lost);
+}
+
+/* ---- its life ---- */
+
+static struct vigil *vigil_of(const struct watch *watch, const char *service)
+{
+    struct vigil *vigil;
+    HASH_FIND_STR(watch->vigils, service, vigil);
+    return vigil;
+}
+
+void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_ms, uint64_t left_ms)
+{
+    struct yardstick yardstick;
+    watch_end(watch, pool->service->name);
+    struct vigil *vigil = mem_zero(1, sizeof *vigil);
+    vigil->watch = watch;
+    vigil->service = mem_dup(pool->service->name);
+    vigil->pool = mem_dup(pool->name);
+    vigil->begun_ms = clock_mono_ms();
+    vigil->ends_ms = vigil->begun_ms + left_ms;
+    vigil->looked_ns = clock_mono_ns();
+    HASH_ADD_KEYPTR(hh, watch->vigils, vigil->service, strlen(vigil->service), vigil);
+    const struct config_service *settings = settings_of(vigil);
+    measure(vigil, pool, &yardstick);
+    evidence_begin(&vigil->evidence, &yardstick, settings == NULL ? 0 : settings->watch.minimum,
+                   (double)length_ms / 1000);
+    read_answers(vigil, pool, &vigil->answers);
+    if (other_pool(pool) != NULL)
+        read_answers(vigil, other_pool(pool), &vigil->marks[0]);
+    vigil->marks[1] = vigil->marks[0];
+    deadline_init(&vigil->look, watch->options.loop, look);
+    deadline_init(&vigil->next_run, watch->options.loop, run_is_due);
+    deadline_set(&vigil->look, TICK_MS);
+    if (run_interval_ms(vigil) > 0)
+        deadline_set(&vigil->next_run, run_interval_ms(vigil));
+}
+
+void watch_end(struct watch *watch, const char *service)
+{
+    struct vigil *vigil = vigil_of(watch, service);
+    if (vigil == NULL)
+        return;
+    HASH_DEL(watch->vigils, vigil);
+    deadline_clear(&vigil->look);
+    deadline_clear(&vigil->next_run);
+    end_run(vigil);
+    json_decref(vigil->broken);
+    free(vigil->failure);
+    free(vigil->service);
+    free(vigil->pool);
+    free(vigil);
+}
+
+bool watch_is_testing(const struct watch *watch, const char *service)
+{
+    const struct vigil *vigil = vigil_of(watch, service);
+    return vigil != NULL && vigil->run != NULL;
+}
+
+struct watch *watch_new(const struct watch_options *options)
+{
+    struct watch *watch = mem_zero(1, sizeof *watch);
+    watch->options = *options;
+    return watch;
+}
+
+/* ---- for others to see ---- */
+
+static json_t *share_view(uint64_t bad, uint64_t requests, const struct yardstick_claim *claim)
+{
+    return json_pack("{s:I, s:f, s:f}", "count", (json_int_t)bad, "share",
+                     requests == 0 ? 0.0 : (double)bad / (double)requests, "limit", claim->limit);
+}
+
+json_t *watch_view(const struct watch *watch, const struct pool *pool)
+{
+    static const char *const verdicts[] = {"missing", "fine", "worse"};
+    const struct vigil *vigil = vigil_of(watch, pool->service->name);
+    if (vigil == NULL || strcmp(vigil->pool, pool->name) != 0)
+        return NULL;
+    const struct evidence *evidence = &vigil->evidence;
+    const struct yardstick *yardstick = &evidence->yardstick;
+    uint64_t now_ms = clock_mono_ms();
+    return json_pack("{s:f, s:f, s:I, s:s, s:o, s:o, s:f, s:I, s:I, s:f, s:I, s:O?, s:s?}", "seconds",
+                     (double)(now_ms - vigil->begun_ms) / 1000, "left",
+                     now_ms < vigil->ends_ms ? (double)(vigil->ends_ms - now_ms) / 1000 : 0.0, "requests",
+                     (json_int_t)evidence->requests, "verdict", verdicts[evidence->verdict], "errors",
+                     share_view(evidence->errors.bad, evidence->requests, &yardstick->errors), "slow",
+                     share_view(evidence->slow.bad, evidence->requests, &yardstick->slow), "slow_seconds",
+                     yardstick->slow_us / 1e6, "requests_before", (json_int_t)yardstick->old.requests,
+                     "errors_before", (json_int_t)yardstick->old.errors, "p99_before",
+                     yardstick->p99_us / 1e6, "uptests_passed", (json_int_t)vigil->passes, "uptest",
+                     vigil->broken, "failure", vigil->failure);
+}

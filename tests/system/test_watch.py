@@ -1,0 +1,305 @@
+"""After a swap the new release is watched: what is worse than the one before it is rolled back, what is as good is not."""
+
+import statistics
+import subprocess
+import time
+from datetime import datetime
+
+import pytest
+
+from harness.daemon import program
+from harness.release import Release, Steady
+from harness.waiting import stays, wait_until
+
+RATE = 500  # requests a second
+
+
+@pytest.fixture
+def make_release():
+    """Starts releases that end with the test; each is one instance."""
+    made = []
+
+    def make(name, **orders):
+        made.append(Release(name, **orders))
+        return made[-1]
+
+    yield make
+    for release in made:
+        release.stop()
+
+
+@pytest.fixture
+def make_load():
+    """Starts loads that end with the test."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Steady(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for load in made:
+        load.stop()
+
+
+@pytest.fixture
+def make_watched(make_stand, make_release):
+    """make_watched(instances=1, watch={...}, service={...}, **orders): a stand whose live release "old" is of one
+    instance; its .old is it, .first the pool's name."""
+
+    def make(watch=None, service=None, **orders):
+        stand = make_stand(live=0, service={"watch": {"duration": "60s", **(watch or {})}, **(service or {})})
+        stand.suite.shell("01")
+        stand.old = make_release("old", **orders)
+        stand.daemon.config["services"][0]["instances"] = [stand.old.address]
+        stand.start()
+        stand.first = stand.admin.live()
+        return stand
+
+    return make
+
+
+def requests(stand, name):
+    return next(pool["requests"] for pool in stand.admin.service()["pools"] if pool["deployment"] == name)
+
+
+def stage(stand, *releases, **keys):
+    """Stages these instances; returns the deployment, which is being watched then."""
+    deployment = stand.admin.stage([release.address for release in releases], **keys)
+    stand.events.wait("watch.started", deployment=deployment)
+    return deployment
+
+
+def seconds_between(first, second):
+    times = [datetime.fromisoformat(event["time"].replace("Z", "+00:00")) for event in (first, second)]
+    return (times[1] - times[0]).total_seconds()
+
+
+def seconds_to_fail(stand, deployment):
+    """From the swap to the failure, which must come."""
+    failed = stand.events.wait("watch.failed", deployment=deployment, timeout=30)
+    return seconds_between(stand.events.wait("swap.published", deployment=deployment), failed)
+
+
+# ---- by what it answers ----
+
+
+def test_a_release_that_fails_5_of_100_requests_is_rolled_back_within_10_seconds(make_watched, make_release, make_load):
+    stand = make_watched()
+    load = make_load(stand.port, seconds=20, rate=RATE)
+    wait_until(lambda: requests(stand, stand.first) > 5 * RATE, what="a record of 5 s")
+    bad = make_release("bad", errors=0.05)
+    deployment = stage(stand, bad)
+    assert seconds_to_fail(stand, deployment) < 10
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert stand.admin.live() == stand.first
+    reason = stand.admin.deployment(deployment)["reason"]
+    assert reason.startswith("5xx: ") and f"against 0.0% of" in reason and "limit 2" in reason
+    counts = load.counts()
+    answered, failed = bad.tell("errors", 0)
+    assert counts["errored"] == counts["timeout"] == 0
+    assert counts["5xx"] == failed > 0
+    watched = stand.admin.deployment(deployment)["watched"]
+    assert watched["failure"] == reason and watched["verdict"] == "worse"
+    assert 0.03 < watched["errors"]["share"] < 0.07
+
+
+def test_a_release_that_is_5_times_slower_is_rolled_back_within_10_seconds(make_watched, make_release, make_load):
+    stand = make_watched()
+    make_load(stand.port, seconds=30, rate=RATE, connections=500)
+    wait_until(lambda: requests(stand, stand.first) > RATE, what="all connections to be made")
+    stand.old.tell("delay", 200)
+    wait_until(lambda: requests(stand, stand.first) > 5 * RATE, what="a record of 5 s")
+    slow = make_release("slow", delay=200)
+    deployment = stage(stand, slow)
+    began = time.monotonic()
+    slow.tell("delay", 5000 * stand.admin.deployment(deployment)["watched"]["p99_before"])  # as this machine has it
+    stand.events.wait("watch.failed", deployment=deployment, timeout=30)
+    assert time.monotonic() - began < 10
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    reason = stand.admin.deployment(deployment)["reason"]
+    assert reason.startswith("latency: ") and "before the swap was" in reason
+
+
+def test_20_deployments_of_the_same_release_under_load_are_left_alone(make_watched, make_release, make_load):
+    stand = make_watched(watch={"duration": "4s", "uptests": "2s"}, delay=5)
+    releases = [stand.old, make_release("same", delay=5)]
+    make_load(stand.port, seconds=170, rate=RATE)
+    wait_until(lambda: requests(stand, stand.first) > RATE, what="a record of a second")
+    for number in range(1, 21):
+        deployment = stage(stand, releases[number % 2])
+        end = stand.events.wait_end(deployment, timeout=30)
+        assert end["type"] == "deployment.done", stand.admin.deployment(deployment)["reason"]
+    assert not stand.events.of("watch.failed")
+    passed = stand.events.of("watch.passed")
+    assert len(passed) == 20 and all(event["verdict"] == "fine" for event in passed), passed
+
+
+def test_a_rollback_takes_less_than_10_ms_and_loses_no_request(make_watched, make_release, make_load):
+    stand = make_watched()
+    other = make_release("other")
+    load = make_load(stand.port, seconds=12, rate=RATE)
+    wait_until(lambda: requests(stand, stand.first) > 100, what="some requests")
+    taken = []
+    for _ in range(5):
+        deployment = stage(stand, other, watch="1h")
+        stand.events.wait("swap.published", deployment=deployment)
+        assert stand.admin.command("rollback").status == 200
+        taken.append(stand.events.wait("swap.published", count=2, deployment=deployment)["nanoseconds"])
+        stand.events.wait("teardown.finished", deployment=deployment)
+    counts = load.counts()
+    assert counts["errored"] == counts["timeout"] == counts["5xx"] == counts["4xx"] == 0, counts
+    assert statistics.median(taken) < 10_000_000, taken
+
+
+# ---- by its uptests and instances ----
+
+
+def test_a_release_whose_uptest_begins_to_fail_is_rolled_back(make_watched, make_release):
+    stand = make_watched(watch={"uptests": "200ms"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.shell("02_breaks", "echo the cache is full; exit 3")
+    assert seconds_to_fail(stand, deployment) < 10
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    found = stand.admin.deployment(deployment)
+    assert "uptest 02_breaks on" in found["reason"] and "exited with status 3" in found["reason"]
+    assert found["watched"]["uptest"]["output"] == "the cache is full\n"
+    assert stand.events.of("watch.failed")[0]["uptest"]["output"] == "the cache is full\n"
+    assert found["gate"]["passed"] is True
+
+
+def test_a_release_whose_instance_dies_is_rolled_back(make_watched, make_release):
+    stand = make_watched(service={"health": {"interval": "100ms", "fall": 2}})
+    dying = make_release("dies")
+    deployment = stage(stand, make_release("lives"), dying)
+    dying.kill()
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert f"instance {dying.address} is down (1 of 2)" in stand.admin.deployment(deployment)["reason"]
+
+
+def test_without_traffic_the_uptests_decide(make_watched, make_release):
+    stand = make_watched(watch={"duration": "300ms"})
+    stand.suite.shell("01", f"echo ran >> {stand.daemon.path('runs')}")
+    deployment = stage(stand, make_release("new"))
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    with open(stand.daemon.path("runs"), encoding="utf-8") as file:
+        assert len(file.readlines()) == 2, "once as a gate, once as a watch"
+    passed = stand.events.wait("watch.passed")
+    assert passed["verdict"] == "missing" and "The uptests passed 1 time" in passed["reason"]
+
+
+# ---- what a failure does ----
+
+
+def test_a_failure_that_is_to_hold_waits_for_a_person(make_watched, make_release):
+    stand = make_watched(watch={"uptests": "100ms", "on_fail": "hold"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "watching" and 'watch.on_fail is "hold"' in found["reason"]
+    assert "`upswap promote web` keeps it" in found["reason"]
+    stays(lambda: stand.admin.live() == deployment, 0.5)
+    assert stand.admin.command("rollback").status == 200
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert stand.admin.live() == stand.first
+
+
+def test_a_failure_that_is_to_do_nothing_is_told_once(make_watched, make_release):
+    stand = make_watched(watch={"duration": "3s", "uptests": "100ms", "on_fail": "none"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    assert stand.admin.deployment(deployment)["state"] == "watching"
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    assert len(stand.events.of("watch.failed")) == 1 and not stand.events.of("watch.passed")
+    assert stand.admin.live() == deployment
+
+
+def test_nothing_is_rolled_back_to_a_pool_that_is_down(make_watched, make_release):
+    stand = make_watched(watch={"uptests": "5s"}, service={"health": {"interval": "50ms", "fall": 1}})
+    deployment = stage(stand, make_release("new"))
+    stand.old.kill()
+    stand.events.wait("instance.ejected", instance=stand.old.address)
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "watching" and f"no instance of {stand.first} is up" in found["reason"]
+    assert stand.ask().text == "new\n"
+
+
+def test_the_client_says_that_it_was_rolled_back_by_its_exit_status(make_watched, make_release):
+    stand = make_watched(watch={"uptests": "100ms"})
+    new = make_release("new")
+    command = [program("upswap"), "-s", stand.daemon.socket, "stage", "web", new.address]
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stand.events.wait("watch.started")
+    stand.suite.shell("02_breaks", "exit 1")
+    text, _ = client.communicate(timeout=20)
+    assert client.returncode == 4, text
+    assert "uptest 02_breaks" in text
+
+
+# ---- what is seen of it ----
+
+
+def test_status_shows_how_the_watch_stands(make_watched, make_release):
+    stand = make_watched(watch={"errors": 0.1, "minimum": 5})
+    for _ in range(10):
+        stand.ask()
+    deployment = stage(stand, make_release("new", errors=0.25))
+    for _ in range(8):
+        stand.ask()
+    wait_until(lambda: stand.admin.service()["deployment"]["watched"]["requests"] == 8, what="the answers to be seen")
+    watched = stand.admin.deployment(deployment)["watched"]
+    assert watched["errors"]["count"] == 2 and watched["errors"]["share"] == 0.25
+    assert watched["requests_before"] == 10 and watched["errors_before"] == 0
+    assert watched["errors"]["limit"] > 0.5, "10 requests tell little"
+    assert 0 < watched["left"] < 60 and watched["verdict"] == "fine" and watched["failure"] is None
+
+
+def test_metrics_count_watches(make_watched, make_release):
+    stand = make_watched(watch={"duration": "200ms"})
+    deployment = stage(stand, make_release("new"))
+    stand.events.wait_end(deployment)
+    metrics = stand.admin.metrics()
+    assert metrics["upswap_watches_total", frozenset({("service", "web"), ("result", "passed")})] == 1
+
+
+# ---- and when something dies ----
+
+
+@pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
+def test_a_watch_goes_on_when_a_role_was_killed(make_watched, make_release, make_load, role):
+    stand = make_watched(watch={"uptests": "300ms"})
+    deployment = stage(stand, make_release("new"))
+    stand.daemon.kill_role(role)
+    assert stand.admin.deployment(deployment)["state"] == "watching"
+    stand.suite.shell("02_breaks", "exit 1")
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    wait_until(lambda: stand.admin.live() == stand.first, what="the old release to be live")
+
+
+def test_a_new_control_judges_by_all_that_the_old_release_has_answered(make_watched, make_release, make_load):
+    stand = make_watched()
+    make_load(stand.port, seconds=20, rate=RATE)
+    wait_until(lambda: requests(stand, stand.first) > 2 * RATE, what="a record of 2 s")
+    bad = make_release("bad")
+    deployment = stage(stand, bad)
+    stand.daemon.kill_role("control")
+    bad.tell("errors", 0.2)
+    assert stand.events.wait_end(deployment, timeout=30)["type"] == "deployment.rolled_back"
+    assert stand.admin.deployment(deployment)["reason"].startswith("5xx: ")
+
+
+@pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
+def test_a_doubted_release_waits_on_when_a_role_was_killed(make_watched, make_release, role):
+    stand = make_watched(watch={"uptests": "100ms", "on_fail": "hold"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    stand.daemon.kill_role(role)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "watching" and "02_breaks" in found["reason"]
+    assert stand.admin.command("promote").status == 200
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"

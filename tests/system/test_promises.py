@@ -129,7 +129,7 @@ def test_1_and_2_a_gate_that_fails_this_way_rejects_and_no_client_ever_met_the_p
     assert stand.admin.live() == before and set(load.releases()) == {"v1"}
     for app in fresh:
         assert app.log() == ["GET /uptest uptest"]
-    assert stand.admin.pool(deployment) is None
+    wait_until(lambda: stand.admin.pool(deployment) is None, what="the pool to be retired")
 
 
 def test_2_a_directory_that_vanished_since_the_pool_was_staged_fails_the_gate(loaded, make_app, make_backend):

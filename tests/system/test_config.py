@@ -42,7 +42,7 @@ TOP = {
 SERVICE = {
     "an_unknown_key": ("hots = [ ];", "hots.*hosts"),
     "a_watch_without_end": ('watch = { duration = "31d"; };', "duration"),
-    "a_launch_which_comes_later": ('launch = { command = [ "/x" ]; };', "launch"),
+    "a_launch_that_is_not_there": ('launch = { command = [ "/x" ]; };', "/x.*not there or not executable"),
     "a_balance_by_a_nameless_header": ('balance = "hash:header:";', "no name of a header"),
     "a_balance_that_is_none": ('balance = "best";', "best"),
     "an_instance_without_port": ('instances = [ "127.0.0.1" ];', "127.0.0.1"),

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "plane/h2_stream.h"
 
-/* But who looks at the staged pool is among those who work on it. */
+/* But who looks at the staged pool is among those who work on it; so it is in a pause. */
 static const struct end *turn_away(struct exchange *x, const struct http_request *request)
 {
     if (snapshot_service_allows(x->view->snapshot, x->service, x->peer->address) ||
@@ -37,7 +37,8 @@ const struct end *mode_stops(struct exchange *x, const struct http_request *requ
         return turn_away(x, request);
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
     bool waits = !x->waited && pause_holds(&x->worker->pause, service, x->rules);
-    return waits && !passes(x, request, prefix) ? &end_paused : NULL;
+    bool goes_on = !waits || passes(x, request, prefix) || sticky_is_preview(x, request);
+    return goes_on ? NULL : &end_paused;
 }
 
 /* A stream of HTTP/2 may hold a window of its body beside its head. */

@@ -2,7 +2,9 @@
 
 import pytest
 
-from harness.client import ask
+from harness.backend import Held
+from harness.client import RawClient, ask
+from harness.daemon import upswapd
 from harness.session import Session
 from harness.waiting import wait_until
 
@@ -82,10 +84,18 @@ def test_a_preview_gives_and_takes_no_session(make_preview):
     assert answer.text == "fresh" and not answer.all("Set-Cookie")
 
 
-def test_a_preview_in_flight_finishes_when_the_pool_is_given_up(make_preview, make_backend):
-    from harness.backend import Held
-    from harness.client import RawClient
+def test_previews_go_on_in_a_pause_and_in_maintenance(make_preview):
+    stand = make_preview()
+    stage_held(stand)
+    assert stand.admin.command("pause").status == 200
+    assert stand.preview().text == "fresh"
+    assert stand.admin.command("resume").status == 200
+    assert stand.admin.command("maintenance", on=True).status == 200
+    assert stand.preview().text == "fresh"
+    wait_until(lambda: stand.ask().upswap == "maintenance", what="the maintenance")
 
+
+def test_a_preview_in_flight_finishes_when_the_pool_is_given_up(make_preview, make_backend):
     stand = make_preview()
     slow = Held(b"late\n")
     stand.fresh.on("/slow", slow)
@@ -103,8 +113,6 @@ def test_a_preview_in_flight_finishes_when_the_pool_is_given_up(make_preview, ma
 def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(make_daemon):
     daemon = make_daemon([{"name": "web", "instances": ["127.0.0.1:9"], "preview": {"secret": "short"}}])
     daemon.write_config()
-    from harness.daemon import upswapd
-
     done = upswapd("-t", "-c", daemon.config_path)
     assert done.returncode == 1 and "16 to 255 visible letters" in done.stderr and "short\"" not in done.stderr
 

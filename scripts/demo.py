@@ -168,18 +168,9 @@ class Demo:
 
     # ---- the story ----
 
-    def start_release(self, name):
-        said = subprocess.run(
-            [os.path.join(self.root, "start-release"), name], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout
-        for line in said.splitlines():
-            say(f"started an instance of {name}: {line}")
-        return [line.split()[0] for line in said.splitlines()]
-
-    def stage(self, name):
-        """Stages a release with the client, as a person would; its exit status."""
-        instances = self.start_release(name)
-        command = ["upswap", "stage", "web", *instances, "--release", name]
+    def deploy(self, name):
+        """Deploys a release with the client, as a person would; its exit status."""
+        command = ["upswap", "deploy", "web", name]
         say(f"$ {' '.join(command)}")
         command[0] = os.path.join(self.build, "upswap")
         return subprocess.run(command, env={**os.environ, "UPSWAP_SOCKET": self.socket}, check=False).returncode
@@ -225,18 +216,18 @@ class Demo:
         self.prepare()
         title("1. upswapd starts, release v1 goes live")
         self.start_daemon()
-        if self.stage("v1") != 0:
-            sys.exit("v1 could not be staged")
+        if self.deploy("v1") != 0:
+            sys.exit("v1 could not be deployed")
         self.load = Load(self.port())
         self.load.wait_for(500)
         say(f"{CONNECTIONS} kept connections send requests from now to the end")
 
         title("2. release v2: the uptests pass, the traffic moves, v1 is drained and stopped")
-        second = self.stage("v2")
+        second = self.deploy("v2")
         self.load.wait_for(1000)
 
         title("3. release v3 has a wrong database path: it starts, it listens, but an uptest finds out")
-        third = self.stage("v3")
+        third = self.deploy("v3")
         self.wait_stopped("v3")
         self.load.wait_for(1000)
         self.load.stop()

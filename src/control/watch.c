@@ -18,7 +18,10 @@
 #define MARK_TICKS 10    /* how often the other pool's answers are marked, to see what it does now */
 #define MEASURE_TICKS 50 /* how often its record is read anew while it grows */
 
+#define SILENCE_SECONDS 5.0
+
 #define MILLIONTHS 1000000.0
+#define NS_PER_MS 1000000
 
 struct vigil {
     struct watch *watch;
@@ -29,6 +32,8 @@ struct vigil {
     struct answers answers;  /* of the pool, at the last look */
     struct answers marks[2]; /* of the other pool: between a second and two ago, and after that */
     uint64_t looked_ns;      /* monotonic */
+    uint64_t heard_ms;       /* when something was answered last, or nothing waited; monotonic */
+    uint64_t waiting;        /* requests, at the last look */
     unsigned ticks;
     struct gate *run;      /* of the uptests; NULL: none is under way */
     uint64_t runs, passes; /* of the uptests */
@@ -67,11 +72,16 @@ static const char *before(const struct pool *pool)
     return pool->service->live == pool ? "before the swap" : "of the live pool";
 }
 
-static void read_answers(const struct vigil *vigil, const struct pool *pool, struct answers *answers)
+/* Returns how many requests wait for theirs. */
+static uint64_t read_answers(const struct vigil *vigil, const struct pool *pool, struct answers *answers)
 {
     struct counters_pool sum;
+    uint64_t lasting = 0;
     counters_pool_sum(vigil->watch->options.counters, pool->slot, &sum);
     answers_read(answers, &sum);
+    for (unsigned i = 0; i < COUNTERS_LASTING; i++)
+        lasting += sum.lasting[i];
+    return sum.in_flight > lasting ? sum.in_flight - lasting : 0;
 }
 
 /* ---- what is found ---- */
@@ -259,8 +269,10 @@ static void compare(struct vigil *vigil, const struct pool *pool)
     const struct pool *other = other_pool(pool);
     uint64_t now_ns = clock_mono_ns();
     struct answers now, more, others = {0}, beside = {0};
-    read_answers(vigil, pool, &now);
+    vigil->waiting = read_answers(vigil, pool, &now);
     answers_between(&more, &vigil->answers, &now);
+    if (more.requests > 0 || vigil->waiting == 0)
+        vigil->heard_ms = now_ns / NS_PER_MS;
     if (other != NULL) {
         read_answers(vigil, other, &others);
         answers_between(&beside, &vigil->marks[0], &others);
@@ -274,6 +286,19 @@ static void compare(struct vigil *vigil, const struct pool *pool)
     }
 }
 
+/* What never answers is in no record of answers. A pool that answered before has fallen silent, for longer
+ * than would be slow and with as many who wait as would be judged. */
+static char *find_silence(const struct vigil *vigil, const struct pool *pool)
+{
+    const struct yardstick *yardstick = &vigil->evidence.yardstick;
+    double seconds = (double)(vigil->looked_ns / NS_PER_MS - vigil->heard_ms) / 1000;
+    if (yardstick->old.requests == 0 || vigil->waiting < vigil->evidence.minimum ||
+        seconds < SILENCE_SECONDS || seconds < yardstick->slow_us / 1e6)
+        return NULL;
+    return mem_printf("no answer for %.1f s, while %llu requests wait; the p99 %s was %.3g ms", seconds,
+                      (unsigned long long)vigil->waiting, before(pool), yardstick->p99_us / 1000);
+}
+
 /* A canary's other pool is live, so its record grows. */
 static void measure_anew(struct vigil *vigil, const struct pool *pool)
 {
@@ -282,6 +307,15 @@ static void measure_anew(struct vigil *vigil, const struct pool *pool)
         return;
     measure(vigil, pool, &yardstick);
     evidence_measure(&vigil->evidence, &yardstick);
+}
+
+/* A sentence, to be freed; NULL: all is well. */
+static char *find_failure(const struct vigil *vigil, const struct pool *pool)
+{
+    if (vigil->evidence.verdict == EVIDENCE_WORSE)
+        return evidence_tell(&vigil->evidence, before(pool));
+    char *lost = find_lost_instance(vigil, pool);
+    return lost != NULL ? lost : find_silence(vigil, pool);
 }
 
 static void look(struct deadline *deadline)
@@ -294,16 +328,13 @@ static void look(struct deadline *deadline)
     if (vigil->told)
         return;
     deadline_set(&vigil->look, TICK_MS);
-    char *lost = vigil->failure == NULL ? find_lost_instance(vigil, pool) : NULL;
-    if (vigil->failure == NULL && vigil->evidence.verdict == EVIDENCE_WORSE)
-        fail(vigil, evidence_tell(&vigil->evidence, before(pool)));
-    else if (lost != NULL)
-        fail(vigil, mem_dup(lost));
+    char *failure = vigil->failure == NULL ? find_failure(vigil, pool) : NULL;
+    if (failure != NULL)
+        fail(vigil, failure);
     else if (is_over && vigil->run == NULL && !awaits_uptests(vigil))
         end_well(vigil);
     else if (is_over && vigil->run == NULL)
         deadline_set(&vigil->next_run, 0);
-    free(lost);
 }
 
 /* ---- its life ---- */
@@ -326,6 +357,7 @@ void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_m
     vigil->begun_ms = clock_mono_ms();
     vigil->ends_ms = vigil->begun_ms + left_ms;
     vigil->looked_ns = clock_mono_ns();
+    vigil->heard_ms = vigil->begun_ms;
     HASH_ADD_KEYPTR(hh, watch->vigils, vigil->service, strlen(vigil->service), vigil);
     const struct config_service *settings = settings_of(vigil);
     measure(vigil, pool, &yardstick);

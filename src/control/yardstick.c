@@ -24,6 +24,9 @@
 #define CHANCE 3.5
 #define BLOCKS_LEAST 8
 
+/* A few bursts tell badly how long they are: so many times what was seen is believed. */
+#define CAUTION 2
+
 /* The old record, and what counts as bad in it. */
 struct record {
     const struct yardstick *yardstick;
@@ -97,7 +100,7 @@ static double clump(const struct record *record, const struct bursts *bursts)
         seconds += record->slices[i].seconds;
     }
     double a_bet = (double)record->yardstick->old.requests * BET_SECONDS / fmax(seconds, BET_SECONDS);
-    return bursts->excess > 0 ? 1 + bursts->excess / worst / fmax(1, a_bet) : 1;
+    return bursts->excess > 0 ? 1 + CAUTION * bursts->excess / worst / fmax(1, a_bet) : 1;
 }
 
 static double term(double a, double b)

@@ -121,6 +121,17 @@ def test_a_release_that_is_5_times_slower_is_rolled_back_within_10_seconds(make_
     assert reason.startswith("latency: ") and "before the swap was" in reason
 
 
+def test_a_release_that_never_answers_is_rolled_back(make_watched, make_release, make_load):
+    stand = make_watched()
+    make_load(stand.port, seconds=20, rate=200, connections=100)
+    wait_until(lambda: requests(stand, stand.first) > 200, what="a record of a second")
+    deployment = stage(stand, make_release("hangs", delay=1000000))
+    stand.events.wait("watch.failed", deployment=deployment)
+    reason = stand.admin.deployment(deployment)["reason"]
+    assert reason.startswith("no answer for 5.") and "requests wait" in reason
+    wait_until(lambda: stand.admin.live() == stand.first, what="the old release to be live")
+
+
 def test_20_deployments_of_the_same_release_under_load_are_left_alone(make_watched, make_release, make_load):
     stand = make_watched(watch={"duration": "4s", "uptests": "2s"}, delay=5)
     releases = [stand.old, make_release("same", delay=5)]
@@ -150,6 +161,30 @@ def test_a_rollback_takes_less_than_10_ms_and_loses_no_request(make_watched, mak
     counts = load.counts()
     assert counts["errored"] == counts["timeout"] == counts["5xx"] == counts["4xx"] == 0, counts
     assert statistics.median(taken) < 10_000_000, taken
+
+
+def test_a_canary_that_fails_requests_is_taken_back_at_once(make_watched, make_release, make_load):
+    stand = make_watched()
+    load = make_load(stand.port, seconds=20, rate=RATE)
+    bad = make_release("bad", errors=0.2)
+    deployment = stand.admin.stage([bad.address], canary=[20, 50], step="1h")
+    stand.events.wait("canary.step", deployment=deployment)
+    failed = stand.events.wait("watch.failed", deployment=deployment)
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert failed["reason"].startswith("5xx: ") and "of the live pool; limit" in failed["reason"]
+    assert len(stand.events.of("canary.step")) == 1 and stand.admin.live() == stand.first
+    stand.events.wait("teardown.finished", deployment=deployment)
+    counts = load.counts()
+    assert counts["errored"] == counts["timeout"] == 0 and counts["5xx"] == bad.tell("errors", 0)[1]
+
+
+def test_a_canary_of_the_same_release_goes_all_the_way(make_watched, make_release, make_load):
+    stand = make_watched(watch={"duration": "3s"})
+    make_load(stand.port, seconds=25, rate=RATE)
+    deployment = stand.admin.stage([make_release("same").address], canary=[20, 50], step="4s")
+    assert stand.events.wait_end(deployment, timeout=30)["type"] == "deployment.done"
+    why = [moment["why"] for moment in stand.admin.deployment(deployment)["timeline"] if moment["state"] == "canary"]
+    assert "of the live pool; limit" in why[1] and why[1].startswith("watched for 4"), why
 
 
 # ---- by its uptests and instances ----

@@ -121,6 +121,7 @@ static void the_same_release_again_is_not_called_worse(void **state)
     (void)state;
     struct evidence evidence;
     printf("%-42s %9s %9s %9s\n", "the same release again", "watches", "requests", "alarms");
+    unsigned all = 0;
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         unsigned alarms = 0;
         uint64_t requests = 0;
@@ -131,8 +132,9 @@ static void the_same_release_again_is_not_called_worse(void **state)
         }
         printf("%-42s %9u %9.0f %9u\n", same[i].name, watches, (double)requests / watches, alarms);
         fflush(stdout);
-        assert_int_equal(alarms, 0);
+        all += alarms;
     }
+    assert_int_equal(all, 0);
 }
 
 /* ---- a worse one ---- */
@@ -240,7 +242,7 @@ static const struct worse worse[] = {
       .spread = 0.5},
      {.rate = 500, .median_ms = 200, .spread = 0.5},
      256,
-     60},
+     120},
 };
 
 static void a_worse_release_is_found_in_time(void **state)

@@ -182,6 +182,7 @@ static void what_happens_in_control_is_counted_from_its_events(void **state)
     event_log_add(events, "deployment.done", "web", "web-1", NULL);
     event_log_add(events, "deployment.rejected", "web", "web-2", NULL);
     event_log_add(events, "deployment.rejected", "web", "web-3", NULL);
+    event_log_add(events, "watch.failed", "web", "web-3", NULL);
     event_log_add(events, "deployment.staged", "web", "web-4", NULL);
     event_log_add(events, "swap.published", "web", "web-1", json_pack("{s:i}", "nanoseconds", 250000));
     event_log_add(events, "uptest.finished", "web", "web-1",
@@ -191,6 +192,7 @@ static void what_happens_in_control_is_counted_from_its_events(void **state)
     event_log_add(events, "daemon.started", NULL, NULL, NULL);
     write_metrics();
     assert_line("upswap_deployments_total{service=\"web\",result=\"done\"} 1");
+    assert_line("upswap_watches_total{service=\"web\",result=\"failed\"} 1");
     assert_line("upswap_deployments_total{service=\"web\",result=\"rejected\"} 2");
     assert_line("upswap_swap_seconds_sum{service=\"web\"} 0.000250000");
     assert_line("upswap_swap_seconds_count{service=\"web\"} 1");

@@ -180,11 +180,14 @@ void render_deployment(struct terminal *terminal, const json_t *deployment)
     size_t i;
     const json_t *item, *cells = json_object_get(json_object_get(deployment, "gate"), "cells");
     const json_t *launch = json_object_get(deployment, "launch");
+    const json_t *command = json_object_get(deployment, "command");
     render_head(terminal, deployment);
     json_array_foreach (json_object_get(deployment, "timeline"), i, item)
         render_moment(terminal, item);
     if (json_is_object(launch))
         render_run(terminal, "launch.command", field_text(deployment, "release", "?"), launch);
+    if (json_is_object(command))
+        render_run(terminal, "the command of the pause", field_text(deployment, "service", "?"), command);
     if (json_array_size(cells) > 0)
         terminal_line(terminal, TONE_PLAIN, "uptests:");
     json_array_foreach (cells, i, item)

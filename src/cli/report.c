@@ -128,6 +128,19 @@ static void show_launch(const struct moment *moment, const struct shape *shape)
          passed ? "ended" : "failed", field_real(moment->event, "seconds"), count, count == 1 ? "" : "s");
 }
 
+/* Of the command that was to run in it. */
+static void show_command(const struct moment *moment, const struct shape *shape)
+{
+    bool passed = field_true(moment->event, "passed");
+    LINE(moment, passed ? shape->tone : TONE_BAD, "%s %s after %.1f s", shape->words,
+         passed ? "ended" : "failed", field_real(moment->event, "seconds"));
+}
+
+static void show_service(const struct moment *moment, const struct shape *shape)
+{
+    LINE(moment, shape->tone, "%s %s", field_text(moment->event, "service", "?"), shape->words);
+}
+
 static void show_other(const struct moment *moment, const struct shape *shape)
 {
     LINE(moment, shape->tone, "%s", field_text(moment->event, "type", "?"));
@@ -138,6 +151,10 @@ static const struct shape shapes[] = {
     {"launch.instance", TONE_PLAIN, show_instance, "is started"},
     {"launch.finished", TONE_PLAIN, show_launch, "launch.command"},
     {"deployment.ready", TONE_PLAIN, show_deployment, "is ready: every instance accepts connections"},
+    {"pause.started", TONE_PLAIN, show_service, "is paused"},
+    {"pause.quiet", TONE_PLAIN, show_service, "is quiet"},
+    {"pause.command", TONE_PLAIN, show_command, "the command of the pause"},
+    {"pause.ended", TONE_PLAIN, show_service, "is paused no more"},
     {"deployment.held", TONE_PLAIN, show_deployment, "is held"},
     {"deployment.promoted", TONE_PLAIN, show_deployment, "is promoted"},
     {"deployment.rejected", TONE_BAD, show_because, "is rejected"},

@@ -48,10 +48,22 @@ static void add_text(json_t *body, const struct arguments *arguments, const char
         json_object_set_new(body, name, json_string(text));
 }
 
+/* The daemon takes words; here the shell makes them. */
+static void add_pause(json_t *body, const struct arguments *arguments)
+{
+    const char *command = arguments_text(arguments, "pause-with"),
+               *most = arguments_text(arguments, "pause-max");
+    if (command != NULL)
+        json_object_set_new(body, "pause_with", json_pack("[s, s, s]", "/bin/sh", "-c", command));
+    if (most != NULL)
+        json_object_set_new(body, "pause_max", json_string(most));
+}
+
 bool staging_add(json_t *body, const struct arguments *arguments, struct err *err)
 {
     if (!add_canary(body, arguments, err))
         return false;
+    add_pause(body, arguments);
     add_text(body, arguments, "watch");
     add_text(body, arguments, "step");
     if (arguments_has(arguments, "hold"))

@@ -33,6 +33,10 @@ void api_outcome(void *request, const struct outcome *outcome);
 void api_found(struct api *api, struct admin_request *request, json_t *found, const char *name,
                void (*absent)(struct conductor *conductor, const char *name, struct err *err));
 
+/* How long a pause lasts where nothing is said, and at most. */
+#define PAUSE_USUAL_MS 30000
+#define PAUSE_MOST_MS 3600000
+
 /* ---- bodies ---- */
 
 /* One key that a body may have. */

@@ -130,7 +130,9 @@ enum {
     STAGE_ALLOW_UNTESTED,
     STAGE_WATCH,
     STAGE_CANARY,
-    STAGE_STEP
+    STAGE_STEP,
+    STAGE_PAUSE_WITH,
+    STAGE_PAUSE_MAX
 };
 
 static const struct api_key stage_keys[] = {
@@ -142,9 +144,35 @@ static const struct api_key stage_keys[] = {
     [STAGE_WATCH] = {"watch", API_TEXT, false},
     [STAGE_CANARY] = {"canary", API_LIST, false},
     [STAGE_STEP] = {"step", API_TEXT, false},
+    [STAGE_PAUSE_WITH] = {"pause_with", API_LIST, false},
+    [STAGE_PAUSE_MAX] = {"pause_max", API_TEXT, false},
 };
 
 #define STAGE_KEYS (sizeof stage_keys / sizeof *stage_keys)
+
+/* argv; it is borrowed from the list. */
+static bool read_pause(json_t *list, const json_t *most, const char *argv[PAUSE_WITH_MAX],
+                       struct stage_request *staged, struct err *err)
+{
+    size_t i;
+    json_t *word;
+    if (list == NULL)
+        return most == NULL || err_set(err, "the key \"pause_max\" goes with \"pause_with\"; leave it out");
+    if (json_array_size(list) == 0 || json_array_size(list) > PAUSE_WITH_MAX)
+        return err_set(err, "the key \"pause_with\" must be a command of 1 to %d words", PAUSE_WITH_MAX);
+    json_array_foreach (list, i, word) {
+        argv[i] = json_string_value(word);
+        if (argv[i] == NULL || (i == 0 && argv[i][0] == '\0'))
+            return err_set(err, "each word of \"pause_with\" must be a text, and the first a program");
+    }
+    staged->pause_with = argv;
+    staged->pause_with_count = json_array_size(list);
+    staged->pause_ms = PAUSE_USUAL_MS;
+    if (most != NULL && !read_duration("pause_max", most, 1, &staged->pause_ms, err))
+        return false;
+    return staged->pause_ms <= PAUSE_MOST_MS ||
+           err_set(err, "the key \"pause_max\" must be at most %d s", PAUSE_MOST_MS / 1000);
+}
 
 /* Either is there. */
 static bool check_source(const json_t *instances, bool launch, struct err *err)
@@ -172,7 +200,9 @@ static void stage(struct api *api, struct admin_request *request, const char *se
                                    .hold = json_is_true(values[STAGE_HOLD]),
                                    .allow_untested = json_is_true(values[STAGE_ALLOW_UNTESTED]),
                                    .has_watch = values[STAGE_WATCH] != NULL};
-    ok = ok && read_watch(values[STAGE_WATCH], &staged, &err) &&
+    const char *argv[PAUSE_WITH_MAX];
+    ok = ok && read_pause(values[STAGE_PAUSE_WITH], values[STAGE_PAUSE_MAX], argv, &staged, &err) &&
+         read_watch(values[STAGE_WATCH], &staged, &err) &&
          read_canary(values[STAGE_CANARY], values[STAGE_STEP], &staged.canary, &err);
     if (ok) {
         conductor_stage(api->conductor, service, &staged, &request->asker, api_outcome, request);

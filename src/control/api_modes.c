@@ -3,9 +3,6 @@
 
 #include "base/units.h"
 
-#define PAUSE_USUAL_MS 30000
-#define PAUSE_MAX_MS 3600000
-
 void api_maintenance(struct api *api, struct admin_request *request, const char *service)
 {
     static const struct api_key keys[] = {{"on", API_BOOL, true}, {"message", API_TEXT, false}};
@@ -42,7 +39,7 @@ void api_pause(struct api *api, struct admin_request *request, const char *servi
     if (!api_read_body(request, keys, 2, &object, values))
         return;
     struct pause_request pause = {.max_ms = PAUSE_USUAL_MS};
-    bool ok = read_duration("max", values[0], PAUSE_MAX_MS, &pause.max_ms, &err);
+    bool ok = read_duration("max", values[0], PAUSE_MOST_MS, &pause.max_ms, &err);
     pause.wait_ms = pause.max_ms / 2;
     if (ok && read_duration("wait", values[1], pause.max_ms, &pause.wait_ms, &err))
         conductor_pause(api->conductor, service, &pause, &request->asker, api_outcome, request);

@@ -1,6 +1,7 @@
 /* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json; what a launch has
- * written, NAME.launch.json; and what the last watch has found, NAME.watch.json. Written and synced on a
- * thread of its own, since the outputs of a large gate are many megabytes. */
+ * written, NAME.launch.json, and the command of a pause, NAME.command.json; and what the last watch has
+ * found, NAME.watch.json. Written and synced on a thread of its own, since the outputs of a large gate are
+ * many megabytes. */
 #pragma once
 
 #include "base/err.h"
@@ -10,7 +11,7 @@
 
 struct archive;
 
-enum archive_kind { ARCHIVE_GATE, ARCHIVE_LAUNCH, ARCHIVE_WATCH, ARCHIVE_KINDS };
+enum archive_kind { ARCHIVE_GATE, ARCHIVE_LAUNCH, ARCHIVE_WATCH, ARCHIVE_COMMAND, ARCHIVE_KINDS };
 
 /* Makes the folder. */
 struct archive *archive_open(struct loop *loop, const char *directory, struct err *err) MUST_CHECK;

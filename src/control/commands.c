@@ -56,6 +56,13 @@ static bool prepare_promote(struct step *step)
     return prepare_event(step, deployment);
 }
 
+static void add_to_why(struct record *record, const char *more)
+{
+    char *why = mem_printf("%s; %s", record->why, more);
+    record_set_why(record, why);
+    free(why);
+}
+
 static bool prepare_abort(struct step *step)
 {
     struct deployment *deployment = running(step);
@@ -68,6 +75,9 @@ static bool prepare_abort(struct step *step)
         return step_refuse(
             step, 409, "deployment %s is live already, and watched; `upswap rollback %s` swaps back to %s",
             deployment->pool->name, step->course->service, deployment->replaces);
+    if (pausing_has_begun(step->course->pausing) ||
+        (deployment_pauses(deployment) && deployment->state != DEPLOYMENT_PAUSING))
+        add_to_why(&step->record, "what the command of the pause has done stays done");
     return prepare_event(step, deployment);
 }
 

@@ -15,6 +15,7 @@
 #include "control/launching.h"
 #include "control/past.h"
 #include "control/pauses.h"
+#include "control/pausing.h"
 #include "control/probe.h"
 #include "control/process.h"
 #include "control/rates.h"
@@ -99,6 +100,7 @@ struct course {
     bool turning;
     /* For the running deployment: */
     struct launching *launching;
+    struct pausing *pausing;
     struct probe *probe;
     struct gate *gate;
     struct deadline hold;
@@ -178,6 +180,7 @@ void effects_resume(struct conductor *conductor);
 
 void course_launch(struct course *course, const struct pool *pool);
 void course_await(struct course *course, const struct pool *pool);
+void course_pause(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
 void course_hold(struct course *course, const struct pool *pool);
 void course_confirm(struct course *course, const struct pool *pool);
@@ -204,15 +207,23 @@ bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *t
 void modes_follow(struct step *step);
 /* As pauses_options.over. */
 void modes_over(void *conductor, const struct service *service);
+/* Pauses the service for its deployment, which is told by pausing_begun. */
+void modes_pause(struct course *course, const struct pool *pool);
+/* The deployment needs its pause no more, if there still is one. */
+void modes_release(struct course *course, const struct pool *pool);
+/* After a start: the pauses of deployments that need them no more. */
+void modes_resume(struct conductor *conductor);
 
 /* ---- quiet.c ---- */
 
 enum quiet_end { QUIET_REACHED, QUIET_NOT_YET, QUIET_OVER /* the pause is, before the service was quiet */ };
 typedef void quiet_fn(void *arg, enum quiet_end how, const struct pauses_rest *rest);
-/* Waits until the service, which is paused in the world of that version, has no request in flight, for so
- * long at most. */
-void quiet_await(struct conductor *conductor, const struct service *service, uint64_t version,
-                 uint64_t wait_ms, quiet_fn *done, void *arg);
+/* Waits until the service, which is paused or in maintenance in the world of that version, has no request in
+ * flight, for so long at most. */
+struct quiet *quiet_await(struct conductor *conductor, const struct service *service, uint64_t version,
+                          uint64_t wait_ms, quiet_fn *done, void *arg);
+/* `done` is not called any more. NULL is fine. */
+void quiet_cancel(struct quiet *quiet);
 
 /* ---- slotting.c ---- */
 

@@ -47,7 +47,10 @@ struct stage_request {
     bool allow_untested;
     bool has_watch; /* else as configured */
     uint64_t watch_ms;
-    struct canary canary; /* count 0: none */
+    struct canary canary;
+    const char *const *pause_with; /* argv of what runs in a pause that lasts until the swap */
+    size_t pause_with_count;       /* 0: nothing does */
+    uint64_t pause_ms; /* that it lasts at most */ /* count 0: none */
 };
 
 /* `done` may be called before these return. Unknown services are a 404 that names the nearest. */

@@ -79,6 +79,13 @@ void course_await(struct course *course, const struct pool *pool)
         probe(course, pool, settings->ready_timeout_ms, on_ready);
 }
 
+/* ---- pausing ---- */
+
+void course_pause(struct course *course, const struct pool *pool)
+{
+    course->pausing = pausing_start(course, pool);
+}
+
 /* ---- testing ---- */
 
 static void announce_cell(struct course *course, const char *type, const struct gate_cell *cell, json_t *more)
@@ -320,12 +327,14 @@ void course_found(void *arg, const struct pool *pool, enum watch_finding finding
 void course_stop(struct course *course)
 {
     launching_free(course->launching);
+    pausing_free(course->pausing);
     probe_cancel(course->probe);
     gate_free(course->gate);
     deadline_clear(&course->hold);
     watch_end(course->conductor->watch, course->service);
     free(course->verdict);
     course->launching = NULL;
+    course->pausing = NULL;
     course->probe = NULL;
     course->gate = NULL;
     course->verdict = NULL;

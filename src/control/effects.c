@@ -62,6 +62,9 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
     case EFFECT_AWAIT:
         course_await(course, pool);
         break;
+    case EFFECT_PAUSE:
+        course_pause(course, pool);
+        break;
     case EFFECT_TEST:
         course_test(course, pool);
         break;
@@ -97,6 +100,7 @@ static bool begins(enum effect effect)
 {
     switch (effect) {
     case EFFECT_AWAIT:
+    case EFFECT_PAUSE:
     case EFFECT_TEST:
     case EFFECT_HOLD:
     case EFFECT_CONFIRM:
@@ -141,6 +145,7 @@ static void follow_event(struct step *step, const struct transition *row)
         if (!begins(effect) || !course->conductor->stopping)
             carry_out(course, pool, effect, step);
     }
+    modes_release(course, pool);
     if (pool->state == POOL_RETIRED && row->pool == MOVE_OUT) /* it had no instance to be torn down */
         pool_is_gone(step, pool);
     effects_finish(course->conductor);
@@ -365,6 +370,8 @@ static void resume_deployment(struct conductor *conductor, struct service *servi
         step_event(course, pool->name, EVENT_LAUNCH_FAILED,
                    "the daemon was started again while launch.command ran; what it had printed is torn down, "
                    "what else it had started is not known");
+    else if (service->running->state == DEPLOYMENT_PAUSING)
+        step_event(course, pool->name, EVENT_COMMAND_FAILED, PAUSING_RESTARTED);
     else
         step_event(course, pool->name, EVENT_RESTARTED, "the daemon was started again");
 }
@@ -383,6 +390,7 @@ void effects_resume(struct conductor *conductor)
         if (service->running != NULL)
             resume_deployment(conductor, service);
     }
+    modes_resume(conductor);
     drain_watch(conductor->drain);
     effects_finish(conductor);
 }

@@ -13,8 +13,10 @@
 struct change {
     const char *event;
     uint64_t wait_ms;  /* of a pause: for the service to be quiet */
-    uint64_t since_ns; /* of an end that time brought: of which pause; 0: of any */
-    struct mode before;
+    uint64_t since_ns; /* of an end that nobody asked for: of which pause; 0: of any */
+    bool owned;        /* it is a deployment's */
+    enum mode_kind before;
+    uint64_t before_ns; /* since when */
 };
 
 /* A pause whose answer waits until the service is quiet. */
@@ -56,7 +58,9 @@ static struct change *begin(struct step *step, enum mode_kind kind, const char *
 static bool number(struct step *step)
 {
     struct change *change = step->data;
-    change->before = *mode_of(step);
+    change->before = mode_of(step)->kind;
+    change->before_ns = mode_of(step)->since_ns;
+    change->owned = change->owned || mode_of(step)->deployment != NULL;
     step->record.world = world_next(step->course->conductor->world);
     return true;
 }
@@ -102,8 +106,29 @@ void conductor_maintenance(struct conductor *conductor, const char *service, boo
 
 /* ---- pauses ---- */
 
+static bool is_owned(struct step *step)
+{
+    const struct mode *mode = mode_of(step);
+    if (mode->kind != MODE_PAUSED || mode->deployment == NULL)
+        return false;
+    step_refuse(step, 409, "deployment %s has paused service \"%s\" until its swap; abort it, or wait for it",
+                mode->deployment, step->course->service);
+    return true;
+}
+
+/* Dropped where the deployment has moved on. */
+static bool is_needed(struct step *step)
+{
+    const struct pool *pool =
+        registry_pool(step->course->conductor->options.registry, step->record.mode.deployment);
+    return pool != NULL && deployment_pauses(pool->deployment);
+}
+
 static bool prepare_pause(struct step *step)
 {
+    const struct change *change = step->data;
+    if (change->owned ? !is_needed(step) : is_owned(step))
+        return false;
     struct conductor *conductor = step->course->conductor;
     const struct service *service = registry_service(conductor->options.registry, step->course->service);
     struct mode *mode = &step->record.mode;
@@ -139,6 +164,8 @@ static bool prepare_resume(struct step *step)
 {
     const struct change *change = step->data;
     const struct mode *mode = mode_of(step);
+    if (change->since_ns == 0 && is_owned(step))
+        return false;
     if (mode->kind != MODE_PAUSED || (change->since_ns != 0 && change->since_ns != mode->since_ns))
         return step_refuse(step, 409, "service \"%s\" is not paused", step->course->service);
     return number(step);
@@ -156,14 +183,65 @@ void conductor_resume(struct conductor *conductor, const char *service, const st
     step_submit(step);
 }
 
-void modes_over(void *arg, const struct service *service)
+/* Nobody has asked for it, and so nobody is told. */
+static void end_pause(struct course *course, const struct service *service, const char *why)
 {
-    struct conductor *conductor = arg;
-    struct step *step = step_new(course_of(conductor, service->name), RECORD_MODE, NULL);
+    struct step *step = step_new(course, RECORD_MODE, NULL);
     begin(step, MODE_SERVING, "pause.ended")->since_ns = service->mode.since_ns;
-    record_set_why(&step->record, "it has lasted as long as it may");
+    record_set_why(&step->record, why);
     step->prepare = prepare_resume;
     step_submit(step);
+}
+
+void modes_over(void *arg, const struct service *service)
+{
+    end_pause(course_of(arg, service->name), service, "it has lasted as long as it may");
+}
+
+/* ---- pauses of deployments ---- */
+
+void modes_pause(struct course *course, const struct pool *pool)
+{
+    struct step *step = step_new(course, RECORD_MODE, NULL);
+    begin(step, MODE_PAUSED, "pause.started")->owned = true;
+    step->record.asker = pool->deployment->asker;
+    step->record.mode.length_ms = pool->deployment->pause_ms;
+    step->record.mode.deployment = mem_dup(pool->name);
+    step->prepare = prepare_pause;
+    step_submit(step);
+}
+
+static bool is_left(const struct service *service)
+{
+    const struct mode *mode = &service->mode;
+    const struct deployment *running = service->running;
+    return mode->kind == MODE_PAUSED && mode->deployment != NULL &&
+           (running == NULL || !deployment_pauses(running) ||
+            strcmp(running->pool->name, mode->deployment) != 0);
+}
+
+static void end_left(struct course *course, const struct service *service)
+{
+    char *why;
+    if (!is_left(service))
+        return;
+    const struct pool *pool = registry_pool(course->conductor->options.registry, service->mode.deployment);
+    why = mem_printf("deployment %s is %s", service->mode.deployment,
+                     pool == NULL ? "gone" : deployment_state_shown(pool->deployment->state));
+    end_pause(course, service, why);
+    free(why);
+}
+
+void modes_release(struct course *course, const struct pool *pool)
+{
+    end_left(course, pool->service);
+}
+
+void modes_resume(struct conductor *conductor)
+{
+    const struct service *service = conductor->options.registry->services;
+    for (; service != NULL; service = service->hh.next)
+        end_left(course_of(conductor, service->name), service);
 }
 
 /* ---- quiet ---- */
@@ -219,12 +297,12 @@ static void announce(const struct step *step, const struct mode *mode)
         json_object_set_new(more, "message", view_text(mode->message));
     if (mode->kind == MODE_PAUSED)
         json_object_set_new(more, "max", json_real((double)mode->length_ms / 1e3));
-    else if (change->before.kind == MODE_PAUSED && mode->since_ns > change->before.since_ns)
+    else if (change->before == MODE_PAUSED && mode->since_ns > change->before_ns)
         json_object_set_new(more, "seconds",
-                            json_real((double)(mode->since_ns - change->before.since_ns) / NS_PER_S));
+                            json_real((double)(mode->since_ns - change->before_ns) / NS_PER_S));
     log_info("%s: %s%s%s", course->service, change->event, record->why == NULL ? "" : ": ",
              record->why == NULL ? "" : record->why);
-    event_log_add(course->conductor->options.events, change->event, course->service, NULL, more);
+    event_log_add(course->conductor->options.events, change->event, course->service, mode->deployment, more);
 }
 
 void modes_follow(struct step *step)
@@ -234,7 +312,10 @@ void modes_follow(struct step *step)
     const struct service *service = registry_service(conductor->options.registry, course->service);
     announce(step, &service->mode);
     conductor_publish(conductor, step->record.world, step->decided_ns);
-    if (service->mode.kind == MODE_PAUSED)
+    const struct change *change = step->data;
+    if (change->owned)
+        pausing_follow(course, step->record.world);
+    if (service->mode.kind == MODE_PAUSED && !change->owned)
         await_quiet(step, service);
     else
         answer_when_published(conductor, step->record.world, step->done, step->arg,

@@ -11,7 +11,7 @@
 struct quiet {
     struct conductor *conductor;
     char *service;
-    uint64_t since_ns; /* of the pause */
+    uint64_t since_ns; /* of the mode */
     uint64_t version;  /* of the world that says so */
     uint64_t until_ms;
     struct deadline look;
@@ -32,7 +32,7 @@ static void look(struct deadline *deadline)
     struct conductor *conductor = quiet->conductor;
     const struct service *service = registry_service(conductor->options.registry, quiet->service);
     struct pauses_rest rest = pauses_rest(conductor->pauses, service, quiet->version);
-    bool over = service->mode.kind != MODE_PAUSED || service->mode.since_ns != quiet->since_ns;
+    bool over = service->mode.kind == MODE_SERVING || service->mode.since_ns != quiet->since_ns;
     if (over)
         end(quiet, QUIET_OVER, &rest);
     else if (!rest.begun && rest.requests == 0)
@@ -43,8 +43,17 @@ static void look(struct deadline *deadline)
         deadline_set(&quiet->look, LOOK_MS);
 }
 
-void quiet_await(struct conductor *conductor, const struct service *service, uint64_t version,
-                 uint64_t wait_ms, quiet_fn *done, void *arg)
+void quiet_cancel(struct quiet *quiet)
+{
+    if (quiet == NULL)
+        return;
+    deadline_clear(&quiet->look);
+    free(quiet->service);
+    free(quiet);
+}
+
+struct quiet *quiet_await(struct conductor *conductor, const struct service *service, uint64_t version,
+                          uint64_t wait_ms, quiet_fn *done, void *arg)
 {
     struct quiet *quiet = mem_alloc(sizeof *quiet);
     *quiet = (struct quiet){.conductor = conductor,
@@ -56,4 +65,5 @@ void quiet_await(struct conductor *conductor, const struct service *service, uin
                             .arg = arg};
     deadline_init(&quiet->look, conductor->options.loop, look);
     deadline_set(&quiet->look, 0);
+    return quiet;
 }

@@ -28,6 +28,9 @@ struct stage {
     bool has_watch; /* else as configured */
     uint64_t watch_ms;
     struct canary canary;
+    char **pause_with;
+    size_t pause_with_count;
+    uint64_t pause_ms;
     bool untested;            /* there is no suite */
     bool slotted;             /* the record's pool has slots */
     uint64_t passing_till_ms; /* until when a teardown that passes by itself is waited for; 0: none was met */
@@ -55,6 +58,11 @@ static struct stage *stage_new(const struct stage_request *request)
     stage->has_watch = request->has_watch;
     stage->watch_ms = request->watch_ms;
     stage->canary = request->canary;
+    stage->pause_ms = request->pause_ms;
+    stage->pause_with_count = request->pause_with_count;
+    stage->pause_with = mem_zero(stage->pause_with_count, sizeof *stage->pause_with);
+    for (size_t i = 0; i < stage->pause_with_count; i++)
+        stage->pause_with[i] = mem_dup(request->pause_with[i]);
     return stage;
 }
 
@@ -74,6 +82,9 @@ static void release(struct step *step, bool used)
     }
     if (stage->slotted && !used)
         slotting_take_back(conductor, step->record.fresh, 0);
+    for (size_t i = 0; i < stage->pause_with_count; i++)
+        free(stage->pause_with[i]);
+    free(stage->pause_with);
     free(stage->instances);
     free(stage->resolved);
     free(stage->pids);
@@ -245,6 +256,16 @@ static bool check_canary(struct step *step, const struct stage *stage)
                        step->course->service);
 }
 
+/* The pause lasts until the swap, so there is nothing to be waited for before it. */
+static bool check_pause(struct step *step, const struct stage *stage)
+{
+    if (stage->pause_with_count == 0 || (!stage->hold && stage->canary.count == 0))
+        return true;
+    return step_refuse(
+        step, 422, "pause_with: the service is paused until the swap, so it cannot go with %s; leave one out",
+        stage->hold ? "hold" : "canary");
+}
+
 static struct pool *make_pool(struct step *step, const struct stage *stage)
 {
     const struct course *course = step->course;
@@ -268,6 +289,9 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     deployment->watch_ms =
         stage->has_watch || settings == NULL ? stage->watch_ms : settings->watch.duration_ms;
     deployment->canary = stage->canary;
+    if (stage->pause_with_count > 0)
+        deployment_pause_with(deployment, (const char *const *)stage->pause_with, stage->pause_with_count,
+                              stage->pause_ms);
     deployment->created_ns = clock_wall_ns();
     deployment->since_ns = deployment->created_ns;
     if (stage->launch)
@@ -329,8 +353,8 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
     step->data = stage;
     /* What is clear without the names is refused without looking them up. */
     const struct config_service *settings = conductor_settings(conductor, service);
-    if (is_free(step) && check_addresses(step, stage) && check_release(step, stage) &&
-        check_launch(step, stage, settings))
+    if (is_free(step) && check_pause(step, stage) && check_addresses(step, stage) &&
+        check_release(step, stage) && check_launch(step, stage, settings))
         resolve_start(conductor->options.loop, (const char *const *)stage->instances, stage->count,
                       on_resolved, step);
     else

@@ -88,6 +88,16 @@ static json_t *launch_of(struct conductor *conductor, const struct pool *pool)
     return launch != NULL ? launch : json_null();
 }
 
+/* Null where no command was to run in a pause. */
+static json_t *command_of(struct conductor *conductor, const struct pool *pool)
+{
+    const struct course *course = course_find(conductor, pool->service->name);
+    bool runs = pool->service->running == pool->deployment && course != NULL && course->pausing != NULL;
+    json_t *command = runs ? pausing_json(course->pausing)
+                           : archive_read(conductor->options.archive, pool->name, ARCHIVE_COMMAND);
+    return command != NULL ? command : json_null();
+}
+
 /* ---- deployments ---- */
 
 /* The moment between the gate and the swap is told by the one after it, unless somebody asked for it. */
@@ -164,6 +174,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
     json_object_set_new(json, "watched", watched_of(conductor, pool, whole));
     if (whole) {
         json_object_set_new(json, "launch", launch_of(conductor, pool));
+        json_object_set_new(json, "command", command_of(conductor, pool));
         json_object_set_new(json, "gate", gate_of(conductor, pool));
         json_object_set_new(json, "timeline", timeline_json(deployment));
     }

@@ -391,11 +391,11 @@ static void act_mode(struct registry *registry, struct record *record)
 {
     struct mode *mode = &service_of(registry, record->service)->mode;
     uint32_t slot = mode->slot;
-    free(mode->message);
+    mode_free(mode);
     *mode = record->mode;
     if (mode->kind != MODE_PAUSED)
         mode->slot = slot;
-    record->mode.message = NULL;
+    record->mode.message = record->mode.deployment = NULL;
     if (mode->since_ns == 0)
         mode->since_ns = record->time_ns;
     mode->asker = record->asker;

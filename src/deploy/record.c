@@ -48,7 +48,7 @@ void record_free(struct record *record)
     }
     free(record->added);
     free(record->instances);
-    free(record->mode.message);
+    mode_free(&record->mode);
     free(record->why);
     free(record->service);
     free(record->pool);
@@ -139,6 +139,14 @@ static json_t *canary_json(const struct canary *canary)
                      (json_int_t)canary->step_ms);
 }
 
+static json_t *pause_json(const struct deployment *deployment)
+{
+    json_t *command = json_array();
+    for (size_t i = 0; i < deployment->pause_with_count; i++)
+        json_array_append_new(command, json_string(deployment->pause_with[i]));
+    return json_pack("{s:o, s:I}", "command", command, "length", (json_int_t)deployment->pause_ms);
+}
+
 static json_t *deployment_json(const struct deployment *deployment)
 {
     if (deployment == NULL)
@@ -154,6 +162,8 @@ static json_t *deployment_json(const struct deployment *deployment)
         set(json, "since", time_json(deployment->since_ns));
     if (deployment->watch_ms > 0)
         set(json, "watch", number_json(deployment->watch_ms));
+    if (deployment->pause_with_count > 0)
+        set(json, "pause", pause_json(deployment));
     if (deployment->canary.count > 0)
         set(json, "canary", canary_json(&deployment->canary));
     return json;
@@ -211,6 +221,8 @@ static void add_mode(json_t *line, const struct record *record)
         set(line, "rate", number_json(mode->rate));
         set(line, "slot", number_json(mode->slot));
     }
+    if (mode->deployment != NULL)
+        set(line, "deployment", json_string(mode->deployment));
     if (mode->message != NULL)
         set(line, "message", json_string(mode->message));
 }

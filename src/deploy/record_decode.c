@@ -154,6 +154,28 @@ static bool to_canary(json_t *json, struct canary *canary, struct err *err)
     return true;
 }
 
+static bool to_pause_with(json_t *json, struct deployment *deployment, struct err *err)
+{
+    json_t *command, *word;
+    json_int_t length;
+    size_t i;
+    if (json == NULL)
+        return true;
+    const char *argv[PAUSE_WITH_MAX];
+    if (!UNPACK(json, err, "{s:o, s:I}", "command", &command, "length", &length) ||
+        !to_count(length, &deployment->pause_ms, err))
+        return false;
+    if (!json_is_array(command) || json_array_size(command) == 0 || json_array_size(command) > PAUSE_WITH_MAX)
+        return err_set(err, "\"command\" is no list of 1 to %d words", PAUSE_WITH_MAX);
+    json_array_foreach (command, i, word) {
+        argv[i] = json_string_value(word);
+        if (argv[i] == NULL)
+            return err_set(err, "\"command\" holds something that is no text");
+    }
+    deployment_pause_with(deployment, argv, json_array_size(command), deployment->pause_ms);
+    return true;
+}
+
 static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
 {
     if (json == NULL)
@@ -161,12 +183,12 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL, *since = NULL;
     int hold, allow_untested, untested, gate_passed;
     json_int_t watch = 0;
-    json_t *asker, *timeline, *canary = NULL;
-    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?o}", "state",
-                &state, "hold", &hold, "allow_untested", &allow_untested, "untested", &untested,
+    json_t *asker, *timeline, *canary = NULL, *pause = NULL;
+    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?o, s?o}",
+                "state", &state, "hold", &hold, "allow_untested", &allow_untested, "untested", &untested,
                 "gate_passed", &gate_passed, "reason", &reason, "replaces", &replaces, "asked_by", &asker,
                 "created", &created, "ended", &ended, "timeline", &timeline, "since", &since, "watch", &watch,
-                "canary", &canary))
+                "canary", &canary, "pause", &pause))
         return false;
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = hold != 0;
@@ -178,7 +200,7 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     if (!to_asker(asker, &deployment->asker, err) || !to_time(created, &deployment->created_ns, err) ||
         !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err) ||
         !to_time(since, &deployment->since_ns, err) || !to_count(watch, &deployment->watch_ms, err) ||
-        !to_canary(canary, &deployment->canary, err))
+        !to_canary(canary, &deployment->canary, err) || !to_pause_with(pause, deployment, err))
         return false;
     return deployment_state_parse(str_of(state), &deployment->state) ||
            err_set(err, "\"%s\" is no state of a deployment", state);
@@ -364,7 +386,7 @@ static bool to_mode(json_t *line, struct record *record, struct err *err)
 {
     struct mode *mode = &record->mode;
     json_t *name = take(line, "mode");
-    const char *service, *since = NULL, *message = NULL;
+    const char *service, *since = NULL, *message = NULL, *deployment = NULL;
     unsigned kind = 0;
     bool ok = name != NULL && json_is_string(name)
                   ? find_name(mode_names, MODE_KINDS, json_string_value(name), &kind, err)
@@ -372,13 +394,17 @@ static bool to_mode(json_t *line, struct record *record, struct err *err)
     json_decref(name);
     mode->kind = (enum mode_kind)kind;
     if (!ok || !to_pause(line, mode, err) ||
-        !UNPACK(line, err, "{s:s, s?s, s?s}", "service", &service, "since", &since, "message", &message) ||
+        !UNPACK(line, err, "{s:s, s?s, s?s, s?s}", "service", &service, "since", &since, "message", &message,
+                "deployment", &deployment) ||
         (since != NULL && !to_time(since, &mode->since_ns, err)))
         return false;
     if (message != NULL && (kind != MODE_MAINTENANCE || strlen(message) > MODE_MESSAGE_MAX))
         return err_set(err, "the message does not fit the mode \"%s\"", mode_names[kind]);
+    if (deployment != NULL && kind != MODE_PAUSED)
+        return err_set(err, "a deployment does not fit the mode \"%s\"", mode_names[kind]);
     record->service = mem_dup(service);
     mode->message = mem_dup(message);
+    mode->deployment = mem_dup(deployment);
     return true;
 }
 

@@ -73,6 +73,23 @@ void deployment_mark(struct deployment *deployment, uint64_t time_ns, const char
     deployment->timeline_count = count + 1;
 }
 
+void deployment_pause_with(struct deployment *deployment, const char *const *argv, size_t count,
+                           uint64_t pause_ms)
+{
+    deployment->pause_with = mem_zero(count, sizeof *deployment->pause_with);
+    deployment->pause_with_count = count;
+    deployment->pause_ms = pause_ms;
+    for (size_t i = 0; i < count; i++)
+        deployment->pause_with[i] = mem_dup(argv[i]);
+}
+
+bool deployment_pauses(const struct deployment *deployment)
+{
+    enum deployment_state state = deployment->state;
+    return deployment->pause_with_count > 0 &&
+           (state == DEPLOYMENT_PAUSING || state == DEPLOYMENT_TESTING || state == DEPLOYMENT_CONFIRMING);
+}
+
 struct deployment_facts deployment_facts(const struct deployment *deployment)
 {
     const struct pool *live = deployment->pool->service->live;
@@ -80,7 +97,8 @@ struct deployment_facts deployment_facts(const struct deployment *deployment)
     const struct canary *canary = &deployment->canary;
     return (struct deployment_facts){.hold = deployment->hold,
                                      .canary = has_other && canary->taken < canary->count,
-                                     .watch = has_other && deployment->watch_ms > 0};
+                                     .watch = has_other && deployment->watch_ms > 0,
+                                     .pause = deployment->pause_with_count > 0};
 }
 
 const struct transition *pool_transition(const struct pool *pool, enum deployment_event event)
@@ -106,6 +124,9 @@ static void deployment_free(struct deployment *deployment)
         free(deployment->timeline[i].by);
     }
     free(deployment->timeline);
+    for (size_t i = 0; i < deployment->pause_with_count; i++)
+        free(deployment->pause_with[i]);
+    free(deployment->pause_with);
     free(deployment->reason);
     free(deployment->replaces);
     free(deployment);
@@ -127,6 +148,13 @@ void pool_free(struct pool *pool)
     free(pool);
 }
 
+void mode_free(struct mode *mode)
+{
+    free(mode->message);
+    free(mode->deployment);
+    mode->message = mode->deployment = NULL;
+}
+
 static void drop_pool(struct registry *registry, struct pool *pool)
 {
     TAILQ_REMOVE(&pool->service->pools, pool, of_service);
@@ -144,7 +172,7 @@ void registry_free(struct registry *registry)
         while (!TAILQ_EMPTY(&service->pools))
             drop_pool(registry, TAILQ_FIRST(&service->pools));
         HASH_DEL(registry->services, service);
-        free(service->mode.message);
+        mode_free(&service->mode);
         free(service->name);
         free(service);
     }

@@ -85,12 +85,17 @@ struct mode {
     uint64_t length_ms; /* PAUSED: at most */
     uint32_t rate;      /* PAUSED: of requests before it, thousandths a second; 0: not known */
     uint32_t slot;      /* PAUSED, and after it: of the counters of what waits; 0: none yet */
+    char *deployment;   /* PAUSED: that asked for it, and ends it; NULL: somebody did by hand */
     char *message;      /* MAINTENANCE: for clients, at most MODE_MESSAGE_MAX bytes; NULL: none */
     struct asker asker;
 };
 
+/* Frees what it holds, not itself. */
+void mode_free(struct mode *mode);
+
 #define MODE_MESSAGE_MAX 300
 #define MODE_SLOTS 64
+#define PAUSE_WITH_MAX 64 /* words */
 
 /* How long each class of exchange may go on after a swap, as configured at that moment. ms. */
 struct drain_times {
@@ -123,6 +128,9 @@ struct deployment {
     struct pool *pool;
     enum deployment_state state;
     struct canary canary;
+    char **pause_with; /* argv of what runs in a pause before the gate, and count; NULL: nothing */
+    size_t pause_with_count;
+    uint64_t pause_ms; /* that the pause lasts at most */
     uint64_t watch_ms; /* how long it is watched once it is live; 0: not at all */
     bool hold, allow_untested;
     bool untested; /* there was no suite when it was staged, and that is allowed; else its loss fails the gate
@@ -207,6 +215,11 @@ const struct instance *registry_going(const struct registry *registry, const str
                                       const struct pool **pool);
 
 /* What tells the rows of the table apart now. */
+/* Is its service paused for it, or about to be? */
+bool deployment_pauses(const struct deployment *deployment);
+/* Gives it a command to run in a pause. */
+void deployment_pause_with(struct deployment *deployment, const char *const *argv, size_t count,
+                           uint64_t pause_ms);
 struct deployment_facts deployment_facts(const struct deployment *deployment);
 /* The row that an event of this pool's deployment takes; NULL: it is not allowed. */
 const struct transition *pool_transition(const struct pool *pool, enum deployment_event event);

@@ -4,7 +4,9 @@
 
 /* clang-format off */
 static const struct transition rows[] = {
-{DEPLOYMENT_STAGED, EVENT_READY, ALWAYS,
+{DEPLOYMENT_STAGED, EVENT_READY, IF_PAUSE,
+ DEPLOYMENT_PAUSING, MOVE_UP, {EFFECT_TELL, EFFECT_PAUSE}, {"deployment.ready"}},
+{DEPLOYMENT_STAGED, EVENT_READY, IF_NO_PAUSE,
  DEPLOYMENT_TESTING, MOVE_UP, {EFFECT_TELL, EFFECT_TEST}, {"deployment.ready"}},
 {DEPLOYMENT_STAGED, EVENT_NOT_READY, ALWAYS,
  DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.rejected"}},
@@ -22,6 +24,15 @@ static const struct transition rows[] = {
 {DEPLOYMENT_LAUNCHING, EVENT_RESTARTED, ALWAYS,
  DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.rejected"}},
 
+{DEPLOYMENT_PAUSING, EVENT_COMMAND_DONE, ALWAYS,
+ DEPLOYMENT_TESTING, MOVE_NONE, {EFFECT_STOP, EFFECT_TEST}, {NULL}},
+{DEPLOYMENT_PAUSING, EVENT_COMMAND_FAILED, ALWAYS,
+ DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.rejected"}},
+{DEPLOYMENT_PAUSING, EVENT_ABORTED, ALWAYS,
+ DEPLOYMENT_ABORTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.aborted"}},
+{DEPLOYMENT_PAUSING, EVENT_RESTARTED, ALWAYS,
+ DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.rejected"}},
+
 {DEPLOYMENT_TESTING, EVENT_GATE_PASSED, IF_NOT_HELD,
  DEPLOYMENT_CONFIRMING, MOVE_NONE, {EFFECT_STOP, EFFECT_CONFIRM}, {"gate.passed"}},
 {DEPLOYMENT_TESTING, EVENT_GATE_PASSED, IF_HELD,
@@ -30,7 +41,9 @@ static const struct transition rows[] = {
  DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"gate.failed", "deployment.rejected"}},
 {DEPLOYMENT_TESTING, EVENT_ABORTED, ALWAYS,
  DEPLOYMENT_ABORTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.aborted"}},
-{DEPLOYMENT_TESTING, EVENT_RESTARTED, ALWAYS,
+{DEPLOYMENT_TESTING, EVENT_RESTARTED, IF_PAUSE,
+ DEPLOYMENT_TESTING, MOVE_NONE, {EFFECT_TEST}, {NULL}},
+{DEPLOYMENT_TESTING, EVENT_RESTARTED, IF_NO_PAUSE,
  DEPLOYMENT_STAGED, MOVE_BACK, {EFFECT_AWAIT}, {NULL}},
 
 {DEPLOYMENT_HELD, EVENT_PROMOTED, ALWAYS,
@@ -137,6 +150,7 @@ static const struct {
 } states[DEPLOYMENT_STATES] = {
     [DEPLOYMENT_STAGED] = {"staged", "staged", RUNS},
     [DEPLOYMENT_LAUNCHING] = {"launching", "staged", RUNS},
+    [DEPLOYMENT_PAUSING] = {"pausing", "testing", RUNS},
     [DEPLOYMENT_TESTING] = {"testing", "testing", RUNS},
     [DEPLOYMENT_CONFIRMING] = {"confirming", "testing", RUNS},
     [DEPLOYMENT_HELD] = {"held", "held", RUNS},
@@ -157,6 +171,8 @@ static const char *const event_names[DEPLOYMENT_EVENTS] = {
     [EVENT_LAUNCH_FAILED] = "launch_failed",
     [EVENT_READY] = "ready",
     [EVENT_NOT_READY] = "not_ready",
+    [EVENT_COMMAND_DONE] = "command_done",
+    [EVENT_COMMAND_FAILED] = "command_failed",
     [EVENT_GATE_PASSED] = "gate_passed",
     [EVENT_GATE_FAILED] = "gate_failed",
     [EVENT_PROMOTED] = "promoted",
@@ -189,6 +205,10 @@ static bool holds(enum condition condition, const struct deployment_facts *facts
         return !facts->canary && facts->watch;
     case IF_NO_WATCH:
         return !facts->canary && !facts->watch;
+    case IF_PAUSE:
+        return facts->pause;
+    case IF_NO_PAUSE:
+        return !facts->pause;
     case ALWAYS:
         break;
     }

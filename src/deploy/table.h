@@ -10,6 +10,8 @@
 enum deployment_state {
     DEPLOYMENT_STAGED,     /* waits until every instance accepts a connection */
     DEPLOYMENT_LAUNCHING,  /* before that: launch.command runs, and adds instances. Users see "staged" */
+    DEPLOYMENT_PAUSING,    /* the service is paused, and its command runs when nothing is in flight. Users see
+                              "testing" */
     DEPLOYMENT_TESTING,    /* the gate runs */
     DEPLOYMENT_CONFIRMING, /* passed, released; every instance must accept once more. Users see "testing" */
     DEPLOYMENT_HELD,       /* passed; waits for promote */
@@ -29,18 +31,20 @@ enum deployment_state {
 };
 
 enum deployment_event {
-    EVENT_LAUNCHED,      /* launch.command has ended well */
-    EVENT_LAUNCH_FAILED, /* it has not, or what it printed is of no use */
-    EVENT_READY,         /* every instance has accepted a connection */
-    EVENT_NOT_READY,     /* one did not in time, or its name means nothing */
-    EVENT_GATE_PASSED,   /* every cell passed */
-    EVENT_GATE_FAILED,   /* one did not, or the result could not be kept */
-    EVENT_PROMOTED,      /* asked for */
-    EVENT_CONFIRMED,     /* every instance accepted once more: this is the swap */
-    EVENT_UNCONFIRMED,   /* one did not */
-    EVENT_ABORTED,       /* asked for */
-    EVENT_HOLD_EXPIRED,  /* nobody promoted it in time */
-    EVENT_STEPPED,       /* the canary's share was watched for long enough */
+    EVENT_LAUNCHED,       /* launch.command has ended well */
+    EVENT_LAUNCH_FAILED,  /* it has not, or what it printed is of no use */
+    EVENT_READY,          /* every instance has accepted a connection */
+    EVENT_NOT_READY,      /* one did not in time, or its name means nothing */
+    EVENT_COMMAND_DONE,   /* the command that was to run in the pause has ended well */
+    EVENT_COMMAND_FAILED, /* it has not, or could not be run */
+    EVENT_GATE_PASSED,    /* every cell passed */
+    EVENT_GATE_FAILED,    /* one did not, or the result could not be kept */
+    EVENT_PROMOTED,       /* asked for */
+    EVENT_CONFIRMED,      /* every instance accepted once more: this is the swap */
+    EVENT_UNCONFIRMED,    /* one did not */
+    EVENT_ABORTED,        /* asked for */
+    EVENT_HOLD_EXPIRED,   /* nobody promoted it in time */
+    EVENT_STEPPED,        /* the canary's share was watched for long enough */
     EVENT_WATCH_PASSED,
     EVENT_WATCH_OVER,   /* it has failed, its time is over, and that is to change nothing */
     EVENT_WATCH_FAILED, /* and is to be rolled back */
@@ -56,6 +60,7 @@ enum effect {
     EFFECT_NONE,    /* ends a row's list */
     EFFECT_STOP,    /* end what runs for the deployment: probe, gate, hold timer */
     EFFECT_AWAIT,   /* resolve the names, probe until every instance accepts */
+    EFFECT_PAUSE,   /* pause the service, and run the command when it is quiet */
     EFFECT_TEST,    /* run the gate */
     EFFECT_HOLD,    /* start the hold timer */
     EFFECT_CONFIRM, /* probe every instance once */
@@ -86,6 +91,7 @@ struct deployment_facts {
     bool hold;   /* staged with hold */
     bool canary; /* there is another share for it to take */
     bool watch;  /* it is to be watched, and there is a pool to go back to */
+    bool pause;  /* a command runs in a pause, which lasts until the swap */
 };
 
 enum condition {
@@ -94,8 +100,10 @@ enum condition {
     IF_NOT_HELD,
     IF_CANARY,
     IF_NO_CANARY,
-    IF_WATCH,   /* and no canary */
-    IF_NO_WATCH /* nor canary */
+    IF_WATCH,    /* and no canary */
+    IF_NO_WATCH, /* nor canary */
+    IF_PAUSE,
+    IF_NO_PAUSE
 };
 
 struct transition {

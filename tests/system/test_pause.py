@@ -412,3 +412,185 @@ def test_five_seconds_at_500_requests_a_second_lose_nothing_and_make_no_burst(st
     assert {how for how, _ in steady.answers} == {"HTTP/1.1 200 OK"}
     assert before < 600
     assert steady.most_within(1, resumed_at) < 2 * 500
+
+
+# ---- stage --pause-with ----
+
+
+@pytest.fixture
+def pausing(stand, make_backend, tmp_path):
+    """A stand with a pool "fresh" to stage, and .stage(script, ...) that stages it with a command in a pause."""
+    os.chmod(tmp_path, 0o777)
+    stand.fresh = make_backend("fresh")
+    stand.note = str(tmp_path / "note")
+
+    def stage(script, **keys):
+        return stand.admin.stage([stand.fresh.address], pause_with=["/bin/sh", "-c", script], **keys)
+
+    stand.stage = stage
+    return stand
+
+
+def show(stand, deployment):
+    return stand.admin.deployment(deployment)
+
+
+def assert_resumed(stand):
+    wait_until(lambda: stand.admin.service()["state"] == "serving", what="the resume")
+
+
+def test_a_command_runs_in_a_pause_between_ready_and_the_gate(pausing, puppets):
+    pausing.suite.add("02", puppets.program)
+    deployment = pausing.stage('echo "$PAUSE_SERVICE $PAUSE_DEPLOYMENT"; date > ' + pausing.note, pause_max="60s")
+    uptest = puppets.next()
+    assert os.path.exists(pausing.note), "the command has run before the gate"
+    assert pausing.admin.service()["state"] == "paused"
+    with RawClient(pausing.port) as client:
+        client.request()
+        wait_until(lambda: waiting(pausing) == 1, what="one that waits")
+        uptest.exit(0)
+        assert pausing.events.wait_end(deployment)["type"] == "deployment.done"
+        assert client.response().text == "fresh", "who waited goes to the new release"
+    assert_resumed(pausing)
+    found = show(pausing, deployment)
+    assert found["command"]["state"] == "passed" and found["command"]["exit"] == 0
+    assert found["command"]["output"] == f"web {deployment}\n"
+    whys = [moment["why"] for moment in found["timeline"]]
+    assert any("the command of the pause exited with status 0" in why for why in whys), whys
+    assert pausing.events.wait("pause.ended")["reason"].startswith(f"deployment {deployment} is d")
+    assert not pausing.live[0].requests
+
+
+def test_a_command_that_fails_rejects_and_resumes(pausing):
+    deployment = pausing.stage("echo no table; exit 3")
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"
+    assert_resumed(pausing)
+    found = show(pausing, deployment)
+    assert "exited with status 3" in found["reason"] and "no table" in found["reason"]
+    assert "stays done" in found["reason"]
+    assert found["command"]["state"] == "failed" and found["command"]["output"] == "no table\n"
+    assert pausing.ask().text == "live-0"
+
+
+def test_a_gate_that_fails_after_the_command_rejects_and_resumes(pausing):
+    pausing.suite.shell("02_fail", "exit 1")
+    deployment = pausing.stage("true")
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"
+    assert_resumed(pausing)
+    assert pausing.ask().text == "live-0"
+
+
+def test_a_service_that_does_not_get_quiet_is_resumed_and_nothing_is_run(pausing):
+    held = Held()
+    pausing.live[0].on("/held", held)
+    with RawClient(pausing.port) as busy:
+        busy.request(target="/held")
+        held.wait()
+        deployment = pausing.stage("date > " + pausing.note, pause_max="500ms")
+        assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"
+        assert "1 request was still in flight" in show(pausing, deployment)["reason"]
+        assert not os.path.exists(pausing.note)
+        assert_resumed(pausing)
+        held.release()
+        assert busy.response().status == 200
+
+
+def test_a_command_that_takes_too_long_is_stopped_and_the_service_resumed(pausing):
+    deployment = pausing.stage(f"echo begun; exec cat {pausing.never}", pause_max="500ms")
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"
+    assert_resumed(pausing)
+    found = show(pausing, deployment)
+    assert "stays done" in found["reason"] and found["command"]["output"] == "begun\n"
+
+
+def test_uptests_that_take_longer_than_the_pause_fail_the_gate(pausing, puppets):
+    pausing.suite.add("02", puppets.program)
+    deployment = pausing.stage("true", pause_max="1s")
+    puppets.next()
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"
+    assert "before the uptests had passed" in show(pausing, deployment)["reason"]
+    assert_resumed(pausing)
+    assert pausing.ask().text == "live-0"
+
+
+def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
+    deployment = pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
+    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    assert pausing.admin.command("abort", reason="too slow").status == 200
+    assert_resumed(pausing)
+    reason = show(pausing, deployment)["reason"]
+    assert "too slow" in reason and "stays done" in reason
+    assert pausing.ask().text == "live-0"
+
+
+def test_the_pause_of_a_deployment_is_not_ended_by_hand(pausing):
+    pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
+    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    assert "has paused service" in pausing.admin.command("resume").detail
+    assert "has paused service" in pausing.admin.command("pause").detail
+    assert pausing.admin.command("abort").status == 200
+    assert_resumed(pausing)
+
+
+def test_what_cannot_go_with_a_pause_is_refused(pausing):
+    refused = pausing.admin.try_stage([pausing.fresh.address], pause_with=["true"], hold=True)
+    assert refused.status == 422 and "hold" in refused.detail
+    refused = pausing.admin.try_stage([pausing.fresh.address], pause_with=["true"], canary=[5])
+    assert refused.status == 422 and "canary" in refused.detail
+    assert pausing.admin.try_stage([pausing.fresh.address], pause_with=[]).status == 400
+    assert pausing.admin.try_stage([pausing.fresh.address], pause_with=[1]).status == 400
+    assert pausing.admin.try_stage([pausing.fresh.address], pause_max="1s").status == 400
+    assert pausing.admin.try_stage([pausing.fresh.address], pause_with=["true"], pause_max="2h").status == 400
+
+
+def test_in_maintenance_the_command_runs_when_nothing_is_in_flight(pausing):
+    assert pausing.admin.command("maintenance", on=True).status == 200
+    deployment = pausing.stage("date > " + pausing.note)
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.done"
+    assert os.path.exists(pausing.note) and pausing.admin.service()["state"] == "maintenance"
+    assert pausing.admin.command("maintenance", on=False).status == 200
+    assert pausing.ask().text == "fresh"
+
+
+@pytest.mark.parametrize("role", ["keeper", "control"])
+def test_kill_9_while_the_command_may_have_run_resumes_and_rejects(pausing, role):
+    deployment = pausing.stage(f"date >> {pausing.note}; exec cat {pausing.never}", pause_max="60s")
+    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    pausing.daemon.kill_role(role)
+    pausing.port = pausing.daemon.port
+    pausing.wait_state(deployment, "rejected")
+    assert "may have run" in show(pausing, deployment)["reason"]
+    assert_resumed(pausing)
+    assert pausing.ask().text == "live-0"
+    with open(pausing.note, encoding="utf-8") as note:
+        assert len(note.readlines()) == 1, "it is not run twice"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_kill_9_while_testing_in_the_pause_tests_again_and_swaps(pausing, puppets, role):
+    pausing.suite.add("02", puppets.program)
+    deployment = pausing.stage("date >> " + pausing.note, pause_max="60s")
+    first = puppets.next()
+    pausing.daemon.kill_role(role)
+    pausing.port = pausing.daemon.port
+    assert pausing.admin.service()["state"] == "paused"
+    if role == "proxy":
+        first.exit(0)
+    else:
+        puppets.next().exit(0)
+    pausing.wait_state(deployment, "done")
+    assert_resumed(pausing)
+    assert pausing.ask().text == "fresh"
+    with open(pausing.note, encoding="utf-8") as note:
+        assert len(note.readlines()) == 1, "the command is not run twice"
+
+
+def test_the_command_line_runs_it_by_the_shell(pausing):
+    result = pausing.daemon.upswap(
+        "stage", "web", pausing.fresh.address, "--pause-with", f"echo $PAUSE_RELEASE | cat > {pausing.note}", "--release", "v2"
+    )
+    assert result.returncode == 0, result
+    assert "web is quiet" in result.stdout and "the command of the pause ended" in result.stdout, result
+    with open(pausing.note, encoding="utf-8") as note:
+        assert note.read() == "v2\n"
+    assert pausing.ask().text == "fresh"

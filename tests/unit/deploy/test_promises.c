@@ -48,6 +48,8 @@ static void random_pool(struct walk *walk, struct record *record)
         pool->deployment->hold = pick(2) == 0;
         pool->deployment->watch_ms = pick(2) * 1000;
         pool->deployment->canary = (struct canary){.shares = {10000, 500000}, .count = pick(3), .step_ms = 7};
+        if (pick(4) == 0)
+            deployment_pause_with(pool->deployment, (const char *const[]){"true"}, 1, 1000);
     }
     pool_record(record, pool);
 }

@@ -48,6 +48,7 @@ static void a_staged_pool_survives_the_round_trip(void **state)
     pool->instances[2].weight = 256;
     snprintf(pool->deployment->asker.user, sizeof pool->deployment->asker.user, "root");
     pool->deployment->asker.uid = 0;
+    deployment_pause_with(pool->deployment, (const char *const[]){"/bin/sh", "-c", "date"}, 3, 30000);
     pool_record(&record, pool);
     record.seq = 9;
     assert_round_trip(&record);
@@ -145,6 +146,7 @@ static void a_mode_survives_the_round_trip(void **state)
             record.mode.length_ms = 30000;
             record.mode.rate = 500000;
             record.mode.slot = 63;
+            record.mode.deployment = mem_dup("web-17");
         }
         record.mode.message = kind == MODE_MAINTENANCE ? mem_dup("we \"move\"") : NULL;
         snprintf(record.asker.user, sizeof record.asker.user, "root");
@@ -161,6 +163,7 @@ static void a_mode_survives_the_round_trip(void **state)
         "\"mode\":\"paused\",\"length\":1,\"rate\":0",
         "\"mode\":\"serving\",\"length\":1,\"rate\":0,\"slot\":1",
         "\"length\":1,\"rate\":0,\"slot\":1",
+        "\"mode\":\"maintenance\",\"deployment\":\"web-1\"",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char *line = mem_printf("{\"seq\":1,\"time\":\"2026-01-01T00:00:00.000Z\",\"type\":\"mode\","

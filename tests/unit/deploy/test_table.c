@@ -37,6 +37,27 @@ static void a_staged_deployment_is_tested_when_its_instances_are_ready(void **st
     assert_row(go(DEPLOYMENT_STAGED, EVENT_READY), DEPLOYMENT_TESTING, MOVE_UP, EFFECT_TELL, EFFECT_TEST);
 }
 
+static void one_with_a_command_pauses_its_service_before_the_gate(void **state)
+{
+    (void)state;
+    static const struct deployment_facts pausing = {.pause = true};
+    assert_row(table_find(DEPLOYMENT_STAGED, EVENT_READY, &pausing), DEPLOYMENT_PAUSING, MOVE_UP, EFFECT_TELL,
+               EFFECT_PAUSE);
+    assert_row(go(DEPLOYMENT_PAUSING, EVENT_COMMAND_DONE), DEPLOYMENT_TESTING, MOVE_NONE, EFFECT_STOP,
+               EFFECT_TEST);
+    assert_given_up(go(DEPLOYMENT_PAUSING, EVENT_COMMAND_FAILED), DEPLOYMENT_REJECTED);
+    assert_given_up(go(DEPLOYMENT_PAUSING, EVENT_ABORTED), DEPLOYMENT_ABORTED);
+}
+
+static void a_command_is_never_run_twice(void **state)
+{
+    (void)state;
+    static const struct deployment_facts pausing = {.pause = true};
+    assert_given_up(go(DEPLOYMENT_PAUSING, EVENT_RESTARTED), DEPLOYMENT_REJECTED);
+    assert_row(table_find(DEPLOYMENT_TESTING, EVENT_RESTARTED, &pausing), DEPLOYMENT_TESTING, MOVE_NONE,
+               EFFECT_TEST, EFFECT_NONE);
+}
+
 static void a_staged_deployment_whose_instances_never_listen_is_rejected(void **state)
 {
     (void)state;
@@ -323,6 +344,8 @@ static void every_other_pair_is_refused(void **state)
         [DEPLOYMENT_CANARY_CONFIRMING] = 1U << EVENT_CONFIRMED | 1U << EVENT_UNCONFIRMED |
                                          1U << EVENT_ROLLED_BACK | 1U << EVENT_ABORTED |
                                          1U << EVENT_RESTARTED,
+        [DEPLOYMENT_PAUSING] = 1U << EVENT_COMMAND_DONE | 1U << EVENT_COMMAND_FAILED | 1U << EVENT_ABORTED |
+                               1U << EVENT_RESTARTED,
         [DEPLOYMENT_WATCHING] = 1U << EVENT_WATCH_PASSED | 1U << EVENT_WATCH_OVER | 1U << EVENT_PROMOTED |
                                 1U << EVENT_WATCH_FAILED | 1U << EVENT_DOUBTED | 1U << EVENT_ROLLED_BACK |
                                 1U << EVENT_RESTARTED,
@@ -332,8 +355,9 @@ static void every_other_pair_is_refused(void **state)
     /* While a share is left there is nothing to confirm once more. */
     for (unsigned from = 0; from < DEPLOYMENT_STATES; from++) {
         for (unsigned event = 0; event < DEPLOYMENT_EVENTS; event++) {
-            for (unsigned facts = 0; facts < 8; facts++) {
-                struct deployment_facts given = {(facts & 1) != 0, (facts & 2) != 0, (facts & 4) != 0};
+            for (unsigned facts = 0; facts < 16; facts++) {
+                struct deployment_facts given = {(facts & 1) != 0, (facts & 2) != 0, (facts & 4) != 0,
+                                                 (facts & 8) != 0};
                 bool found =
                     table_find((enum deployment_state)from, (enum deployment_event)event, &given) != NULL;
                 bool is_odd =
@@ -410,6 +434,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_staged_deployment_is_tested_when_its_instances_are_ready),
+        cmocka_unit_test(one_with_a_command_pauses_its_service_before_the_gate),
+        cmocka_unit_test(a_command_is_never_run_twice),
         cmocka_unit_test(a_staged_deployment_whose_instances_never_listen_is_rejected),
         cmocka_unit_test(a_staged_deployment_can_be_aborted),
         cmocka_unit_test(a_staged_deployment_awaits_its_instances_anew_after_a_restart),

@@ -429,3 +429,58 @@ def test_the_example_of_plain_processes_works(example_stand):
     put_program(stand.daemon.path("web", "v4", "run"), "#!/bin/sh\nexit 1\n")
     result = stand.daemon.upswap("deploy", "web", "v4")
     assert result.returncode == 3 and "v4 ended at once" in result.stdout, result
+
+
+# Stand-ins, since a test machine has neither a systemd that runs nor a Docker: units and containers are processes.
+SYSTEMCTL = """#!/bin/bash
+case $1 in
+--quiet) compgen -G "STATE/$3" >/dev/null ;;
+start)
+    name=${2#web@}
+    WEB_ROOT=WEB setsid RUN "${name%.service}" </dev/null >/dev/null 2>&1 &
+    echo $! >"STATE/$2" ;;
+stop) kill "$(cat "STATE/$2")" && rm "STATE/$2" ;;
+*) exit 64 ;;
+esac
+"""
+DOCKER = """#!/bin/bash
+case $1 in
+run)
+    id=$(mktemp STATE/XXXXXX)
+    image=${!#}
+    PORT=0 PORT_FILE=$id.port setsid "WEB/${image#web:}/run" </dev/null >/dev/null 2>&1 &
+    echo $! >"$id"
+    until [ -s "$id.port" ]; do sleep 0.02; done
+    echo "${id##*/}" ;;
+port) echo "127.0.0.1:$(cat "STATE/$2.port")" ;;
+ps) port=${6#publish=}; file=$(grep -lx "$port" STATE/*.port) && file=${file##*/} && echo "${file%.port}" ;;
+stop) kill "$(cat "STATE/$2")" && rm "STATE/$2" "STATE/$2.port" ;;
+*) exit 64 ;;
+esac
+"""
+
+
+def put_stand_in(stand, name, text):
+    """A program of this name that the daemon's programs find first."""
+    web, state = stand.daemon.path("web"), stand.daemon.path("state-of-" + name)
+    os.mkdir(state)
+    text = text.replace("STATE", state).replace("WEB_ROOT=WEB", f"WEB_ROOT={web}").replace('"WEB/', f'"{web}/')
+    put_program(stand.daemon.path("bin", name), text.replace("RUN", example("systemd", "run")))
+    stand.daemon.environment["PATH"] = stand.daemon.path("bin") + ":" + os.environ["PATH"]
+
+
+def test_the_example_of_systemd_units_works(example_stand):
+    teardown = {"command": [example("systemd", "stop")]}
+    stand = example_stand(example("systemd", "start"), teardown, PORT_FIRST="21100", PORT_LAST="21999")
+    put_stand_in(stand, "systemctl", SYSTEMCTL)
+    stand.start()
+    deploy_three(stand)
+    units = os.listdir(stand.daemon.path("state-of-systemctl"))
+    assert len(units) == 2 and all(unit.startswith("web@v3:21") for unit in units), units
+
+
+def test_the_example_of_docker_works(example_stand):
+    stand = example_stand(example("docker", "start"), {"command": [example("docker", "stop")]})
+    put_stand_in(stand, "docker", DOCKER)
+    stand.start()
+    deploy_three(stand)

@@ -341,6 +341,25 @@ def test_the_client_follows_a_deploy_to_its_end(pad, make_backend):
     assert "v3  launch.command  exited with 1" in shown and "/launch --first v3\n    out of memory\n" in shown
 
 
+def test_the_options_of_stage_go_along(pad, make_backend):
+    pad = pad()
+    deployment, call = pad.deploy("v2", canary=[50], step="100ms", watch="100ms")
+    says(call, make_backend("one").address)
+    call.exit()
+    assert pad.events.wait_end(deployment, timeout=30)["type"] == "deployment.done"
+    types = [event["type"] for event in pad.events.all if event.get("deployment") == deployment]
+    way = ["deployment.staged", "launch.instance", "launch.finished", "deployment.ready", "gate.passed", "canary.step",
+           "watch.started", "watch.passed", "deployment.done"]
+    assert [each for each in types if each in way] == way
+    done = pad.stand.daemon.path("migrated")
+    deployment, call = pad.deploy("v3", pause_with=["/bin/sh", "-c", f"echo yes > {done}"])
+    assert not os.path.exists(done), "nothing is paused while the launch goes on"
+    says(call, make_backend("two").address)
+    call.exit()
+    assert pad.events.wait_end(deployment)["type"] == "deployment.done"
+    assert os.path.exists(done)
+
+
 def test_twenty_deploys_under_load_lose_no_request(make_stand, make_app, puppets):
     stand = make_stand(live=0)
     apps = {app.address: app for app in make_app("v0", 2)}

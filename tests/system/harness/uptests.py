@@ -94,8 +94,8 @@ class Puppets:
             try:
                 sock, _ = self.socket.accept()
                 call = PuppetCall(Wire(sock, timeout=120))
-            except Ended:
-                continue
+            except (Ended, ValueError):
+                continue  # it was killed before it had said who it is
             except OSError:
                 return
             with self.lock:

@@ -73,6 +73,36 @@ static void render_state(struct terminal *terminal, const json_t *service)
         field_text(json_object_get(mode, "asked_by"), "user", "?"), message[0] != '\0' ? ": " : "", message);
 }
 
+static void render_limits(struct terminal *terminal, const json_t *watched)
+{
+    const json_t *errors = json_object_get(watched, "errors"), *slow = json_object_get(watched, "slow");
+    if (field_number(watched, "requests_before", 0) == 0)
+        return;
+    terminal_line(terminal, TONE_PLAIN,
+                  "    5xx %.1f%%, limit %.1f%%; %.0f ms or longer %.1f%%, limit %.1f%%",
+                  field_real(errors, "share") * 100, field_real(errors, "limit") * 100,
+                  field_real(watched, "slow_seconds") * 1000, field_real(slow, "share") * 100,
+                  field_real(slow, "limit") * 100);
+}
+
+/* How a watch stands, or stood when it ended. */
+static void render_watched(struct terminal *terminal, const json_t *watched)
+{
+    const json_t *uptest = json_object_get(watched, "uptest");
+    double left = field_real(watched, "left");
+    char rest[48] = "";
+    if (!json_is_object(watched))
+        return;
+    if (left > 0)
+        snprintf(rest, sizeof rest, ", %.0f s are left", left);
+    terminal_line(terminal, field_text(watched, "failure", "")[0] != '\0' ? TONE_BAD : TONE_PLAIN,
+                  "  watched for %.0f s%s: %lld requests", field_real(watched, "seconds"), rest,
+                  (long long)field_number(watched, "requests", 0));
+    render_limits(terminal, watched);
+    if (json_is_object(uptest))
+        terminal_block(terminal, "    ", field_text(uptest, "output", ""));
+}
+
 void render_service(struct terminal *terminal, const json_t *service)
 {
     size_t i;
@@ -83,6 +113,7 @@ void render_service(struct terminal *terminal, const json_t *service)
     if (json_is_object(deployment))
         terminal_line(terminal, TONE_PLAIN, "  deployment %.24s is %s",
                       field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"));
+    render_watched(terminal, json_object_get(deployment, "watched"));
 }
 
 void render_status(struct terminal *terminal, const json_t *status)
@@ -188,6 +219,7 @@ void render_deployment(struct terminal *terminal, const json_t *deployment)
         render_run(terminal, "launch.command", field_text(deployment, "release", "?"), launch);
     if (json_is_object(command))
         render_run(terminal, "the command of the pause", field_text(deployment, "service", "?"), command);
+    render_watched(terminal, json_object_get(deployment, "watched"));
     if (json_array_size(cells) > 0)
         terminal_line(terminal, TONE_PLAIN, "uptests:");
     json_array_foreach (cells, i, item)

@@ -124,6 +124,23 @@ static void results_are_counted(void **state)
                              "1 of 2 uptests passed\n");
 }
 
+static void a_watch_shows_what_it_has_seen_and_its_limits(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    json_t *deployment = json_loads(
+        "{\"deployment\":\"web-2\",\"state\":\"rolled_back\",\"watched\":{\"seconds\":4.2,\"left\":55.8,"
+        "\"requests\":2100,\"requests_before\":9000,\"errors\":{\"share\":0.051,\"limit\":0.02},"
+        "\"slow\":{\"share\":0.001,\"limit\":0.01},\"slow_seconds\":0.08,\"failure\":\"5xx\","
+        "\"uptest\":{\"output\":\"no cache\"}}}",
+        0, NULL);
+    render_deployment(&terminal, deployment);
+    json_decref(deployment);
+    assert_output(&terminal, "web-2: rolled_back\n  0 instances, asked for by -\n"
+                             "  watched for 4 s, 56 s are left: 2100 requests\n"
+                             "    5xx 5.1%, limit 2.0%; 80 ms or longer 0.1%, limit 1.0%\n    no cache\n");
+}
+
 static void only_an_end_has_an_exit_status(void **state)
 {
     (void)state;
@@ -147,6 +164,7 @@ int main(void)
         cmocka_unit_test(a_line_takes_the_place_of_progress),
         cmocka_unit_test(control_characters_do_not_reach_the_terminal),
         cmocka_unit_test(results_are_counted),
+        cmocka_unit_test(a_watch_shows_what_it_has_seen_and_its_limits),
         cmocka_unit_test(only_an_end_has_an_exit_status),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);

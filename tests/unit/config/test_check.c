@@ -38,6 +38,8 @@ static void users_and_groups_that_are_not_there_are_named(void **state)
                  "t.conf:3: there is no group \"no-such\" on this machine; add it, or name another");
     assert_fault(SERVICE("uptests = {\n user = \"no-such\"; };"),
                  "t.conf:4: there is no user \"no-such\" on this machine; add it, or name another");
+    assert_fault(SERVICE("launch = {\n user = \"no-such\"; };"),
+                 "t.conf:4: there is no user \"no-such\" on this machine; add it, or name another");
 }
 
 static void the_default_that_is_at_fault_is_named_by_its_own_line(void **state)
@@ -59,6 +61,9 @@ static void programs_that_are_not_there_are_named(void **state)
         "or put it in PATH");
     assert_fault(SERVICE("teardown = { command = [ \"/etc/passwd\" ]; };"),
                  "t.conf:3: the program \"/etc/passwd\" is not there or not executable");
+    assert_fault(SERVICE("launch = {\n command = [ \"/no/such\" ]; };"),
+                 "t.conf:4: the program \"/no/such\" is not there or not executable");
+    assert_fault(SERVICE("launch = { command = [ \"/srv/%{release}/start\" ]; };"), NULL);
     assert_fault(SERVICE("teardown = { command = [ \"/bin\" ]; };"),
                  "t.conf:3: the program \"/bin\" is not there or not executable");
 }

@@ -97,6 +97,9 @@ static void every_value_reaches_its_field(void **state)
         "\"hold\"; };\n"
         "  drain = { requests = \"1s\"; streams = \"2s\"; websockets = \"3s\"; tunnels = \"4s\"; spread = "
         "\"0s\"; };\n"
+        "  launch = { command = [ \"/start\", \"%{release}\" ]; timeout = \"7s\"; count = 3; user = "
+        "\"app\";\n"
+        "    chdir = \"/r/%{release}\"; env_file = \"/f\"; environment = { L = \"1\"; }; };\n"
         "  teardown = { command = [ \"/stop\", \"now\" ]; signal = \"QUIT\"; timeout = \"8s\"; attempts = 9; "
         "};\n"
         "} );");
@@ -131,6 +134,13 @@ static void every_value_reaches_its_field(void **state)
     assert_string_equal(web->uptests.directory, "/u/%{release}");
     assert_false(web->uptests.required);
     assert_int_equal(web->uptests.schedule_ms, 90000);
+    assert_string_equal(web->launch.command.items[1], "%{release}");
+    assert_int_equal(web->launch.timeout_ms, 7000);
+    assert_int_equal(web->launch.count, 3);
+    assert_string_equal(web->launch.user, "app");
+    assert_string_equal(web->launch.chdir, "/r/%{release}");
+    assert_string_equal(web->launch.env_file, "/f");
+    assert_string_equal(web->launch.environment.items[0], "L=1");
     assert_int_equal(web->watch.duration_ms, 90000);
     assert_int_equal(web->watch.errors, 500000);
     assert_int_equal(web->watch.latency, 2000000);

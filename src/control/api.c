@@ -29,6 +29,7 @@ static const struct route routes[] = {
     {HTTP_GET, "/v1/deployments/{}", api_deployment},
     {HTTP_GET, "/v1/events", api_events},
     {HTTP_POST, "/v1/reload", api_reload},
+    {HTTP_POST, "/v1/upgrade", api_upgrade},
     {HTTP_GET, "/metrics", api_metrics},
     {HTTP_GET, "/healthz", api_health},
 };

@@ -285,3 +285,13 @@ void api_reload(struct api *api, struct admin_request *request, const char *name
     conductor_reload(api->conductor, &request->asker, api_outcome, request);
     json_decref(object);
 }
+
+void api_upgrade(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    json_t *object;
+    if (!api_read_body(request, NULL, 0, &object, NULL))
+        return;
+    conductor_upgrade(api->conductor, &request->asker, api_outcome, request);
+    json_decref(object);
+}

@@ -1,8 +1,9 @@
-/* commands: promote, abort, drain, enable and reload. Each is refused with what to do instead when the state
- * does not allow it. */
+/* commands: promote, abort, drain, enable, reload and upgrade. Each is refused with what to do instead when
+ * the state does not allow it. */
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
 #include "io/file.h"
@@ -236,4 +237,47 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
         refuse(done, arg, 422, "%s", err.text);
     }
     buf_free(&text);
+}
+
+/* ---- upgrade ---- */
+
+void conductor_upgrade(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
+{
+    if (conductor->upgrade_done != NULL || conductor->stopping) {
+        refuse(done, arg, 409, "%s",
+               conductor->stopping ? "the daemon is stopping" : "an upgrade is under way; wait for its end");
+        return;
+    }
+    conductor->upgrade_done = done;
+    conductor->upgrade_arg = arg;
+    conductor->upgrade_asker = *asker;
+    conductor->options.upgrade(conductor->options.arg);
+}
+
+/* Who asked, if somebody did. */
+static outcome_fn take_upgrade_done(struct conductor *conductor)
+{
+    outcome_fn done = conductor->upgrade_done;
+    conductor->upgrade_done = NULL;
+    return done;
+}
+
+void conductor_upgrading(struct conductor *conductor, const char *version)
+{
+    outcome_fn done = take_upgrade_done(conductor);
+    if (done == NULL)
+        return;
+    log_info("upgrade to version %s, asked for by %s", version, conductor->upgrade_asker.user);
+    answer(done, conductor->upgrade_arg, 202,
+           json_pack("{s:s, s:s, s:I}", "from", version_text, "version", version, "since",
+                     (json_int_t)event_log_last(conductor->options.events)));
+}
+
+void conductor_upgrade_refused(struct conductor *conductor, const char *sentence)
+{
+    outcome_fn done = take_upgrade_done(conductor);
+    event_log_add(conductor->options.events, "daemon.upgrade_refused", NULL, NULL,
+                  view_cause(sentence, done == NULL ? NULL : &conductor->upgrade_asker));
+    if (done != NULL)
+        refuse(done, conductor->upgrade_arg, 409, "%s", sentence);
 }

@@ -9,6 +9,7 @@
 #include "control/conductor.h"
 #include "control/drain.h"
 #include "control/ejections.h"
+#include "control/finishing.h"
 #include "control/gate.h"
 #include "control/health.h"
 #include "control/journal.h"
@@ -41,8 +42,10 @@ struct conductor_options {
     int counters_fd;
     struct sockets *sockets;
     struct secrets *secrets;
-    int proxy_fd;      /* the conductor's from now on */
-    int32_t proxy_pid; /* 0: none runs */
+    struct finishing *finishing; /* proxies of earlier programs */
+    unsigned generation;         /* of the counters: the proxy's */
+    int proxy_fd;                /* the conductor's from now on */
+    int32_t proxy_pid;           /* 0: none runs */
     int32_t keeper_pid;
     /* Could the role work with this config? Asked before anything is changed; what it prepares is used by the
      * next `configured`. False with "PATH:LINE: sentence". */
@@ -54,6 +57,8 @@ struct conductor_options {
     void (*configured)(void *arg, const struct config *config, struct str text);
     /* The first snapshot of this process is published. */
     void (*serving)(void *arg);
+    /* The keeper is to be asked for an upgrade; conductor_upgrading or conductor_upgrade_refused follows. */
+    void (*upgrade)(void *arg);
     void *arg;
 };
 
@@ -84,6 +89,9 @@ struct conductor {
     LIST_HEAD(, waiting) waiting; /* answers */
     struct deadline keys;         /* when to look whether another is due */
     struct deadline news;         /* when to tell the proxy what it does not know yet */
+    outcome_fn upgrade_done;      /* who waits to hear of an upgrade; NULL: nobody */
+    void *upgrade_arg;
+    struct asker upgrade_asker;
     bool serving;
     bool stopping;
 };
@@ -277,6 +285,9 @@ void conductor_begin(struct conductor *conductor, struct config *config, struct 
                      void *arg);
 /* The keeper has started a proxy. */
 void conductor_proxy_started(struct conductor *conductor, int32_t pid);
+/* The keeper says that another program takes over now, or why none does (asked for here or by a signal). */
+void conductor_upgrading(struct conductor *conductor, const char *version);
+void conductor_upgrade_refused(struct conductor *conductor, const char *sentence);
 /* Opens the access log again, since its file was moved away. */
 void conductor_reopen(struct conductor *conductor);
 /* What the proxy needs for TLS from now on; the descriptor stays the caller's. */

@@ -301,6 +301,8 @@ static void make_doers(struct conductor *conductor)
         .secrets = options->secrets,
         .counters = options->counters,
         .counters_fd = options->counters_fd,
+        .finishing = options->finishing,
+        .generation = options->generation,
         .proxy_pid = options->proxy_pid,
         .published = on_published,
         .behind = on_behind,
@@ -340,7 +342,7 @@ void conductor_begin(struct conductor *conductor, struct config *config, struct 
 {
     /* What a proxy before this process still holds is not known: no slot is used again before the first world
      * of this one has come through. */
-    uint64_t first = conductor->options.registry->world + 1;
+    uint64_t first = world_next(conductor->world);
     slots_distrust(conductor->pool_slots, first);
     slots_distrust(conductor->instance_slots, first);
     adopt(conductor, config, text, NULL, done, arg);

@@ -76,6 +76,9 @@ void conductor_pause(struct conductor *conductor, const char *service, const str
 void conductor_resume(struct conductor *conductor, const char *service, const struct asker *asker,
                       outcome_fn done, void *arg);
 void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg);
+/* Answered when the new program has said that it can take over, and before it does: 202 with the versions,
+ * and the number of the event after which daemon.upgraded or daemon.upgrade_refused tells the end. */
+void conductor_upgrade(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg);
 
 /* Requests of the service that wait, since it is paused. */
 uint64_t conductor_waiting(struct conductor *conductor, const struct service *service);

@@ -1,6 +1,17 @@
 #include "control/config_text.h"
 
 #include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+bool config_text_from(int fd, struct buf *text, struct err *err)
+{
+    ssize_t n;
+    while ((n = pread(fd, buf_reserve(text, 65536), 65536, (off_t)text->n)) > 0)
+        text->n += (size_t)n;
+    return n == 0 ||
+           err_set(err, "the config that is kept for a restart cannot be read: %s", strerror(errno));
+}
 
 struct config *config_text_parse(struct str text, const char *path, struct err *err)
 {

@@ -2,9 +2,13 @@
  * one that was accepted. */
 #pragma once
 
+#include "base/buf.h"
 #include "config/config.h"
 
 #define CONFIG_TEXT_MAX ((size_t)16 << 20) /* bytes */
+
+/* Reads all of a descriptor that the keeper holds, from its beginning. */
+bool config_text_from(int fd, struct buf *text, struct err *err) MUST_CHECK;
 
 /* Reads and checks it, against the machine too. `path` is named in messages. NULL with "PATH:LINE: sentence".
  */

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "control/admin.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
 #include "control/credentials.h"
+#include "control/finishing.h"
 #include "control/secrets.h"
 #include "control/token.h"
 #include "io/child.h"
@@ -26,6 +28,7 @@
 #define LOCK_WAIT_MS 3000
 #define NAME_CONFIG "config"
 #define NAME_COUNTERS "counters"
+#define FINISH_MORE_MS 15000 /* beyond its drains, for a proxy to finish: lingering, and a slow machine */
 
 /* A descriptor that an earlier control left with the keeper. */
 struct stored {
@@ -49,6 +52,7 @@ struct control {
     unsigned workers;
     int counters_fd;
     struct counters *counters;
+    struct finishing *finishing;
     struct sockets *sockets;
     struct secrets *secrets;
     struct credentials *credentials;
@@ -107,22 +111,13 @@ static void store_config(struct control *control, struct str text)
         close(fd);
 }
 
-static bool read_descriptor(int fd, struct buf *text, struct err *err)
-{
-    ssize_t n;
-    while ((n = pread(fd, buf_reserve(text, 65536), 65536, (off_t)text->n)) > 0)
-        text->n += (size_t)n;
-    return n == 0 ||
-           err_set(err, "the config that is kept for a restart cannot be read: %s", strerror(errno));
-}
-
 /* ---- parts of the start ---- */
 
 static struct config *read_config(struct control *control, struct buf *text, struct err *err)
 {
     const char *path = control->options->config_path;
     int fd = take_stored(control, NAME_CONFIG);
-    bool ok = fd >= 0 ? read_descriptor(fd, text, err) : file_read(path, CONFIG_TEXT_MAX, text, NULL, err);
+    bool ok = fd >= 0 ? config_text_from(fd, text, err) : file_read(path, CONFIG_TEXT_MAX, text, NULL, err);
     if (fd >= 0)
         close(fd);
     return ok ? config_text_parse(buf_str(text), path, err) : NULL;
@@ -212,11 +207,31 @@ static void refused(void *arg)
     credentials_discard(control->credentials);
 }
 
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What a proxy may need to finish: its longest drain. */
+static uint32_t finish_ms(const struct config *config)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_drain *drain = &config->services[i].drain;
+        longest = later(longest, later(later(drain->requests_ms, drain->streams_ms),
+                                       later(drain->websockets_ms, drain->tunnels_ms)));
+    }
+    longest += FINISH_MORE_MS;
+    return longest < INT32_MAX ? (uint32_t)longest : INT32_MAX;
+}
+
 /* Absent `user`, as root: upswap where there is such a user, else nobody. */
 static struct message_ready make_ready(const struct control *control, const struct config *config)
 {
-    struct message_ready ready = {
-        .workers = control->workers, .log_level = config->log_level, .log_format = config->log_format};
+    struct message_ready ready = {.workers = control->workers,
+                                  .log_level = config->log_level,
+                                  .log_format = config->log_format,
+                                  .finish_ms = finish_ms(config)};
     const struct passwd *user = getpwnam(config->user == NULL ? "upswap" : config->user);
     if (user == NULL)
         user = getpwnam("nobody");
@@ -270,6 +285,12 @@ static void serving(void *arg)
     channel_send(control->keeper, MESSAGE_SERVING, NULL, 0, -1);
 }
 
+static void ask_for_upgrade(void *arg)
+{
+    struct control *control = arg;
+    channel_send(control->keeper, MESSAGE_UPGRADE, NULL, 0, -1);
+}
+
 static void begun(void *arg, const struct outcome *outcome)
 {
     struct control *control = arg;
@@ -279,8 +300,8 @@ static void begun(void *arg, const struct outcome *outcome)
     }
     if (control->start.restarts == 0)
         event_log_add(control->events, "daemon.started", NULL, NULL,
-                      json_pack("{s:s}", "version", PACKAGE_VERSION));
-    else
+                      json_pack("{s:s}", "version", version_text));
+    else if (control->start.proxy_pid != 0 || control->start.finishing == 0) /* else it is an upgrade */
         log_warn("control was started again; traffic did not notice");
 }
 
@@ -300,6 +321,8 @@ static void begin(struct control *control)
         cannot_start(control, err.text);
         return;
     }
+    control->finishing =
+        finishing_new(control->loop, control->counters, control->start.finishing, control->start.generation);
     restore_credentials(control);
     restore_sockets(control);
     control->conductor = conductor_new(&(struct conductor_options){
@@ -313,6 +336,8 @@ static void begin(struct control *control)
         .counters_fd = control->counters_fd,
         .sockets = control->sockets,
         .secrets = control->secrets,
+        .finishing = control->finishing,
+        .generation = control->start.generation,
         .proxy_fd = control->options->proxy_fd,
         .proxy_pid = control->start.proxy_pid,
         .keeper_pid = getppid(),
@@ -320,6 +345,7 @@ static void begin(struct control *control)
         .refused = refused,
         .configured = configured,
         .serving = serving,
+        .upgrade = ask_for_upgrade,
         .arg = control,
     });
     conductor_begin(control->conductor, config, buf_str(&text), begun, control);
@@ -368,6 +394,22 @@ static void proxy_started(struct control *control, const struct message_proxy *p
             json_pack("{s:i, s:I}", "pid", (int)proxy->pid, "restarts", (json_int_t)proxy->restarts));
 }
 
+static void upgraded(struct control *control, const char *from)
+{
+    if (control->events != NULL)
+        event_log_add(control->events, "daemon.upgraded", NULL, NULL,
+                      json_pack("{s:s, s:s}", "from", from, "version", version_text));
+}
+
+/* Returns whether the descriptor was taken. */
+static bool take_elder(struct control *control, const struct message_finishing *who, int fd)
+{
+    if (control->finishing == NULL)
+        return false;
+    finishing_add(control->finishing, who, fd);
+    return true;
+}
+
 static void stop(struct control *control)
 {
     control->stopping = true;
@@ -401,8 +443,33 @@ static void received(void *arg, const struct message *message)
     case MESSAGE_PROXY_STARTED:
         proxy_started(control, message->payload);
         break;
+    case MESSAGE_FINISHING:
+        if (take_elder(control, message->payload, message->fd))
+            return;
+        break;
+    case MESSAGE_FINISHED:
+        if (control->finishing != NULL)
+            finishing_end(control->finishing, message->payload);
+        break;
     case MESSAGE_STOP:
         stop(control);
+        break;
+    case MESSAGE_MAKE_WAY:
+        log_info("another control takes over");
+        end(control, 0);
+        break;
+    case MESSAGE_UPGRADING:
+        if (control->conductor != NULL)
+            conductor_upgrading(control->conductor,
+                                ((const struct message_release *)message->payload)->version);
+        break;
+    case MESSAGE_UPGRADED:
+        upgraded(control, ((const struct message_release *)message->payload)->version);
+        break;
+    case MESSAGE_UPGRADE_REFUSED:
+        if (control->conductor != NULL)
+            conductor_upgrade_refused(control->conductor,
+                                      ((const struct message_sentence *)message->payload)->sentence);
         break;
     default:
         log_error("the keeper sent message %d, which control does not know; it is ignored", message->type);

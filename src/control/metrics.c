@@ -4,6 +4,7 @@
 #include "control/metrics.h"
 
 #include "base/mem.h"
+#include "base/version.h"
 #include "control/past.h"
 #include "control/standing.h"
 
@@ -201,12 +202,11 @@ static void write_codes(struct page *page, const struct counted_pool *counted_po
 /* Answers that upswap gave before a pool was known. */
 static void write_refused(struct page *page)
 {
-    struct counters *counters = conductor_counters(page->conductor);
+    struct counters_worker all;
+    counters_worker_sum(conductor_counters(page->conductor), &all);
     for (unsigned i = 0; i < COUNTERS_REFUSED; i++) {
         char code[8] = "other";
-        uint64_t sum = 0;
-        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
-            sum += counters_read(&counters_worker(counters, worker)->refused[i]);
+        uint64_t sum = all.refused[i];
         if (sum == 0)
             continue;
         if (counters_refused_codes[i] != 0)
@@ -353,17 +353,15 @@ static void write_forged(struct page *page)
 static void write_connections(struct page *page)
 {
     const char *addresses[COUNTERS_LISTENERS] = {NULL};
-    struct counters *counters = conductor_counters(page->conductor);
+    struct counters_worker all;
+    counters_worker_sum(conductor_counters(page->conductor), &all);
     conductor_listeners(page->conductor, addresses);
     for (unsigned id = 0; id < COUNTERS_LISTENERS; id++) {
-        uint64_t sum = 0;
         if (addresses[id] == NULL)
             continue;
-        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
-            sum += counters_read(&counters_worker(counters, worker)->connections[id]);
         buf_printf(page->out, "%s{", page->name);
         add_label(page->out, "listener", addresses[id]);
-        end_count(page, sum);
+        end_count(page, all.connections[id]);
     }
 }
 
@@ -371,16 +369,14 @@ static void write_connections(struct page *page)
 static void write_handshakes(struct page *page)
 {
     const char *addresses[COUNTERS_LISTENERS] = {NULL};
-    struct counters *counters = conductor_counters(page->conductor);
+    struct counters_worker all;
+    counters_worker_sum(conductor_counters(page->conductor), &all);
     conductor_listeners(page->conductor, addresses);
     for (unsigned id = 0; id < COUNTERS_LISTENERS * COUNTERS_HANDSHAKES; id++) {
         const char *address = addresses[id / COUNTERS_HANDSHAKES];
         unsigned result = id % COUNTERS_HANDSHAKES;
-        uint64_t sum = 0;
-        for (unsigned worker = 0; address != NULL && worker < counters_workers(counters); worker++)
-            sum += counters_read(
-                &counters_worker(counters, worker)->handshakes[id / COUNTERS_HANDSHAKES][result]);
-        if (sum == 0)
+        uint64_t sum = all.handshakes[id / COUNTERS_HANDSHAKES][result];
+        if (address == NULL || sum == 0)
             continue;
         buf_printf(page->out, "%s{", page->name);
         add_label(page->out, "listener", address);
@@ -507,19 +503,17 @@ static void write_snapshot_version(struct page *page)
 
 static void write_build_info(struct page *page)
 {
-    buf_printf(page->out, "%s{version=\"" PACKAGE_VERSION "\"} 1\n", page->name);
+    buf_printf(page->out, "%s{version=\"%s\"} 1\n", page->name, version_text);
 }
 
 static void write_floods(struct page *page)
 {
-    struct counters *counters = conductor_counters(page->conductor);
+    struct counters_worker all;
+    counters_worker_sum(conductor_counters(page->conductor), &all);
     for (unsigned i = 0; i < COUNTERS_FLOODS; i++) {
-        uint64_t sum = 0;
-        for (unsigned worker = 0; worker < counters_workers(counters); worker++)
-            sum += counters_read(&counters_worker(counters, worker)->floods[i]);
         buf_printf(page->out, "%s{", page->name);
         add_label(page->out, "reason", counters_flood_names[i]);
-        end_count(page, sum);
+        end_count(page, all.floods[i]);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "base/version.h"
 #include "control/conduct.h"
 #include "control/standing.h"
 
@@ -319,10 +320,12 @@ json_t *conductor_status(struct conductor *conductor)
         json_array_append_new(services, view_service(conductor, config->services[i].name));
     json_t *pids = json_pack("{s:i, s:i, s:i}", "keeper", (int)conductor->options.keeper_pid, "control",
                              (int)getpid(), "proxy", (int)world_proxy_pid(conductor->world));
+    if (conductor->options.finishing != NULL)
+        json_object_set_new(pids, "finishing", finishing_pids(conductor->options.finishing));
     json_t *admin =
         json_pack("{s:s, s:o, s:o}", "socket", config->admin.socket, "listen",
                   view_text(config->admin.listen), "bound", view_text(sockets_admin_bound(sockets)));
-    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "version", PACKAGE_VERSION, "snapshot",
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "version", version_text, "snapshot",
                      (json_int_t)world_published(conductor->world), "pids", pids, "listeners",
                      listeners_json(sockets), "admin", admin, "services", services);
 }

@@ -45,6 +45,14 @@ static void send_world(struct world *world)
                      world->sent.fd);
 }
 
+/* To those that finish: they need no greeting, since they have all but the last world. */
+static void tell_finishing(struct world *world, enum message_type type, const void *payload, size_t size,
+                           int fd)
+{
+    if (fd >= 0)
+        finishing_tell(world->options.finishing, type, payload, size, fd);
+}
+
 static void send_listening(struct world *world, const struct listening *listening)
 {
     unsigned workers = counters_workers(world->options.counters);
@@ -81,6 +89,7 @@ void world_keyring(struct world *world, int fd)
 {
     world->keyring = fd;
     send_keyring(world);
+    tell_finishing(world, MESSAGE_KEYRING, NULL, 0, fd);
 }
 
 static void send_access_log(struct world *world)
@@ -95,6 +104,7 @@ void world_access_log(struct world *world, int fd)
         close(world->access_log);
     world->access_log = fd;
     send_access_log(world);
+    tell_finishing(world, MESSAGE_ACCESS_LOG, NULL, 0, fd);
 }
 
 /* ---- from the proxy ---- */
@@ -110,7 +120,7 @@ static void greeted(struct world *world, const struct message_hello *hello)
     log_info("the proxy (pid %d) says hello with version %" PRIu64, (int)hello->pid, hello->version);
     world->proxy_pid = hello->pid;
     world->greeted = true;
-    counters_give(world->options.counters, hello->pid);
+    counters_give(world->options.counters, world->options.generation, hello->pid);
     if (hello->version > world->highest)
         world->highest = hello->version;
     if (hello->version == 0)
@@ -215,6 +225,7 @@ void world_publish(struct world *world, const struct config *config, uint64_t ve
     /* New listeners go before the world that names them. */
     send_listeners(world);
     send_world(world);
+    tell_finishing(world, MESSAGE_WORLD, &world->sent.message, sizeof world->sent.message, fd);
 }
 
 uint64_t world_next(struct world *world)
@@ -248,6 +259,7 @@ struct world *world_new(const struct world_options *options)
     world->access_log = world->keyring = -1;
     world->sent.fd = -1;
     world->proxy_pid = options->proxy_pid;
+    world->highest = counters_newest(options->counters);
     world->channel = channel_open(options->loop, options->proxy_fd, &callbacks, world);
     if (options->proxy_pid != 0)
         channel_send(world->channel, MESSAGE_WHO, NULL, 0, -1);

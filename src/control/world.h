@@ -4,6 +4,7 @@
 
 #include "config/config.h"
 #include "control/drain.h"
+#include "control/finishing.h"
 #include "control/health.h"
 #include "control/pauses.h"
 #include "control/secrets.h"
@@ -25,8 +26,10 @@ struct world_options {
     const struct pauses *pauses;
     const struct secrets *secrets;
     struct counters *counters;
-    int counters_fd;   /* stays the caller's */
-    int32_t proxy_pid; /* the proxy that runs already; 0: none */
+    int counters_fd;             /* stays the caller's */
+    struct finishing *finishing; /* told of each world too */
+    unsigned generation;         /* of the counters: the proxy's */
+    int32_t proxy_pid;           /* the proxy that runs already; 0: none */
     /* The proxy has published `version` at `ns` (monotonic; 0: before this process was there). */
     void (*published)(void *arg, uint64_t version, uint64_t ns);
     /* The proxy has a version that is not below what was sent to it: the world must be sent with a higher

@@ -1,19 +1,15 @@
 /* The keeper's own work: two processes, the channels to them, and the signals of the service manager.
  * Invariant: unless it is stopping, whichever of the two has died is started again, on descriptors that never
  * left the keeper. */
-#include "keeper/keeper.h"
+#include "keeper/keep.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "io/loop.h"
 #include "keeper/notify.h"
-#include "keeper/role.h"
-#include "keeper/store.h"
-#include "link/channel.h"
+#include "keeper/trial.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,44 +23,17 @@
 #define EXIT_MS 1000        /* between a role's last word and its end */
 #define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
-enum { CONTROL, PROXY, ROLES };
-enum { SIGNALS = 6 };
-
-struct keeper;
-
-/* One of the two processes. */
-struct role {
-    struct keeper *keeper;
-    const char *name;
-    pid_t pid; /* 0: not running */
-    struct channel *channel;
-    uint32_t starts;
-    int32_t status; /* of its last end, as by waitpid */
-    uint64_t started_ms;
-    uint64_t pause_ms; /* before the next start */
-    struct deadline restart;
-    struct deadline overdue; /* set: its channel is closed, and it is to end */
-    bool (*start)(struct keeper *keeper);
-};
-
-struct keeper {
-    const char *config_path;
-    int program;
-    struct loop *loop;
-    struct event *signals[SIGNALS];
-    struct role roles[ROLES];
-    int control_end, proxy_end; /* the channel between the two: kept, so that a death closes nothing */
-    struct store *store;
-    struct message_ready ready;
-    bool is_ready; /* control has been ready once: from now on its death is an accident */
-    bool stopping;
-    int exit_status;
-};
-
 static void stop(struct keeper *keeper, int exit_status)
 {
     keeper->exit_status = exit_status;
     loop_stop(keeper->loop);
+}
+
+void keeper_tell_control(struct keeper *keeper, enum message_type type, const void *payload, size_t size,
+                         int fd)
+{
+    if (keeper->roles[CONTROL].channel != NULL)
+        channel_send(keeper->roles[CONTROL].channel, type, payload, size, fd);
 }
 
 /* ---- what control says ---- */
@@ -95,6 +64,10 @@ static void control_received(void *arg, const struct message *message)
         break;
     case MESSAGE_SERVING:
         notify_ready();
+        upgrade_serving(keeper);
+        break;
+    case MESSAGE_UPGRADE:
+        upgrade_ask(keeper);
         break;
     default:
         log_error("control sent message %d, which the keeper does not know; it is ignored", message->type);
@@ -119,7 +92,7 @@ static void role_closed(struct role *role, const char *why)
     log_debug("the channel to %s is closed: %s", role->name, why);
     channel_close(role->channel);
     role->channel = NULL;
-    if (role->pid > 0)
+    if (role->pid > 0 && !deadline_is_set(&role->overdue))
         deadline_set(&role->overdue, EXIT_MS);
 }
 
@@ -172,55 +145,73 @@ static bool role_run(struct keeper *keeper, struct role *role, struct role_spec 
     }
     role->starts++;
     role->started_ms = clock_mono_ms();
+    role->channel_fd = ends[0];
     role->channel = channel_open(keeper->loop, ends[0], callbacks, keeper);
     return true;
 }
 
-static bool start_control(struct keeper *keeper)
+static const struct channel_callbacks callbacks[ROLES] = {
+    [CONTROL] = {control_received, control_closed},
+    [PROXY] = {proxy_received, proxy_closed},
+};
+
+void keeper_take_role(struct keeper *keeper, int which, const struct handover_role *from)
 {
-    static const struct channel_callbacks callbacks = {control_received, control_closed};
-    const char *argv[] = {"upswapd: control", "--role=control", keeper->config_path, NULL};
-    struct role_spec spec = {.argv = argv, .peer_fd = keeper->control_end};
+    struct role *role = &keeper->roles[which];
+    role->pid = from->pid;
+    role->starts = from->starts;
+    role->started_ms = clock_mono_ms();
+    role->channel_fd = from->channel;
+    if (from->channel >= 0)
+        role->channel = channel_open(keeper->loop, from->channel, &callbacks[which], keeper);
+}
+
+bool keeper_start_control(struct keeper *keeper)
+{
+    const char *argv[] = {"upswapd: control", "--role=control", keeper->options.config_path, NULL};
+    struct role_spec spec = {.argv = argv, .peer_fd = keeper->pair.control_end};
     struct role *role = &keeper->roles[CONTROL];
-    if (!role_run(keeper, role, &spec, &callbacks))
+    if (!role_run(keeper, role, &spec, &callbacks[CONTROL]))
         return false;
     struct message_start start = {
         .stored = (uint32_t)store_count(keeper->store),
         .restarts = role->starts - 1,
         .proxy_pid = keeper->roles[PROXY].pid,
+        .generation = keeper->generation,
+        .finishing = elders_generations(keeper),
     };
     channel_send(role->channel, MESSAGE_START, &start, sizeof start, -1);
     store_each(keeper->store, tell_stored, role->channel);
+    elders_introduce(keeper);
     return true;
 }
 
 static bool start_proxy(struct keeper *keeper)
 {
-    static const struct channel_callbacks callbacks = {proxy_received, proxy_closed};
     const struct message_ready *ready = &keeper->ready;
-    char workers[16], level[16], format[16];
+    char workers[16], level[16], format[16], generation[16];
     snprintf(workers, sizeof workers, "%u", ready->workers);
     snprintf(level, sizeof level, "%u", ready->log_level);
     snprintf(format, sizeof format, "%u", ready->log_format);
-    const char *argv[] = {"upswapd: proxy", "--role=proxy", workers, level, format, NULL};
+    snprintf(generation, sizeof generation, "%u", keeper->generation);
+    const char *argv[] = {"upswapd: proxy", "--role=proxy", workers, level, format, generation, NULL};
     struct role_spec spec = {.argv = argv,
-                             .peer_fd = keeper->proxy_end,
+                             .peer_fd = keeper->pair.proxy_end,
                              .change_user = ready->change_user,
                              .uid = ready->uid,
                              .gid = ready->gid,
                              .confined = true};
     struct role *role = &keeper->roles[PROXY];
-    if (!role_run(keeper, role, &spec, &callbacks))
+    if (!role_run(keeper, role, &spec, &callbacks[PROXY]))
         return false;
     struct message_proxy started = {role->pid, role->starts - 1, role->status};
-    if (keeper->roles[CONTROL].channel != NULL)
-        channel_send(keeper->roles[CONTROL].channel, MESSAGE_PROXY_STARTED, &started, sizeof started, -1);
+    keeper_tell_control(keeper, MESSAGE_PROXY_STARTED, &started, sizeof started, -1);
     return true;
 }
 
 /* ---- ends ---- */
 
-static void describe(int status, char out[64])
+void keeper_describe(int status, char out[64])
 {
     if (WIFSIGNALED(status))
         snprintf(out, 64, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -247,20 +238,16 @@ static void on_restart(struct deadline *deadline)
         start_again(role);
 }
 
-/* The last step of a stop: with the proxy gone, control has nothing left to watch and ends when its channel
+/* The last step of a stop: with the proxies gone, control has nothing left to watch and ends when its channel
  * closes. */
-static void proxy_stopped(struct keeper *keeper)
+void keeper_proxy_gone(struct keeper *keeper)
 {
     struct role *control = &keeper->roles[CONTROL];
+    if (keeper->roles[PROXY].pid != 0 || !LIST_EMPTY(&keeper->elders))
+        return;
     channel_close(control->channel);
     control->channel = NULL;
     if (control->pid == 0)
-        stop(keeper, 0);
-}
-
-static void control_stopped(struct keeper *keeper)
-{
-    if (keeper->roles[PROXY].pid == 0)
         stop(keeper, 0);
 }
 
@@ -269,7 +256,7 @@ static void role_ended(struct role *role, int status)
     struct keeper *keeper = role->keeper;
     bool is_control = role == &keeper->roles[CONTROL];
     char how[64];
-    describe(status, how);
+    keeper_describe(status, how);
     deadline_clear(&role->overdue);
     role->pid = 0;
     role->status = status;
@@ -277,7 +264,9 @@ static void role_ended(struct role *role, int status)
     role->channel = NULL;
     if (keeper->stopping) {
         log_info("%s %s", role->name, how);
-        is_control ? control_stopped(keeper) : proxy_stopped(keeper);
+        keeper_proxy_gone(keeper);
+    } else if (upgrade_role_ended(keeper, is_control ? CONTROL : PROXY, how)) {
+        return;
     } else if (is_control && !keeper->is_ready) {
         stop(keeper, 1);
     } else {
@@ -294,6 +283,9 @@ static void reap(struct keeper *keeper)
         if (role->pid > 0 && waitpid(role->pid, &status, WNOHANG) == role->pid)
             role_ended(role, status);
     }
+    elders_reap(keeper);
+    if (keeper->upgrade.trial != NULL)
+        trial_reap(keeper->upgrade.trial);
 }
 
 /* ---- signals ---- */
@@ -310,6 +302,7 @@ static void kill_roles(struct keeper *keeper)
         if (keeper->roles[i].pid > 0)
             kill(keeper->roles[i].pid, SIGKILL);
     }
+    elders_kill(keeper);
 }
 
 static void begin_stop(struct keeper *keeper)
@@ -320,10 +313,11 @@ static void begin_stop(struct keeper *keeper)
              "a second signal ends it at once");
     for (int i = 0; i < ROLES; i++)
         deadline_clear(&keeper->roles[i].restart);
+    upgrade_forget(keeper);
     tell(keeper, CONTROL, MESSAGE_STOP);
     tell(keeper, PROXY, MESSAGE_STOP);
-    if (keeper->roles[PROXY].pid == 0)
-        proxy_stopped(keeper);
+    elders_tell(keeper, MESSAGE_STOP);
+    keeper_proxy_gone(keeper);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -341,7 +335,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         tell(keeper, CONTROL, MESSAGE_REOPEN);
         break;
     case SIGUSR2:
-        log_warn("SIGUSR2 asks for a hot upgrade, which this version does not have; nothing was changed");
+        upgrade_ask(keeper);
         break;
     default:
         if (!keeper->stopping) {
@@ -369,26 +363,37 @@ static void watch_signals(struct keeper *keeper)
 static void role_init(struct keeper *keeper, int which, const char *name, bool (*start)(struct keeper *))
 {
     struct role *role = &keeper->roles[which];
-    *role = (struct role){.keeper = keeper, .name = name, .start = start};
+    *role = (struct role){.keeper = keeper, .name = name, .start = start, .channel_fd = -1};
     deadline_init(&role->restart, keeper->loop, on_restart);
     deadline_init(&role->overdue, keeper->loop, on_overdue);
 }
 
 static bool keeper_open(struct keeper *keeper, const struct keeper_options *options, struct err *err)
 {
-    int ends[2];
-    *keeper = (struct keeper){.config_path = options->config_path, .loop = loop_new(), .store = store_new()};
+    *keeper = (struct keeper){.options = *options,
+                              .loop = loop_new(),
+                              .store = store_new(),
+                              .pair = {-1, -1},
+                              .upgrade.program = -1};
+    LIST_INIT(&keeper->elders);
+    role_init(keeper, CONTROL, "control", keeper_start_control);
+    role_init(keeper, PROXY, "the proxy", start_proxy);
+    upgrade_init(keeper);
+    watch_signals(keeper);
     keeper->program = open(options->program, O_PATH | O_CLOEXEC);
-    if (keeper->program < 0)
-        return err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+    return keeper->program >= 0 || err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+}
+
+/* What control says of a fault itself needs no sentence more. */
+static bool keeper_start(struct keeper *keeper, struct err *err)
+{
+    int ends[2];
+    if (keeper->options.handover >= 0)
+        return upgrade_take(keeper, err);
     if (!channel_pair(ends, err))
         return false;
-    keeper->control_end = ends[0];
-    keeper->proxy_end = ends[1];
-    role_init(keeper, CONTROL, "control", start_control);
-    role_init(keeper, PROXY, "the proxy", start_proxy);
-    watch_signals(keeper);
-    return true;
+    keeper->pair = (struct pair){ends[0], ends[1]};
+    return keeper_start_control(keeper) || err_set(err, "control could not be started");
 }
 
 static void keeper_close(struct keeper *keeper)
@@ -400,9 +405,10 @@ static void keeper_close(struct keeper *keeper)
     }
     for (int i = 0; i < SIGNALS; i++)
         event_free(keeper->signals[i]);
+    elders_close(keeper);
     store_free(keeper->store);
-    close(keeper->control_end);
-    close(keeper->proxy_end);
+    close(keeper->pair.control_end);
+    close(keeper->pair.proxy_end);
     close(keeper->program);
     loop_free(keeper->loop);
 }
@@ -412,14 +418,12 @@ int keeper_main(const struct keeper_options *options)
     struct keeper keeper;
     struct err err;
     log_open("keeper");
-    if (!keeper_open(&keeper, options, &err)) {
-        fprintf(stderr, "upswapd: %s\n", err.text);
-        return 1;
-    }
-    if (start_control(&keeper))
+    if (keeper_open(&keeper, options, &err) && keeper_start(&keeper, &err)) {
         loop_run(keeper.loop);
-    else
+    } else {
+        fprintf(stderr, "upswapd: %s\n", err.text);
         keeper.exit_status = 1;
+    }
     keeper_close(&keeper);
     return keeper.exit_status;
 }

@@ -7,15 +7,25 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define EXIT_CANNOT_START 127
 #define PROGRAM_FD (ROLE_PEER_FD + 1) /* until the exec */
 
-static void say(const char *what)
+static void say(const char *what, const char *why)
 {
-    if (write(STDERR_FILENO, what, strlen(what)) < 0)
+    struct iovec parts[] = {{(char *)what, strlen(what)}, {(char *)why, strlen(why)}, {(char *)"\n", 1}};
+    if (writev(STDERR_FILENO, parts, 3) < 0)
         return;
+}
+
+static bool place_standard(const struct role_spec *spec)
+{
+    if (spec->input > 0 && dup2(spec->input, STDIN_FILENO) < 0)
+        return false;
+    return spec->output <= 0 ||
+           (dup2(spec->output, STDOUT_FILENO) >= 0 && dup2(spec->output, STDERR_FILENO) >= 0);
 }
 
 /* Moves the two descriptors to their numbers by way of numbers that are free of both, and closes all others.
@@ -25,7 +35,7 @@ static bool place_descriptors(const struct role_spec *spec)
     int keeper = fcntl(spec->keeper_fd, F_DUPFD, ROLE_PEER_FD + 1);
     int peer = fcntl(spec->peer_fd, F_DUPFD, ROLE_PEER_FD + 1);
     int program = fcntl(spec->program, F_DUPFD_CLOEXEC, ROLE_PEER_FD + 1);
-    if (keeper < 0 || peer < 0 || program < 0)
+    if (keeper < 0 || peer < 0 || program < 0 || !place_standard(spec))
         return false;
     if (dup2(keeper, ROLE_KEEPER_FD) < 0 || dup2(peer, ROLE_PEER_FD) < 0)
         return false;
@@ -55,7 +65,7 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
 {
     default_signals();
     if (spec->change_user && !become_user(spec->uid, spec->gid)) {
-        say("upswapd: the proxy's user could not be changed to\n");
+        say("upswapd: the proxy's user could not be changed to: ", strerrordesc_np(errno));
         _exit(EXIT_CANNOT_START);
     }
     if (spec->confined && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
@@ -67,7 +77,7 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
         close_range(PROGRAM_FD + 1, ~0U, 0);
         fexecve(PROGRAM_FD, (char *const *)spec->argv, environ);
     }
-    say("upswapd: this program could not be executed again\n");
+    say("upswapd: the program could not be executed: ", strerrordesc_np(errno));
     _exit(EXIT_CANNOT_START);
 }
 

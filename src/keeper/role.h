@@ -16,6 +16,8 @@ struct role_spec {
     const char *const *argv; /* NULL-terminated */
     int keeper_fd;           /* becomes ROLE_KEEPER_FD */
     int peer_fd;             /* becomes ROLE_PEER_FD */
+    int input;               /* becomes its standard input; 0: the keeper's */
+    int output;              /* becomes its standard output and error; 0: the keeper's */
     bool change_user;
     uid_t uid;
     gid_t gid;

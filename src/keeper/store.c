@@ -69,6 +69,12 @@ void store_drop(struct store *store, const char *name)
         remove_entry(store, entry);
 }
 
+int store_get(const struct store *store, const char *name)
+{
+    const struct entry *entry = find(store, name);
+    return entry == NULL ? -1 : entry->fd;
+}
+
 size_t store_count(const struct store *store)
 {
     return store->count;

@@ -1,5 +1,6 @@
-/* The counters' memory: one page of header, then a block a worker, on pages of its own. Sizes are sealed, and
- * what is read from the header is checked and copied once, so a writer gone mad can spoil numbers only. */
+/* The counters' memory: one page of header, then a block a worker of each generation, on pages of its own.
+ * Sizes are sealed, and what is read from the header is checked and copied once, so a writer gone mad can
+ * spoil numbers only. */
 #include "link/counters.h"
 
 #include "base/mem.h"
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 9
+#define LAYOUT 10
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -36,15 +37,20 @@ struct header {
     uint64_t layout;
     uint64_t workers;
     uint64_t block_size; /* another build may count other things */
-    uint64_t proxy;      /* whose gauges they are: its pid; 0: nobody's yet */
+    struct {
+        uint64_t proxy;  /* whose gauges they are: its pid; 0: nobody's yet */
+        uint64_t absent; /* no proxy is there */
+        uint64_t unused; /* nobody has ever written there */
+    } generations[COUNTERS_GENERATIONS];
 };
 
 struct counters {
     char *memory; /* the mapping */
     struct block *blocks;
     size_t size;
-    unsigned workers;
-    int fd; /* to find the pages that are in use */
+    unsigned workers;    /* of a generation */
+    unsigned generation; /* whose records are meant */
+    int fd;              /* to find the pages that are in use */
 };
 
 const char *const counters_flood_names[COUNTERS_FLOODS] = {
@@ -88,7 +94,7 @@ unsigned counters_refused(unsigned status)
 
 static size_t size_for(unsigned workers)
 {
-    return PAGE + workers * sizeof(struct block);
+    return PAGE + (size_t)workers * COUNTERS_GENERATIONS * sizeof(struct block);
 }
 
 static bool is_worker_count(uint64_t workers)
@@ -98,8 +104,10 @@ static bool is_worker_count(uint64_t workers)
 
 static bool put_header(int fd, unsigned workers)
 {
-    const struct header header = {
+    struct header header = {
         .magic = MAGIC, .layout = LAYOUT, .workers = workers, .block_size = sizeof(struct block)};
+    for (unsigned i = 1; i < COUNTERS_GENERATIONS; i++)
+        header.generations[i].absent = header.generations[i].unused = 1;
     return ftruncate(fd, (off_t)size_for(workers)) == 0 &&
            pwrite(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
            fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) == 0;
@@ -159,7 +167,11 @@ struct counters *counters_map(int fd, struct err *err)
         return NULL;
     }
     struct counters *counters = mem_alloc(sizeof *counters);
-    *counters = (struct counters){memory, (struct block *)((char *)memory + PAGE), size, workers, own};
+    *counters = (struct counters){.memory = memory,
+                                  .blocks = (struct block *)((char *)memory + PAGE),
+                                  .size = size,
+                                  .workers = workers,
+                                  .fd = own};
     return counters;
 }
 
@@ -175,11 +187,40 @@ unsigned counters_workers(const struct counters *counters)
     return counters->workers;
 }
 
+void counters_use(struct counters *counters, unsigned generation)
+{
+    assert(generation < COUNTERS_GENERATIONS);
+    counters->generation = generation;
+}
+
 static struct block *block_of(struct counters *counters, unsigned worker)
 {
     assert(worker < counters->workers);
-    return counters->blocks + worker;
+    return counters->blocks + counters->generation * counters->workers + worker;
 }
+
+static struct header *header_of(const struct counters *counters)
+{
+    return (struct header *)counters->memory;
+}
+
+/* The first block from this one on that anybody has ever written in; NULL: none. The others are holes, and to
+ * read them would take memory. */
+static struct block *used_from(const struct counters *counters, struct block *block)
+{
+    size_t at = (size_t)(block - counters->blocks);
+    while (at < (size_t)counters->workers * COUNTERS_GENERATIONS) {
+        size_t generation = at / counters->workers;
+        if (counters_read(&header_of(counters)->generations[generation].unused) == 0)
+            return counters->blocks + at;
+        at = (generation + 1) * counters->workers;
+    }
+    return NULL;
+}
+
+#define FOREACH_USED(block, counters)                                                    \
+    for (struct block *block = used_from(counters, (counters)->blocks); (block) != NULL; \
+         (block) = used_from(counters, (block) + 1))
 
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker)
 {
@@ -236,11 +277,19 @@ static void clear_cells(uint64_t *cells, size_t count)
         __atomic_store_n(cells + i, 0, __ATOMIC_RELAXED);
 }
 
+void counters_worker_sum(struct counters *counters, struct counters_worker *sum)
+{
+    memset(sum, 0, sizeof *sum);
+    FOREACH_USED (block, counters)
+        add_cells((uint64_t *)sum, (const uint64_t *)&block->worker, CELLS(*sum));
+}
+
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum)
 {
     memset(sum, 0, sizeof *sum);
-    for (unsigned i = 0; i < counters->workers; i++)
-        add_cells((uint64_t *)sum, (const uint64_t *)counters_pool(counters, i, slot), CELLS(*sum));
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        add_cells((uint64_t *)sum, (const uint64_t *)&block->pools[slot], CELLS(*sum));
 }
 
 uint64_t counters_pool_brief(const struct counters_pool *sum)
@@ -254,15 +303,16 @@ uint64_t counters_pool_brief(const struct counters_pool *sum)
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum)
 {
     memset(sum, 0, sizeof *sum);
-    for (unsigned i = 0; i < counters->workers; i++)
-        add_cells((uint64_t *)sum, (const uint64_t *)counters_instance(counters, i, slot), CELLS(*sum));
+    assert(slot < COUNTERS_INSTANCES);
+    FOREACH_USED (block, counters)
+        add_cells((uint64_t *)sum, (const uint64_t *)&block->instances[slot], CELLS(*sum));
 }
 
 struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot)
 {
     struct counters_pause sum = {0, 0};
-    for (unsigned i = 0; i < counters->workers; i++) {
-        const struct counters_pause *cells = &counters_worker(counters, i)->pauses[slot];
+    FOREACH_USED (block, counters) {
+        const struct counters_pause *cells = &block->worker.pauses[slot];
         sum.waiting += counters_read(&cells->waiting);
         sum.bytes += counters_read(&cells->bytes);
     }
@@ -272,8 +322,8 @@ struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slo
 uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < counters->workers; i++) {
-        const struct counters_pool *pool = counters_pool(counters, i, slot);
+    FOREACH_USED (block, counters) {
+        const struct counters_pool *pool = &block->pools[slot];
         sum += counters_read(&pool->in_flight) + counters_read(&pool->requests);
     }
     return sum;
@@ -284,9 +334,9 @@ uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
 uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)
 {
     uint64_t lasting = 0;
-    for (unsigned i = 0; i < counters->workers; i++) {
+    FOREACH_USED (block, counters) {
         for (unsigned class = 0; class < COUNTERS_LASTING; class ++)
-            lasting += counters_read(&counters_pool(counters, i, slot)->lasting[class]);
+            lasting += counters_read(&block->pools[slot].lasting[class]);
     }
     uint64_t in_flight = counters_pool_in_flight(counters, slot);
     return in_flight > lasting ? in_flight - lasting : 0;
@@ -295,57 +345,82 @@ uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < counters->workers; i++)
-        sum += counters_read(&counters_pool(counters, i, slot)->in_flight);
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        sum += counters_read(&block->pools[slot].in_flight);
     return sum;
 }
 
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < counters->workers; i++)
-        sum += counters_read(&counters_pool(counters, i, slot)->choosing);
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        sum += counters_read(&block->pools[slot].choosing);
     return sum;
 }
 
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
-    for (unsigned i = 0; i < counters->workers; i++)
-        sum += counters_read(&counters_instance(counters, i, slot)->in_flight);
+    assert(slot < COUNTERS_INSTANCES);
+    FOREACH_USED (block, counters)
+        sum += counters_read(&block->instances[slot].in_flight);
     return sum;
 }
 
 uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot)
 {
     uint64_t latest = 0;
-    for (unsigned i = 0; i < counters->workers; i++) {
-        uint64_t until = counters_read(&counters_instance(counters, i, slot)->ejected_until_ms);
+    assert(slot < COUNTERS_INSTANCES);
+    FOREACH_USED (block, counters) {
+        uint64_t until = counters_read(&block->instances[slot].ejected_until_ms);
         latest = until > latest ? until : latest;
     }
     return latest;
 }
 
+/* The oldest and the newest version of workers that are there. */
+static void versions(const struct counters *counters, uint64_t *oldest, uint64_t *newest)
+{
+    const struct header *header = header_of(counters);
+    *oldest = UINT64_MAX;
+    *newest = 0;
+    for (unsigned i = 0; i < counters->workers * COUNTERS_GENERATIONS; i++) {
+        if (counters_read(&header->generations[i / counters->workers].absent) != 0)
+            continue;
+        uint64_t version = counters_read(&counters->blocks[i].worker.version);
+        *oldest = version < *oldest ? version : *oldest;
+        *newest = version > *newest ? version : *newest;
+    }
+}
+
 uint64_t counters_version(struct counters *counters)
 {
-    uint64_t oldest = UINT64_MAX;
-    for (unsigned i = 0; i < counters->workers; i++) {
-        uint64_t version = counters_read(&counters_worker(counters, i)->version);
-        oldest = version < oldest ? version : oldest;
-    }
+    uint64_t oldest, newest;
+    versions(counters, &oldest, &newest);
     return oldest;
+}
+
+uint64_t counters_newest(struct counters *counters)
+{
+    uint64_t oldest, newest;
+    versions(counters, &oldest, &newest);
+    return newest;
 }
 
 void counters_clear_pool(struct counters *counters, uint32_t slot)
 {
-    for (unsigned i = 0; i < counters->workers; i++)
-        clear_cells((uint64_t *)counters_pool(counters, i, slot), CELLS(struct counters_pool));
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        clear_cells((uint64_t *)&block->pools[slot], CELLS(struct counters_pool));
 }
 
 void counters_clear_instance(struct counters *counters, uint32_t slot)
 {
-    for (unsigned i = 0; i < counters->workers; i++)
-        clear_cells((uint64_t *)counters_instance(counters, i, slot), CELLS(struct counters_instance));
+    assert(slot < COUNTERS_INSTANCES);
+    FOREACH_USED (block, counters)
+        clear_cells((uint64_t *)&block->instances[slot], CELLS(struct counters_instance));
 }
 
 static void reset_pool(void *record)
@@ -386,10 +461,10 @@ static void reset_used(struct counters *counters, void *records, size_t size, si
     }
 }
 
-static void reset_gauges(struct counters *counters)
+static void reset_gauges(struct counters *counters, unsigned generation)
 {
     for (unsigned i = 0; i < counters->workers; i++) {
-        struct block *block = counters->blocks + i;
+        struct block *block = counters->blocks + generation * counters->workers + i;
         clear_cells(&block->worker.version, 1);
         clear_cells(block->worker.connections, COUNTERS_LISTENERS);
         clear_cells(&block->worker.pauses[0].waiting, COUNTERS_PAUSES * CELLS(struct counters_pause));
@@ -398,11 +473,26 @@ static void reset_gauges(struct counters *counters)
     }
 }
 
-void counters_give(struct counters *counters, int32_t proxy)
+/* It is there before it is called present: a version of 0 holds up whoever asks. */
+void counters_give(struct counters *counters, unsigned generation, int32_t proxy)
 {
-    struct header *header = (struct header *)counters->memory;
-    if (header->proxy == (uint64_t)proxy)
+    assert(generation < COUNTERS_GENERATIONS);
+    struct header *header = header_of(counters);
+    if (header->generations[generation].proxy == (uint64_t)proxy)
         return;
-    reset_gauges(counters);
-    header->proxy = (uint64_t)proxy;
+    reset_gauges(counters, generation);
+    header->generations[generation].proxy = (uint64_t)proxy;
+    __atomic_store_n(&header->generations[generation].unused, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&header->generations[generation].absent, 0, __ATOMIC_RELEASE);
+}
+
+void counters_end(struct counters *counters, unsigned generation)
+{
+    assert(generation < COUNTERS_GENERATIONS);
+    struct header *header = header_of(counters);
+    if (header->generations[generation].unused != 0)
+        return;
+    header->generations[generation].proxy = 0;
+    reset_gauges(counters, generation);
+    __atomic_store_n(&header->generations[generation].absent, 1, __ATOMIC_RELEASE);
 }

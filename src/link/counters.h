@@ -2,7 +2,10 @@
  * locks.
  *
  * A block a worker, cache-line aligned. Inside: the worker's own cells, a record a pool slot, a record an
- * instance slot. Control hands out the slots and clears them before they are used again. */
+ * instance slot. Control hands out the slots and clears them before they are used again.
+ *
+ * After an upgrade two proxies are there at once: the new one, and the old one that finishes. Each has blocks
+ * of its own, those of its generation, so neither writes where the other does; sums are over all of them. */
 #pragma once
 
 #include "base/err.h"
@@ -11,6 +14,7 @@
 #include <stdint.h>
 
 #define COUNTERS_WORKERS_MAX 256
+#define COUNTERS_GENERATIONS 4   /* proxies that may be there at once */
 #define COUNTERS_POOLS 32768     /* slots */
 #define COUNTERS_INSTANCES 65536 /* slots */
 #define COUNTERS_LISTENERS 64    /* by listener id */
@@ -129,6 +133,10 @@ int counters_create(unsigned workers, struct err *err) MUST_CHECK;
 struct counters *counters_map(int fd, struct err *err) MUST_CHECK;
 void counters_unmap(struct counters *counters);
 
+/* From now on this mapping's records by worker are those of a generation; before that, of generation 0. */
+void counters_use(struct counters *counters, unsigned generation);
+
+/* Of one generation. */
 unsigned counters_workers(const struct counters *counters);
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker);
 struct counters_pool *counters_pool(struct counters *counters, unsigned worker, uint32_t slot);
@@ -153,7 +161,9 @@ static inline uint64_t counters_read(const uint64_t *cell)
 unsigned counters_bucket(uint64_t us);
 uint64_t counters_bucket_us(unsigned bucket);
 
-/* For the reader: sums over all workers. */
+/* For the reader: sums over all workers of all generations. Of the workers' own cells, `version` means
+ * nothing in the sum. */
+void counters_worker_sum(struct counters *counters, struct counters_worker *sum);
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum);
 /* Of a sum: those in flight that do not last, so all but `lasting`. The cells are not of one moment. */
 uint64_t counters_pool_brief(const struct counters_pool *sum);
@@ -168,13 +178,19 @@ uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
 /* The latest of the workers' ejected_until_ms. */
 uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot);
-/* The oldest snapshot version that any worker may still begin a request with. */
+/* The oldest snapshot version that any worker of a proxy that is there may still begin a request with. */
 uint64_t counters_version(struct counters *counters);
+
+/* The newest version that any worker of a proxy that is there has. */
+uint64_t counters_newest(struct counters *counters);
 
 /* Before a slot is used again. */
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
-/* Before a proxy gets them: what was in flight in another one has died with it. Then every in_flight,
- * choosing, queued, waiting, connections, ejected_until_ms and version cell is set to 0; totals stay. Whose
- * they are is kept beside them, so that a control which has seen neither proxy knows too. */
-void counters_give(struct counters *counters, int32_t proxy);
+/* Before a proxy gets those of a generation: what was in flight in another one has died with it. Then every
+ * in_flight, choosing, queued, waiting, connections, ejected_until_ms and version cell is set to 0; totals
+ * stay. Whose they are is kept beside them, so that a control which has seen neither proxy knows too. */
+void counters_give(struct counters *counters, unsigned generation, int32_t proxy);
+/* The proxy of a generation has ended, and no other will be given it before the next counters_give: its
+ * gauges are 0, its version holds nobody up. */
+void counters_end(struct counters *counters, unsigned generation);

@@ -9,17 +9,29 @@
 
 #define MESSAGE_PROTOCOL 1
 #define MESSAGE_NAME_MAX 320
+#define MESSAGE_RELEASE_MAX 64 /* of a program's version, with its NUL */
 
 enum message_type {
     MESSAGE_VERSION = 1, /* either way: "I speak protocol N", struct message_version */
 
     /* keeper -> control */
-    MESSAGE_START,         /* the first one: struct message_start; then as many MESSAGE_STORED as it says */
-    MESSAGE_STORED,        /* a descriptor that an earlier control stored: struct message_name, fd */
-    MESSAGE_RELOAD,        /* SIGHUP: re-read the config */
-    MESSAGE_REOPEN,        /* SIGUSR1: open the access log again */
+    MESSAGE_START,  /* the first one: struct message_start; then as many MESSAGE_STORED as it says, and a
+                       MESSAGE_FINISHING for each proxy of an earlier program */
+    MESSAGE_STORED, /* a descriptor that an earlier control stored: struct message_name, fd */
+    MESSAGE_RELOAD, /* SIGHUP: re-read the config */
+    MESSAGE_REOPEN, /* SIGUSR1: open the access log again */
     MESSAGE_PROXY_STARTED, /* struct message_proxy: also after each restart */
     MESSAGE_STOP, /* keeper -> control and keeper -> proxy: SIGTERM: finish what is in flight and exit 0 */
+    MESSAGE_FINISHING, /* a proxy of an earlier program is there: struct message_finishing, fd: the channel
+                          to it */
+    MESSAGE_FINISHED,  /* it has ended: struct message_finishing */
+    MESSAGE_UPGRADING, /* the new program can take over, and does so now: struct message_release, its own */
+    MESSAGE_UPGRADED,  /* it has: struct message_release, of the one before */
+    MESSAGE_UPGRADE_REFUSED, /* there is no upgrade, all is as it was: struct message_sentence */
+    MESSAGE_MAKE_WAY,        /* another control takes over: end, and leave everything as it is */
+
+    /* keeper -> proxy */
+    MESSAGE_FINISH, /* another proxy accepts: finish what is in flight and exit 0, the sockets stay open */
 
     /* control -> keeper */
     MESSAGE_STORE,   /* keep this descriptor under this name (replacing) across my death: struct message_name,
@@ -27,6 +39,7 @@ enum message_type {
     MESSAGE_DROP,    /* forget and close it: struct message_name */
     MESSAGE_READY,   /* configured, journal read, sockets stored: the proxy may start: struct message_ready */
     MESSAGE_SERVING, /* the first snapshot is published: the service manager may know */
+    MESSAGE_UPGRADE, /* take over by the program that is on disk now: MESSAGE_UPGRADING or _REFUSED follows */
 
     /* control -> proxy */
     MESSAGE_COUNTERS,   /* the counters' memory, fd; before anything else */
@@ -51,9 +64,11 @@ struct message_version {
 };
 
 struct message_start {
-    uint32_t stored;   /* MESSAGE_STORED that follow */
-    uint32_t restarts; /* how often control has been started again; 0: the daemon starts */
-    int32_t proxy_pid; /* 0: none runs */
+    uint32_t stored;     /* MESSAGE_STORED that follow */
+    uint32_t restarts;   /* how often control has been started again; 0: the daemon starts */
+    int32_t proxy_pid;   /* 0: none runs */
+    uint32_t generation; /* of the counters: the proxy's */
+    uint32_t finishing;  /* bit by bit: the generations of proxies of earlier programs that are still there */
 };
 
 /* Names of stored descriptors: "config", "keyring", "counters", "listener N ADDRESS/WORKER", "admin",
@@ -68,6 +83,20 @@ struct message_ready {
     uint32_t uid, gid;
     uint32_t log_level;  /* enum log_level, for keeper and proxy */
     uint32_t log_format; /* enum log_format */
+    uint32_t finish_ms;  /* what a proxy needs at the most to finish, once it is told to */
+};
+
+struct message_finishing {
+    int32_t pid;
+    uint32_t generation; /* of the counters: its own */
+};
+
+struct message_release {
+    char version[MESSAGE_RELEASE_MAX]; /* NUL-terminated */
+};
+
+struct message_sentence {
+    char sentence[sizeof(struct err)]; /* NUL-terminated */
 };
 
 struct message_proxy {

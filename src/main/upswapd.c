@@ -2,11 +2,15 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/version.h"
 #include "config/config.h"
+#include "control/config_text.h"
 #include "control/control.h"
 #include "io/certificate_files.h"
+#include "keeper/handover.h"
 #include "keeper/keeper.h"
 #include "keeper/role.h"
+#include "link/counters.h"
 #include "plane/plane.h"
 
 #include <event2/event.h>
@@ -30,7 +34,7 @@ enum { EXIT_USAGE = 2 };
 
 static int print_version(void)
 {
-    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s)\n", PACKAGE_VERSION,
+    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s)\n", version_text,
            event_get_version(), OpenSSL_version(OPENSSL_VERSION), nghttp2_version(0)->version_str,
            LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION);
     return 0;
@@ -49,6 +53,45 @@ static int check(const char *path)
     return valid ? 0 : 1;
 }
 
+static bool can_count(int fd, struct err *err)
+{
+    struct counters *counters = counters_map(fd, err);
+    if (counters == NULL)
+        return false;
+    counters_unmap(counters);
+    return true;
+}
+
+/* Both texts count: the one in force, with which it would take over, and the file, with which the service
+ * manager would start it some day. */
+static bool can_use_configs(const char *path, struct err *err)
+{
+    struct buf text = BUF_EMPTY;
+    struct config *config = config_load(path, err);
+    bool ok = config != NULL && config_check(config, certificate_files_check, err);
+    config_free(config);
+    if (!ok)
+        return false;
+    config = config_text_from(STDIN_FILENO, &text, err) ? config_text_parse(buf_str(&text), path, err) : NULL;
+    buf_free(&text);
+    ok = config != NULL;
+    config_free(config);
+    return ok || err_prefix(err, "the config in force");
+}
+
+/* Another upswapd asks (keeper/trial.h) whether this program could take over from it. */
+static int check_upgrade(const char *path)
+{
+    struct err err;
+    if (!handover_check(ROLE_KEEPER_FD, &err) || !can_count(ROLE_PEER_FD, &err) ||
+        !can_use_configs(path, &err)) {
+        printf("%s\n", err.text);
+        return 1;
+    }
+    printf(HANDOVER_GREETING "%s\n", version_text);
+    return 0;
+}
+
 /* A descriptor below 3 that was closed by who started us would be given to a socket, and be written to as
  * stderr. */
 static bool open_standard_descriptors(void)
@@ -60,11 +103,24 @@ static bool open_standard_descriptors(void)
     return fd >= 0 && close(fd) == 0;
 }
 
-static int run_keeper(const char *path)
+/* A program that was executed to take over finds the number of a descriptor. */
+static int take_handover(void)
+{
+    uint64_t fd;
+    const char *text = getenv(HANDOVER_VARIABLE);
+    bool is_number = text != NULL && str_to_u64(str_of(text), &fd) && fd <= INT32_MAX;
+    unsetenv(HANDOVER_VARIABLE);
+    return is_number ? (int)fd : -1;
+}
+
+static int run_keeper(const char *path, char **argv)
 {
     char *absolute = realpath(path, NULL);
     struct keeper_options options = {.config_path = absolute != NULL ? absolute : path,
-                                     .program = "/proc/self/exe"};
+                                     .argv = argv,
+                                     .program = "/proc/self/exe",
+                                     .handover = take_handover()};
+    prctl(PR_SET_NAME, "upswapd", 0, 0, 0);
     int status = keeper_main(&options);
     free(absolute);
     return status;
@@ -87,12 +143,14 @@ static int run_role(int argc, char **argv)
         log_open("control");
         return control_main(&options);
     }
-    if (strcmp(role, "proxy") == 0 && argc == 5) {
-        struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2])};
+    if (strcmp(role, "proxy") == 0 && argc == 6) {
+        struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2]), number(argv[5])};
         log_open("proxy");
         log_configure(number(argv[3]), number(argv[4]));
         return plane_main(&options);
     }
+    if (strcmp(role, "check") == 0 && argc == 3)
+        return check_upgrade(argv[2]);
     fputs(usage, stderr);
     return EXIT_USAGE;
 }
@@ -131,5 +189,5 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    return only_check ? check(path) : run_keeper(path);
+    return only_check ? check(path) : run_keeper(path, argv);
 }

@@ -17,7 +17,6 @@
 
 #define LINGER_MS 5000
 #define LINGER_BYTES (64U << 20)
-#define STOP_MS 1000         /* what a stopping worker grants an idle client for one more request */
 #define READ_AHEAD_MAX 16384 /* bytes of later requests, while one is being answered */
 #define STEPS 32             /* of one client in a turn; then others have theirs */
 
@@ -123,7 +122,8 @@ static void await_head(struct client *client)
     client->seen = 0;
     client->hungry = false;
     client->head_since_ms = loop_ms(client->worker->loop);
-    worker_deadline(&client->deadline, client->worker->stopping ? STOP_MS : settings->idle_ms);
+    worker_deadline(&client->deadline,
+                    client->worker->stopping ? client->worker->grace_ms : settings->idle_ms);
 }
 
 /* True: what waited is sent, and the client has gone on to what comes next. */
@@ -310,7 +310,7 @@ static void await_rest(struct client *client)
     if (worker->settings->head_ms != 0)
         deadline_set(&client->deadline, until > now ? until - now : 0);
     else
-        worker_deadline(&client->deadline, worker->stopping ? STOP_MS : 0);
+        worker_deadline(&client->deadline, worker->stopping ? worker->grace_ms : 0);
 }
 
 /* Over TLS only what was agreed on is spoken (RFC 9113 section 3.2). */
@@ -469,7 +469,7 @@ static void begin(struct worker *worker, struct client *client, enum client_stat
     client->running.run = run_again;
     client->head_since_ms = loop_ms(worker->loop);
     deadline_init(&client->deadline, worker->loop, timed_out);
-    worker_deadline(&client->deadline, worker->stopping ? STOP_MS : worker->settings->head_ms);
+    worker_deadline(&client->deadline, worker->stopping ? worker->grace_ms : worker->settings->head_ms);
     TAILQ_INSERT_TAIL(&worker->clients, client, link);
     worker->client_count++;
 }
@@ -558,5 +558,5 @@ void client_stop(struct client *client)
     if (client->state == CLIENT_HTTP2)
         h2_front_stop(client->h2);
     if (waits && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
-        deadline_set(&client->deadline, STOP_MS);
+        deadline_set(&client->deadline, client->worker->grace_ms);
 }

@@ -191,6 +191,13 @@ void listeners_stop(struct listeners *all)
     }
 }
 
+void listeners_leave(struct listeners *all)
+{
+    deadline_clear(&all->again);
+    for (uint32_t id = 0; id < SNAPSHOT_LISTENERS_MAX; id++)
+        drop(&all->at[id]);
+}
+
 void listeners_wake(struct listeners *all, uint32_t id)
 {
     if (all->at[id].listener != NULL)

@@ -29,5 +29,7 @@ void listeners_add(struct listeners *listeners, uint32_t id, int fd);
 void listeners_turn(struct listeners *listeners, const struct snapshot *snapshot);
 /* Takes what the kernel still holds, and closes the sockets for all processes. */
 void listeners_stop(struct listeners *listeners);
+/* Accepts no more; what the kernel holds is for others who accept on the same sockets. */
+void listeners_leave(struct listeners *listeners);
 /* A descriptor was given back. */
 void listeners_wake(struct listeners *listeners, uint32_t id);

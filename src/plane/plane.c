@@ -31,6 +31,7 @@ struct plane {
     struct counters *counters; /* NULL: not come yet */
     struct worker **workers;
     unsigned worker_count, running;
+    unsigned generation; /* of the counters */
     uint64_t version, published_ns;
     unsigned worlds; /* that are mapped */
     struct deadline reap;
@@ -82,6 +83,7 @@ static void take_counters(struct plane *plane, int fd)
         counters_unmap(counters);
         return;
     }
+    counters_use(counters, plane->generation);
     plane->counters = counters;
     order_all(plane, &(struct order){.type = ORDER_COUNTERS, .counters = counters});
 }
@@ -229,11 +231,13 @@ static void keeper_received(void *arg, const struct message *message)
     struct plane *plane = arg;
     if (message->fd >= 0)
         close(message->fd);
-    if (message->type != MESSAGE_STOP || plane->stopping)
+    bool finish = message->type == MESSAGE_FINISH;
+    if (!(finish || message->type == MESSAGE_STOP) || plane->stopping)
         return;
     plane->stopping = true;
-    log_info("stopping: finishing what is in flight");
-    order_all(plane, &(struct order){.type = ORDER_STOP});
+    log_info(finish ? "another proxy accepts now: finishing what is in flight"
+                    : "stopping: finishing what is in flight");
+    order_all(plane, &(struct order){.type = finish ? ORDER_FINISH : ORDER_STOP});
 }
 
 static void keeper_closed(void *arg, const char *why)
@@ -353,7 +357,7 @@ static void release(struct plane *plane)
 
 int plane_main(const struct plane_options *options)
 {
-    struct plane plane = {.worker_count = options->workers, .log_fd = -1};
+    struct plane plane = {.worker_count = options->workers, .generation = options->generation, .log_fd = -1};
     struct err err;
     signal(SIGPIPE, SIG_IGN); /* the access log may be a pipe */
     raise_limit();

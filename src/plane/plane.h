@@ -6,8 +6,9 @@ struct plane_options {
     int keeper_fd;  /* channel to the keeper: says when to stop */
     int control_fd; /* channel to control, whichever process that is */
     unsigned workers;
+    unsigned generation; /* of the counters: which cells are its own */
 };
 
-/* Runs until the keeper says stop (then finishes what is in flight within the drain times) or goes away (then
- * ends at once). Returns the process's exit status. */
+/* Runs until the keeper says stop, or finish (then finishes what is in flight within the drain times) or goes
+ * away (then ends at once). Returns the process's exit status. */
 int plane_main(const struct plane_options *options);

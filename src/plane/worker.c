@@ -18,6 +18,10 @@
 #include <unistd.h>
 
 #define COMPLAINT_MS 1000
+#define STOP_GRACE_MS 1000
+/* After an upgrade there is no haste, and the longer an idle client has, the rarer does its request meet our
+ * close. */
+#define FINISH_GRACE_MS 5000
 #define FIRST_READ 32768 /* bytes: most messages come whole in one read */
 
 struct worker_thread {
@@ -127,11 +131,12 @@ static void end_if_done(struct worker *worker)
         loop_stop(worker->loop);
 }
 
-static void stop(struct worker *worker)
+static void stop(struct worker *worker, bool finish)
 {
     struct client *next;
     worker->stopping = true;
-    listeners_stop(worker->listeners);
+    worker->grace_ms = finish ? FINISH_GRACE_MS : STOP_GRACE_MS;
+    finish ? listeners_leave(worker->listeners) : listeners_stop(worker->listeners);
     drain_stop(worker);
     pause_stop(&worker->pause);
     for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
@@ -174,7 +179,8 @@ static void deliver(void *arg, struct mail *mail)
         queue_serve(worker->queue, order->id);
         break;
     case ORDER_STOP:
-        stop(worker);
+    case ORDER_FINISH:
+        stop(worker, order->type == ORDER_FINISH);
         break;
     case ORDER_QUIT:
         loop_stop(worker->loop);

@@ -37,6 +37,7 @@ enum order_type {
     ORDER_WORLD,    /* a snapshot was published */
     ORDER_QUEUE,    /* there may be room for who waits for the pool in slot `id` */
     ORDER_STOP,     /* finish what is in flight, then end */
+    ORDER_FINISH,   /* the same, while others accept on the same sockets */
     ORDER_QUIT      /* end */
 };
 
@@ -82,6 +83,7 @@ struct worker {
     uint32_t connections_max; /* of the whole proxy */
     size_t head_most;         /* bytes that an inlet may hold while a head or trailers are incomplete */
     bool stopping;
+    uint32_t grace_ms;   /* what a stopping one grants an idle client for one more request */
     uint64_t stopped_ms; /* when it began to stop */
     bool ended;          /* the thread has nothing left but to end */
 

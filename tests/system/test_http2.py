@@ -5,7 +5,6 @@ import signal
 import subprocess
 import threading
 
-import hpack
 import pytest
 from cryptography.hazmat.primitives import hashes
 
@@ -27,6 +26,7 @@ from harness.http2 import (
     Http2Client,
     RawHttp2,
     frame,
+    head_frame,
 )
 from harness.waiting import wait_until
 
@@ -54,11 +54,6 @@ def in_flight(front):
 
 def connections(front):
     return sum(value for (name, _), value in front.admin.metrics().items() if name == "upswap_connections")
-
-
-def head_frame(stream, path="/"):
-    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "app.test"), (":path", path)]
-    return frame(HEADERS, END_STREAM | END_HEADERS, stream, hpack.Encoder().encode(fields))
 
 
 def curl(front, *arguments):

@@ -18,6 +18,7 @@ class RawClient(Wire):
         sock.settimeout(timeout)
         sock.connect((host, port))
         super().__init__(sock, timeout)
+        self.is_last = False  # the answer that came last says that the connection ends
 
     def __enter__(self):
         return self
@@ -37,7 +38,9 @@ class RawClient(Wire):
         self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
 
     def response(self, method="GET"):
-        return http1.read_response(self, method)
+        response = http1.read_response(self, method)
+        self.is_last = "close" in response.options("Connection")
+        return response
 
     def ask(self, method="GET", target="/", fields=(), body=b"", host="app.test", version="1.1"):
         self.request(method, target, fields, body, host, version)

@@ -51,6 +51,7 @@ class Daemon:
         self.followers = []
         self.environment = {}
         self.prefix = []  # a command that runs the program, such as prlimit
+        self.program = program("upswapd")
 
     def path(self, *names):
         return os.path.join(self.folder, *names)
@@ -72,7 +73,7 @@ class Daemon:
         """Starts the program and does not wait for it."""
         with open(self.stderr_path, "ab") as stderr:
             self.process = processes.spawn(
-                [*self.prefix, program("upswapd"), "-c", self.config_path],
+                [*self.prefix, self.program, "-c", self.config_path],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,

@@ -9,6 +9,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 
 from .waiting import PATIENCE
 
@@ -20,6 +21,11 @@ PROTOCOL_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 1, 7, 8, 11
 
 def frame(kind, flags=0, stream=0, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def head_frame(stream, path="/"):
+    fields = [(":method", "GET"), (":scheme", "http"), (":authority", "app.test"), (":path", path)]
+    return frame(HEADERS, END_STREAM | END_HEADERS, stream, hpack.Encoder().encode(fields))
 
 
 class Answer:

@@ -86,7 +86,7 @@ class Load:
                     client = RawClient(self.port, timeout=30)
                 release = getattr(self, f"_{kind}")(client, chance, f"{number}-{count}")
                 self.exchanges.append(Exchange(kind, began, time.monotonic(), release))
-                if kind == "fresh":
+                if kind == "fresh" or client.is_last:
                     client.close()
                     client = None
             except Exception as fault:  # whatever it is, it is a failed request

@@ -134,6 +134,11 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
     ask(conductor, asker, done, arg, "reload");
 }
 
+void conductor_upgrade(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask(conductor, asker, done, arg, "upgrade");
+}
+
 json_t *conductor_status(struct conductor *conductor)
 {
     return json_pack("{s:s, s:i, s:[{s:s}]}", "version", "1.0", "snapshot", (int)conductor->version,

@@ -168,7 +168,7 @@ static void a_reset_zeroes_every_gauge_keeps_totals_and_takes_no_memory(void **s
         *counters_instance(counters, i, COUNTERS_INSTANCES - 1) = (struct counters_instance){.in_flight = 1};
     }
     uint64_t before = bytes_in_use(fd);
-    counters_give(counters, 4711);
+    counters_give(counters, 0, 4711);
     /* the worker blocks' own pages may have been untouched */
     assert_in_range(bytes_in_use(fd), before, before + 4096 * WORKERS);
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -198,14 +198,14 @@ static void gauges_are_reset_once_for_each_proxy(void **state)
     int fd;
     struct err err;
     struct counters *counters = map_new(1, &fd);
-    counters_give(counters, 4711);
+    counters_give(counters, 0, 4711);
     counters_add(&counters_pool(counters, 0, 3)->in_flight, 1);
     counters_add(&counters_pool(counters, 0, 3)->choosing, 1);
     struct counters *again = counters_map(fd, &err);
-    counters_give(again, 4711);
+    counters_give(again, 0, 4711);
     assert_int_equal(counters_pool_in_flight(counters, 3), 1);
     assert_int_equal(counters_pool_choosing(counters, 3), 1);
-    counters_give(again, 4712);
+    counters_give(again, 0, 4712);
     assert_int_equal(counters_pool_in_flight(counters, 3), 0);
     assert_int_equal(counters_pool_choosing(counters, 3), 0);
     counters_unmap(again);
@@ -319,6 +319,89 @@ static void impossible_numbers_of_workers_are_refused(void **state)
     close(fd);
 }
 
+/* The old proxy's exchanges and the new one's are in one sum, and neither is reset with the other. */
+static void two_generations_count_side_by_side(void **state)
+{
+    (void)state;
+    int fd;
+    struct err err;
+    struct counters *old = map_new(WORKERS, &fd), *new = counters_map(fd, &err);
+    struct counters *reader = counters_map(fd, &err);
+    struct counters_worker sum;
+    counters_use(new, 2);
+    counters_give(reader, 0, 4711);
+    counters_add(&counters_pool(old, 1, 3)->in_flight, 1);
+    counters_add(&counters_worker(old, 0)->accepted[0], 5);
+    counters_give(reader, 2, 4712);
+    assert_int_equal(counters_pool_in_flight(reader, 3), 1);
+    counters_add(&counters_pool(new, 1, 3)->in_flight, 1);
+    counters_add(&counters_pool(new, 0, 3)->choosing, 1);
+    counters_add(&counters_worker(new, 0)->accepted[0], 6);
+    assert_int_equal(counters_pool(old, 1, 3)->in_flight, 1);
+    assert_int_equal(counters_pool_in_flight(reader, 3), 2);
+    assert_int_equal(counters_pool_choosing(reader, 3), 1);
+    counters_worker_sum(reader, &sum);
+    assert_int_equal(sum.accepted[0], 11);
+    counters_end(reader, 0);
+    assert_int_equal(counters_pool_in_flight(reader, 3), 1);
+    counters_worker_sum(reader, &sum);
+    assert_int_equal(sum.accepted[0], 11); /* totals stay */
+    counters_clear_pool(reader, 3);
+    assert_int_equal(counters_pool_in_flight(reader, 3), 0);
+    counters_unmap(reader);
+    counters_unmap(new);
+    counters_unmap(old);
+    close(fd);
+}
+
+static void set_versions(struct counters *counters, uint64_t version)
+{
+    for (unsigned i = 0; i < WORKERS; i++)
+        __atomic_store_n(&counters_worker(counters, i)->version, version, __ATOMIC_RELEASE);
+}
+
+static void the_version_is_that_of_the_slowest_proxy_that_is_there(void **state)
+{
+    (void)state;
+    int fd;
+    struct err err;
+    struct counters *old = map_new(WORKERS, &fd), *new = counters_map(fd, &err);
+    counters_use(new, 1);
+    counters_give(old, 0, 4711);
+    set_versions(old, 10);
+    assert_int_equal(counters_version(old), 10);
+    counters_give(old, 1, 4712); /* it has no world yet */
+    assert_int_equal(counters_version(old), 0);
+    set_versions(new, 12);
+    assert_int_equal(counters_version(old), 10);
+    assert_int_equal(counters_newest(old), 12);
+    counters_end(old, 0);
+    assert_int_equal(counters_version(old), 12);
+    counters_give(old, 0, 4713); /* the generation is used again */
+    assert_int_equal(counters_version(old), 0);
+    counters_unmap(new);
+    counters_unmap(old);
+    close(fd);
+}
+
+static void a_generation_that_nobody_had_takes_no_memory(void **state)
+{
+    (void)state;
+    int fd;
+    struct counters_pool sum;
+    struct counters *counters = map_new(WORKERS, &fd);
+    counters_pool_sum(counters, 7, &sum); /* generation 0, which is looked at */
+    uint64_t before = bytes_in_use(fd);
+    for (unsigned generation = 1; generation < COUNTERS_GENERATIONS; generation++)
+        counters_end(counters, generation);
+    counters_pool_sum(counters, 7, &sum);
+    counters_clear_pool(counters, 7);
+    assert_int_equal(counters_version(counters), 0);
+    assert_in_range(bytes_in_use(fd), before, before + 4096 * WORKERS);
+    counters_unmap(counters);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +413,9 @@ int main(void)
         cmocka_unit_test(memory_is_taken_only_for_slots_that_are_used),
         cmocka_unit_test(a_reset_zeroes_every_gauge_keeps_totals_and_takes_no_memory),
         cmocka_unit_test(gauges_are_reset_once_for_each_proxy),
+        cmocka_unit_test(two_generations_count_side_by_side),
+        cmocka_unit_test(the_version_is_that_of_the_slowest_proxy_that_is_there),
+        cmocka_unit_test(a_generation_that_nobody_had_takes_no_memory),
         cmocka_unit_test(every_duration_lies_between_the_bounds_of_its_bucket),
         cmocka_unit_test(buckets_grow_by_at_most_a_quarter_from_128_us),
         cmocka_unit_test(each_own_answer_has_a_cell_and_the_rest_share_the_last),

@@ -233,7 +233,7 @@ static void ejections_are_shown_in_the_counters(void **state)
     struct counters_instance sum;
     counters_instance_sum(ward->vitals.counters, 10, &sum);
     assert_int_equal(sum.ejections, 1);
-    counters_give(ward->vitals.counters, 4711); /* to a new proxy */
+    counters_give(ward->vitals.counters, 0, 4711); /* to a new proxy */
     assert_int_equal(counters_instance_ejected_until_ms(ward->vitals.counters, 10), 0);
     counters_unmap(ward->vitals.counters);
 }

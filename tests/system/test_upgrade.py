@@ -1,0 +1,505 @@
+"""Hot upgrade: another program takes over with the same pid and sockets, and nothing is lost; or it does not, and says why."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import frames, processes
+from harness.backend import Held
+from harness.client import RawClient
+from harness.daemon import program
+from harness.http2 import DATA, GOAWAY, RawHttp2, head_frame
+from harness.load import Load
+from harness.waiting import stays, wait_until
+
+MARK = b"@(#)upswap "
+
+
+def install(daemon, *changes, source=None):
+    """Puts a program where the daemon was started from, as a package manager does: at once, as another file."""
+    with open(source or program("upswapd"), "rb") as file:
+        data = file.read()
+    for old, new in changes:
+        assert len(old) == len(new) and old in data, old
+        data = data.replace(old, new)
+    path = daemon.path("upswapd.new")
+    with open(path, "wb") as file:
+        file.write(data)
+    os.chmod(path, 0o755)
+    os.rename(path, daemon.program)
+
+
+def version(name):
+    """A change: this is another version. As long as the real one."""
+    real = subprocess.run([program("upswapd"), "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+    return MARK + real.encode(), MARK + name.encode()
+
+
+def installed(daemon):
+    """A daemon, not started, with a program of its own."""
+    daemon.program = daemon.path("upswapd")
+    install(daemon)
+    return daemon
+
+
+def upgrade(daemon):
+    """By the client; its sentence."""
+    keeper = daemon.process.pid
+    result = daemon.upswap("upgrade")
+    assert result.returncode == 0, (result, daemon.stderr())
+    assert daemon.process.poll() is None and daemon.process.pid == keeper
+    assert daemon.pids["keeper"] == keeper
+    return result.stdout
+
+
+def wait_finished(daemon):
+    """Until the proxies of earlier programs have ended."""
+    wait_until(lambda: daemon.pids["finishing"] == [], timeout=30, what="the old proxies to end")
+    wait_until(lambda: len(processes.descendants(daemon.process.pid)) == 2, what="two roles")
+
+
+@pytest.fixture
+def upgrading(make_stand):
+    """make(...): a stand whose daemon runs a program of its own; one uptest passes."""
+
+    def make(*arguments, hook=None, **options):
+        stand = make_stand(*arguments, **options)
+        if hook:
+            stand.install_hook(hook)
+        installed(stand.daemon)
+        stand.suite.shell("01_pass")
+        return stand.start()
+
+    return make
+
+
+def test_another_version_takes_over_and_back_under_load_and_nothing_is_lost(upgrading, make_app):
+    stand = upgrading(live=0, service={"instances": [app.address for app in make_app("v1", 2)]})
+    daemon = stand.daemon
+    before = daemon.pids
+    with Load(stand.port) as load:
+        wait_until(lambda: len(load.exchanges) > 50)
+        install(daemon, version("7.7"))
+        assert upgrade(daemon) == "upgraded from version 1.0 to 7.7\n"
+        assert daemon.admin.status()["version"] == "7.7"
+        assert {role: pid for role, pid in daemon.pids.items() if role == "keeper"} == {"keeper": before["keeper"]}
+        assert daemon.pids["control"] != before["control"] and daemon.pids["proxy"] != before["proxy"]
+        seen = len(load.exchanges)
+        wait_until(lambda: len(load.exchanges) > seen + 50)
+        install(daemon)  # while the first old proxy may still finish
+        assert upgrade(daemon) == "upgraded from version 7.7 to 1.0\n"
+        seen = len(load.exchanges)
+        wait_until(lambda: len(load.exchanges) > seen + 50)
+    load.assert_flawless()
+    assert len(stand.events.of("daemon.upgraded")) == 2
+    wait_finished(daemon)
+
+
+def test_a_signal_upgrades_and_the_event_tells_both_versions(upgrading):
+    stand = upgrading()
+    install(stand.daemon, version("7.7"))
+    stand.daemon.signal(signal.SIGUSR2)
+    event = stand.events.wait("daemon.upgraded")
+    assert (event["from"], event["version"]) == ("1.0", "7.7")
+    assert stand.admin.status()["version"] == "7.7"
+    assert [sample for name, sample in stand.admin.metrics() if name == "upswap_build_info"] == [
+        frozenset({("version", "7.7")})
+    ]
+    assert not stand.events.of("daemon.started")[1:], "an upgrade is no start"
+    assert stand.ask().text == "live-0"
+
+
+def test_a_link_that_points_elsewhere_is_an_upgrade(upgrading, make_stand):
+    stand = make_stand()
+    daemon = stand.daemon
+    daemon.program = daemon.path("one")
+    install(daemon)
+    os.rename(daemon.path("one"), daemon.path("one.real"))
+    os.symlink("one.real", daemon.path("one"))
+    stand.suite.shell("01_pass")
+    stand.start()
+    daemon.program = daemon.path("two.real")
+    install(daemon, version("7.7"))
+    os.symlink("two.real", daemon.path("next"))
+    os.rename(daemon.path("next"), daemon.path("one"))
+    assert upgrade(daemon) == "upgraded from version 1.0 to 7.7\n"
+
+
+def test_ten_upgrades_leave_no_process_and_no_descriptor_behind(upgrading, make_app):
+    stand = upgrading(live=0, service={"instances": [app.address for app in make_app("v1", 2)]})
+    daemon = stand.daemon
+
+    def descriptors(role):
+        return len(os.listdir(f"/proc/{daemon.pids[role]}/fd"))
+
+    with Load(stand.port, plan=("kept", "fresh", "post")) as load:
+        counts = []
+        for number in range(10):
+            upgrade(daemon)
+            wait_finished(daemon)
+            counts.append(descriptors("keeper"))
+    load.assert_flawless()
+    assert len(set(counts[1:])) == 1, counts
+    assert len(stand.events.of("daemon.upgraded")) == 10
+
+
+# ---- what lasts ----
+
+
+def test_a_request_that_is_in_flight_is_answered_by_the_old_proxy_and_its_connection_then_ends(upgrading):
+    stand = upgrading()
+    held = Held()
+    stand.live[0].on("/held", held)
+    with RawClient(stand.port) as busy, RawClient(stand.port) as idle:
+        assert idle.ask().text == "live-0"
+        assert not idle.is_last
+        busy.request(target="/held")
+        held.wait()
+        upgrade(stand.daemon)
+        assert len(stand.daemon.pids["finishing"]) == 1
+        assert idle.ask().text == "live-0"
+        assert idle.is_last, "a kept connection is told that this was the last answer"
+        assert idle.to_end() == b""
+        held.release()
+        response = busy.response()
+        assert (response.text, busy.is_last) == ("held\n", True)
+        assert busy.to_end() == b""
+    wait_finished(stand.daemon)
+
+
+def read_goaway(raw):
+    """Frames up to the next GOAWAY: its last stream and its code, and the DATA before it by stream."""
+    data = {}
+    while True:
+        kind, _, stream, payload = raw.read()
+        if kind == GOAWAY:
+            return int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big"), data
+        if kind == DATA:
+            data[stream] = data.get(stream, b"") + payload
+
+
+def test_an_http_2_client_gets_two_goaways_and_all_its_answers(upgrading):
+    stand = upgrading()
+    held = stand.live[0].on("/held", Held(b"whole"))
+    with RawHttp2(stand.port) as raw:
+        raw.send(head_frame(1, "/held"))
+        held.wait()
+        upgrade(stand.daemon)
+        assert read_goaway(raw)[:2] == (2**31 - 1, 0)
+        raw.send(head_frame(3))  # was on its way
+        last, code, data = read_goaway(raw)
+        assert (last, code) == (3, 0)
+        held.release()
+        while (got := raw.read()) is not None:
+            if got[0] == DATA:
+                data[got[2]] = data.get(got[2], b"") + got[3]
+        assert data == {1: b"whole", 3: b"live-0"}
+    wait_finished(stand.daemon)
+
+
+def open_websocket(stand):
+    upgraded = frames.Upgraded()
+    stand.live[0].on("/ws", upgraded)
+    client = RawClient(stand.port)
+    assert client.ask(target="/ws", fields=frames.UPGRADE).status == 101
+    return client, upgraded.wait()
+
+
+def test_a_websocket_goes_on_in_the_old_proxy_until_the_time_of_its_class(upgrading):
+    stand = upgrading(service={"drain": {"requests": "1s", "streams": "1s", "websockets": "4s", "spread": "0s"}})
+    client, instance = open_websocket(stand)
+    began = time.monotonic()
+    upgrade(stand.daemon)
+    client.send(frames.frame(frames.TEXT, b"still there?", masked=True))
+    assert frames.read_frame(instance, masked=True) == (frames.TEXT, b"still there?", True)
+    assert frames.read_close(client) == (1012, "service restart")
+    assert time.monotonic() - began > 3, "it had the time of its class"
+    assert frames.read_close(instance, masked=True) == (1001, "going away")
+    client.send(frames.close_frame(1012, masked=True))
+    instance.send(frames.close_frame(1001))
+    assert client.to_end() == b""
+    client.close()
+    wait_finished(stand.daemon)
+
+
+def test_an_event_stream_goes_on_in_the_old_proxy_and_ends_behind_a_whole_event(upgrading):
+    stand = upgrading(service={"drain": {"requests": "1s", "streams": "3s", "websockets": "1s", "spread": "0s"}})
+    opened = threading.Event()
+
+    def source(connection, request):
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        connection.send(b"data: one\n\n")
+        opened.wait(30)
+        connection.send(b"data: two\n\n")
+        connection.ended.wait(60)
+
+    stand.live[0].on("/events", source)
+    with RawClient(stand.port) as client:
+        client.request(target="/events")
+        client.until(b"data: one\n\n")
+        upgrade(stand.daemon)
+        opened.set()
+        rest = client.to_end()
+        assert b"data: two\n\n" in rest and rest.endswith(b"0\r\n\r\n"), rest
+    wait_finished(stand.daemon)
+
+
+# ---- in the middle of a deployment ----
+
+
+def test_while_uptests_run_they_are_run_again_by_the_new_control(upgrading, puppets, make_backend):
+    stand = upgrading(live=1)
+    stand.suite.add("01_pass", puppets.program)
+    fresh = make_backend("fresh")
+    deployment = stand.admin.stage([fresh.address])
+    first = puppets.next()
+    upgrade(stand.daemon)
+    assert stand.state(deployment) == "testing"
+    first.wait_end()
+    again = puppets.next()
+    assert again.instance == fresh.address
+    assert stand.ask().text == "live-0", "a pass that was not recorded is no pass"
+    again.exit(0)
+    stand.wait_state(deployment, "done")
+    assert stand.ask().text == "fresh"
+
+
+def test_a_held_deployment_stays_held_and_is_promoted_after_it(upgrading, make_backend):
+    stand = upgrading()
+    deployment = stand.admin.stage([make_backend("fresh").address], hold=True)
+    stand.wait_state(deployment, "held")
+    upgrade(stand.daemon)
+    assert stand.state(deployment) == "held"
+    assert stand.ask().text == "live-0"
+    assert stand.admin.command("promote").status == 200
+    stand.wait_state(deployment, "done")
+    assert stand.ask().text == "fresh"
+
+
+def test_a_watch_goes_on_and_a_rollback_still_finds_the_armed_pool(upgrading, make_backend):
+    stand = upgrading()
+    deployment = stand.admin.stage([make_backend("fresh").address], watch="60s")
+    stand.wait_state(deployment, "watching")
+    upgrade(stand.daemon)
+    assert stand.state(deployment) == "watching"
+    assert stand.ask().text == "fresh"
+    assert stand.admin.command("rollback").status == 200
+    stand.wait_state(deployment, "rolled_back")
+    assert stand.ask().text == "live-0"
+
+
+def held_in_old_proxy(stand):
+    """A client whose request the old proxy holds after an upgrade."""
+    held = Held()
+    stand.live[0].on("/held", held)
+    client = RawClient(stand.port)
+    client.request(target="/held")
+    held.wait()
+    return client, held
+
+
+def test_a_drain_waits_for_what_the_old_proxy_has_on_the_instance(upgrading, puppets, make_backend):
+    stand = upgrading(hook=puppets.program)
+    client, held = held_in_old_proxy(stand)
+    upgrade(stand.daemon)
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.wait_state(deployment, "draining")
+    stays(lambda: not puppets.all, 1.0, "the instance, which the old proxy uses,")
+    pool = next(pool for pool in stand.admin.service()["pools"] if pool["state"] == "draining")
+    assert pool["in_flight"] == 1
+    held.release()
+    assert client.response().text == "held\n"
+    client.close()
+    call = puppets.next()
+    assert call.instance == stand.live[0].address
+    call.exit(0)
+    stand.wait_state(deployment, "done")
+
+
+def test_a_drain_that_had_begun_goes_on_in_both_proxies(upgrading, make_backend):
+    stand = upgrading()
+    client, held = held_in_old_proxy(stand)
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.wait_state(deployment, "draining")
+    upgrade(stand.daemon)
+    assert stand.state(deployment) == "draining"
+    held.release()
+    assert client.response().text == "held\n"
+    client.close()
+    stand.wait_state(deployment, "done")
+
+
+def test_a_swap_reaches_the_clients_of_the_old_proxy_too(upgrading, make_backend):
+    stand = upgrading(service={"drain": {"requests": "20s"}})
+    client, held = held_in_old_proxy(stand)
+    with RawClient(stand.port) as idle:
+        assert idle.ask().text == "live-0"
+        upgrade(stand.daemon)
+        deployment = stand.admin.stage([make_backend("fresh").address])
+        stand.events.wait("swap.published", deployment=deployment)
+        answer = idle.ask()
+        assert answer.text == "fresh", "a request that begins after the swap is the new pool's"
+        assert idle.is_last
+    held.release()
+    assert client.response().text == "held\n"
+    client.close()
+    stand.wait_state(deployment, "done")
+
+
+# ---- programs that cannot take over ----
+
+
+def refused(stand, sentence):
+    """The upgrade is refused with this, everywhere, and nothing has happened to the proxy."""
+    before = stand.daemon.pids
+    result = stand.daemon.upswap("upgrade")
+    assert result.returncode == 1, (result, stand.daemon.stderr())
+    assert sentence in result.stderr, result.stderr
+    assert result.stderr.count("\n") == 1, "one sentence"
+    assert sentence in stand.events.wait("daemon.upgrade_refused")["reason"]
+    assert sentence in stand.daemon.stderr()
+    after = stand.daemon.pids
+    assert (after["keeper"], after["proxy"]) == (before["keeper"], before["proxy"])
+    assert after["finishing"] == []
+    assert stand.admin.status()["version"] == "1.0"
+    assert stand.ask().text == "live-0"
+    return before, after
+
+
+def missing(daemon):
+    os.unlink(daemon.program)
+    return "No such file or directory"
+
+
+def not_executable(daemon):
+    os.chmod(daemon.program, 0o644)
+    return "Permission denied"
+
+
+def no_program(daemon):
+    install(daemon, source=__file__)
+    return "could not be executed"
+
+
+def ends_at_once(daemon):
+    install(daemon, source="/bin/true")
+    return "ended with status 0 and did not say that it can take over"
+
+
+def another_program(daemon):
+    install(daemon, source="/bin/cat")
+    return "cannot take over"
+
+
+def crashes(daemon):
+    install(daemon)
+    with open(daemon.program, "r+b") as file:  # the loader needs what is gone
+        file.seek(0, os.SEEK_END)
+        file.truncate(file.tell() // 8)
+    return "cannot take over: it was killed by signal"
+
+
+def wrong_config(daemon):
+    with open(daemon.config_path, "a", encoding="utf-8") as file:
+        file.write("nonsense = 1;\n")
+    return f'{daemon.config_path}:'
+
+
+@pytest.mark.parametrize(
+    "breakage", [missing, not_executable, no_program, ends_at_once, another_program, crashes, wrong_config]
+)
+def test_a_program_that_cannot_take_over_is_refused_before_anything_is_given_up(upgrading, breakage):
+    stand = upgrading()
+    sentence = breakage(stand.daemon)
+    before, after = refused(stand, sentence)
+    assert after == before, "not even control has changed"
+
+
+@pytest.mark.parametrize("role", ["control", "proxy"])
+def test_a_program_that_fails_after_the_exec_gives_all_back_under_load(upgrading, make_app, role):
+    stand = upgrading(live=1)
+    daemon = stand.daemon
+    word = f"--role={role}".encode()
+    install(daemon, version("7.7"), (word, word[:-1] + b"?"))
+    with RawClient(stand.port) as kept:
+        assert kept.ask().text == "live-0"
+        refused(stand, "of version 7.7 ended with status 2 before it served")
+        assert kept.ask().text == "live-0"
+        assert not kept.is_last, "the old proxy was never told to finish"
+    install(daemon, version("8.8"))
+    assert upgrade(daemon) == "upgraded from version 1.0 to 8.8\n"
+    wait_finished(daemon)
+
+
+def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
+    stand = upgrading(live=0, service={"instances": [app.address for app in make_app("v1", 2)]})
+    install(stand.daemon, version("7.7"), (b"--role=proxy", b"--role=prox?"))
+    with Load(stand.port) as load:
+        for _ in range(3):
+            assert stand.daemon.upswap("upgrade").returncode == 1
+            seen = len(load.exchanges)
+            wait_until(lambda: len(load.exchanges) > seen + 20)
+    load.assert_flawless()
+
+
+def test_while_three_old_proxies_finish_there_is_no_fourth_upgrade(upgrading):
+    stand = upgrading(service={"drain": {"websockets": "60s"}})
+    clients = []
+    for _ in range(3):
+        clients.append(open_websocket(stand)[0])
+        upgrade(stand.daemon)
+    assert len(stand.daemon.pids["finishing"]) == 3
+    result = stand.daemon.upswap("upgrade")
+    assert result.returncode == 1 and "three upgrades before" in result.stderr, result
+    clients[1].reset()
+    wait_until(lambda: len(stand.daemon.pids["finishing"]) == 2)
+    upgrade(stand.daemon)
+    for client in clients:
+        client.close()
+
+
+# ---- deaths ----
+
+
+@pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
+def test_kill_9_right_after_an_upgrade_is_survived_as_ever(upgrading, make_backend, role):
+    stand = upgrading()
+    client, held = held_in_old_proxy(stand)
+    upgrade(stand.daemon)
+    stand.daemon.kill_role(role)
+    assert RawClient(stand.daemon.port).ask().text == "live-0"
+    if role != "keeper":
+        assert len(stand.daemon.pids["finishing"]) == 1
+        held.release()
+        assert client.response().text == "held\n"
+        wait_finished(stand.daemon)
+    held.release()
+    client.close()
+
+
+def test_kill_9_of_the_old_proxy_frees_what_it_had_in_flight(upgrading, make_backend):
+    stand = upgrading()
+    client, held = held_in_old_proxy(stand)
+    upgrade(stand.daemon)
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.wait_state(deployment, "draining")
+    os.kill(stand.daemon.pids["finishing"][0], signal.SIGKILL)
+    stand.wait_state(deployment, "done")
+    held.release()
+    client.close()
+
+
+def test_a_stop_after_an_upgrade_waits_for_both_proxies(upgrading):
+    stand = upgrading(service={"drain": {"requests": "20s"}})
+    client, held = held_in_old_proxy(stand)
+    upgrade(stand.daemon)
+    stand.daemon.signal(signal.SIGTERM)
+    wait_until(lambda: "stopping: no new" in stand.daemon.stderr())
+    held.release()
+    assert client.response().text == "held\n"
+    client.close()
+    assert stand.daemon.wait_end(timeout=30) == 0

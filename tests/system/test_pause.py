@@ -435,6 +435,11 @@ def show(stand, deployment):
     return stand.admin.deployment(deployment)
 
 
+def has_run(stand):
+    """The command has written its note."""
+    return os.path.exists(stand.note) and os.path.getsize(stand.note) > 0
+
+
 def assert_resumed(stand):
     wait_until(lambda: stand.admin.service()["state"] == "serving", what="the resume")
 
@@ -515,7 +520,7 @@ def test_uptests_that_take_longer_than_the_pause_fail_the_gate(pausing, puppets)
 
 def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
     deployment = pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
-    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    wait_until(lambda: has_run(pausing), what="the command")
     assert pausing.admin.command("abort", reason="too slow").status == 200
     assert_resumed(pausing)
     reason = show(pausing, deployment)["reason"]
@@ -525,7 +530,7 @@ def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
 
 def test_the_pause_of_a_deployment_is_not_ended_by_hand(pausing):
     pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
-    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    wait_until(lambda: has_run(pausing), what="the command")
     assert "has paused service" in pausing.admin.command("resume").detail
     assert "has paused service" in pausing.admin.command("pause").detail
     assert pausing.admin.command("abort").status == 200
@@ -555,7 +560,7 @@ def test_in_maintenance_the_command_runs_when_nothing_is_in_flight(pausing):
 @pytest.mark.parametrize("role", ["keeper", "control"])
 def test_kill_9_while_the_command_may_have_run_resumes_and_rejects(pausing, role):
     deployment = pausing.stage(f"date >> {pausing.note}; exec cat {pausing.never}", pause_max="60s")
-    wait_until(lambda: os.path.exists(pausing.note), what="the command")
+    wait_until(lambda: has_run(pausing), what="the command")
     pausing.daemon.kill_role(role)
     pausing.port = pausing.daemon.port
     pausing.wait_state(deployment, "rejected")

@@ -141,12 +141,6 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
         effects_finish(conductor);
 }
 
-static void on_behind(void *arg)
-{
-    struct conductor *conductor = arg;
-    conductor_publish(conductor, world_next(conductor->world), clock_mono_ns());
-}
-
 /* A number that a record has taken is published when the record is on disk: none may be given out and
  * published before it, or the proxy would refuse that world as an old one. */
 static bool is_number_taken(const struct conductor *conductor)
@@ -198,6 +192,13 @@ void conductor_tell(struct conductor *conductor)
 {
     if (!deadline_is_set(&conductor->news))
         deadline_set(&conductor->news, 0);
+}
+
+/* The proxy has a world of a number that is not below that of the last one, nor perhaps of one that a record
+ * has taken: the next is above both. */
+static void on_behind(void *arg)
+{
+    conductor_tell(arg);
 }
 
 static void on_keys(struct deadline *deadline)

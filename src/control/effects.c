@@ -44,6 +44,8 @@ static void remember_change(struct step *step, const struct pool *pool, const st
     struct course *course = step->course;
     const struct pool *leaves = leaving(course->conductor->options.registry, pool, row->pool);
     bool swaps = row->pool == MOVE_LIVE || row->pool == MOVE_ARM || row->pool == MOVE_BACK_OUT;
+    if (!swaps && leaves == NULL) /* what waits to be told of before it still is */
+        return;
     course_forget_change(course);
     course->changed = mem_dup(pool->name);
     course->live = swaps ? mem_dup(pool->service->live->name) : NULL;
@@ -360,12 +362,20 @@ static void resume_pool(struct conductor *conductor, const struct pool *pool)
     }
 }
 
+/* Nobody can decide anything for a service that is not there: what is live stays, the rest goes. */
+static void give_up(struct course *course, const struct deployment *deployment)
+{
+    bool is_live = deployment_state_is_watched(deployment->state);
+    step_event(course, deployment->pool->name, is_live ? EVENT_PROMOTED : EVENT_ABORTED,
+               "the service is not in the config any more");
+}
+
 static void resume_deployment(struct conductor *conductor, struct service *service)
 {
     struct course *course = course_of(conductor, service->name);
     const struct pool *pool = service->running->pool;
     if (conductor_settings(conductor, service->name) == NULL)
-        step_event(course, pool->name, EVENT_ABORTED, "the service is not in the config any more");
+        give_up(course, service->running);
     else if (service->running->state == DEPLOYMENT_LAUNCHING)
         step_event(course, pool->name, EVENT_LAUNCH_FAILED,
                    "the daemon was started again while launch.command ran; what it had printed is torn down, "

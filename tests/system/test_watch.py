@@ -338,3 +338,22 @@ def test_a_doubted_release_waits_on_when_a_role_was_killed(make_watched, make_re
     assert found["state"] == "watching" and "02_breaks" in found["reason"]
     assert stand.admin.command("promote").status == 200
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+
+
+@pytest.mark.parametrize("on_fail", ["rollback", "hold"])
+def test_a_watch_whose_service_was_removed_while_the_daemon_was_away_ends(make_watched, make_release, on_fail):
+    stand = make_watched(watch={"uptests": "100ms", "on_fail": on_fail})
+    deployment = stage(stand, make_release("new"))
+    if on_fail == "hold":
+        stand.suite.shell("02_breaks", "exit 1")
+        stand.events.wait("watch.failed", deployment=deployment)
+    stand.daemon.stop()
+    services = stand.daemon.config["services"]
+    stand.daemon.config["services"] = [{**services[0], "name": "other", "instances": []}]
+    stand.daemon.start()
+    follower = stand.daemon.events()
+    follower.wait("deployment.done", deployment=deployment)
+    stand.daemon.config["services"] = services
+    stand.daemon.write_config()
+    assert stand.admin.post("/v1/reload").status == 200
+    assert [pool["deployment"] for pool in stand.admin.service()["pools"]] == [deployment]

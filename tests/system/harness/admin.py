@@ -166,7 +166,7 @@ class Events:
         self.thread.start()
 
     def on(self, type_, action):
-        """Calls action(event) for each event of this type, at once on the follower's thread."""
+        """Calls action(event) for each event of this type (None: of any), at once on the follower's thread."""
         self.listeners.append((type_, action))
 
     def _run(self):
@@ -194,7 +194,7 @@ class Events:
             self.all.append(event)
             self.changed.notify_all()
         for type_, action in list(self.listeners):
-            if event["type"] == type_:
+            if type_ in (None, event["type"]):
                 action(event)
 
     def of(self, type_, **keys):

@@ -165,6 +165,7 @@ static const struct shape shapes[] = {
     {"uptest.finished", TONE_PLAIN, show_uptest_finished, "in"},
     {"uptest.failed", TONE_BAD, show_instance, "fails its uptests"},
     {"uptest.passed", TONE_GOOD, show_instance, "passes its uptests again"},
+    {"shadow.started", TONE_PLAIN, show_because, "is sent copies of live requests"},
     {"gate.passed", TONE_GOOD, show_deployment, "passed its gate"},
     {"gate.failed", TONE_BAD, show_deployment, "failed its gate"},
     {"canary.step", TONE_GOOD, show_step, "has"},

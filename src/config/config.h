@@ -145,6 +145,17 @@ struct config_uptests {
     unsigned line;        /* of the section, for messages */
 };
 
+/* Copies of live requests for the staged pool, before a swap. */
+struct config_shadow {
+    uint64_t share; /* of the requests that may be repeated; millionths */
+    uint64_t seconds;
+    uint64_t minimum; /* requests compared; with fewer nothing is judged */
+    uint64_t differ;  /* share of them that may be answered differently; millionths */
+    uint64_t latency; /* how many times as slow is too slow; millionths, 0: nothing is */
+    bool credentials; /* requests with Cookie or Authorization too */
+    unsigned line;    /* of the section; 0: it is not there, and there are no copies */
+};
+
 /* After a swap. */
 enum config_on_fail { CONFIG_ROLL_BACK, CONFIG_HOLD, CONFIG_GO_ON };
 
@@ -307,6 +318,7 @@ struct config_service {
     struct config_uptests uptests;
     struct config_canaries canary;
     struct config_preview preview;
+    struct config_shadow shadow;
     struct config_watch watch;
     struct config_drain drain;
     struct config_health health;

@@ -32,6 +32,7 @@ static const char *const refused[] = {
     "x-forwarded-proto",
     "x-request-id",
     "x-upswap",
+    "x-upswap-shadow",
 };
 
 /* In lower case with '-' for '_', as an app may read it. */

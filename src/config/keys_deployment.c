@@ -54,6 +54,34 @@ const struct section keys_uptests = {
     .line_offset = offsetof(struct config_uptests, line),
 };
 
+static const struct section_key shadow_keys[] = {
+    {.name = "share",
+     .kind = KEY_FRACTION,
+     FIELD(config_shadow, share),
+     .fallback = "0.05",
+     RANGE(100, 1000000)},
+    {.name = "seconds", .kind = KEY_NUMBER, FIELD(config_shadow, seconds), .fallback = "30", RANGE(5, 86400)},
+    {.name = "minimum", .kind = KEY_NUMBER, FIELD(config_shadow, minimum), .fallback = "200", RANGE(1, MANY)},
+    {.name = "differ",
+     .kind = KEY_FRACTION,
+     FIELD(config_shadow, differ),
+     .fallback = "0.01",
+     RANGE(0, 1000000)},
+    {.name = "latency",
+     .kind = KEY_FRACTION,
+     FIELD(config_shadow, latency),
+     .fallback = "3.0",
+     RANGE(0, 1000000000)},
+    {.name = "credentials", .kind = KEY_BOOL, FIELD(config_shadow, credentials), .fallback = "false"},
+    {.name = NULL},
+};
+const struct section keys_shadow = {
+    .title = "shadow",
+    .keys = shadow_keys,
+    .has_line = true,
+    .line_offset = offsetof(struct config_shadow, line),
+};
+
 static const struct section_word on_fail[] = {
     {"rollback", CONFIG_ROLL_BACK, false},
     {"hold", CONFIG_HOLD, false},

@@ -26,4 +26,4 @@
 extern const struct section_word keys_tls_minimums[];
 extern const struct section keys_listener, keys_service;
 /* Of a service: */
-extern const struct section keys_uptests, keys_watch, keys_drain, keys_launch, keys_teardown;
+extern const struct section keys_uptests, keys_shadow, keys_watch, keys_drain, keys_launch, keys_teardown;

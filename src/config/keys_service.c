@@ -399,6 +399,7 @@ static const struct section_key service_keys[] = {
     {.name = "uptests", .kind = KEY_SECTION, FIELD(config_service, uptests), .section = &keys_uptests},
     {.name = "canary", .kind = KEY_SECTION, FIELD(config_service, canary), .section = &canary_section},
     {.name = "preview", .kind = KEY_SECTION, FIELD(config_service, preview), .section = &preview_section},
+    {.name = "shadow", .kind = KEY_SECTION, FIELD(config_service, shadow), .section = &keys_shadow},
     {.name = "watch", .kind = KEY_SECTION, FIELD(config_service, watch), .section = &keys_watch},
     {.name = "drain", .kind = KEY_SECTION, FIELD(config_service, drain), .section = &keys_drain},
     {.name = "health", .kind = KEY_SECTION, FIELD(config_service, health), .section = &health_section},
@@ -415,7 +416,6 @@ static const struct section_key service_keys[] = {
     {.name = "retries", .kind = KEY_SECTION, FIELD(config_service, retries), .section = &retries_section},
     {.name = "launch", .kind = KEY_SECTION, FIELD(config_service, launch), .section = &keys_launch},
     {.name = "teardown", .kind = KEY_SECTION, FIELD(config_service, teardown), .section = &keys_teardown},
-    LATER("shadow"),
     {.name = NULL},
 };
 const struct section keys_service = {

@@ -1,7 +1,7 @@
-/* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json; what a launch has
- * written, NAME.launch.json, and the command of a pause, NAME.command.json; and what the last watch has
- * found, NAME.watch.json. Written and synced on a thread of its own, since the outputs of a large gate are
- * many megabytes. */
+/* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json, and its shadow,
+ * NAME.shadow.json; what a launch has written, NAME.launch.json, and the command of a pause,
+ * NAME.command.json; and what the last watch has found, NAME.watch.json. Written and synced on a thread of
+ * its own, since the outputs of a large gate are many megabytes. */
 #pragma once
 
 #include "base/err.h"
@@ -11,13 +11,20 @@
 
 struct archive;
 
-enum archive_kind { ARCHIVE_GATE, ARCHIVE_LAUNCH, ARCHIVE_WATCH, ARCHIVE_COMMAND, ARCHIVE_KINDS };
+enum archive_kind {
+    ARCHIVE_GATE,
+    ARCHIVE_SHADOW,
+    ARCHIVE_LAUNCH,
+    ARCHIVE_WATCH,
+    ARCHIVE_COMMAND,
+    ARCHIVE_KINDS
+};
 
 /* Makes the folder. */
 struct archive *archive_open(struct loop *loop, const char *directory, struct err *err) MUST_CHECK;
 
-/* Writes the result of a deployment's gate, launch, or watch. It becomes the archive's: the caller must hold
- * no reference. `done` comes later, with NULL when it is on disk, else with a sentence. */
+/* Writes the result of a deployment's gate, shadow, launch, or watch. It becomes the archive's: the caller
+ * must hold no reference. `done` comes later, with NULL when it is on disk, else with a sentence. */
 void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                    void (*done)(void *arg, const char *failure), void *arg);
 

@@ -111,9 +111,8 @@ struct course {
     struct pausing *pausing;
     struct probe *probe;
     struct gate *gate;
-    struct deadline hold;
-    char *verdict; /* of the gate, while its result is being written */
-    bool passed;
+    struct deadline shadow, hold;
+    char *verdict;      /* of the gate, while its result is being written */
     unsigned archiving; /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
     char *changed; /* its deployment; NULL: none */
@@ -190,6 +189,10 @@ void course_launch(struct course *course, const struct pool *pool);
 void course_await(struct course *course, const struct pool *pool);
 void course_pause(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
+/* Writes what a part of the gate has found, then tells of the event; of the other one if it cannot be
+ * written. The result is the archive's from now on, and `why` the course's. */
+void course_keep(struct course *course, const struct pool *pool, enum archive_kind kind, json_t *result,
+                 enum deployment_event event, enum deployment_event not_kept, char *why);
 void course_hold(struct course *course, const struct pool *pool);
 void course_confirm(struct course *course, const struct pool *pool);
 void course_step(struct course *course, const struct pool *pool);
@@ -198,6 +201,14 @@ void course_watch(struct course *course, const struct pool *pool);
 void course_found(void *arg, const struct pool *pool, enum watch_finding finding, const char *why);
 /* As course->hold's. */
 void course_hold_is_over(struct deadline *deadline);
+
+/* ---- shadow.c: copies of live requests for it ---- */
+
+void course_shadow(struct course *course, const struct pool *pool);
+/* As course->shadow's: what was seen is judged. */
+void course_shadow_is_over(struct deadline *deadline);
+/* "shadow" of a deployment: what has been seen so far, or was. */
+json_t *course_shadow_view(struct conductor *conductor, const struct pool *pool);
 /* Ends whatever of these is under way. */
 void course_stop(struct course *course);
 

@@ -118,6 +118,7 @@ static void on_cell_finished(void *arg, const struct gate_cell *cell)
 struct verdict {
     struct course *course;
     unsigned number;
+    enum deployment_event event, not_kept;
 };
 
 static void on_archived(void *arg, const char *failure)
@@ -125,13 +126,20 @@ static void on_archived(void *arg, const char *failure)
     struct verdict *verdict = arg;
     struct course *course = verdict->course;
     bool overtaken = verdict->number != course->archiving || course->verdict == NULL;
+    if (!overtaken)
+        happened(course, failure != NULL ? verdict->not_kept : verdict->event,
+                 failure != NULL ? failure : course->verdict);
     free(verdict);
-    if (overtaken)
-        return;
-    if (failure != NULL)
-        happened(course, EVENT_GATE_FAILED, failure);
-    else
-        happened(course, course->passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED, course->verdict);
+}
+
+void course_keep(struct course *course, const struct pool *pool, enum archive_kind kind, json_t *result,
+                 enum deployment_event event, enum deployment_event not_kept, char *why)
+{
+    struct verdict *verdict = mem_alloc(sizeof *verdict);
+    free(course->verdict);
+    course->verdict = why;
+    *verdict = (struct verdict){course, ++course->archiving, event, not_kept};
+    archive_write(course->conductor->options.archive, pool->name, kind, result, on_archived, verdict);
 }
 
 static char *describe_pass(const struct gate *gate)
@@ -147,13 +155,9 @@ static void on_gate_done(void *arg, bool passed, const char *reason)
 {
     struct course *course = arg;
     const struct pool *pool = running(course);
-    struct verdict *verdict = mem_alloc(sizeof *verdict);
-    free(course->verdict);
-    course->verdict = passed ? describe_pass(course->gate) : mem_dup(reason);
-    course->passed = passed;
-    *verdict = (struct verdict){course, ++course->archiving};
-    archive_write(course->conductor->options.archive, pool->name, ARCHIVE_GATE,
-                  view_gate(course->gate, passed), on_archived, verdict);
+    course_keep(course, pool, ARCHIVE_GATE, view_gate(course->gate, passed),
+                passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED, EVENT_GATE_FAILED,
+                passed ? describe_pass(course->gate) : mem_dup(reason));
 }
 
 void course_test(struct course *course, const struct pool *pool)
@@ -330,6 +334,7 @@ void course_stop(struct course *course)
     pausing_free(course->pausing);
     probe_cancel(course->probe);
     gate_free(course->gate);
+    deadline_clear(&course->shadow);
     deadline_clear(&course->hold);
     watch_end(course->conductor->watch, course->service);
     free(course->verdict);

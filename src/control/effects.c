@@ -70,6 +70,9 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
     case EFFECT_TEST:
         course_test(course, pool);
         break;
+    case EFFECT_SHADOW:
+        course_shadow(course, pool);
+        break;
     case EFFECT_HOLD:
         course_hold(course, pool);
         break;
@@ -104,6 +107,7 @@ static bool begins(enum effect effect)
     case EFFECT_AWAIT:
     case EFFECT_PAUSE:
     case EFFECT_TEST:
+    case EFFECT_SHADOW:
     case EFFECT_HOLD:
     case EFFECT_CONFIRM:
     case EFFECT_STEP:

@@ -64,6 +64,7 @@ static const char *const types[] = {
     "maintenance.started",
     "maintenance.ended",
     "daemon.upgrade_refused",
+    "shadow.started",
 };
 
 struct entry {

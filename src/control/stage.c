@@ -288,6 +288,9 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
     deployment->replaces = service == NULL || service->live == NULL ? NULL : mem_dup(service->live->name);
     deployment->watch_ms =
         stage->has_watch || settings == NULL ? stage->watch_ms : settings->watch.duration_ms;
+    /* While its service is paused there is nothing to copy. */
+    if (settings != NULL && settings->shadow.line > 0 && stage->pause_with_count == 0)
+        deployment->shadow_ms = settings->shadow.seconds * 1000;
     deployment->canary = stage->canary;
     if (stage->pause_with_count > 0)
         deployment_pause_with(deployment, (const char *const *)stage->pause_with, stage->pause_with_count,

@@ -55,6 +55,7 @@ struct course *course_of(struct conductor *conductor, const char *service)
     course->conductor = conductor;
     course->service = mem_dup(service);
     TAILQ_INIT(&course->steps);
+    deadline_init(&course->shadow, conductor->options.loop, course_shadow_is_over);
     deadline_init(&course->hold, conductor->options.loop, course_hold_is_over);
     HASH_ADD_KEYPTR(hh, conductor->courses, course->service, strlen(course->service), course);
     return course;
@@ -211,9 +212,16 @@ static bool is_ready(struct step *step)
 static void fail_closed(struct step *step, const char *failure)
 {
     enum deployment_event *event = &step->record.event;
-    if (step->record.type != RECORD_EVENT || (*event != EVENT_GATE_PASSED && *event != EVENT_CONFIRMED))
+    if (step->record.type != RECORD_EVENT)
         return;
-    *event = *event == EVENT_GATE_PASSED ? EVENT_GATE_FAILED : EVENT_UNCONFIRMED;
+    if (*event == EVENT_GATE_PASSED)
+        *event = EVENT_GATE_FAILED;
+    else if (*event == EVENT_SHADOW_PASSED)
+        *event = EVENT_SHADOW_FAILED;
+    else if (*event == EVENT_CONFIRMED)
+        *event = EVENT_UNCONFIRMED;
+    else
+        return;
     step->record.world = 0;
     record_set_why(&step->record, failure);
 }

@@ -177,6 +177,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
         json_object_set_new(json, "launch", launch_of(conductor, pool));
         json_object_set_new(json, "command", command_of(conductor, pool));
         json_object_set_new(json, "gate", gate_of(conductor, pool));
+        json_object_set_new(json, "shadow", course_shadow_view(conductor, pool));
         json_object_set_new(json, "timeline", timeline_json(deployment));
     }
     return json;

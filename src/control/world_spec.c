@@ -278,6 +278,19 @@ static void add_pools(struct world_spec *made, const struct service *service,
     spec->pool_count = (uint32_t)made->spec.pool_count - spec->pool_first;
 }
 
+static void set_shadow(struct snapshot_service_spec *spec, const struct service *service,
+                       const struct config_shadow *shadow)
+{
+    const struct deployment *running = service->running;
+    if (running == NULL || running->state != DEPLOYMENT_SHADOWING || shadow->line == 0 ||
+        spec->live == SNAPSHOT_NONE)
+        return;
+    spec->rules.shadow_run = running->since_ns;
+    spec->rules.shadow_share = clip(shadow->share);
+    spec->rules.shadow_latency = clip(shadow->latency);
+    spec->rules.shadow_credentials = shadow->credentials;
+}
+
 /* ---- the whole ---- */
 
 /* What must never wait, as lines; NULL: nothing. To be freed. */
@@ -370,6 +383,7 @@ static void add_services(struct world_spec *made, const struct registry *registr
             continue;
         add_pools(made, known, &made->services[i]);
         set_mode(made, service, known, &made->services[i]);
+        set_shadow(&made->services[i], known, &service->shadow);
     }
 }
 

@@ -243,7 +243,8 @@ static void act_event(struct registry *registry, const struct record *record, co
     struct deployment *deployment = pool->deployment;
     const struct transition *row = pool_transition(pool, record->event);
     *taken = row;
-    if (record->event == EVENT_GATE_PASSED)
+    if (record->event == EVENT_SHADOW_PASSED ||
+        (record->event == EVENT_GATE_PASSED && row->to != DEPLOYMENT_SHADOWING))
         deployment->gate_passed = true;
     move_pool(pool, row, record);
     if (pool->state == POOL_DRAINING && pool->instance_count == 0)

@@ -182,13 +182,13 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
         return true;
     const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL, *since = NULL;
     int hold, allow_untested, untested, gate_passed;
-    json_int_t watch = 0;
+    json_int_t watch = 0, shadow = 0;
     json_t *asker, *timeline, *canary = NULL, *pause = NULL;
-    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?o, s?o}",
+    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?I, s?o, s?o}",
                 "state", &state, "hold", &hold, "allow_untested", &allow_untested, "untested", &untested,
                 "gate_passed", &gate_passed, "reason", &reason, "replaces", &replaces, "asked_by", &asker,
                 "created", &created, "ended", &ended, "timeline", &timeline, "since", &since, "watch", &watch,
-                "canary", &canary, "pause", &pause))
+                "shadow", &shadow, "canary", &canary, "pause", &pause))
         return false;
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = hold != 0;
@@ -200,7 +200,8 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     if (!to_asker(asker, &deployment->asker, err) || !to_time(created, &deployment->created_ns, err) ||
         !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err) ||
         !to_time(since, &deployment->since_ns, err) || !to_count(watch, &deployment->watch_ms, err) ||
-        !to_canary(canary, &deployment->canary, err) || !to_pause_with(pause, deployment, err))
+        !to_count(shadow, &deployment->shadow_ms, err) || !to_canary(canary, &deployment->canary, err) ||
+        !to_pause_with(pause, deployment, err))
         return false;
     return deployment_state_parse(str_of(state), &deployment->state) ||
            err_set(err, "\"%s\" is no state of a deployment", state);

@@ -96,6 +96,8 @@ struct deployment_facts deployment_facts(const struct deployment *deployment)
     bool has_other = live != NULL && live != deployment->pool;
     const struct canary *canary = &deployment->canary;
     return (struct deployment_facts){.hold = deployment->hold,
+                                     .shadow = has_other && deployment->shadow_ms > 0 &&
+                                               deployment->state == DEPLOYMENT_TESTING,
                                      .canary = has_other && canary->taken < canary->count,
                                      .watch = has_other && deployment->watch_ms > 0,
                                      .pause = deployment->pause_with_count > 0};

@@ -130,8 +130,9 @@ struct deployment {
     struct canary canary;
     char **pause_with; /* argv of what runs in a pause before the gate, and count; NULL: nothing */
     size_t pause_with_count;
-    uint64_t pause_ms; /* that the pause lasts at most */
-    uint64_t watch_ms; /* how long it is watched once it is live; 0: not at all */
+    uint64_t pause_ms;  /* that the pause lasts at most */
+    uint64_t shadow_ms; /* how long it is sent copies of live requests; 0: not at all */
+    uint64_t watch_ms;  /* how long it is watched once it is live; 0: not at all */
     bool hold, allow_untested;
     bool untested; /* there was no suite when it was staged, and that is allowed; else its loss fails the gate
                     */

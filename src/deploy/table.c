@@ -33,6 +33,8 @@ static const struct transition rows[] = {
 {DEPLOYMENT_PAUSING, EVENT_RESTARTED, ALWAYS,
  DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.rejected"}},
 
+{DEPLOYMENT_TESTING, EVENT_GATE_PASSED, IF_SHADOW,
+ DEPLOYMENT_SHADOWING, MOVE_NONE, {EFFECT_STOP, EFFECT_TELL, EFFECT_SHADOW}, {"shadow.started"}},
 {DEPLOYMENT_TESTING, EVENT_GATE_PASSED, IF_NOT_HELD,
  DEPLOYMENT_CONFIRMING, MOVE_NONE, {EFFECT_STOP, EFFECT_CONFIRM}, {"gate.passed"}},
 {DEPLOYMENT_TESTING, EVENT_GATE_PASSED, IF_HELD,
@@ -45,6 +47,17 @@ static const struct transition rows[] = {
  DEPLOYMENT_TESTING, MOVE_NONE, {EFFECT_TEST}, {NULL}},
 {DEPLOYMENT_TESTING, EVENT_RESTARTED, IF_NO_PAUSE,
  DEPLOYMENT_STAGED, MOVE_BACK, {EFFECT_AWAIT}, {NULL}},
+
+{DEPLOYMENT_SHADOWING, EVENT_SHADOW_PASSED, IF_NOT_HELD,
+ DEPLOYMENT_CONFIRMING, MOVE_NONE, {EFFECT_STOP, EFFECT_TELL, EFFECT_CONFIRM}, {"gate.passed"}},
+{DEPLOYMENT_SHADOWING, EVENT_SHADOW_PASSED, IF_HELD,
+ DEPLOYMENT_HELD, MOVE_NONE, {EFFECT_STOP, EFFECT_TELL, EFFECT_HOLD}, {"gate.passed", "deployment.held"}},
+{DEPLOYMENT_SHADOWING, EVENT_SHADOW_FAILED, ALWAYS,
+ DEPLOYMENT_REJECTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"gate.failed", "deployment.rejected"}},
+{DEPLOYMENT_SHADOWING, EVENT_ABORTED, ALWAYS,
+ DEPLOYMENT_ABORTED, MOVE_OUT, {EFFECT_PUBLISH, EFFECT_STOP, EFFECT_DRAIN}, {"deployment.aborted"}},
+{DEPLOYMENT_SHADOWING, EVENT_RESTARTED, ALWAYS,
+ DEPLOYMENT_STAGED, MOVE_BACK, {EFFECT_TELL, EFFECT_AWAIT}, {NULL}},
 
 {DEPLOYMENT_HELD, EVENT_PROMOTED, ALWAYS,
  DEPLOYMENT_CONFIRMING, MOVE_NONE, {EFFECT_STOP, EFFECT_CONFIRM}, {"deployment.promoted"}},
@@ -152,6 +165,7 @@ static const struct {
     [DEPLOYMENT_LAUNCHING] = {"launching", "staged", RUNS},
     [DEPLOYMENT_PAUSING] = {"pausing", "testing", RUNS},
     [DEPLOYMENT_TESTING] = {"testing", "testing", RUNS},
+    [DEPLOYMENT_SHADOWING] = {"shadowing", "testing", RUNS},
     [DEPLOYMENT_CONFIRMING] = {"confirming", "testing", RUNS},
     [DEPLOYMENT_HELD] = {"held", "held", RUNS},
     [DEPLOYMENT_CANARY] = {"canary", "canary", RUNS | CANARY},
@@ -175,6 +189,8 @@ static const char *const event_names[DEPLOYMENT_EVENTS] = {
     [EVENT_COMMAND_FAILED] = "command_failed",
     [EVENT_GATE_PASSED] = "gate_passed",
     [EVENT_GATE_FAILED] = "gate_failed",
+    [EVENT_SHADOW_PASSED] = "shadow_passed",
+    [EVENT_SHADOW_FAILED] = "shadow_failed",
     [EVENT_PROMOTED] = "promoted",
     [EVENT_CONFIRMED] = "confirmed",
     [EVENT_UNCONFIRMED] = "unconfirmed",
@@ -193,10 +209,12 @@ static const char *const event_names[DEPLOYMENT_EVENTS] = {
 static bool holds(enum condition condition, const struct deployment_facts *facts)
 {
     switch (condition) {
+    case IF_SHADOW:
+        return facts->shadow;
     case IF_HELD:
-        return facts->hold;
+        return !facts->shadow && facts->hold;
     case IF_NOT_HELD:
-        return !facts->hold;
+        return !facts->shadow && !facts->hold;
     case IF_CANARY:
         return facts->canary;
     case IF_NO_CANARY:

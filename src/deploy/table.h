@@ -13,6 +13,7 @@ enum deployment_state {
     DEPLOYMENT_PAUSING,    /* the service is paused, and its command runs when nothing is in flight. Users see
                               "testing" */
     DEPLOYMENT_TESTING,    /* the gate runs */
+    DEPLOYMENT_SHADOWING,  /* the uptests passed; it is sent copies of live requests. Users see "testing" */
     DEPLOYMENT_CONFIRMING, /* passed, released; every instance must accept once more. Users see "testing" */
     DEPLOYMENT_HELD,       /* passed; waits for promote */
     DEPLOYMENT_CANARY,     /* takes a share of the new sessions */
@@ -39,6 +40,8 @@ enum deployment_event {
     EVENT_COMMAND_FAILED, /* it has not, or could not be run */
     EVENT_GATE_PASSED,    /* every cell passed */
     EVENT_GATE_FAILED,    /* one did not, or the result could not be kept */
+    EVENT_SHADOW_PASSED,  /* it answers as the live pool does, or too little was seen to tell */
+    EVENT_SHADOW_FAILED,  /* it does not, or the result could not be kept */
     EVENT_PROMOTED,       /* asked for */
     EVENT_CONFIRMED,      /* every instance accepted once more: this is the swap */
     EVENT_UNCONFIRMED,    /* one did not */
@@ -62,6 +65,7 @@ enum effect {
     EFFECT_AWAIT,   /* resolve the names, probe until every instance accepts */
     EFFECT_PAUSE,   /* pause the service, and run the command when it is quiet */
     EFFECT_TEST,    /* run the gate */
+    EFFECT_SHADOW,  /* send it copies of live requests, and compare */
     EFFECT_HOLD,    /* start the hold timer */
     EFFECT_CONFIRM, /* probe every instance once */
     EFFECT_TELL,    /* send the world when there is time for it */
@@ -89,6 +93,7 @@ enum pool_move {
 /* What tells rows for the same state and event apart. */
 struct deployment_facts {
     bool hold;   /* staged with hold */
+    bool shadow; /* its uptests are to be followed by copies of live requests, and there is a live pool */
     bool canary; /* there is another share for it to take */
     bool watch;  /* it is to be watched, and there is a pool to go back to */
     bool pause;  /* a command runs in a pause, which lasts until the swap */
@@ -96,8 +101,9 @@ struct deployment_facts {
 
 enum condition {
     ALWAYS,
-    IF_HELD,
-    IF_NOT_HELD,
+    IF_SHADOW,
+    IF_HELD,     /* and no shadow */
+    IF_NOT_HELD, /* nor that */
     IF_CANARY,
     IF_NO_CANARY,
     IF_WATCH,    /* and no canary */

@@ -1,52 +1,54 @@
-/* field: two tables. The ids are found through one slot made of the length and two letters: no two names
+/* field: two tables. The ids are found through one slot made of the length and three letters: no two names
  * share a slot, or this file would not compile without a warning. The rules are looked up rarely, so they are
  * lists.
  */
 #include "http/field.h"
 
 #define FIELD_SLOTS 128
-#define SLOT(length, first, last_but_one) (((length) + (first) + (last_but_one)*53U) % FIELD_SLOTS)
-/* The two letters are spelled again, since a letter of a string is no constant in C. */
-#define ROW(name, first, last_but_one, field) \
-    [SLOT(sizeof(name) - 1, first, last_but_one)] = {name, sizeof(name) - 1, field}
+#define SLOT(length, first, last_two) (((length) + (first) + (last_two)*11U) % FIELD_SLOTS)
+/* The letters, the last two of them as a sum, are spelled again, since a letter of a string is no constant in
+ * C. */
+#define ROW(name, first, last_two, field) \
+    [SLOT(sizeof(name) - 1, first, last_two)] = {name, sizeof(name) - 1, field}
 
 static const struct {
     const char *name; /* in small letters */
     size_t length;
     enum http_field_id id;
 } slots[FIELD_SLOTS] = {
-    ROW("accept", 'a', 'p', HTTP_FIELD_ACCEPT),
-    ROW("client-cert", 'c', 'r', HTTP_FIELD_CLIENT_CERT),
-    ROW("client-cert-chain", 'c', 'i', HTTP_FIELD_CLIENT_CERT_CHAIN),
-    ROW("connection", 'c', 'o', HTTP_FIELD_CONNECTION),
-    ROW("content-length", 'c', 't', HTTP_FIELD_CONTENT_LENGTH),
-    ROW("cookie", 'c', 'i', HTTP_FIELD_COOKIE),
-    ROW("date", 'd', 't', HTTP_FIELD_DATE),
-    ROW("expect", 'e', 'c', HTTP_FIELD_EXPECT),
-    ROW("forwarded", 'f', 'e', HTTP_FIELD_FORWARDED),
-    ROW("host", 'h', 's', HTTP_FIELD_HOST),
-    ROW("http2-settings", 'h', 'g', HTTP_FIELD_HTTP2_SETTINGS),
-    ROW("keep-alive", 'k', 'v', HTTP_FIELD_KEEP_ALIVE),
-    ROW("proxy-authenticate", 'p', 't', HTTP_FIELD_PROXY_AUTHENTICATE),
-    ROW("proxy-authentication-info", 'p', 'f', HTTP_FIELD_PROXY_AUTHENTICATION_INFO),
-    ROW("proxy-authorization", 'p', 'o', HTTP_FIELD_PROXY_AUTHORIZATION),
-    ROW("proxy-connection", 'p', 'o', HTTP_FIELD_PROXY_CONNECTION),
-    ROW("referer", 'r', 'e', HTTP_FIELD_REFERER),
-    ROW("te", 't', 't', HTTP_FIELD_TE),
-    ROW("trailer", 't', 'e', HTTP_FIELD_TRAILER),
-    ROW("transfer-encoding", 't', 'n', HTTP_FIELD_TRANSFER_ENCODING),
-    ROW("upgrade", 'u', 'd', HTTP_FIELD_UPGRADE),
-    ROW("user-agent", 'u', 'n', HTTP_FIELD_USER_AGENT),
-    ROW("via", 'v', 'i', HTTP_FIELD_VIA),
-    ROW("x-client-fingerprint", 'x', 'n', HTTP_FIELD_X_CLIENT_FINGERPRINT),
-    ROW("x-client-subject", 'x', 'c', HTTP_FIELD_X_CLIENT_SUBJECT),
-    ROW("x-client-verify", 'x', 'f', HTTP_FIELD_X_CLIENT_VERIFY),
-    ROW("x-forwarded-for", 'x', 'o', HTTP_FIELD_X_FORWARDED_FOR),
-    ROW("x-forwarded-host", 'x', 's', HTTP_FIELD_X_FORWARDED_HOST),
-    ROW("x-forwarded-port", 'x', 'r', HTTP_FIELD_X_FORWARDED_PORT),
-    ROW("x-forwarded-proto", 'x', 't', HTTP_FIELD_X_FORWARDED_PROTO),
-    ROW("x-request-id", 'x', 'i', HTTP_FIELD_X_REQUEST_ID),
-    ROW("x-upswap", 'x', 'a', HTTP_FIELD_X_UPSWAP),
+    ROW("accept", 'a', 'p' + 't', HTTP_FIELD_ACCEPT),
+    ROW("client-cert", 'c', 'r' + 't', HTTP_FIELD_CLIENT_CERT),
+    ROW("client-cert-chain", 'c', 'i' + 'n', HTTP_FIELD_CLIENT_CERT_CHAIN),
+    ROW("connection", 'c', 'o' + 'n', HTTP_FIELD_CONNECTION),
+    ROW("content-length", 'c', 't' + 'h', HTTP_FIELD_CONTENT_LENGTH),
+    ROW("cookie", 'c', 'i' + 'e', HTTP_FIELD_COOKIE),
+    ROW("date", 'd', 't' + 'e', HTTP_FIELD_DATE),
+    ROW("expect", 'e', 'c' + 't', HTTP_FIELD_EXPECT),
+    ROW("forwarded", 'f', 'e' + 'd', HTTP_FIELD_FORWARDED),
+    ROW("host", 'h', 's' + 't', HTTP_FIELD_HOST),
+    ROW("http2-settings", 'h', 'g' + 's', HTTP_FIELD_HTTP2_SETTINGS),
+    ROW("keep-alive", 'k', 'v' + 'e', HTTP_FIELD_KEEP_ALIVE),
+    ROW("proxy-authenticate", 'p', 't' + 'e', HTTP_FIELD_PROXY_AUTHENTICATE),
+    ROW("proxy-authentication-info", 'p', 'f' + 'o', HTTP_FIELD_PROXY_AUTHENTICATION_INFO),
+    ROW("proxy-authorization", 'p', 'o' + 'n', HTTP_FIELD_PROXY_AUTHORIZATION),
+    ROW("proxy-connection", 'p', 'o' + 'n', HTTP_FIELD_PROXY_CONNECTION),
+    ROW("referer", 'r', 'e' + 'r', HTTP_FIELD_REFERER),
+    ROW("te", 't', 't' + 'e', HTTP_FIELD_TE),
+    ROW("trailer", 't', 'e' + 'r', HTTP_FIELD_TRAILER),
+    ROW("transfer-encoding", 't', 'n' + 'g', HTTP_FIELD_TRANSFER_ENCODING),
+    ROW("upgrade", 'u', 'd' + 'e', HTTP_FIELD_UPGRADE),
+    ROW("user-agent", 'u', 'n' + 't', HTTP_FIELD_USER_AGENT),
+    ROW("via", 'v', 'i' + 'a', HTTP_FIELD_VIA),
+    ROW("x-client-fingerprint", 'x', 'n' + 't', HTTP_FIELD_X_CLIENT_FINGERPRINT),
+    ROW("x-client-subject", 'x', 'c' + 't', HTTP_FIELD_X_CLIENT_SUBJECT),
+    ROW("x-client-verify", 'x', 'f' + 'y', HTTP_FIELD_X_CLIENT_VERIFY),
+    ROW("x-forwarded-for", 'x', 'o' + 'r', HTTP_FIELD_X_FORWARDED_FOR),
+    ROW("x-forwarded-host", 'x', 's' + 't', HTTP_FIELD_X_FORWARDED_HOST),
+    ROW("x-forwarded-port", 'x', 'r' + 't', HTTP_FIELD_X_FORWARDED_PORT),
+    ROW("x-forwarded-proto", 'x', 't' + 'o', HTTP_FIELD_X_FORWARDED_PROTO),
+    ROW("x-request-id", 'x', 'i' + 'd', HTTP_FIELD_X_REQUEST_ID),
+    ROW("x-upswap", 'x', 'a' + 'p', HTTP_FIELD_X_UPSWAP),
+    ROW("x-upswap-shadow", 'x', 'o' + 'w', HTTP_FIELD_X_UPSWAP_SHADOW),
 };
 
 /* Among token bytes, setting bit 0x20 maps to a letter, digit or '-' nothing but that byte in either case. */
@@ -71,7 +73,8 @@ enum http_field_id field_id(struct str name)
 {
     if (name.n < 2)
         return HTTP_FIELD_OTHER;
-    unsigned slot = SLOT((unsigned)name.n, (uint8_t)name.p[0] | 0x20U, (uint8_t)name.p[name.n - 2] | 0x20U);
+    const uint8_t *p = (const uint8_t *)name.p, *end = p + name.n;
+    unsigned slot = SLOT((unsigned)name.n, p[0] | 0x20U, (end[-2] | 0x20U) + (end[-1] | 0x20U));
     if (slots[slot].length != name.n || !matches(name.p, slots[slot].name, name.n))
         return HTTP_FIELD_OTHER;
     return slots[slot].id;
@@ -135,6 +138,7 @@ bool field_is_for_all(struct str name)
         "x-real-ip",
         "x-request-id",
         "x-upswap",
+        "x-upswap-shadow",
         NULL,
     };
     return is_listed(names, name);
@@ -191,6 +195,7 @@ bool field_is_for_heads(struct str name)
         "x-real-ip",
         "x-request-id",
         "x-upswap",
+        "x-upswap-shadow",
         NULL,
     };
     return is_listed(names, name);

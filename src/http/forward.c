@@ -132,7 +132,7 @@ static uint64_t bit_when(bool condition, enum http_field_id id)
      HTTP_FIELD_BIT(HTTP_FIELD_PROXY_AUTHORIZATION) | HTTP_FIELD_BIT(HTTP_FIELD_PROXY_CONNECTION) |         \
      HTTP_FIELD_BIT(HTTP_FIELD_TE) | HTTP_FIELD_BIT(HTTP_FIELD_TRAILER) |                                   \
      HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING) | HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE) |                    \
-     HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP))
+     HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP) | HTTP_FIELD_BIT(HTTP_FIELD_X_UPSWAP_SHADOW))
 
 static bool hides(const struct http_forward *how)
 {

@@ -4,6 +4,7 @@
 #include "link/counters.h"
 
 #include "base/mem.h"
+#include "link/shadow.h"
 #include "route/snapshot.h"
 
 #include <assert.h>
@@ -16,7 +17,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 10
+#define LAYOUT 11
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -29,6 +30,7 @@ struct block {
     struct counters_worker worker;
     struct counters_pool pools[COUNTERS_POOLS];
     struct counters_instance instances[COUNTERS_INSTANCES];
+    struct shadow_cells shadows[COUNTERS_POOLS]; /* pages that hardly ever are used, and then few */
 } __attribute__((aligned(PAGE)));
 
 /* At the beginning of the first page. */
@@ -239,6 +241,12 @@ struct counters_instance *counters_instance(struct counters *counters, unsigned 
     return block_of(counters, worker)->instances + slot;
 }
 
+struct shadow_cells *counters_shadow(struct counters *counters, unsigned worker, uint32_t slot)
+{
+    assert(slot < COUNTERS_POOLS);
+    return block_of(counters, worker)->shadows + slot;
+}
+
 /* An octave begins at each power of two from 2^FIRST_OCTAVE on and has 2^STEP_BITS buckets. */
 #define FIRST_OCTAVE 7
 #define STEP_BITS 2
@@ -282,6 +290,14 @@ void counters_worker_sum(struct counters *counters, struct counters_worker *sum)
     memset(sum, 0, sizeof *sum);
     FOREACH_USED (block, counters)
         add_cells((uint64_t *)sum, (const uint64_t *)&block->worker, CELLS(*sum));
+}
+
+void counters_shadow_each(struct counters *counters, uint32_t slot,
+                          void (*each)(void *arg, const struct shadow_cells *cells), void *arg)
+{
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        each(arg, &block->shadows[slot]);
 }
 
 void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters_pool *sum)

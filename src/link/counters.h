@@ -126,6 +126,7 @@ struct counters_worker {
 } __attribute__((aligned(64)));
 
 struct counters; /* a mapping */
+struct shadow_cells;
 
 /* Makes the shared memory for so many workers: a memfd, or -1. Pages are taken only as they are used. */
 int counters_create(unsigned workers, struct err *err) MUST_CHECK;
@@ -141,6 +142,12 @@ unsigned counters_workers(const struct counters *counters);
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker);
 struct counters_pool *counters_pool(struct counters *counters, unsigned worker, uint32_t slot);
 struct counters_instance *counters_instance(struct counters *counters, unsigned worker, uint32_t slot);
+/* What the pool in this slot has answered to copies of live requests: see link/shadow.h. */
+struct shadow_cells *counters_shadow(struct counters *counters, unsigned worker, uint32_t slot);
+/* For the reader: calls `each` with those of every worker, of whatever generation, that has ever been there.
+ */
+void counters_shadow_each(struct counters *counters, uint32_t slot,
+                          void (*each)(void *arg, const struct shadow_cells *cells), void *arg);
 
 /* The writer's add: a plain one, visible to readers as a whole word, and in the order of the calls: who reads
  * a cell of a worker also sees what that worker wrote before. */

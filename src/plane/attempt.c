@@ -36,6 +36,11 @@ static const struct end *trouble_of(int error)
     }
 }
 
+bool attempt_is_ours(int error)
+{
+    return trouble_of(error) == &end_overloaded;
+}
+
 void attempt_judge(struct exchange *x, enum verdict verdict)
 {
     struct vitals *vitals = &x->worker->vitals;
@@ -102,16 +107,14 @@ static const struct end *tls_trouble(struct exchange *x)
     return failure->unverified ? &end_tls_unverified : &end_tls_failed;
 }
 
-/* False: there is no name to verify, or the contexts are those of a newer world, in which this service speaks
- * no TLS. */
-static bool use_tls(struct exchange *x, struct lending *lending)
+bool attempt_use_tls(const struct worker *worker, struct str service, struct str instance,
+                     struct lending *lending)
 {
-    struct str service = snapshot_service_name(x->view->snapshot, x->service);
-    const struct upstream_context *context = contexts_upstream(x->worker->contexts, service);
+    const struct upstream_context *context = contexts_upstream(worker->contexts, service);
     if (context == NULL)
         return false;
     lending->tls = context->tls;
-    return upstream_context_name(context, x->instance.name, &lending->server_name);
+    return upstream_context_name(context, instance, &lending->server_name);
 }
 
 static struct counters_instance *cells_of(const struct exchange *x)
@@ -149,7 +152,8 @@ static bool lease(struct exchange *x, bool fresh)
     }
     if (x->rules->proxy_protocol != 0)
         lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
-    if (x->rules->tls && !use_tls(x, &lending))
+    struct str service = snapshot_service_name(x->view->snapshot, x->service);
+    if (x->rules->tls && !attempt_use_tls(x->worker, service, x->instance.name, &lending))
         errno = EPROTO;
     else if (upstream == NULL)
         errno = ENOMEM;

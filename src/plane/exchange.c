@@ -268,7 +268,11 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     sticky_instance(x, request, &how);
     if (x->pinned)
         drain_join(x);
-    return write_head(x, request, &how) ? NULL : &end_overloaded;
+    if (!write_head(x, request, &how))
+        return &end_overloaded;
+    if (x->rules->shadow_share != 0)
+        mirror_draw(x, request);
+    return NULL;
 }
 
 void exchange_start(struct client *client, const struct http_request *request)
@@ -555,6 +559,8 @@ void exchange_end(struct exchange *x, const struct end *end)
         x->status = end->status;
     attempt_judge(x, verdict_of(end));
     release_lease(x, end);
+    if (x->mirror != NULL)
+        mirror_drop(x);
     bool unread = !x->up.body.done;
     exchange_choose(x, false);
     x->state = EXCHANGE_ENDED;

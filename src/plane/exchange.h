@@ -12,6 +12,7 @@
 #include "plane/balance.h"
 #include "plane/client.h"
 #include "plane/ends.h"
+#include "plane/mirror.h"
 #include "plane/origin.h"
 #include "plane/pause.h"
 #include "plane/queue.h"
@@ -132,6 +133,7 @@ struct exchange {
     uint64_t head_in;  /* bytes */
     uint64_t head_out; /* bytes */
     uint64_t started_ns;
+    struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
     char id[EXCHANGE_ID_MAX];
 
@@ -213,6 +215,13 @@ bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);
 /* The lease has broken before a response came: tries again where the rules allow it, or ends the exchange. */
 void attempt_lost(struct exchange *exchange);
+
+/* Does this error, of a connection, come of means of our own being used up? */
+bool attempt_is_ours(int error);
+/* Speak TLS to this instance. False: there is no name to verify, or the contexts are those of a newer world,
+ * in which this service speaks no TLS. */
+bool attempt_use_tls(const struct worker *worker, struct str service, struct str instance,
+                     struct lending *lending);
 
 /* header_rules: those of the exchange's service; empty: none. */
 struct str header_rules_of(const struct exchange *exchange, enum snapshot_text direction);

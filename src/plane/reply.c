@@ -197,6 +197,8 @@ static bool final(struct exchange *x)
     }
     uint16_t status = response->status;
     attempt_judge(x, verdict_of(status));
+    if (x->mirror != NULL)
+        mirror_heard(x, status);
     bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
     bool readable = streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL;
     x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;

@@ -10,6 +10,7 @@
 #include "plane/exchange.h"
 #include "plane/h2_tools.h"
 #include "plane/listeners.h"
+#include "plane/mirror.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -118,6 +119,7 @@ static void take_world(struct worker *worker)
     settle_contexts(worker, true);
     worker->settings = snapshot_settings(worker->snapshot);
     set_limits(worker);
+    mirrors_turn(worker->mirrors);
     upstreams_turn(worker->upstreams, worker->snapshot);
     drain_turn(worker);
     pause_turn(&worker->pause, worker->snapshot);
@@ -138,6 +140,7 @@ static void stop(struct worker *worker, bool finish)
     worker->grace_ms = finish ? FINISH_GRACE_MS : STOP_GRACE_MS;
     finish ? listeners_leave(worker->listeners) : listeners_stop(worker->listeners);
     drain_stop(worker);
+    mirrors_stop(worker->mirrors);
     pause_stop(&worker->pause);
     for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
@@ -208,6 +211,7 @@ static void *run(void *arg)
     loop_run(worker->loop);
     close_clients(worker);
     listeners_free(worker->listeners);
+    mirrors_stop(worker->mirrors);
     if (worker->upstreams != NULL)
         upstreams_free(worker->upstreams);
     access_log_free(worker->log);
@@ -227,6 +231,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->h2_tools = h2_tools_new();
     random_seed(&worker->random);
     worker->mac = mac_new();
+    worker->mirrors = mirrors_new(worker);
     balance_init(&worker->balance, options->index, &worker->random);
     vitals_init(&worker->vitals, options->index, &worker->random);
     worker->balance.vitals = &worker->vitals;
@@ -243,6 +248,7 @@ static void release(struct worker *worker)
     mailbox_free(worker->orders);
     loop_free(worker->loop);
     exchange_free_spares(worker);
+    mirrors_free(worker->mirrors);
     h2_tools_free(worker->h2_tools);
     pause_release(&worker->pause);
     if (worker->queue != NULL)

@@ -28,6 +28,7 @@
 struct contexts;
 struct listeners;
 struct h2_tools;
+struct mirrors;
 
 /* What a worker is told; an order is freed by the worker. */
 enum order_type {
@@ -103,6 +104,7 @@ struct worker {
     uint32_t client_count;
     TAILQ_HEAD(, exchange) exchanges;
     struct exchange *spare; /* free list of exchanges */
+    struct mirrors *mirrors;
 
     /* Lent for one step each. */
     struct http_request request;

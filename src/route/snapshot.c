@@ -108,6 +108,15 @@ static bool are_cookies(const struct snapshot *snapshot, const struct snapshot_s
            is_cookie_text(snapshot, service->canary_cookie) && is_cookie_text(snapshot, service->cookie_path);
 }
 
+/* Copies are of live requests and for a candidate, and whose they are is known. */
+static bool is_shadow(const struct snapshot_service *service)
+{
+    const struct snapshot_rules *rules = &service->rules;
+    bool may_be =
+        rules->shadow_run != 0 && service->live != SNAPSHOT_NONE && service->candidate != SNAPSHOT_NONE;
+    return rules->shadow_share <= (may_be ? SNAPSHOT_WHOLE : 0) && rules->shadow_credentials <= 1;
+}
+
 static bool check_services(const struct snapshot *snapshot, struct err *err)
 {
     const struct snapshot_service *services = image_part(snapshot, IMAGE_SERVICES);
@@ -129,6 +138,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->canary_share > (may_share ? SNAPSHOT_WHOLE : 0))
             return err_set(err, "service \"%.*s\" has the impossible canary share %u", STR_ARG(name),
                            service->canary_share);
+        if (!is_shadow(service))
+            return err_set(err, "service \"%.*s\" has an impossible shadow", STR_ARG(name));
         if (service->rules.h2 > 1)
             return err_set(err, "service \"%.*s\" has an unknown kind of upstream", STR_ARG(name));
         if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||

@@ -124,7 +124,10 @@ struct snapshot_rules {
     uint32_t drain_websockets_ms;
     uint32_t drain_tunnels_ms;
     uint32_t drain_spread_ms;
-    struct snapshot_rate rate;  /* of requests to this service */
+    uint64_t shadow_run;       /* of the shadow gate, while it runs; 0: it does not */
+    uint32_t shadow_share;     /* of the live requests, that are repeated against the candidate; millionths */
+    uint32_t shadow_latency;   /* how many times as slow is too slow; millionths, 0: nothing is */
+    struct snapshot_rate rate; /* of requests to this service */
     uint32_t ejection_failures; /* in a row; 0: traffic ejects nobody */
     uint32_t ejection_pause_ms;
     uint32_t ejection_longest_ms;
@@ -145,8 +148,10 @@ struct snapshot_rules {
         proxy_protocol; /* version of the header that each connection to an instance begins with; 0: none */
     uint8_t tls;        /* bool: to the instances */
     uint8_t forwarded;  /* bool: RFC 7239 Forwarded is sent */
-    uint8_t redirect_https; /* bool */
-    uint8_t mode;           /* enum snapshot_mode */
+    uint8_t redirect_https;     /* bool */
+    uint8_t mode;               /* enum snapshot_mode */
+    uint8_t shadow_credentials; /* bool: requests that name somebody are repeated too */
+    uint8_t unused[3];
 };
 
 /* Flat part of a listener. */

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define WALKS 40
+#define WALKS 60
 #define STEPS 400
 
 struct walk {
@@ -46,6 +46,7 @@ static void random_pool(struct walk *walk, struct record *record)
         pool->deployment->state = DEPLOYMENT_LAUNCHING;
     if (!first) {
         pool->deployment->hold = pick(2) == 0;
+        pool->deployment->shadow_ms = pick(2) * 1000;
         pool->deployment->watch_ms = pick(2) * 1000;
         pool->deployment->canary = (struct canary){.shares = {10000, 500000}, .count = pick(3), .step_ms = 7};
         if (pick(4) == 0)

@@ -4,6 +4,7 @@
 
 static const struct deployment_facts plain;
 static const struct deployment_facts held = {.hold = true};
+static const struct deployment_facts shadow = {.shadow = true, .hold = true};
 static const struct deployment_facts canary = {.canary = true, .watch = true};
 static const struct deployment_facts watched = {.watch = true};
 
@@ -108,6 +109,46 @@ static void a_gate_that_a_restart_cut_short_begins_anew(void **state)
     (void)state;
     assert_row(go(DEPLOYMENT_TESTING, EVENT_RESTARTED), DEPLOYMENT_STAGED, MOVE_BACK, EFFECT_AWAIT,
                EFFECT_NONE);
+}
+
+/* ---- shadows ---- */
+
+static void a_passed_suite_is_followed_by_copies_of_live_requests(void **state)
+{
+    (void)state;
+    const struct transition *row = table_find(DEPLOYMENT_TESTING, EVENT_GATE_PASSED, &shadow);
+    assert_row(row, DEPLOYMENT_SHADOWING, MOVE_NONE, EFFECT_STOP, EFFECT_TELL);
+    assert_int_equal(row->effects[2], EFFECT_SHADOW);
+}
+
+static void a_passed_shadow_ends_the_gate_and_the_copies(void **state)
+{
+    (void)state;
+    const struct transition *row = go(DEPLOYMENT_SHADOWING, EVENT_SHADOW_PASSED);
+    assert_row(row, DEPLOYMENT_CONFIRMING, MOVE_NONE, EFFECT_STOP, EFFECT_TELL);
+    assert_int_equal(row->effects[2], EFFECT_CONFIRM);
+    row = table_find(DEPLOYMENT_SHADOWING, EVENT_SHADOW_PASSED, &held);
+    assert_row(row, DEPLOYMENT_HELD, MOVE_NONE, EFFECT_STOP, EFFECT_TELL);
+    assert_int_equal(row->effects[2], EFFECT_HOLD);
+}
+
+static void a_failed_shadow_rejects(void **state)
+{
+    (void)state;
+    assert_given_up(go(DEPLOYMENT_SHADOWING, EVENT_SHADOW_FAILED), DEPLOYMENT_REJECTED);
+}
+
+static void a_shadow_can_be_aborted(void **state)
+{
+    (void)state;
+    assert_given_up(go(DEPLOYMENT_SHADOWING, EVENT_ABORTED), DEPLOYMENT_ABORTED);
+}
+
+static void the_whole_gate_begins_anew_when_a_restart_cut_the_shadow_short(void **state)
+{
+    (void)state;
+    assert_row(go(DEPLOYMENT_SHADOWING, EVENT_RESTARTED), DEPLOYMENT_STAGED, MOVE_BACK, EFFECT_TELL,
+               EFFECT_AWAIT);
 }
 
 static void promote_asks_every_instance_once_more(void **state)
@@ -332,6 +373,8 @@ static void every_other_pair_is_refused(void **state)
             1U << EVENT_LAUNCHED | 1U << EVENT_LAUNCH_FAILED | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_TESTING] =
             1U << EVENT_GATE_PASSED | 1U << EVENT_GATE_FAILED | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
+        [DEPLOYMENT_SHADOWING] = 1U << EVENT_SHADOW_PASSED | 1U << EVENT_SHADOW_FAILED | 1U << EVENT_ABORTED |
+                                 1U << EVENT_RESTARTED,
         [DEPLOYMENT_CONFIRMING] =
             1U << EVENT_CONFIRMED | 1U << EVENT_UNCONFIRMED | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_HELD] =
@@ -352,16 +395,18 @@ static void every_other_pair_is_refused(void **state)
         [DEPLOYMENT_DOUBTED] = 1U << EVENT_PROMOTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_DRAINING] = 1U << EVENT_OLD_RETIRED,
     };
-    /* While a share is left there is nothing to confirm once more. */
+    /* While a share is left there is nothing to confirm once more, and a shadow that is to come has not
+     * passed. */
     for (unsigned from = 0; from < DEPLOYMENT_STATES; from++) {
         for (unsigned event = 0; event < DEPLOYMENT_EVENTS; event++) {
-            for (unsigned facts = 0; facts < 16; facts++) {
+            for (unsigned facts = 0; facts < 32; facts++) {
                 struct deployment_facts given = {(facts & 1) != 0, (facts & 2) != 0, (facts & 4) != 0,
-                                                 (facts & 8) != 0};
+                                                 (facts & 8) != 0, (facts & 16) != 0};
                 bool found =
                     table_find((enum deployment_state)from, (enum deployment_event)event, &given) != NULL;
                 bool is_odd =
-                    from == DEPLOYMENT_CANARY_CONFIRMING && event == EVENT_CONFIRMED && given.canary;
+                    (from == DEPLOYMENT_CANARY_CONFIRMING && event == EVENT_CONFIRMED && given.canary) ||
+                    (from == DEPLOYMENT_SHADOWING && event == EVENT_SHADOW_PASSED && given.shadow);
                 assert_int_equal(found, !is_odd && (allowed[from] >> event & 1));
             }
         }
@@ -444,6 +489,11 @@ int main(void)
         cmocka_unit_test(a_failed_gate_rejects),
         cmocka_unit_test(a_running_gate_can_be_aborted),
         cmocka_unit_test(a_gate_that_a_restart_cut_short_begins_anew),
+        cmocka_unit_test(a_passed_suite_is_followed_by_copies_of_live_requests),
+        cmocka_unit_test(a_passed_shadow_ends_the_gate_and_the_copies),
+        cmocka_unit_test(a_failed_shadow_rejects),
+        cmocka_unit_test(a_shadow_can_be_aborted),
+        cmocka_unit_test(the_whole_gate_begins_anew_when_a_restart_cut_the_shadow_short),
         cmocka_unit_test(promote_asks_every_instance_once_more),
         cmocka_unit_test(a_held_deployment_can_be_aborted),
         cmocka_unit_test(a_hold_that_nobody_ends_is_aborted),

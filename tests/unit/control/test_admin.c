@@ -666,7 +666,7 @@ static void a_client_that_never_reads_is_cut(void **state)
 {
     (void)state;
     struct admin_limits short_ones = admin_limits_usual;
-    short_ones.stall = 50;
+    short_ones.stall = 300;
     restart_with(short_ones);
     char *wide = mem_alloc(1000001);
     memset(wide, 'x', 1000000);

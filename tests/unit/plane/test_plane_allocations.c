@@ -1,9 +1,21 @@
 /* What a request costs in calls of malloc, wherever they come from: this program's own stand in front of the
  * C library's for everything that is linked into it. */
+#include "unit.h"
+
+#include <stdio.h>
+
+#ifdef __SANITIZE_ADDRESS__ /* its malloc stands there already */
+
+int main(void)
+{
+    puts("1..0 # SKIP the sanitizer has the malloc");
+    return 0;
+}
+
+#else
+
 #include "h2_end.h"
 #include "rig.h"
-
-#include "unit.h"
 
 #include "base/clock.h"
 
@@ -205,8 +217,7 @@ int main(void)
         cmocka_unit_test(a_stream_to_an_instance_allocates_nothing),
         cmocka_unit_test(streams_on_both_sides_allocate_nothing),
     };
-#ifdef __SANITIZE_ADDRESS__
-    return 77; /* the sanitizer's malloc is there already */
-#endif
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+#endif

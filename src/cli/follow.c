@@ -206,9 +206,10 @@ static void show_end(struct follower *follower)
 static int leave(struct follower *follower, int status, const char *why)
 {
     const char *deployment = follower->plan->deployment, *service = follower->plan->service;
+    bool is_live = field_is(follower->deployment, "state", "watching"); /* too late for an abort */
     terminal_settle(&follower->terminal);
-    fprintf(stderr, "upswap: %s; %s goes on: \"upswap show %s\" tells how, \"upswap abort %s\" gives it up\n",
-            why, deployment, deployment, service);
+    fprintf(stderr, "upswap: %s; %s goes on: \"upswap show %s\" tells how, \"upswap %s %s\" gives it up\n",
+            why, deployment, deployment, is_live ? "rollback" : "abort", service);
     return status;
 }
 

@@ -286,6 +286,14 @@ def test_the_time_of_timeout_ends_the_client_and_not_the_deployment(play):
     assert not play.asked("/v1/services/web/abort")
 
 
+def test_who_leaves_a_watch_is_told_how_to_swap_back(play):
+    play.happens(DONE[:3])
+    play.answers["/v1/deployments/web-2"] = (200, {"deployment": "web-2", "state": "watching", "replaces": "web-1"})
+    done = run(play, "stage", "web", "127.0.0.1:1", "--timeout", "300ms")
+    assert done.returncode == 6
+    assert '"upswap rollback web" gives it up' in done.stderr
+
+
 def test_ctrl_c_ends_the_client_and_not_the_deployment(play):
     play.happens(DONE[:3])
     client = start(play, "stage", "web", "127.0.0.1:1")

@@ -481,6 +481,56 @@ def test_kill_9_right_after_an_upgrade_is_survived_as_ever(upgrading, make_backe
     client.close()
 
 
+def cmdlines(daemon, word):
+    """The roles of this name that run, the oldest first."""
+    found = []
+    for pid in sorted(processes.children(daemon.process.pid)):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                found += [pid] if word in file.read() else []
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
+@pytest.mark.parametrize("role", ["control", "proxy"])
+def test_kill_9_of_a_new_role_before_it_serves_gives_all_back(upgrading, role):
+    stand = upgrading()
+    daemon = stand.daemon
+    before = daemon.pids[role]
+    install(daemon, version("7.7"))
+    client = daemon.spawn_upswap("upgrade")
+    word = f"--role={role}".encode()
+    new = wait_until(lambda: [pid for pid in cmdlines(daemon, word) if pid != before], what=f"the new {role}")[0]
+    os.kill(new, signal.SIGKILL)
+    out, err = client.communicate(timeout=60)
+    processes.finish(client)
+    wait_until(daemon.is_serving)
+    if client.returncode == 0:  # it was quick: then the role is started again
+        assert out == "upgraded from version 1.0 to 7.7\n"
+        daemon.wait_new(role, new)
+    else:
+        assert "of version 7.7 was killed by signal 9" in err, err
+        assert stand.admin.status()["version"] == "1.0"
+    assert stand.ask().text == "live-0"
+    install(daemon)
+    upgrade(daemon)
+    wait_finished(daemon)
+
+
+def test_kill_9_of_the_keeper_in_the_middle_of_an_upgrade_starts_what_is_installed(upgrading):
+    stand = upgrading()
+    daemon = stand.daemon
+    before = daemon.pids["control"]
+    install(daemon, version("7.7"))
+    daemon.signal(signal.SIGUSR2)
+    wait_until(lambda: [pid for pid in cmdlines(daemon, b"--role=control") if pid != before], what="a new control")
+    daemon.crash()
+    daemon.start(write=False)
+    assert stand.admin.status()["version"] == "7.7"
+    assert RawClient(daemon.port).ask().text == "live-0"
+
+
 def test_kill_9_of_the_old_proxy_frees_what_it_had_in_flight(upgrading, make_backend):
     stand = upgrading()
     client, held = held_in_old_proxy(stand)

@@ -33,17 +33,27 @@ static void take_event(void *arg, struct str line, const json_t *event)
     watching->status = ask_fail(CLI_REFUSED, &err);
 }
 
+/* A feed gives up sooner than a new program that hangs has had its time, so it is opened again. */
+static enum feed_state follow(struct watching *watching, uint64_t since, struct err *err)
+{
+    uint64_t end_ms = clock_mono_ms() + UPGRADE_MS;
+    const struct feed_options options = {.since = since, .follow = true, .patient = true};
+    enum feed_state state = FEED_LOST;
+    while (state == FEED_LOST && clock_mono_ms() < end_ms) {
+        struct feed *feed = feed_open(watching->session->client, &options, take_event, watching);
+        state = FEED_OPEN;
+        while (watching->status < 0 && state == FEED_OPEN && clock_mono_ms() < end_ms)
+            state = feed_turn(feed, TURN_MS, err);
+        feed_close(feed);
+    }
+    return state;
+}
+
 static int watch(const struct session *session, uint64_t since)
 {
     struct watching watching = {session, -1};
     struct err err;
-    uint64_t end_ms = clock_mono_ms() + UPGRADE_MS;
-    const struct feed_options options = {.since = since, .follow = true, .patient = true};
-    struct feed *feed = feed_open(session->client, &options, take_event, &watching);
-    enum feed_state state = FEED_OPEN;
-    while (watching.status < 0 && state == FEED_OPEN && clock_mono_ms() < end_ms)
-        state = feed_turn(feed, TURN_MS, &err);
-    feed_close(feed);
+    enum feed_state state = follow(&watching, since, &err);
     if (watching.status >= 0)
         return watching.status;
     if (state == FEED_OPEN)

@@ -353,6 +353,18 @@ def test_a_swap_reaches_the_clients_of_the_old_proxy_too(upgrading, make_backend
 # ---- programs that cannot take over ----
 
 
+def cmdlines(daemon, word):
+    """The roles of this name that run, the oldest first."""
+    found = []
+    for pid in sorted(processes.children(daemon.process.pid)):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                found += [pid] if word in file.read() else []
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return found
+
+
 def refused(stand, sentence):
     """The upgrade is refused with this, everywhere, and nothing has happened to the proxy."""
     before = stand.daemon.pids
@@ -409,8 +421,17 @@ def wrong_config(daemon):
     return f'{daemon.config_path}:'
 
 
+def says_nothing(daemon):
+    source = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
+    path = daemon.path("silent")
+    subprocess.run(["cc", "-x", "c", "-o", path, "-"], input=source, text=True, check=True)
+    install(daemon, source=path)
+    return "it has not said within 10 s whether it can take over"
+
+
 @pytest.mark.parametrize(
-    "breakage", [missing, not_executable, no_program, ends_at_once, another_program, crashes, wrong_config]
+    "breakage",
+    [missing, not_executable, no_program, ends_at_once, another_program, crashes, wrong_config, says_nothing],
 )
 def test_a_program_that_cannot_take_over_is_refused_before_anything_is_given_up(upgrading, breakage):
     stand = upgrading()
@@ -433,6 +454,22 @@ def test_a_program_that_fails_after_the_exec_gives_all_back_under_load(upgrading
     install(daemon, version("8.8"))
     assert upgrade(daemon) == "upgraded from version 1.0 to 8.8\n"
     wait_finished(daemon)
+
+
+def test_a_program_that_hangs_after_the_exec_gives_all_back_in_time(upgrading):
+    stand = upgrading()
+    daemon = stand.daemon
+    before = daemon.pids["control"]
+    install(daemon, version("7.7"))
+    client = daemon.spawn_upswap("upgrade")
+    new = wait_until(lambda: [pid for pid in cmdlines(daemon, b"--role=control") if pid != before], what="a new control")[0]
+    os.kill(new, signal.SIGSTOP)
+    assert stand.ask().text == "live-0"
+    _, err = client.communicate(timeout=60)
+    assert processes.finish(client) == 1
+    assert "version 7.7 did not serve within 30 s" in err, err
+    assert stand.admin.status()["version"] == "1.0"
+    assert not processes.is_running(new)
 
 
 def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
@@ -479,18 +516,6 @@ def test_kill_9_right_after_an_upgrade_is_survived_as_ever(upgrading, make_backe
         wait_finished(stand.daemon)
     held.release()
     client.close()
-
-
-def cmdlines(daemon, word):
-    """The roles of this name that run, the oldest first."""
-    found = []
-    for pid in sorted(processes.children(daemon.process.pid)):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                found += [pid] if word in file.read() else []
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return found
 
 
 @pytest.mark.parametrize("role", ["control", "proxy"])

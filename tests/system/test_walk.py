@@ -184,6 +184,8 @@ class Walk:
             keys["hold"] = True
         if self.chance.random() < 0.4:
             keys["watch"] = self.chance.choice(["0s", "300ms", "1h"])
+        if self.chance.random() < 0.2:
+            keys["pause_with"] = ["/bin/sh", "-c", self.chance.choice(["exit 0", "exit 0", "exit 1"])]
         launches = self.chance.random() < 0.3
         for backend in self.groups[group]:
             self.mark(f"fail.{backend.port}", way == "fails" and not launches and group not in in_use)
@@ -242,10 +244,13 @@ class Walk:
         service["hold_timeout"] = self.chance.choice(["1h", "500ms"])
         service["pin"] = "cookie" if self.chance.random() < 0.3 else "off"
         service["pin_duration"] = "1s"
+        service.pop("shadow", None)
+        if self.chance.random() < 0.5:
+            service["shadow"] = {"share": 0.5, "seconds": 5, "minimum": 20}
         self.daemon.write_config()
         answer = self.admin.post("/v1/reload")
         assert answer.status == 200, answer
-        return watch, service["pin"]
+        return watch, service["pin"], "shadow" in service
 
     def kill(self):
         role = self.chance.choice(ROLES)

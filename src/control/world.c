@@ -133,7 +133,7 @@ static void greeted(struct world *world, const struct message_hello *hello)
         published(world, hello->version, 0);
     if (hello->version < world->sent.message.version)
         send_world(world);
-    else if (world->sent.fd >= 0)
+    else if (hello->version > 0) /* also where the first world is yet to come: it may be numbered already */
         world->options.behind(world->options.arg);
 }
 

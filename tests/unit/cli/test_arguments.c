@@ -81,7 +81,7 @@ static void wrong_usage_is_told_in_a_sentence(void **state)
         const char *line, *sentence;
     } rows[] = {
         {"stats", "there is no command \"stats\"; did you mean \"status\"?"},
-        {"maintenance web on", "there is no command \"maintenance\"; \"upswap --help\" lists them"},
+        {"launder web", "there is no command \"launder\"; \"upswap --help\" lists them"},
         {"status --jsno", "there is no option --jsno; did you mean --json?"},
         {"status --release v1", "there is no option --release"},
         {"status -x", "there is no option -x"},

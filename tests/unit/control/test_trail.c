@@ -69,11 +69,11 @@ static int teardown(void **state)
     bench->service->live = bench->service->armed = NULL;
     bench->settings.watch.duration_ms = 0;
     trail_watch(bench->trail);
-    free(bench->trail);
     registry_free(bench->registry);
     counters_unmap(bench->counters);
     close(bench->fd);
-    loop_free(bench->loop);
+    loop_free(bench->loop); /* where its deadline is */
+    free(bench->trail);
     free(bench);
     return 0;
 }

@@ -59,7 +59,7 @@ static void what_is_written_is_read(void **state)
     close(fd);
     close(handover->program);
     store_free(store);
-    free(taken); /* its descriptors are the other's; the test ends */
+    store_free(taken); /* its descriptors were the other's, too */
     free(handover);
     free(read);
 }

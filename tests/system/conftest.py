@@ -20,6 +20,14 @@ def pytest_configure():
     processes.adopt_orphans()
 
 
+# Files that take long: they begin first, so that nobody waits for the last of them.
+LONG = ("test_watch", "test_scale", "test_promises", "test_crashes", "test_pause", "test_upgrade", "test_shadow")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """A failed test shows what the daemons wrote."""

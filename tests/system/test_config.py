@@ -36,7 +36,7 @@ TOP = {
     "an_access_log_format_that_is_none": ('access_log = { path = "/tmp/x"; format = "xml"; };', "xml"),
     "a_network_that_is_none": ('trusted_proxies = [ "10.0.0.0/33" ];', "10.0.0.0/33"),
     "trusted_proxies_of_the_wrong_type": ('trusted_proxies = "10.0.0.0/8";', "trusted_proxies"),
-    "a_shadow_which_comes_later": ("defaults = { shadow = { }; };", "shadow"),
+    "a_shadow_of_more_than_all": ("defaults = { shadow = { share = 2.0; }; };", "shadow"),
 }
 
 SERVICE = {

@@ -99,6 +99,14 @@ struct conductor {
 struct step;
 TAILQ_HEAD(steps, step);
 
+/* What follows from a result. */
+struct verdict {
+    enum deployment_event event;
+    char *why;
+    enum deployment_event not_kept; /* in its place where the result cannot be written, with the sentence why */
+    const char *aside;              /* which is behind that; NULL: nothing */
+};
+
 /* What runs for a service. */
 struct course {
     struct conductor *conductor;
@@ -112,8 +120,8 @@ struct course {
     struct probe *probe;
     struct gate *gate;
     struct deadline shadow, hold;
-    char *verdict;      /* of the gate, while its result is being written */
-    unsigned archiving; /* which writing of a result counts; an older one was overtaken */
+    struct verdict verdict; /* while its result is being written; why NULL: none is */
+    unsigned archiving;     /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
     char *changed; /* its deployment; NULL: none */
     char *live;    /* the pool that is live since; NULL: none has become it */
@@ -189,10 +197,10 @@ void course_launch(struct course *course, const struct pool *pool);
 void course_await(struct course *course, const struct pool *pool);
 void course_pause(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
-/* Writes what a part of the gate has found, then tells of the event; of the other one if it cannot be
- * written. The result is the archive's from now on, and `why` the course's. */
-void course_keep(struct course *course, const struct pool *pool, enum archive_kind kind, json_t *result,
-                 enum deployment_event event, enum deployment_event not_kept, char *why);
+/* Writes what was found for the running deployment, then tells of the verdict, unless course_stop comes
+ * before. The result is the archive's from now on, and `why` the course's. */
+void course_keep(struct course *course, const char *pool, enum archive_kind kind, json_t *result,
+                 const struct verdict *verdict);
 void course_hold(struct course *course, const struct pool *pool);
 void course_confirm(struct course *course, const struct pool *pool);
 void course_step(struct course *course, const struct pool *pool);

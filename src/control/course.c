@@ -115,31 +115,37 @@ static void on_cell_finished(void *arg, const struct gate_cell *cell)
 }
 
 /* A result on its way to the disk. */
-struct verdict {
+struct filing {
     struct course *course;
     unsigned number;
-    enum deployment_event event, not_kept;
 };
 
 static void on_archived(void *arg, const char *failure)
 {
-    struct verdict *verdict = arg;
-    struct course *course = verdict->course;
-    bool overtaken = verdict->number != course->archiving || course->verdict == NULL;
-    if (!overtaken)
-        happened(course, failure != NULL ? verdict->not_kept : verdict->event,
-                 failure != NULL ? failure : course->verdict);
-    free(verdict);
+    struct filing *filing = arg;
+    struct course *course = filing->course;
+    const struct verdict *verdict = &course->verdict;
+    bool overtaken = filing->number != course->archiving || verdict->why == NULL;
+    free(filing);
+    if (overtaken)
+        return;
+    if (failure == NULL || verdict->event == verdict->not_kept) {
+        happened(course, verdict->event, verdict->why);
+        return;
+    }
+    char *why = mem_printf("%s%s", failure, verdict->aside == NULL ? "" : verdict->aside);
+    happened(course, verdict->not_kept, why);
+    free(why);
 }
 
-void course_keep(struct course *course, const struct pool *pool, enum archive_kind kind, json_t *result,
-                 enum deployment_event event, enum deployment_event not_kept, char *why)
+void course_keep(struct course *course, const char *pool, enum archive_kind kind, json_t *result,
+                 const struct verdict *verdict)
 {
-    struct verdict *verdict = mem_alloc(sizeof *verdict);
-    free(course->verdict);
-    course->verdict = why;
-    *verdict = (struct verdict){course, ++course->archiving, event, not_kept};
-    archive_write(course->conductor->options.archive, pool->name, kind, result, on_archived, verdict);
+    struct filing *filing = mem_alloc(sizeof *filing);
+    free(course->verdict.why);
+    course->verdict = *verdict;
+    *filing = (struct filing){course, ++course->archiving};
+    archive_write(course->conductor->options.archive, pool, kind, result, on_archived, filing);
 }
 
 static char *describe_pass(const struct gate *gate)
@@ -155,9 +161,10 @@ static void on_gate_done(void *arg, bool passed, const char *reason)
 {
     struct course *course = arg;
     const struct pool *pool = running(course);
-    course_keep(course, pool, ARCHIVE_GATE, view_gate(course->gate, passed),
-                passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED, EVENT_GATE_FAILED,
-                passed ? describe_pass(course->gate) : mem_dup(reason));
+    struct verdict verdict = {.event = passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED,
+                              .why = passed ? describe_pass(course->gate) : mem_dup(reason),
+                              .not_kept = EVENT_GATE_FAILED};
+    course_keep(course, pool->name, ARCHIVE_GATE, view_gate(course->gate, passed), &verdict);
 }
 
 void course_test(struct course *course, const struct pool *pool)
@@ -337,10 +344,10 @@ void course_stop(struct course *course)
     deadline_clear(&course->shadow);
     deadline_clear(&course->hold);
     watch_end(course->conductor->watch, course->service);
-    free(course->verdict);
+    free(course->verdict.why);
     course->launching = NULL;
     course->pausing = NULL;
     course->probe = NULL;
     course->gate = NULL;
-    course->verdict = NULL;
+    course->verdict.why = NULL;
 }

@@ -50,29 +50,6 @@ static void arrival_free(struct arrival *arrival)
 
 /* ---- the end ---- */
 
-/* A result on its way to the disk. */
-struct filing {
-    struct course *course;
-    unsigned number;
-};
-
-static void on_filed(void *arg, const char *trouble)
-{
-    struct filing *filing = arg;
-    struct course *course = filing->course;
-    const struct launching *launching = course->launching;
-    bool overtaken = filing->number != course->archiving || launching == NULL;
-    free(filing);
-    if (overtaken)
-        return;
-    const char *failure = launching->failure != NULL ? launching->failure : trouble;
-    char *success = mem_printf("launch.command has started %zu instance%s", launching->found,
-                               launching->found == 1 ? "" : "s");
-    step_event(course, launching->pool, failure == NULL ? EVENT_LAUNCHED : EVENT_LAUNCH_FAILED,
-               failure == NULL ? success : failure);
-    free(success);
-}
-
 static void announce_end(const struct launching *launching)
 {
     json_t *more = launch_json(launching->launch);
@@ -94,11 +71,16 @@ static void settle(struct launching *launching)
     struct course *course = launching->course;
     if (!launching->has_ended || launching->pending > 0)
         return;
-    struct filing *filing = mem_alloc(sizeof *filing);
-    *filing = (struct filing){course, ++course->archiving};
+    bool failed = launching->failure != NULL;
+    struct verdict verdict = {
+        .event = failed ? EVENT_LAUNCH_FAILED : EVENT_LAUNCHED,
+        .why = failed ? mem_dup(launching->failure)
+                      : mem_printf("launch.command has started %zu instance%s", launching->found,
+                                   launching->found == 1 ? "" : "s"),
+        .not_kept = EVENT_LAUNCH_FAILED,
+    };
     announce_end(launching);
-    archive_write(course->conductor->options.archive, launching->pool, ARCHIVE_LAUNCH,
-                  launch_json(launching->launch), on_filed, filing);
+    course_keep(course, launching->pool, ARCHIVE_LAUNCH, launch_json(launching->launch), &verdict);
 }
 
 static void on_done(void *arg, const char *failure)

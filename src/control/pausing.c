@@ -53,29 +53,7 @@ static void fail(struct pausing *pausing, const char *sentence)
 
 /* ---- the end ---- */
 
-/* A result on its way to the disk. */
-struct filing {
-    struct course *course;
-    unsigned number;
-};
-
-static void on_filed(void *arg, const char *trouble)
-{
-    struct filing *filing = arg;
-    struct course *course = filing->course;
-    const struct pausing *pausing = course->pausing;
-    bool overtaken = filing->number != course->archiving || pausing == NULL;
-    free(filing);
-    if (overtaken)
-        return;
-    const char *failure = pausing->failure != NULL ? pausing->failure : trouble;
-    char *why = failure == NULL
-                    ? mem_printf("the command of the pause exited with status 0 after %.2f s",
-                                 (double)pausing->ns / 1e9)
-                    : mem_printf("%s; what the command of the pause has done stays done", failure);
-    step_event(course, pausing->pool, failure == NULL ? EVENT_COMMAND_DONE : EVENT_COMMAND_FAILED, why);
-    free(why);
-}
+static const char aside[] = "; what the command of the pause has done stays done";
 
 static void announce_end(const struct pausing *pausing)
 {
@@ -91,11 +69,16 @@ static void announce_end(const struct pausing *pausing)
 /* Its output is on disk before its end is recorded. */
 static void file(struct pausing *pausing)
 {
-    struct course *course = pausing->course;
-    struct filing *filing = mem_alloc(sizeof *filing);
-    *filing = (struct filing){course, ++course->archiving};
-    archive_write(course->conductor->options.archive, pausing->pool, ARCHIVE_COMMAND, pausing_json(pausing),
-                  on_filed, filing);
+    bool failed = pausing->failure != NULL;
+    struct verdict verdict = {
+        .event = failed ? EVENT_COMMAND_FAILED : EVENT_COMMAND_DONE,
+        .why = failed ? mem_printf("%s%s", pausing->failure, aside)
+                      : mem_printf("the command of the pause exited with status 0 after %.2f s",
+                                   (double)pausing->ns / 1e9),
+        .not_kept = EVENT_COMMAND_FAILED,
+        .aside = aside,
+    };
+    course_keep(pausing->course, pausing->pool, ARCHIVE_COMMAND, pausing_json(pausing), &verdict);
 }
 
 static void on_done(void *arg, const struct child_result *result)

@@ -48,10 +48,10 @@ void course_shadow_is_over(struct deadline *deadline)
         return;
     }
     bool passed;
-    char *why;
-    json_t *seen = sum_up(conductor, pool, &settings->shadow, &passed, &why);
-    course_keep(course, pool, ARCHIVE_SHADOW, seen, passed ? EVENT_SHADOW_PASSED : EVENT_SHADOW_FAILED,
-                EVENT_SHADOW_FAILED, why);
+    struct verdict verdict = {.not_kept = EVENT_SHADOW_FAILED};
+    json_t *seen = sum_up(conductor, pool, &settings->shadow, &passed, &verdict.why);
+    verdict.event = passed ? EVENT_SHADOW_PASSED : EVENT_SHADOW_FAILED;
+    course_keep(course, pool->name, ARCHIVE_SHADOW, seen, &verdict);
 }
 
 json_t *course_shadow_view(struct conductor *conductor, const struct pool *pool)

@@ -103,8 +103,9 @@ TAILQ_HEAD(steps, step);
 struct verdict {
     enum deployment_event event;
     char *why;
-    enum deployment_event not_kept; /* in its place where the result cannot be written, with the sentence why */
-    const char *aside;              /* which is behind that; NULL: nothing */
+    enum deployment_event
+        not_kept;      /* in its place where the result cannot be written, with the sentence why */
+    const char *aside; /* which is behind that; NULL: nothing */
 };
 
 /* What runs for a service. */

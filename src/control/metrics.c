@@ -1,148 +1,30 @@
 /* The Prometheus text. What the data plane counts is read from shared memory when it is asked for; what
- * happens in control is tallied from the event log as it happens, so it begins at 0 with each start of
- * control. */
+ * happens in control is in the tallies. */
 #include "control/metrics.h"
 
 #include "base/mem.h"
 #include "base/version.h"
 #include "control/past.h"
 #include "control/standing.h"
+#include "control/tallies.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include <uthash.h>
-
-/* A series that is fed by events. */
-struct tally {
-    char *labels; /* as written between the braces */
-    uint64_t count;
-    double sum;
-    UT_hash_handle hh;
-};
-
-enum tally_family { DEPLOYMENTS, WATCHES, SWAPS, UPTEST_SECONDS, UPTESTS, FAMILIES };
-
 struct metrics {
-    struct event_subscription subscription;
-    struct tally *tallies[FAMILIES];
+    struct tallies *tallies;
 };
-
-/* ---- labels ---- */
-
-/* Adds NAME="VALUE", with a comma before it unless it is the first; \, " and line ends are escaped. */
-static void add_label(struct buf *out, const char *name, const char *value)
-{
-    buf_printf(out, "%s%s=\"", out->n > 0 && out->p[out->n - 1] != '{' ? "," : "", name);
-    for (; *value != '\0'; value++) {
-        if (*value == '\n')
-            buf_add(out, "\\n", 2);
-        else
-            buf_printf(out, "%s%c", *value == '\\' || *value == '"' ? "\\" : "", *value);
-    }
-    buf_add(out, "\"", 1);
-}
-
-/* ---- what events tell ---- */
-
-static void tally_add(struct tally **family, const char *service, const char *label, const char *value,
-                      double amount)
-{
-    struct buf labels = BUF_EMPTY;
-    struct tally *tally = NULL;
-    add_label(&labels, "service", service);
-    if (label != NULL)
-        add_label(&labels, label, value);
-    HASH_FIND_STR(*family, labels.p, tally);
-    if (tally == NULL) {
-        tally = mem_zero(1, sizeof *tally);
-        tally->labels = mem_dup(labels.p);
-        HASH_ADD_KEYPTR(hh, *family, tally->labels, labels.n, tally);
-    }
-    tally->count++;
-    tally->sum += amount;
-    buf_free(&labels);
-}
-
-static void deployment_ended(struct metrics *metrics, const char *service, const char *type, json_t *event)
-{
-    (void)event;
-    tally_add(&metrics->tallies[DEPLOYMENTS], service, "result", strchr(type, '.') + 1, 0);
-}
-
-static void watch_ended(struct metrics *metrics, const char *service, const char *type, json_t *event)
-{
-    (void)event;
-    tally_add(&metrics->tallies[WATCHES], service, "result", strchr(type, '.') + 1, 0);
-}
-
-static void swap_published(struct metrics *metrics, const char *service, const char *type, json_t *event)
-{
-    (void)type;
-    double ns = json_number_value(json_object_get(event, "nanoseconds"));
-    tally_add(&metrics->tallies[SWAPS], service, NULL, NULL, ns / 1e9);
-}
-
-static void uptest_finished(struct metrics *metrics, const char *service, const char *type, json_t *event)
-{
-    (void)type;
-    const char *uptest = json_string_value(json_object_get(event, "uptest"));
-    bool passed = json_is_true(json_object_get(event, "passed"));
-    double seconds = json_number_value(json_object_get(event, "seconds"));
-    tally_add(&metrics->tallies[UPTEST_SECONDS], service, "uptest", uptest != NULL ? uptest : "", seconds);
-    tally_add(&metrics->tallies[UPTESTS], service, "result", passed ? "passed" : "failed", 0);
-}
-
-static const struct {
-    const char *type;
-    void (*count)(struct metrics *metrics, const char *service, const char *type, json_t *event);
-} counted[] = {
-    {"deployment.done", deployment_ended},
-    {"deployment.rejected", deployment_ended},
-    {"deployment.aborted", deployment_ended},
-    {"deployment.rolled_back", deployment_ended},
-    {"watch.passed", watch_ended},
-    {"watch.failed", watch_ended},
-    {"swap.published", swap_published},
-    {"uptest.finished", uptest_finished},
-};
-
-static void event_added(struct event_subscription *subscription, uint64_t seq, const char *service,
-                        struct str line)
-{
-    (void)seq;
-    struct metrics *metrics = mem_container(subscription, struct metrics, subscription);
-    if (service == NULL)
-        return;
-    json_t *event = json_loadb(line.p, line.n, 0, NULL);
-    const char *type = json_string_value(json_object_get(event, "type"));
-    for (size_t i = 0; type != NULL && i < sizeof counted / sizeof *counted; i++) {
-        if (strcmp(type, counted[i].type) == 0)
-            counted[i].count(metrics, service, type, event);
-    }
-    json_decref(event);
-}
 
 struct metrics *metrics_new(struct event_log *events)
 {
     struct metrics *metrics = mem_zero(1, sizeof *metrics);
-    metrics->subscription.added = event_added;
-    event_log_subscribe(events, &metrics->subscription);
+    metrics->tallies = tallies_new(events);
     return metrics;
 }
 
 void metrics_free(struct metrics *metrics)
 {
-    event_log_unsubscribe(&metrics->subscription);
-    for (size_t i = 0; i < FAMILIES; i++) {
-        struct tally *tally, *next;
-        HASH_ITER(hh, metrics->tallies[i], tally, next)
-        {
-            HASH_DEL(metrics->tallies[i], tally);
-            free(tally->labels);
-            free(tally);
-        }
-    }
+    tallies_free(metrics->tallies);
     free(metrics);
 }
 
@@ -169,16 +51,16 @@ struct page {
 static void begin_pool(struct page *page, const char *suffix, const struct counted_pool *counted_pool)
 {
     buf_printf(page->out, "%s%s{", page->name, suffix);
-    add_label(page->out, "service", counted_pool->service);
-    add_label(page->out, "pool", counted_pool->name);
+    tallies_label(page->out, "service", counted_pool->service);
+    tallies_label(page->out, "pool", counted_pool->name);
 }
 
 /* Opens a series: NAME{service="...",instance="..." */
 static void begin_instance(struct page *page, const struct pool *pool, const struct instance *instance)
 {
     buf_printf(page->out, "%s{", page->name);
-    add_label(page->out, "service", pool->service->name);
-    add_label(page->out, "instance", instance->address);
+    tallies_label(page->out, "service", pool->service->name);
+    tallies_label(page->out, "instance", instance->address);
 }
 
 static void end_count(struct page *page, uint64_t value)
@@ -194,7 +76,7 @@ static void write_codes(struct page *page, const struct counted_pool *counted_po
             continue;
         snprintf(code, sizeof code, "%u", i + COUNTERS_CODE_MIN);
         begin_pool(page, "", counted_pool);
-        add_label(page->out, "code", code);
+        tallies_label(page->out, "code", code);
         end_count(page, counted_pool->sum.codes[i]);
     }
 }
@@ -237,11 +119,11 @@ static void write_histogram(struct page *page, const struct counted_pool *counte
             continue;
         snprintf(bound, sizeof bound, "%.9g", (double)counters_bucket_us(bucket) / 1e6);
         begin_pool(page, "_bucket", counted_pool);
-        add_label(page->out, "le", bound);
+        tallies_label(page->out, "le", bound);
         end_count(page, sum);
     }
     begin_pool(page, "_bucket", counted_pool);
-    add_label(page->out, "le", "+Inf");
+    tallies_label(page->out, "le", "+Inf");
     end_count(page, sum);
     begin_pool(page, "_sum", counted_pool);
     buf_printf(page->out, "} %.6f\n", (double)counted_pool->sum.duration_us / 1e6);
@@ -268,7 +150,7 @@ static void write_in_flight(struct page *page)
 static void write_class(struct page *page, const struct counted_pool *pool, const char *class, uint64_t count)
 {
     begin_pool(page, "", pool);
-    add_label(page->out, "class", class);
+    tallies_label(page->out, "class", class);
     end_count(page, count);
 }
 
@@ -299,7 +181,7 @@ static void write_waiting(struct page *page)
     const struct service *service = conductor_registry(page->conductor)->services;
     for (; service != NULL; service = service->hh.next) {
         buf_printf(page->out, "%s{", page->name);
-        add_label(page->out, "service", service->name);
+        tallies_label(page->out, "service", service->name);
         end_count(page, conductor_waiting(page->conductor, service));
     }
 }
@@ -309,8 +191,8 @@ static void write_modes(struct page *page)
     const struct service *service = conductor_registry(page->conductor)->services;
     for (; service != NULL; service = service->hh.next) {
         buf_printf(page->out, "%s{", page->name);
-        add_label(page->out, "service", service->name);
-        add_label(page->out, "mode", mode_names[service->mode.kind]);
+        tallies_label(page->out, "service", service->name);
+        tallies_label(page->out, "mode", mode_names[service->mode.kind]);
         end_count(page, 1);
     }
 }
@@ -320,7 +202,7 @@ static void write_upstream_errors(struct page *page)
     for (size_t i = 0; i < page->pool_count; i++) {
         for (unsigned kind = 0; kind < COUNTERS_ERRORS; kind++) {
             begin_pool(page, "", &page->pools[i]);
-            add_label(page->out, "kind", counters_error_names[kind]);
+            tallies_label(page->out, "kind", counters_error_names[kind]);
             end_count(page, page->pools[i].sum.errors[kind]);
         }
     }
@@ -360,7 +242,7 @@ static void write_connections(struct page *page)
         if (addresses[id] == NULL)
             continue;
         buf_printf(page->out, "%s{", page->name);
-        add_label(page->out, "listener", addresses[id]);
+        tallies_label(page->out, "listener", addresses[id]);
         end_count(page, all.connections[id]);
     }
 }
@@ -379,50 +261,52 @@ static void write_handshakes(struct page *page)
         if (address == NULL || sum == 0)
             continue;
         buf_printf(page->out, "%s{", page->name);
-        add_label(page->out, "listener", address);
+        tallies_label(page->out, "listener", address);
         buf_add_str(page->out, STR(","));
-        add_label(page->out, "result", counters_handshake_names[result]);
+        tallies_label(page->out, "result", counters_handshake_names[result]);
         end_count(page, sum);
     }
 }
 
 static void write_tallies(struct page *page, enum tally_family family)
 {
-    for (const struct tally *tally = page->metrics->tallies[family]; tally != NULL; tally = tally->hh.next)
+    for (const struct tally *tally = tallies_first(page->metrics->tallies, family); tally != NULL;
+         tally = tally->hh.next)
         buf_printf(page->out, "%s{%s} %" PRIu64 "\n", page->name, tally->labels, tally->count);
 }
 
 /* A summary without quantiles. */
 static void write_sums(struct page *page, enum tally_family family)
 {
-    for (const struct tally *tally = page->metrics->tallies[family]; tally != NULL; tally = tally->hh.next)
+    for (const struct tally *tally = tallies_first(page->metrics->tallies, family); tally != NULL;
+         tally = tally->hh.next)
         buf_printf(page->out, "%s_sum{%s} %.9f\n%s_count{%s} %" PRIu64 "\n", page->name, tally->labels,
                    tally->sum, page->name, tally->labels, tally->count);
 }
 
 static void write_deployments(struct page *page)
 {
-    write_tallies(page, DEPLOYMENTS);
+    write_tallies(page, TALLY_DEPLOYMENTS);
 }
 
 static void write_watches(struct page *page)
 {
-    write_tallies(page, WATCHES);
+    write_tallies(page, TALLY_WATCHES);
 }
 
 static void write_swaps(struct page *page)
 {
-    write_sums(page, SWAPS);
+    write_sums(page, TALLY_SWAPS);
 }
 
 static void write_uptest_seconds(struct page *page)
 {
-    write_sums(page, UPTEST_SECONDS);
+    write_sums(page, TALLY_UPTEST_SECONDS);
 }
 
 static void write_uptests(struct page *page)
 {
-    write_tallies(page, UPTESTS);
+    write_tallies(page, TALLY_UPTESTS);
 }
 
 static void write_pool_info(struct page *page)
@@ -432,8 +316,8 @@ static void write_pool_info(struct page *page)
         if (pool == NULL)
             continue;
         begin_pool(page, "", &page->pools[i]);
-        add_label(page->out, "state", pool_state_names[pool->state]);
-        add_label(page->out, "release", pool->release);
+        tallies_label(page->out, "state", pool_state_names[pool->state]);
+        tallies_label(page->out, "release", pool->release);
         end_count(page, 1);
     }
 }
@@ -445,8 +329,8 @@ static void write_scheduled(struct page *page)
         struct schedule_tally tally = conductor_scheduled(page->conductor, service->name);
         for (unsigned passed = 0; passed < 2 && tally.passed + tally.failed > 0; passed++) {
             buf_printf(page->out, "%s{", page->name);
-            add_label(page->out, "service", service->name);
-            add_label(page->out, "result", passed ? "passed" : "failed");
+            tallies_label(page->out, "service", service->name);
+            tallies_label(page->out, "result", passed ? "passed" : "failed");
             end_count(page, passed ? tally.passed : tally.failed);
         }
     }
@@ -512,7 +396,7 @@ static void write_floods(struct page *page)
     counters_worker_sum(conductor_counters(page->conductor), &all);
     for (unsigned i = 0; i < COUNTERS_FLOODS; i++) {
         buf_printf(page->out, "%s{", page->name);
-        add_label(page->out, "reason", counters_flood_names[i]);
+        tallies_label(page->out, "reason", counters_flood_names[i]);
         end_count(page, all.floods[i]);
     }
 }

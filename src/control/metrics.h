@@ -4,8 +4,6 @@
 #include "base/buf.h"
 #include "control/conductor.h"
 
-/* Counts of things that happen in control (gates, deployments). Fed by the event log, so nobody has to
- * remember to count. */
 struct metrics;
 
 struct metrics *metrics_new(struct event_log *events);

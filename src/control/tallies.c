@@ -1,0 +1,128 @@
+#include "control/tallies.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct tallies {
+    struct event_subscription subscription;
+    struct tally *families[TALLY_FAMILIES];
+};
+
+void tallies_label(struct buf *out, const char *name, const char *value)
+{
+    buf_printf(out, "%s%s=\"", out->n > 0 && out->p[out->n - 1] != '{' ? "," : "", name);
+    for (; *value != '\0'; value++) {
+        if (*value == '\n')
+            buf_add(out, "\\n", 2);
+        else
+            buf_printf(out, "%s%c", *value == '\\' || *value == '"' ? "\\" : "", *value);
+    }
+    buf_add(out, "\"", 1);
+}
+
+static void tally_add(struct tally **family, const char *service, const char *label, const char *value,
+                      double amount)
+{
+    struct buf labels = BUF_EMPTY;
+    struct tally *tally = NULL;
+    tallies_label(&labels, "service", service);
+    if (label != NULL)
+        tallies_label(&labels, label, value);
+    HASH_FIND_STR(*family, labels.p, tally);
+    if (tally == NULL) {
+        tally = mem_zero(1, sizeof *tally);
+        tally->labels = mem_dup(labels.p);
+        HASH_ADD_KEYPTR(hh, *family, tally->labels, labels.n, tally);
+    }
+    tally->count++;
+    tally->sum += amount;
+    buf_free(&labels);
+}
+
+static void deployment_ended(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)event;
+    tally_add(&tallies->families[TALLY_DEPLOYMENTS], service, "result", strchr(type, '.') + 1, 0);
+}
+
+static void watch_ended(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)event;
+    tally_add(&tallies->families[TALLY_WATCHES], service, "result", strchr(type, '.') + 1, 0);
+}
+
+static void swap_published(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)type;
+    double ns = json_number_value(json_object_get(event, "nanoseconds"));
+    tally_add(&tallies->families[TALLY_SWAPS], service, NULL, NULL, ns / 1e9);
+}
+
+static void uptest_finished(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)type;
+    const char *uptest = json_string_value(json_object_get(event, "uptest"));
+    bool passed = json_is_true(json_object_get(event, "passed"));
+    double seconds = json_number_value(json_object_get(event, "seconds"));
+    tally_add(&tallies->families[TALLY_UPTEST_SECONDS], service, "uptest", uptest != NULL ? uptest : "", seconds);
+    tally_add(&tallies->families[TALLY_UPTESTS], service, "result", passed ? "passed" : "failed", 0);
+}
+
+static const struct {
+    const char *type;
+    void (*count)(struct tallies *tallies, const char *service, const char *type, json_t *event);
+} counted[] = {
+    {"deployment.done", deployment_ended},
+    {"deployment.rejected", deployment_ended},
+    {"deployment.aborted", deployment_ended},
+    {"deployment.rolled_back", deployment_ended},
+    {"watch.passed", watch_ended},
+    {"watch.failed", watch_ended},
+    {"swap.published", swap_published},
+    {"uptest.finished", uptest_finished},
+};
+
+static void event_added(struct event_subscription *subscription, uint64_t seq, const char *service,
+                        struct str line)
+{
+    (void)seq;
+    struct tallies *tallies = mem_container(subscription, struct tallies, subscription);
+    if (service == NULL)
+        return;
+    json_t *event = json_loadb(line.p, line.n, 0, NULL);
+    const char *type = json_string_value(json_object_get(event, "type"));
+    for (size_t i = 0; type != NULL && i < sizeof counted / sizeof *counted; i++) {
+        if (strcmp(type, counted[i].type) == 0)
+            counted[i].count(tallies, service, type, event);
+    }
+    json_decref(event);
+}
+
+struct tallies *tallies_new(struct event_log *events)
+{
+    struct tallies *tallies = mem_zero(1, sizeof *tallies);
+    tallies->subscription.added = event_added;
+    event_log_subscribe(events, &tallies->subscription);
+    return tallies;
+}
+
+void tallies_free(struct tallies *tallies)
+{
+    event_log_unsubscribe(&tallies->subscription);
+    for (size_t i = 0; i < TALLY_FAMILIES; i++) {
+        struct tally *tally, *next;
+        HASH_ITER(hh, tallies->families[i], tally, next)
+        {
+            HASH_DEL(tallies->families[i], tally);
+            free(tally->labels);
+            free(tally);
+        }
+    }
+    free(tallies);
+}
+
+const struct tally *tallies_first(const struct tallies *tallies, enum tally_family family)
+{
+    return tallies->families[family];
+}

@@ -242,13 +242,15 @@ def test_large_answers_are_not_read_to_their_end(shade):
     assert sizes and max(sizes) < 30000000, "a copy's answer was read to its end"
 
 
-def test_a_new_control_runs_the_whole_gate_again(shade):
+@pytest.mark.parametrize("role", ["control", "keeper"])
+def test_a_new_control_runs_the_whole_gate_again(shade, role):
     stand, live, staged = shade()
     staged.on("/page", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
     with Traffic(stand.port):
         deployment = stand.admin.stage([staged.address])
         wait_compared(stand, deployment)
-        stand.daemon.kill_role("control")
+    stand.daemon.kill_role(role)
+    with Traffic(stand.daemon.port):
         stand.events.wait("shadow.started", 2, timeout=30, deployment=deployment)
         report = end_of(stand, deployment)
     assert report["state"] == "rejected" and "/page" in report["reason"], report

@@ -340,6 +340,22 @@ def test_a_doubted_release_waits_on_when_a_role_was_killed(make_watched, make_re
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"
 
 
+@pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
+def test_a_doubted_canary_keeps_its_share_when_a_role_was_killed(make_watched, make_release, role):
+    stand = make_watched(watch={"uptests": "100ms", "on_fail": "hold"})
+    fresh = make_release("new")
+    deployment = stand.admin.stage([fresh.address], canary=[50], step="1h")
+    stand.events.wait("canary.step", deployment=deployment)
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    stand.daemon.kill_role(role)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "canary" and found["canary"]["share"] == 50 and "02_breaks" in found["reason"]
+    assert stand.admin.command("rollback").status == 200
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert stand.admin.live() == stand.first
+
+
 @pytest.mark.parametrize("on_fail", ["rollback", "hold"])
 def test_a_watch_whose_service_was_removed_while_the_daemon_was_away_ends(make_watched, make_release, on_fail):
     stand = make_watched(watch={"uptests": "100ms", "on_fail": on_fail})

@@ -145,6 +145,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     struct worker *worker = x->worker;
     x->view = publisher_take(worker->options.publisher, worker->options.index);
     const struct snapshot *snapshot = x->view->snapshot;
+    x->door = snapshot_door(snapshot, x->client->peer.listener);
     x->peer = origin_of(snapshot, request, &x->client->peer, &x->origin);
     struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
     x->service = snapshot_match(snapshot, request->host, path, prefix);

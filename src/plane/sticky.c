@@ -143,10 +143,11 @@ static void take_share(struct exchange *x, const struct http_request *request, u
 bool sticky_is_preview(const struct exchange *x, const struct http_request *request)
 {
     const struct snapshot *snapshot = x->view->snapshot;
-    const struct snapshot_door *door = snapshot_door(snapshot, x->client->peer.listener);
     struct str name = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_FIELD);
-    if (name.n == 0 || (door != NULL && door->staged))
-        return door != NULL && door->staged;
+    if (x->door != NULL && x->door->staged)
+        return true;
+    if (name.n == 0)
+        return false;
     struct str secret = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_SECRET);
     const struct http_field *field = http_fields_named(&request->fields, name);
     return field != NULL && secret.n > 0 && field->value.n == secret.n &&

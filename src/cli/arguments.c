@@ -83,13 +83,6 @@ static bool convert(struct given *given, struct err *err)
                err_set(err, "--%s takes a whole number, not \"%s\"", name, given->text);
     case OPTION_DURATION:
         return units_duration(text, &given->number, err) || err_prefix(err, "--%s", name);
-    case OPTION_OFF:
-        if (!units_duration(text, &given->number, err))
-            return err_prefix(err, "--%s", name);
-        return given->number == 0 ||
-               err_set(err, "--%s other than 0s is not in this version of upswap; leave it out", name);
-    case OPTION_LATER:
-        return err_set(err, "--%s is not in this version of upswap; leave it out", name);
     default:
         return true;
     }

@@ -17,8 +17,6 @@ enum option_kind {
     OPTION_TEXT,
     OPTION_NUMBER,
     OPTION_DURATION,
-    OPTION_OFF,   /* takes a duration that must be 0: what it would switch on is not in this version */
-    OPTION_LATER, /* is refused: not in this version */
 };
 
 struct option_row {

@@ -5,8 +5,6 @@
 static void print_option(FILE *out, const struct option_row *row)
 {
     char name[64];
-    if (row->kind == OPTION_LATER || row->kind == OPTION_OFF)
-        return;
     char letter[8] = "    ";
     if (row->letter != '\0')
         snprintf(letter, sizeof letter, "-%c, ", row->letter);
@@ -44,10 +42,8 @@ void help_command(FILE *out, const struct command *command)
 
 static void print_words(FILE *out, const struct option_row *rows)
 {
-    for (; rows != NULL && rows->name != NULL; rows++) {
-        if (rows->kind != OPTION_LATER && rows->kind != OPTION_OFF)
-            fprintf(out, "--%s\n", rows->name);
-    }
+    for (; rows != NULL && rows->name != NULL; rows++)
+        fprintf(out, "--%s\n", rows->name);
 }
 
 void help_words(FILE *out, const struct command *command)

@@ -6,21 +6,21 @@
 #include "config/rules.h"
 
 static const struct section_word log_levels[] = {
-    {"error", LOG_LEVEL_ERROR, false},
-    {"warn", LOG_LEVEL_WARN, false},
-    {"info", LOG_LEVEL_INFO, false},
-    {"debug", LOG_LEVEL_DEBUG, false},
-    {NULL, 0, false},
+    {"error", LOG_LEVEL_ERROR},
+    {"warn", LOG_LEVEL_WARN},
+    {"info", LOG_LEVEL_INFO},
+    {"debug", LOG_LEVEL_DEBUG},
+    {NULL, 0},
 };
 static const struct section_word log_formats[] = {
-    {"text", LOG_FORMAT_TEXT, false},
-    {"json", LOG_FORMAT_JSON, false},
-    {NULL, 0, false},
+    {"text", LOG_FORMAT_TEXT},
+    {"json", LOG_FORMAT_JSON},
+    {NULL, 0},
 };
 static const struct section_word access_log_formats[] = {
-    {"json", CONFIG_ACCESS_LOG_JSON, false},
-    {"combined", CONFIG_ACCESS_LOG_COMBINED, false},
-    {NULL, 0, false},
+    {"json", CONFIG_ACCESS_LOG_JSON},
+    {"combined", CONFIG_ACCESS_LOG_COMBINED},
+    {NULL, 0},
 };
 
 static const struct section_key log_keys[] = {

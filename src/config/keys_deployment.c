@@ -5,8 +5,8 @@
 #include <signal.h>
 
 static const struct section_word signals[] = {
-    {"TERM", SIGTERM, false}, {"INT", SIGINT, false},   {"QUIT", SIGQUIT, false}, {"HUP", SIGHUP, false},
-    {"USR1", SIGUSR1, false}, {"USR2", SIGUSR2, false}, {"KILL", SIGKILL, false}, {NULL, 0, false},
+    {"TERM", SIGTERM}, {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"HUP", SIGHUP},
+    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"KILL", SIGKILL}, {NULL, 0},
 };
 
 static const struct section_key uptests_keys[] = {
@@ -83,10 +83,10 @@ const struct section keys_shadow = {
 };
 
 static const struct section_word on_fail[] = {
-    {"rollback", CONFIG_ROLL_BACK, false},
-    {"hold", CONFIG_HOLD, false},
-    {"none", CONFIG_GO_ON, false},
-    {NULL, 0, false},
+    {"rollback", CONFIG_ROLL_BACK},
+    {"hold", CONFIG_HOLD},
+    {"none", CONFIG_GO_ON},
+    {NULL, 0},
 };
 
 static const struct section_key watch_keys[] = {

@@ -3,15 +3,15 @@
 #include "config/rules.h"
 
 const struct section_word keys_tls_minimums[] = {
-    {"1.2", CONFIG_TLS_1_2, false},
-    {"1.3", CONFIG_TLS_1_3, false},
-    {NULL, 0, false},
+    {"1.2", CONFIG_TLS_1_2},
+    {"1.3", CONFIG_TLS_1_3},
+    {NULL, 0},
 };
 static const struct section_word client_verifies[] = {
-    {"off", CONFIG_CLIENT_OFF, false},
-    {"optional", CONFIG_CLIENT_OPTIONAL, false},
-    {"required", CONFIG_CLIENT_REQUIRED, false},
-    {NULL, 0, false},
+    {"off", CONFIG_CLIENT_OFF},
+    {"optional", CONFIG_CLIENT_OPTIONAL},
+    {"required", CONFIG_CLIENT_REQUIRED},
+    {NULL, 0},
 };
 static const struct section_key identity_keys[] = {
     {.name = "certificate",
@@ -72,14 +72,14 @@ static const struct section listener_tls_section = {
 };
 
 static const struct section_word views[] = {
-    {"live", CONFIG_VIEW_LIVE, false},
-    {"staged", CONFIG_VIEW_STAGED, false},
-    {NULL, 0, false},
+    {"live", CONFIG_VIEW_LIVE},
+    {"staged", CONFIG_VIEW_STAGED},
+    {NULL, 0},
 };
 
 static const struct section_word redirects[] = {
-    {"https", CONFIG_REDIRECT_HTTPS, false},
-    {NULL, 0, false},
+    {"https", CONFIG_REDIRECT_HTTPS},
+    {NULL, 0},
 };
 static const struct section_key listener_keys[] = {
     {.name = "address",

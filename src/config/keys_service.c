@@ -4,15 +4,15 @@
 #include "config/rules.h"
 
 static const struct section_word proxy_protocols[] = {
-    {"none", 0, false},
-    {"v1", 1, false},
-    {"v2", 2, false},
-    {NULL, 0, false},
+    {"none", 0},
+    {"v1", 1},
+    {"v2", 2},
+    {NULL, 0},
 };
 static const struct section_word upstreams[] = {
-    {"h1", CONFIG_UPSTREAM_H1, false},
-    {"h2", CONFIG_UPSTREAM_H2, false},
-    {NULL, 0, false},
+    {"h1", CONFIG_UPSTREAM_H1},
+    {"h2", CONFIG_UPSTREAM_H2},
+    {NULL, 0},
 };
 
 static const struct section_key timeouts_keys[] = {
@@ -216,9 +216,9 @@ static const struct section affinity_section = {
 };
 
 static const struct section_word pins[] = {
-    {"off", CONFIG_PIN_OFF, false},
-    {"cookie", CONFIG_PIN_COOKIE, false},
-    {NULL, 0, false},
+    {"off", CONFIG_PIN_OFF},
+    {"cookie", CONFIG_PIN_COOKIE},
+    {NULL, 0},
 };
 
 static const struct section_key preview_keys[] = {
@@ -242,9 +242,9 @@ static const struct section preview_section = {
 };
 
 static const struct section_word canaries[] = {
-    {"cookie", CONFIG_CANARY_COOKIE, false},
-    {"address", CONFIG_CANARY_ADDRESS, false},
-    {NULL, 0, false},
+    {"cookie", CONFIG_CANARY_COOKIE},
+    {"address", CONFIG_CANARY_ADDRESS},
+    {NULL, 0},
 };
 static const struct section_key canary_keys[] = {
     {.name = "by", .kind = KEY_WORD, FIELD(config_canaries, by), .fallback = "cookie", .words = canaries},

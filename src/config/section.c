@@ -176,7 +176,7 @@ static bool read_key(struct reader *reader, const struct section_key *key, const
     void *field = field_of(key, target);
     if (!may_stand_here(reader, key, setting, err))
         return false;
-    if (key->kind != KEY_SECTION && key->kind != KEY_OFF)
+    if (key->kind != KEY_SECTION)
         places_add(reader->places, field, line_of(setting));
     switch (key->kind) {
     case KEY_SECTION:

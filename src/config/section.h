@@ -30,7 +30,6 @@ enum section_kind {
                      whole */
     KEY_SECTION,  /* the struct of `section`, embedded */
     KEY_SECTIONS, /* pointer to `section` structs and a size_t behind it; `least` to `most` items */
-    KEY_OFF,      /* nothing: only "0s" is accepted, since what it would switch on is not there */
     KEY_LATER,    /* nothing: the key is refused as not in this version */
 };
 
@@ -40,7 +39,6 @@ enum section_scope { SCOPE_ANY, SCOPE_DEFAULTS, SCOPE_SERVICE };
 struct section_word {
     const char *name; /* NULL ends the list */
     int value;
-    bool later; /* refused */
 };
 
 struct reader {

@@ -98,13 +98,10 @@ static enum verdict read_text(const struct section_key *key, struct str text, vo
 
 static enum verdict read_word(const struct section_key *key, struct str text, void *field, struct err *err)
 {
+    (void)err;
     for (const struct section_word *word = key->words; word->name != NULL; word++) {
         if (!str_equal(text, str_of(word->name)))
             continue;
-        if (word->later) {
-            err_set(err, "\"%.*s\" is not in this version of upswap; choose another", STR_ARG(text));
-            return REFUSED;
-        }
         memcpy(field, &word->value, sizeof word->value);
         return FITS;
     }
@@ -129,19 +126,6 @@ static enum verdict read_mode(const struct section_key *key, struct str text, vo
     return FITS;
 }
 
-static enum verdict read_off(const struct section_key *key, struct str text, void *field, struct err *err)
-{
-    (void)key;
-    (void)field;
-    uint64_t ms;
-    if (!units_duration(text, &ms, err))
-        return MISFITS;
-    if (ms == 0)
-        return FITS;
-    err_set(err, "values other than \"0s\" are not in this version of upswap; remove it");
-    return REFUSED;
-}
-
 /* Which types of libconfig a kind takes, and how the text is read. Kinds without a row are not single values.
  */
 static const struct kind {
@@ -156,7 +140,6 @@ static const struct kind {
     [KEY_TEXT] = {.from_text = true, .read = read_text},
     [KEY_WORD] = {.from_text = true, .read = read_word},
     [KEY_MODE] = {.from_text = true, .read = read_mode},
-    [KEY_OFF] = {.from_text = true, .read = read_off},
 };
 
 /* The value as it would be written in a default. `number` has room for it. False: another type. */

@@ -40,8 +40,6 @@ static void write_words(const struct section_key *key, char *out)
     size_t n = (size_t)snprintf(out, SECTION_WANTED_MAX, "one of");
     const char *between = " ";
     for (const struct section_word *word = key->words; word->name != NULL; word++) {
-        if (word->later)
-            continue;
         n += (size_t)snprintf(out + n, SECTION_WANTED_MAX - n, "%s\"%s\"", between, word->name);
         between = ", ";
     }
@@ -60,7 +58,6 @@ char *section_wanted(const struct section_key *key, char out[SECTION_WANTED_MAX]
         [KEY_FIELDS] = "a group of texts",
         [KEY_SECTION] = "a group",
         [KEY_SECTIONS] = "a list of groups",
-        [KEY_OFF] = "\"0s\"",
     };
     switch (key->kind) {
     case KEY_NUMBER:

@@ -42,7 +42,7 @@ void api_found(struct api *api, struct admin_request *request, json_t *found, co
 /* One key that a body may have. */
 struct api_key {
     const char *name;
-    enum { API_TEXT, API_BOOL, API_LIST, API_LATER } kind; /* API_LATER: known, but not in this version */
+    enum { API_TEXT, API_BOOL, API_LIST } kind;
     bool required;
 };
 

@@ -39,8 +39,6 @@ static bool has_kind(const struct api_key *key, const json_t *value)
         return json_is_boolean(value);
     case API_LIST:
         return json_is_array(value);
-    case API_LATER:
-        break;
     }
     return false;
 }
@@ -66,20 +64,15 @@ static bool set_unknown(struct err *err, const char *what, const char *name, con
 static bool unknown_key(const char *name, const struct api_key *keys, size_t count, struct err *err)
 {
     const char *known[KEYS_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (keys[i].kind != API_LATER)
-            known[n++] = keys[i].name;
-    }
-    return set_unknown(err, "key", name, known, n);
+    for (size_t i = 0; i < count; i++)
+        known[i] = keys[i].name;
+    return set_unknown(err, "key", name, known, count);
 }
 
 static bool take_value(const struct api_key *key, json_t *value, struct err *err)
 {
     static const char *const wanted[] = {
         [API_TEXT] = "a text", [API_BOOL] = "true or false", [API_LIST] = "a list"};
-    if (key->kind == API_LATER)
-        return err_set(err, "the key \"%s\" is not in this version of upswap; leave it out", key->name);
     if (!has_kind(key, value))
         return err_set(err, "the key \"%s\" must be %s, not %s", key->name, wanted[key->kind],
                        type_name(value));

@@ -65,7 +65,8 @@ static void uptest_finished(struct tallies *tallies, const char *service, const 
     const char *uptest = json_string_value(json_object_get(event, "uptest"));
     bool passed = json_is_true(json_object_get(event, "passed"));
     double seconds = json_number_value(json_object_get(event, "seconds"));
-    tally_add(&tallies->families[TALLY_UPTEST_SECONDS], service, "uptest", uptest != NULL ? uptest : "", seconds);
+    tally_add(&tallies->families[TALLY_UPTEST_SECONDS], service, "uptest", uptest != NULL ? uptest : "",
+              seconds);
     tally_add(&tallies->families[TALLY_UPTESTS], service, "result", passed ? "passed" : "failed", 0);
 }
 

@@ -20,6 +20,11 @@ bool str_equal_nocase(struct str a, struct str b)
     return true;
 }
 
+bool str_is_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool str_starts_with(struct str text, struct str prefix)
 {
     return text.n >= prefix.n && memcmp(text.p, prefix.p, prefix.n) == 0;

@@ -30,6 +30,9 @@ static inline bool str_equal(struct str a, struct str b)
 /* As str_equal, with ASCII letters of either case equal. Locale plays no part. */
 bool str_equal_nocase(struct str a, struct str b);
 
+/* Are both the same text, or both NULL? */
+bool str_is_same(const char *a, const char *b);
+
 bool str_starts_with(struct str text, struct str prefix);
 bool str_ends_with(struct str text, struct str suffix);
 

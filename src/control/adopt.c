@@ -279,11 +279,6 @@ static void find_newcomers(struct adoption *adoption)
 
 /* ---- checks ---- */
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 static bool refuse_change(const struct config *config, const void *field, const char *key, struct err *err)
 {
     return err_set(err, "%s:%u: \"%s\" cannot change while the daemon runs; put it back, or start anew",
@@ -294,9 +289,9 @@ static bool keeps_what_is_fixed(const struct config *old, const struct config *c
 {
     if (old->workers != config->workers)
         return refuse_change(config, &config->workers, "workers", err);
-    if (!same_text(old->user, config->user))
+    if (!str_is_same(old->user, config->user))
         return refuse_change(config, &config->user, "user", err);
-    if (!same_text(old->state_directory, config->state_directory))
+    if (!str_is_same(old->state_directory, config->state_directory))
         return refuse_change(config, &config->state_directory, "state_directory", err);
     return true;
 }

@@ -237,6 +237,19 @@ static bool is_bad(enum deployment_state state)
            (deployment_state_is_end(state) && state != DEPLOYMENT_DONE);
 }
 
+/* What waits for days is restarted often: of restarts in a row the last one is told. */
+static void mark(struct deployment *deployment, const struct record *record)
+{
+    size_t count = deployment->timeline_count;
+    struct moment *last = count == 0 ? NULL : &deployment->timeline[count - 1];
+    const char *by = record->asker.user;
+    if (record->event == EVENT_RESTARTED && last != NULL && last->state == deployment->state &&
+        str_is_same(last->why, record->why))
+        last->time_ns = record->time_ns;
+    else
+        deployment_mark(deployment, record->time_ns, record->why, by[0] == '\0' ? NULL : by);
+}
+
 static void act_event(struct registry *registry, const struct record *record, const struct transition **taken)
 {
     struct pool *pool = registry_pool(registry, record->pool);
@@ -252,8 +265,7 @@ static void act_event(struct registry *registry, const struct record *record, co
     deployment->state = row->to;
     if (record->event != EVENT_RESTARTED || row->to != row->from)
         deployment->since_ns = record->time_ns;
-    const char *by = record->asker.user;
-    deployment_mark(deployment, record->time_ns, record->why, by[0] == '\0' ? NULL : by);
+    mark(deployment, record);
     if (is_bad(row->to) && row->to != row->from)
         set_text(&deployment->reason, record->why);
     else if (is_bad(row->from) && row->to != row->from)

@@ -295,6 +295,25 @@ static void the_timeline_says_who_asked(void **state)
     assert_string_equal(deployment->timeline[1].by, "alice");
 }
 
+static void restarts_in_a_row_are_one_moment_of_the_timeline(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0));
+    const struct deployment *deployment = registry_pool(registry, "web-1")->deployment;
+    assert_true(happen(registry, "web-1", EVENT_RESTARTED));
+    size_t moments = deployment->timeline_count;
+    for (unsigned i = 0; i < 5; i++) {
+        struct record record;
+        event_record(&record, deployment->pool, EVENT_RESTARTED);
+        record.time_ns = 9000000 + i;
+        free(record.why);
+        record.why = mem_dup(i < 4 ? "why not" : "another reason");
+        assert_true(apply(registry, &record));
+    }
+    assert_int_equal(deployment->timeline_count, moments + 1);
+    assert_int_equal(deployment->timeline[moments - 1].time_ns, 9000003);
+}
+
 static void a_restart_does_not_begin_a_watch_anew(void **state)
 {
     struct registry *registry = *state;
@@ -518,6 +537,7 @@ int main(void)
         EACH(a_canary_that_is_taken_back_drains_and_the_live_pool_stays),
         EACH(the_first_pool_of_a_service_is_neither_a_canary_nor_watched),
         EACH(the_timeline_says_who_asked),
+        EACH(restarts_in_a_row_are_one_moment_of_the_timeline),
         EACH(a_restart_does_not_begin_a_watch_anew),
         EACH(nothing_swaps_without_a_recorded_pass),
         EACH(nothing_swaps_with_an_instance_that_is_not_up),

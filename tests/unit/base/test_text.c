@@ -94,9 +94,20 @@ static void crc32c_has_its_published_check_value(void **state)
     assert_int_equal(crc32c("123456789", 9), 0xe3069283);
 }
 
+static void texts_are_the_same_and_so_is_no_text(void **state)
+{
+    (void)state;
+    assert_true(str_is_same("a", "a"));
+    assert_true(str_is_same(NULL, NULL));
+    assert_false(str_is_same("a", "b"));
+    assert_false(str_is_same("a", NULL));
+    assert_false(str_is_same(NULL, ""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_are_the_same_and_so_is_no_text),
         cmocka_unit_test(a_prefix_goes_before_the_sentence),
         cmocka_unit_test(a_sentence_that_is_too_long_is_cut),
         cmocka_unit_test(splitting_gives_each_part_and_then_ends),

@@ -6,7 +6,7 @@ enum cli_exit {
     CLI_DONE = 0,
     CLI_REFUSED = 1,
     CLI_USAGE = 2,
-    CLI_REJECTED = 3, /* the gate failed, or an instance was never ready */
+    CLI_REJECTED = 3, /* the gate failed, an instance was never ready, or a failed watch waits for a person */
     CLI_ROLLED_BACK = 4,
     CLI_ABORTED = 5,
     CLI_TIMEOUT = 6, /* of --timeout; the deployment goes on */

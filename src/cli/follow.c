@@ -52,6 +52,13 @@ int follow_status(const char *state, bool hold)
     return hold && strcmp(state, "held") == 0 ? CLI_DONE : GOES_ON;
 }
 
+/* Its watch has failed, and it waits for a person. */
+static bool is_doubted(const json_t *deployment)
+{
+    return (field_is(deployment, "state", "watching") || field_is(deployment, "state", "canary")) &&
+           field_text(deployment, "reason", "")[0] != '\0';
+}
+
 /* The old pool's drain and teardown are part of what happens to this deployment. */
 static bool concerns(const struct follower *follower, const json_t *event)
 {
@@ -76,7 +83,8 @@ static void take_event(void *arg, struct str line, const json_t *event)
         return;
     const char *type = field_text(event, "type", "");
     follower->seen = true;
-    follower->is_due = follower->is_due || strncmp(type, "deployment.", 11) == 0;
+    follower->is_due =
+        follower->is_due || strncmp(type, "deployment.", 11) == 0 || strcmp(type, "watch.failed") == 0;
     if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
         follower->drains = true;
     if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) != GOES_ON)
@@ -156,6 +164,8 @@ static int check_state(struct follower *follower)
     follower->is_due = false;
     follower->next_check_ms = clock_mono_ms() + CHECK_MS;
     keep_deployment(follower, deployment);
+    if (is_doubted(deployment))
+        return CLI_REJECTED;
     return follow_status(field_text(deployment, "state", ""), follower->plan->hold);
 }
 
@@ -164,7 +174,7 @@ static void take_rest(struct follower *follower)
 {
     struct err ignored;
     uint64_t until = clock_mono_ms() + REST_MS, now;
-    while (!follower->end_seen && (now = clock_mono_ms()) < until) {
+    while (!follower->end_seen && !is_doubted(follower->deployment) && (now = clock_mono_ms()) < until) {
         if (feed_turn(follower->feed, until - now, &ignored) != FEED_OPEN)
             return;
     }
@@ -199,6 +209,9 @@ static void show_end(struct follower *follower)
         terminal_line(terminal, TONE_PLAIN,
                       "%s: %s waits; \"upswap promote %s\" swaps, \"upswap abort %s\" gives it up", service,
                       deployment, service, service);
+    else if (is_doubted(follower->deployment))
+        terminal_line(terminal, TONE_BAD, "%s: %s waits for a person: %s", service, deployment,
+                      field_text(follower->deployment, "reason", ""));
     else
         show_failed(follower, state);
 }

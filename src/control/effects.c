@@ -46,9 +46,11 @@ static void remember_change(struct step *step, const struct pool *pool, const st
     bool swaps = row->pool == MOVE_LIVE || row->pool == MOVE_ARM || row->pool == MOVE_BACK_OUT;
     if (!swaps && leaves == NULL) /* what waits to be told of before it still is */
         return;
+    /* A promotion ends a watch whose swap may not be published yet: then one version tells of both. */
+    bool swap_waits = course->live != NULL && strcmp(course->changed, pool->name) == 0;
     course_forget_change(course);
     course->changed = mem_dup(pool->name);
-    course->live = swaps ? mem_dup(pool->service->live->name) : NULL;
+    course->live = swaps || swap_waits ? mem_dup(pool->service->live->name) : NULL;
     course->leaves = leaves == NULL ? NULL : mem_dup(leaves->name);
     course->change_version = step->record.world;
     course->change_decided_ns = step->decided_ns;

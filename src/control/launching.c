@@ -296,6 +296,11 @@ void launching_free(struct launching *launching)
     for (; arrival != NULL; arrival = next) {
         next = LIST_NEXT(arrival, entry);
         bool is_in_step = arrival->resolve == NULL && arrival->probe == NULL;
+        if (arrival->instance.address != NULL)
+            log_warn(
+                "%s: instance %s was printed as the launch ended: it was not recorded, so nothing tears it "
+                "down; stop it by hand",
+                launching->pool, arrival->instance.address);
         resolve_cancel(arrival->resolve);
         probe_cancel(arrival->probe);
         if (is_in_step) {

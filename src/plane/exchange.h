@@ -100,7 +100,6 @@ struct exchange {
     bool canary;      /* of the share of a pool that is not live yet */
     bool draws;       /* the client is told on which side it is */
     bool resigns;     /* the affinity cookie holds, but was signed with the key before */
-    uint8_t hides;    /* of STICKY_HIDES_: the cookies that the app does not see */
     uint8_t forged;   /* cookies under our names that are none of ours */
     uint8_t retries;
     uint8_t id_length;
@@ -184,9 +183,6 @@ static inline bool exchange_is_ended(const struct exchange *exchange)
 void exchange_free_spares(struct worker *worker);
 
 /* sticky: what in the head binds the request. */
-#define STICKY_HIDES_AFFINITY 1
-#define STICKY_HIDES_PIN 2
-#define STICKY_HIDES_CANARY 4
 /* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */
 void sticky_pool(struct exchange *exchange, const struct http_request *request);
 /* Is it a look at the staged pool: over a listener for that, or by the secret? */

@@ -29,19 +29,6 @@ static const struct snapshot_secrets *secrets_of(const struct exchange *x)
     return &snapshot_settings(x->view->snapshot)->secrets;
 }
 
-static uint8_t hides_of(enum token_kind kind)
-{
-    switch (kind) {
-    case TOKEN_POOL:
-        return STICKY_HIDES_PIN;
-    case TOKEN_CANARY:
-        return STICKY_HIDES_CANARY;
-    case TOKEN_INSTANCE:
-        break;
-    }
-    return STICKY_HIDES_AFFINITY;
-}
-
 /* The first of this name that is a token of ours, and not older than `most_s` (0: of any age). What is no
  * token of ours at all is counted. */
 static bool find_token(struct exchange *x, const struct http_request *request, struct str cookie,
@@ -50,7 +37,6 @@ static bool find_token(struct exchange *x, const struct http_request *request, s
     struct str service = snapshot_service_name(x->view->snapshot, x->service), value;
     struct http_cookies walk = http_cookies_named(&request->fields, cookie);
     for (unsigned i = 0; i < TRIES_MAX && http_cookies_next(&walk, &value); i++) {
-        x->hides |= hides_of(kind);
         if (!token_open(x->worker->mac, secrets_of(x), kind, service, value, token))
             x->forged++;
         else if (most_s == 0 || wall_s() < token->issued_s + most_s)
@@ -226,6 +212,21 @@ static void take_key(struct exchange *x, const struct http_request *request)
         x->wish.how = SNAPSHOT_ROUND_ROBIN;
 }
 
+/* The app sees none of ours, be they of use to this request or of a canary long over. */
+static void hide_own_cookies(const struct exchange *x, const struct http_request *request,
+                             struct http_forward *how)
+{
+    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
+    const struct str names[] = {cookies.affinity, cookies.pin, cookies.canary};
+    struct str ignored;
+    if (!(request->fields.present & HTTP_FIELD_BIT(HTTP_FIELD_COOKIE)))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (names[i].n > 0 && http_cookie_find(&request->fields, names[i], &ignored))
+            how->hidden[i] = names[i];
+    }
+}
+
 void sticky_instance(struct exchange *x, const struct http_request *request, struct http_forward *how)
 {
     if (x->wish.how >= SNAPSHOT_HASH_CLIENT)
@@ -234,13 +235,7 @@ void sticky_instance(struct exchange *x, const struct http_request *request, str
         take_affinity(x, request);
     if (x->forged > 0)
         counters_add(&x->cells->forged, x->forged);
-    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
-    if (x->hides & STICKY_HIDES_AFFINITY)
-        how->hidden[0] = cookies.affinity;
-    if (x->hides & STICKY_HIDES_PIN)
-        how->hidden[1] = cookies.pin;
-    if (x->hides & STICKY_HIDES_CANARY)
-        how->hidden[2] = cookies.canary;
+    hide_own_cookies(x, request, how);
 }
 
 /* ---- telling the client ---- */

@@ -59,6 +59,18 @@ def test_no_client_flips_between_releases_while_the_share_grows(make_canary):
     assert not [f for f in stand.fresh.requests[-1].fields if "upswap-canary" in f[1]], "the app saw our cookie"
 
 
+def test_the_app_never_sees_the_cookie_of_a_canary_that_is_over(make_canary):
+    stand = make_canary([50])
+    session = Session(stand)
+    session.ask()
+    assert session.cookies
+    assert stand.admin.command("abort").status == 200
+    wait_until(lambda: len(stand.admin.service()["pools"]) == 1, what="the canary to go")
+    assert session.ask() == "live-0"
+    seen = stand.live[0].requests[-1].fields
+    assert [name for name, _ in seen if name.lower() == "cookie"] == [], seen
+
+
 def test_by_address_one_client_sees_one_release_without_cookies(make_canary):
     stand = make_canary([50], canary={"by": "address"})
     for number in range(2, 12):

@@ -82,6 +82,7 @@ def test_a_preview_gives_and_takes_no_session(make_preview):
     cookies = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
     answer = stand.preview(fields=[f"Cookie: {cookies}"])
     assert answer.text == "fresh" and not answer.all("Set-Cookie")
+    assert not [name for name, _ in stand.fresh.requests[-1].fields if name.lower() == "cookie"]
 
 
 def test_previews_go_on_in_a_pause_and_in_maintenance(make_preview):

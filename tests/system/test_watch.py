@@ -275,6 +275,18 @@ def test_the_client_says_that_it_was_rolled_back_by_its_exit_status(make_watched
     assert "uptest 02_breaks" in text
 
 
+def test_the_client_does_not_wait_for_the_person_for_whom_a_failed_watch_waits(make_watched, make_release):
+    stand = make_watched(watch={"uptests": "100ms", "on_fail": "hold"})
+    command = [program("upswap"), "-s", stand.daemon.socket, "stage", "web", make_release("new").address]
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stand.events.wait("watch.started")
+    stand.suite.shell("02_breaks", "exit 1")
+    text, _ = client.communicate(timeout=20)
+    assert client.returncode == 3, text
+    assert "waits for a person" in text and "`upswap promote web` keeps it" in text
+    assert stand.admin.command("rollback").status == 200
+
+
 # ---- what is seen of it ----
 
 

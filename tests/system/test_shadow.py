@@ -7,7 +7,9 @@ import time
 import pytest
 
 from harness.backend import Held
+from harness.certificates import Authority
 from harness.client import RawClient
+from harness.http2 import Http2Client, Http2Instance
 from harness.waiting import wait_until
 
 SHADOW = {"share": 1.0, "seconds": 5, "minimum": 40, "differ": 0.05, "latency": 0.0}
@@ -190,6 +192,63 @@ def test_with_credentials_requests_that_name_somebody_are_repeated_as_they_are(s
     assert copies(staged)
     assert all(r.get("Cookie") == "a=b" and r.get("Authorization") == "Basic eA==" for r in copies(staged))
     assert all(r.get("X-Upswap-Shadow") is None for r in live.requests), "a client forged the mark"
+
+
+@pytest.fixture
+def shade_over(make_stand, make_backend, tmp_path):
+    """shade_over(tls, h2) -> (stand, staged, failing): instances that speak so; failing answers /page with 500."""
+    made = []
+
+    def instance(authority, h2, fails):
+        tls = authority.server("127.0.0.1") if authority else None
+        if h2:
+            made.append(Http2Instance(tls=tls))
+            if fails:
+                made[-1].scripts["/page"] = lambda served, stream, *_: served.respond(stream, "500")
+            return made[-1]
+        backend = make_backend("same", tls=tls)
+        if fails:
+            backend.on("/page", b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+        return backend
+
+    def make(tls, h2):
+        authority = Authority(str(tmp_path)) if tls else None
+        service = {"shadow": SHADOW, "upstream": "h2" if h2 else "h1"}
+        if tls:
+            service["tls"] = {"ca_file": authority.path}
+        stand = make_stand(live=0, service=service, workers=2)
+        live, staged, failing = (instance(authority, h2, fails) for fails in (False, False, True))
+        stand.daemon.config["services"][0]["instances"] = [live.address]
+        stand.suite.shell("01_pass")
+        return stand.start(), staged, failing
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("tls, h2", [(True, False), (False, True), (True, True)])
+def test_copies_go_the_way_that_requests_go(shade_over, tls, h2):
+    stand, staged, failing = shade_over(tls, h2)
+    with Traffic(stand.port):
+        assert end_of(stand, stand.admin.stage([failing.address]))["state"] == "rejected"
+        report = end_of(stand, stand.admin.stage([staged.address]))
+    assert report["state"] == "done" and report["shadow"]["differing"] == 0, report
+    assert report["shadow"]["compared"] >= SHADOW["minimum"]
+    failed = stand.admin.history()[1]
+    assert "/page" in failed["reason"] and "(2xx live, 5xx staged)" in failed["reason"], failed["reason"]
+
+
+def test_requests_over_http2_are_repeated_too(shade):
+    stand, live, staged = shade()
+    deployment = stand.admin.stage([staged.address])
+    stand.events.wait("shadow.started", deployment=deployment)
+    with Http2Client(stand.port) as client:
+        for number in range(4 * SHADOW["minimum"]):
+            assert client.ask(path=PATHS[number % len(PATHS)]).body == b"same"
+        wait_compared(stand, deployment, SHADOW["minimum"])
+    assert end_of(stand, deployment)["state"] == "done"
+    assert {request.target for request in copies(staged)} == set(PATHS)
 
 
 def test_a_held_deployment_is_held_behind_its_shadow(shade):

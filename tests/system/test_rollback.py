@@ -1,5 +1,7 @@
 """After a swap with a watch: the old pool stays armed, and a rollback is one more swap."""
 
+import os
+import signal
 import socket
 
 import pytest
@@ -91,6 +93,27 @@ def test_promote_ends_a_watch(watched):
     assert answer.status == 200 and answer.json["state"] == "draining"
     assert watched.events.wait_end(watched.deployment)["type"] == "deployment.done"
     assert watched.events.of("instance.retired", deployment=watched.old)
+
+
+def test_a_promotion_before_the_swap_is_published_hides_no_event(make_stand, make_app):
+    stand = make_stand()
+    stand.suite.shell("01")
+    stand.start()
+    first = stand.admin.live()
+    proxy = stand.daemon.pids["proxy"]
+    os.kill(proxy, signal.SIGSTOP)
+    try:
+        deployment = stand.admin.stage(_instances(make_app("v2", 1)), watch="1h")
+        stand.wait_state(deployment, "watching")
+        assert stand.admin.command("promote").status == 200
+        assert not stand.events.of("swap.published")
+    finally:
+        os.kill(proxy, signal.SIGCONT)
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    swap = stand.events.of("swap.published")
+    assert [(each["deployment"], each["live"], each["replaces"]) for each in swap] == [(deployment, deployment, first)]
+    assert len(stand.events.of("drain.started", deployment=first)) == 1
+    assert stand.ask().text == "v2 /"
 
 
 def test_a_watched_deployment_cannot_be_aborted_but_says_what_can_be_done(watched):

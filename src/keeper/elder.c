@@ -113,7 +113,7 @@ static void ended(struct elder *elder, int status)
 {
     struct keeper *keeper = elder->keeper;
     const struct message_finishing finished = {elder->pid, elder->generation};
-    char how[64];
+    char how[KEEPER_HOW_MAX];
     keeper_describe(status, how);
     if (status == 0)
         log_info("proxy %d of an earlier program has finished", (int)elder->pid);

@@ -95,7 +95,8 @@ void keeper_tell_control(struct keeper *keeper, enum message_type type, const vo
 /* Takes up a channel that a program before this one had to this role. */
 void keeper_take_role(struct keeper *keeper, int which, const struct handover_role *from);
 /* How a process has ended, for a sentence. */
-void keeper_describe(int status, char out[64]);
+#define KEEPER_HOW_MAX 160
+void keeper_describe(int status, char out[KEEPER_HOW_MAX]);
 /* The stop may be complete. */
 void keeper_proxy_gone(struct keeper *keeper);
 

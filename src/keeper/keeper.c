@@ -211,12 +211,17 @@ static bool start_proxy(struct keeper *keeper)
 
 /* ---- ends ---- */
 
-void keeper_describe(int status, char out[64])
+void keeper_describe(int status, char out[KEEPER_HOW_MAX])
 {
-    if (WIFSIGNALED(status))
-        snprintf(out, 64, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        snprintf(out, KEEPER_HOW_MAX,
+                 "was killed for a system call that it must not make (SIGSYS): it may have been taken over; "
+                 "the kernel's log names the call");
+    else if (WIFSIGNALED(status))
+        snprintf(out, KEEPER_HOW_MAX, "was killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else
-        snprintf(out, 64, "ended with status %d", WEXITSTATUS(status));
+        snprintf(out, KEEPER_HOW_MAX, "ended with status %d", WEXITSTATUS(status));
 }
 
 static void start_again(struct role *role)
@@ -255,7 +260,7 @@ static void role_ended(struct role *role, int status)
 {
     struct keeper *keeper = role->keeper;
     bool is_control = role == &keeper->roles[CONTROL];
-    char how[64];
+    char how[KEEPER_HOW_MAX];
     keeper_describe(status, how);
     deadline_clear(&role->overdue);
     role->pid = 0;

@@ -1,6 +1,8 @@
 /* Between fork and exec nothing is done but system calls on what was prepared before. */
 #include "keeper/role.h"
 
+#include "io/capabilities.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -61,15 +63,21 @@ static bool become_user(uid_t uid, gid_t gid)
            gr == gid && ge == gid && gs == gid;
 }
 
+_Noreturn static void give_up(const char *what)
+{
+    say(what, strerrordesc_np(errno));
+    _exit(EXIT_CANNOT_START);
+}
+
 _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
 {
     default_signals();
-    if (spec->change_user && !become_user(spec->uid, spec->gid)) {
-        say("upswapd: the proxy's user could not be changed to: ", strerrordesc_np(errno));
-        _exit(EXIT_CANNOT_START);
-    }
-    if (spec->confined && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        _exit(EXIT_CANNOT_START);
+    if (spec->confined && !capabilities_bound(0))
+        give_up("upswapd: what the proxy may ever be capable of could not be limited: ");
+    if (spec->change_user && !become_user(spec->uid, spec->gid))
+        give_up("upswapd: the proxy's user could not be changed to: ");
+    if (spec->confined && (!capabilities_limit(0, false) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0))
+        give_up("upswapd: the proxy's capabilities could not be dropped: ");
     /* After the change of user, which would clear it; the keeper may have died before it was set. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent)
         _exit(EXIT_CANNOT_START);
@@ -77,8 +85,7 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
         close_range(PROGRAM_FD + 1, ~0U, 0);
         fexecve(PROGRAM_FD, (char *const *)spec->argv, environ);
     }
-    say("upswapd: the program could not be executed: ", strerrordesc_np(errno));
-    _exit(EXIT_CANNOT_START);
+    give_up("upswapd: the program could not be executed: ");
 }
 
 pid_t role_start(const struct role_spec *spec, struct err *err)

@@ -21,7 +21,7 @@ struct role_spec {
     bool change_user;
     uid_t uid;
     gid_t gid;
-    bool confined; /* no_new_privs: can never gain a privilege again */
+    bool confined; /* without any capability, and can never gain a privilege again (no_new_privs) */
 };
 
 /* Starts it; the descriptors stay the caller's. The process is killed when the keeper dies. Returns its pid,

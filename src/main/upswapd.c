@@ -7,6 +7,7 @@
 #include "control/config_text.h"
 #include "control/control.h"
 #include "io/certificate_files.h"
+#include "io/confine.h"
 #include "keeper/handover.h"
 #include "keeper/keeper.h"
 #include "keeper/role.h"
@@ -34,9 +35,10 @@ enum { EXIT_USAGE = 2 };
 
 static int print_version(void)
 {
-    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s)\n", version_text,
+    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s; %s)\n", version_text,
            event_get_version(), OpenSSL_version(OPENSSL_VERSION), nghttp2_version(0)->version_str,
-           LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION);
+           LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION,
+           confine_has_filter() ? "filters system calls" : "does not filter system calls");
     return 0;
 }
 
@@ -126,6 +128,16 @@ static int run_keeper(const char *path, char **argv)
     return status;
 }
 
+/* All three have keys in their memory, or the descriptors of keys. */
+static bool close_memory(void)
+{
+    struct err err;
+    bool ok = confine_memory(&err);
+    if (!ok)
+        fprintf(stderr, "upswapd: %s\n", err.text);
+    return ok;
+}
+
 static unsigned number(const char *text)
 {
     uint64_t value = 0;
@@ -138,6 +150,8 @@ static int run_role(int argc, char **argv)
 {
     const char *role = argv[1] + strlen("--role=");
     prctl(PR_SET_NAME, "upswapd", 0, 0, 0);
+    if (!close_memory())
+        return 1;
     if (strcmp(role, "control") == 0 && argc == 3) {
         struct control_options options = {argv[2], ROLE_KEEPER_FD, ROLE_PEER_FD};
         log_open("control");
@@ -189,5 +203,7 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    return only_check ? check(path) : run_keeper(path, argv);
+    if (only_check)
+        return check(path);
+    return close_memory() ? run_keeper(path, argv) : 1;
 }

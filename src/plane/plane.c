@@ -5,6 +5,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/capabilities.h"
+#include "io/confine.h"
+#include "io/tls.h"
 #include "link/channel.h"
 #include "link/counters.h"
 #include "plane/contexts.h"
@@ -16,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define REAP_MS 500           /* between looks at worlds that nobody may read any more */
@@ -327,6 +331,37 @@ static bool start_workers(struct plane *plane, struct err *err)
     return true;
 }
 
+/* Before there are threads, which take over what holds for this one; and after all that is to be read from
+ * files: OpenSSL's config, the time zone. */
+static bool confine(struct confinement *confinement, struct err *err)
+{
+    tls_prepare();
+    tzset();
+    if (capabilities_permitted() != 0)
+        return err_set(err, "the proxy is capable of more than its user; it does not serve like that");
+    return confine_files(confinement, err);
+}
+
+/* The last step before it hears anything. */
+static bool confine_threads(struct confinement *confinement, struct err *err)
+{
+    char what[128];
+    if (!confine_calls(confinement, err))
+        return false;
+    confine_describe(confinement, what);
+    if (confinement->calls || !confine_has_filter())
+        log_info("confined: no capabilities, %s", what);
+    else
+        log_warn("confined by less than there could be: no capabilities, %s", what);
+    return true;
+}
+
+static bool begin(struct plane *plane, struct err *err)
+{
+    struct confinement confinement;
+    return confine(&confinement, err) && start_workers(plane, err) && confine_threads(&confinement, err);
+}
+
 static void open_channels(struct plane *plane, const struct plane_options *options)
 {
     static const struct channel_callbacks keeper = {keeper_received, keeper_closed};
@@ -368,7 +403,7 @@ int plane_main(const struct plane_options *options)
     plane.rate = rate_new();
     deadline_init(&plane.reap, plane.loop, reap);
     open_channels(&plane, options);
-    if (!start_workers(&plane, &err)) {
+    if (!begin(&plane, &err)) {
         log_error("%s", err.text);
         plane.worker_count = plane.running;
         end(&plane, 1);

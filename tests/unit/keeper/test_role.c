@@ -69,6 +69,18 @@ static void a_confined_role_can_gain_no_privilege(void **state)
     assert_string_equal(run.output, "NoNewPrivs:\t1\n");
 }
 
+/* Also as root, who would have all back by the exec. */
+static void a_confined_role_is_capable_of_nothing(void **state)
+{
+    (void)state;
+    struct run run;
+    if (getuid() != 0)
+        skip();
+    run_shell("grep -E '^Cap' /proc/self/status | cut -f 2 >&3", (struct role_spec){.confined = true}, &run);
+    assert_string_equal(run.output, "0000000000000000\n0000000000000000\n0000000000000000\n"
+                                    "0000000000000000\n0000000000000000\n");
+}
+
 static void a_role_runs_as_the_user_it_is_given(void **state)
 {
     (void)state;
@@ -113,6 +125,7 @@ int main(void)
         cmocka_unit_test(a_role_has_its_two_descriptors_and_no_others),
         cmocka_unit_test(a_role_starts_with_default_signals),
         cmocka_unit_test(a_confined_role_can_gain_no_privilege),
+        cmocka_unit_test(a_confined_role_is_capable_of_nothing),
         cmocka_unit_test(a_role_runs_as_the_user_it_is_given),
         cmocka_unit_test(a_role_dies_with_the_keeper),
     };

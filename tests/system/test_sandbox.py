@@ -1,0 +1,148 @@
+"""What each role could do to others if somebody took it over, and cannot."""
+
+import errno
+import os
+import platform
+import pwd
+import socket
+import subprocess
+
+import pytest
+
+from harness import processes
+from harness.backend import Backend
+from harness.intruder import Intruder, Killed
+from harness.waiting import wait_until
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give up its rights, or look at who has")
+as_intruder = pytest.mark.skipif(
+    os.getuid() != 0 or platform.machine() != "x86_64", reason="for root, and written for x86_64"
+)
+
+AT_FDCWD = -100
+
+
+@pytest.fixture
+def front(start_own_front):
+    return start_own_front(Backend("one"), user="nobody")
+
+
+def threads(pid):
+    return [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+
+
+def status_of(tid):
+    with open(f"/proc/{tid}/status", encoding="ascii") as file:
+        return {key: value.strip() for key, value in (line.split(":", 1) for line in file)}
+
+
+def is_instrumented(front):
+    """A build with a sanitizer must do without the filter, and says so."""
+    return "calls in this build" in front.daemon.stderr()
+
+
+def assert_confined(pid, instrumented):
+    user = pwd.getpwnam("nobody")
+    for tid in threads(pid):
+        status = status_of(tid)
+        assert status["Uid"].split() == [str(user.pw_uid)] * 4 and status["Gid"].split() == [str(user.pw_gid)] * 4
+        assert status["Groups"] == ""
+        assert status["NoNewPrivs"] == "1"
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(status[name], 16) == 0, (tid, name, status[name])
+        assert status["Seccomp"] == ("0" if instrumented else "2"), tid
+
+
+@as_root
+def test_every_thread_of_the_proxy_is_confined(front):
+    assert front.ask().status == 200
+    assert len(threads(front.daemon.pids["proxy"])) >= 3
+    assert_confined(front.daemon.pids["proxy"], is_instrumented(front))
+    assert "confined: no capabilities" in front.daemon.stderr() or is_instrumented(front)
+
+
+@as_root
+def test_a_proxy_that_is_started_again_and_both_of_an_upgrade_are_confined_too(front):
+    before = front.daemon.pids["proxy"]
+    front.daemon.kill_role("proxy")
+    old = front.daemon.pids["proxy"]
+    assert old != before and front.ask().status == 200
+    assert_confined(old, is_instrumented(front))
+    with front.client() as waiting:
+        assert waiting.ask().status == 200
+        waiting.send(b"GET /half HTTP/1.1\r\nHost: x\r\n")
+        assert front.daemon.upswap("upgrade").returncode == 0
+        new = front.daemon.pids["proxy"]
+        assert front.ask().status == 200
+        assert new != old and processes.is_running(old)
+        for pid in (old, new):
+            assert_confined(pid, is_instrumented(front))
+        waiting.send(b"\r\n")
+        assert waiting.response().status == 200
+    processes.wait_gone(old)
+
+
+def can_read(path, user):
+    result = subprocess.run(
+        ["setpriv", f"--reuid={user}", "--clear-groups", "--inh-caps=-all", "head", "-c1", path], capture_output=True, check=False
+    )
+    return result.returncode == 0
+
+
+@as_root
+@pytest.mark.parametrize("role", ["proxy", "control", "keeper"])
+def test_no_process_of_its_own_user_may_look_into_a_role(front, role):
+    if is_instrumented(front):
+        pytest.skip("LeakSanitizer must be able to")
+    pid = front.daemon.pids[role]
+    user = "nobody" if role == "proxy" else "root"
+    assert can_read(f"/proc/{pid}/cmdline", user)
+    for tid in threads(pid):
+        assert os.stat(f"/proc/{tid}/mem").st_uid == 0
+        if user != "root":  # who may do all is not kept out
+            for name in ("mem", "maps", "environ", "fd/0", "syscall"):
+                assert not can_read(f"/proc/{pid}/task/{tid}/{name}", user), name
+    assert status_of(pid)["CoreDumping"] == "0"
+    with open(f"/proc/{pid}/limits", encoding="ascii") as limits:
+        assert any(line.split()[:6] == ["Max", "core", "file", "size", "0", "0"] for line in limits)
+
+
+def intrude(front, tid, name, *arguments):
+    with Intruder(tid) as intruder:
+        return intruder.call(name, *arguments)
+
+
+@as_intruder
+def test_a_proxy_that_was_taken_over_opens_no_file(front):
+    if is_instrumented(front):
+        pytest.skip("without the filter")
+    proxy = front.daemon.pids["proxy"]
+    for tid in threads(proxy):
+        # The path is of no account, so any pointer does.
+        assert intrude(front, tid, "openat", AT_FDCWD, 0, os.O_RDONLY) == -errno.EACCES
+    assert front.ask().status == 200 and front.daemon.pids["proxy"] == proxy
+
+
+ATTACKS = {
+    "execve": (0, 0, 0),
+    "fork": (),
+    "ptrace": (0, 1),
+    "kill": (1, 0),
+    "socket": (socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "bind": (0, 0, 0),
+    "io_uring_setup": (1, 0),
+}
+
+
+@as_intruder
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_proxy_that_was_taken_over_dies_of_its_attack_and_another_serves(front, name):
+    if is_instrumented(front):
+        pytest.skip("without the filter")
+    proxy = front.daemon.pids["proxy"]
+    worker = next(tid for tid in threads(proxy) if tid != proxy)
+    with pytest.raises(Killed, match="SIGSYS"):
+        intrude(front, worker, name, *ATTACKS[name])
+    wait_until(lambda: "was killed for a system call that it must not make (SIGSYS)" in front.daemon.stderr())
+    front.daemon.wait_new("proxy", proxy)
+    assert front.ask().status == 200

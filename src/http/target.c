@@ -10,7 +10,7 @@ static bool is_ipv6(struct str text)
 {
     char copy[INET6_ADDRSTRLEN];
     struct in6_addr address;
-    if (text.n >= sizeof copy)
+    if (text.n >= sizeof copy || memchr(text.p, '\0', text.n) != NULL)
         return false;
     memcpy(copy, text.p, text.n);
     copy[text.n] = '\0';

@@ -28,7 +28,7 @@
 #define LOCK_WAIT_MS 3000
 #define NAME_CONFIG "config"
 #define NAME_COUNTERS "counters"
-#define FINISH_MORE_MS 15000 /* beyond its drains, for a proxy to finish: lingering, and a slow machine */
+#define FINISH_MORE_MS 15000 /* beyond that, for a proxy to finish: lingering, and a slow machine */
 
 /* A descriptor that an earlier control left with the keeper. */
 struct stored {
@@ -212,16 +212,17 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* What a proxy may need to finish: its longest drain. */
+/* What a proxy may need to finish: its longest drain, begun when the longest wait in a pause is over. */
 static uint32_t finish_ms(const struct config *config)
 {
-    uint64_t longest = 0;
+    uint64_t longest = 0, waits = 0;
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_drain *drain = &config->services[i].drain;
         longest = later(longest, later(later(drain->requests_ms, drain->streams_ms),
                                        later(drain->websockets_ms, drain->tunnels_ms)));
+        waits = later(waits, config->services[i].pause.longest_ms);
     }
-    longest += FINISH_MORE_MS;
+    longest += waits + FINISH_MORE_MS;
     return longest < INT32_MAX ? (uint32_t)longest : INT32_MAX;
 }
 

@@ -149,7 +149,7 @@ void drain_stopping(struct exchange *x)
 {
     if (x->pool == NULL)
         return;
-    uint64_t since_ms = x->worker->stopped_ms, never = UINT64_MAX;
+    uint64_t since_ms = x->waited ? loop_ms(x->worker->loop) : x->worker->stopped_ms, never = UINT64_MAX;
     bool drains = x->draining;
     struct snapshot_drain until = {
         .requests_until_ms =

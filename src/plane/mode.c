@@ -77,11 +77,16 @@ void mode_client_ready(struct exchange *x)
         look_away(x);
 }
 
+static bool is_shutting_down(const struct worker *worker)
+{
+    return worker->stopping && !worker->finishing;
+}
+
 /* Who ends while it waits is taken for gone, since most who do are, and there is a line behind it. */
 const struct end *mode_wait(struct exchange *x)
 {
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
-    if (x->worker->stopping)
+    if (is_shutting_down(x->worker))
         return &end_shutting_down;
     if (x->client->stream.hung_up)
         return &end_client_closed;
@@ -118,7 +123,7 @@ void mode_go(struct pause_place *place)
     struct exchange *x = mem_container(place, struct exchange, pause);
     struct http_fault fault;
     deadline_clear(&x->deadline);
-    if (x->worker->stopping) {
+    if (is_shutting_down(x->worker)) {
         exchange_end(x, &end_shutting_down);
     } else if (!read_again(x, &fault)) {
         x->keep_alive = false;

@@ -41,7 +41,7 @@ struct plane {
     struct deadline reap;
     int log_fd;
     uint64_t log_complained_ms;
-    bool stopping;
+    bool stopping, finishing; /* the keeper has said so; who finishes may be stopped yet */
     int status;
 };
 
@@ -236,9 +236,10 @@ static void keeper_received(void *arg, const struct message *message)
     if (message->fd >= 0)
         close(message->fd);
     bool finish = message->type == MESSAGE_FINISH;
-    if (!(finish || message->type == MESSAGE_STOP) || plane->stopping)
+    if (!(finish || message->type == MESSAGE_STOP) || plane->stopping || (finish && plane->finishing))
         return;
-    plane->stopping = true;
+    plane->finishing = finish;
+    plane->stopping = !finish;
     log_info(finish ? "another proxy accepts now: finishing what is in flight"
                     : "stopping: finishing what is in flight");
     order_all(plane, &(struct order){.type = finish ? ORDER_FINISH : ORDER_STOP});

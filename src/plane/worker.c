@@ -136,12 +136,17 @@ static void end_if_done(struct worker *worker)
 static void stop(struct worker *worker, bool finish)
 {
     struct client *next;
+    bool goes_on = worker->stopping;
     worker->stopping = true;
+    worker->finishing = finish;
+    if (!finish)
+        pause_stop(&worker->pause);
+    if (goes_on) /* it has left off accepting, and what is in flight has its deadlines */
+        return;
     worker->grace_ms = finish ? FINISH_GRACE_MS : STOP_GRACE_MS;
     finish ? listeners_leave(worker->listeners) : listeners_stop(worker->listeners);
     drain_stop(worker);
     mirrors_stop(worker->mirrors);
-    pause_stop(&worker->pause);
     for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
         client_stop(client);
@@ -197,6 +202,7 @@ static void close_clients(struct worker *worker)
 {
     struct client *client;
     worker->stopping = true;
+    worker->finishing = false;
     while ((client = TAILQ_FIRST(&worker->clients)) != NULL) {
         if (client->exchange != NULL)
             exchange_end(client->exchange, &end_shutting_down);

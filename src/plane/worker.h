@@ -84,6 +84,7 @@ struct worker {
     uint32_t connections_max; /* of the whole proxy */
     size_t head_most;         /* bytes that an inlet may hold while a head or trailers are incomplete */
     bool stopping;
+    bool finishing; /* stopping, while another proxy serves and worlds still come: who is paused waits on */
     uint32_t grace_ms;   /* what a stopping one grants an idle client for one more request */
     uint64_t stopped_ms; /* when it began to stop */
     bool ended;          /* the thread has nothing left but to end */

@@ -292,6 +292,58 @@ def test_a_watch_goes_on_and_a_rollback_still_finds_the_armed_pool(upgrading, ma
     assert stand.ask().text == "live-0"
 
 
+def test_who_waits_in_a_pause_waits_on_in_the_old_proxy_and_is_served(upgrading):
+    stand = upgrading(service={"drain": {"requests": "1s"}})
+    assert stand.admin.command("pause").status == 200
+    kept = RawClient(stand.port)
+    waiting = [kept, *(RawClient(stand.port) for _ in range(3))]
+    for client in waiting:
+        client.request()
+    wait_until(lambda: stand.admin.service()["mode"]["waiting"] == 4, what="all to wait")
+    upgrade(stand.daemon)
+    wait_until(lambda: len(stand.daemon.pids["finishing"]) == 1, what="the old proxy to finish")
+    stays(lambda: len(stand.daemon.pids["finishing"]) == 1, 1.2)  # longer than a drain
+    late = RawClient(stand.port)
+    late.request()
+    assert stand.admin.command("resume").status == 200
+    for client in (*waiting, late):
+        answer = client.response()
+        assert (answer.status, answer.text) == (200, "live-0"), answer
+        client.close()
+    wait_finished(stand.daemon)
+
+
+def test_a_request_that_comes_to_the_old_proxy_in_a_pause_waits_too(upgrading):
+    stand = upgrading()
+    early, late = RawClient(stand.port), RawClient(stand.port)
+    assert late.ask().status == 200
+    assert stand.admin.command("pause").status == 200
+    early.request()
+    wait_until(lambda: stand.admin.service()["mode"]["waiting"] == 1, what="one to wait")
+    upgrade(stand.daemon)
+    wait_until(lambda: len(stand.daemon.pids["finishing"]) == 1, what="the old proxy to finish")
+    late.request()
+    wait_until(lambda: stand.admin.service()["mode"]["waiting"] == 2, what="both to wait")
+    assert stand.admin.command("resume").status == 200
+    assert [client.response().status for client in (early, late)] == [200, 200]
+    early.close()
+    late.close()
+    wait_finished(stand.daemon)
+
+
+def test_a_stop_does_not_wait_for_those_who_wait_in_an_old_proxy(upgrading):
+    stand = upgrading()
+    assert stand.admin.command("pause").status == 200
+    client = RawClient(stand.port)
+    client.request()
+    wait_until(lambda: stand.admin.service()["mode"]["waiting"] == 1, what="one to wait")
+    upgrade(stand.daemon)
+    wait_until(lambda: len(stand.daemon.pids["finishing"]) == 1, what="the old proxy to finish")
+    assert stand.daemon.stop() == 0
+    assert client.response().upswap == "shutting-down"
+    client.close()
+
+
 def held_in_old_proxy(stand):
     """A client whose request the old proxy holds after an upgrade."""
     held = Held()

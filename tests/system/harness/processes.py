@@ -153,3 +153,8 @@ class StoppedThread:
 def resident_bytes(pid):
     with open(f"/proc/{pid}/statm", "rb") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(pid):
+    """How many are open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))

@@ -49,17 +49,31 @@ static void turn_away(int fd)
     close(fd);
 }
 
-static void accepted(void *arg, int fd, const struct sockaddr_storage *peer)
+/* Nobody has to leave for one who is not let in anyway. */
+static bool make_room(struct admin_host *host, const struct admin_peer *peer)
 {
-    (void)peer;
+    struct admin_client *spare = NULL;
+    if (host->count < host->limits.connections)
+        return true;
+    if (peer == NULL || peer->let_in)
+        spare = admin_client_spare(host, peer == NULL);
+    if (spare != NULL)
+        admin_client_close(spare);
+    return spare != NULL;
+}
+
+static void accepted(void *arg, int fd, const struct sockaddr_storage *address)
+{
+    (void)address;
     struct door *door = arg;
     struct admin_host *host = &door->admin->host;
-    if (host->count >= host->limits.connections && !TAILQ_EMPTY(&host->idle))
-        admin_client_close(TAILQ_FIRST(&host->idle));
-    if (host->count >= host->limits.connections)
-        turn_away(fd);
+    struct admin_peer known, *peer = door->tcp ? NULL : &known;
+    if (peer != NULL)
+        admin_peer_ask(peer, fd, &host->owners);
+    if (make_room(host, peer))
+        admin_client_new(host, fd, peer);
     else
-        admin_client_new(host, fd, door->tcp);
+        turn_away(fd);
 }
 
 static void client_closed(void *arg)
@@ -95,6 +109,7 @@ void admin_configure(struct admin *admin, const struct admin_options *options)
 {
     open_door(&admin->local, options->unix_fd);
     open_door(&admin->tcp, options->tcp_fd);
+    admin->host.owners = options->owners;
     free(admin->host.token);
     admin->host.token = mem_dup(options->token);
 }

@@ -3,22 +3,26 @@
  * now or through a request object later. */
 #pragma once
 
+#include "control/admin_peer.h"
 #include "control/conductor.h"
 
 struct admin;
 
 /* Times in ms. */
 struct admin_limits {
-    size_t connections; /* the longest idle one makes room; where none is idle the newcomer gets a 503 */
+    /* Where there is no room, one makes it that has no request under way: the longest idle, else the oldest.
+     * A newcomer who gets none that way is told with a 503. */
+    size_t connections;
     uint64_t head, body, idle, stall; /* stall: an answer that is not read */
     uint64_t linger;                  /* reading on, after the last answer, so that it is not lost */
 };
 extern const struct admin_limits admin_limits_usual;
 
 struct admin_options {
-    int unix_fd;       /* listening; owned by the caller */
-    int tcp_fd;        /* -1: none */
-    const char *token; /* for tcp_fd; compared in constant time. Copied */
+    int unix_fd;                /* listening; owned by the caller */
+    struct admin_owners owners; /* who is let in by unix_fd; others are told with a 403 */
+    int tcp_fd;                 /* -1: none */
+    const char *token;          /* for tcp_fd; compared in constant time. Copied */
     struct conductor *conductor;
     struct event_log *events;
     const struct admin_limits *limits; /* NULL: the usual ones */

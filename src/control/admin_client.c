@@ -12,7 +12,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -34,6 +33,7 @@ struct admin_client {
     struct admin_host *host;
     struct bufferevent *stream;
     bool tcp;
+    struct admin_peer peer; /* where it is not by TCP */
     enum state state;
     bool idle;       /* is in host->idle */
     bool ended;      /* the client has sent its end */
@@ -81,22 +81,10 @@ static struct admin_request *request_new(struct admin_client *client, const stru
 /* The kernel says who is at the other end of a Unix socket; over TCP the token does. */
 static void identify(const struct admin_client *client, struct asker *asker)
 {
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    *asker = (struct asker){.uid = -1, .user = "token"};
     if (client->tcp)
-        return;
-    snprintf(asker->user, sizeof asker->user, "unknown");
-    if (getsockopt(bufferevent_getfd(client->stream), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-        return;
-    asker->uid = (int64_t)peer.uid;
-    asker->pid = peer.pid;
-    struct passwd entry, *found = NULL;
-    char room[4096];
-    if (getpwuid_r(peer.uid, &entry, room, sizeof room, &found) == 0 && found != NULL)
-        snprintf(asker->user, sizeof asker->user, "%s", found->pw_name);
+        *asker = (struct asker){.uid = -1, .user = "token"};
     else
-        snprintf(asker->user, sizeof asker->user, "%u", (unsigned)peer.uid);
+        admin_peer_name(&client->peer, asker);
 }
 
 /* ---- the connection's end ---- */
@@ -210,10 +198,8 @@ static bool same_secret(struct str given, struct str secret)
     return differs == 0;
 }
 
-static bool may_enter(const struct admin_client *client, const struct http_request *head)
+static bool knows_token(const struct admin_client *client, const struct http_request *head)
 {
-    if (!client->tcp)
-        return true;
     const struct http_field *field = http_fields_named(&head->fields, STR("Authorization"));
     const char *token = client->host->token;
     if (field == NULL || token == NULL || token[0] == '\0' || field->value.n < 7 ||
@@ -222,24 +208,38 @@ static bool may_enter(const struct admin_client *client, const struct http_reque
     return same_secret(str_trim((struct str){field->value.p + 7, field->value.n - 7}), str_of(token));
 }
 
-/* Refuses what is not worth reading on for. True: refused. */
-static bool refuse_head(struct admin_client *client, const struct http_request *head)
+/* Says why not. */
+static bool may_enter(struct admin_client *client, const struct http_request *head)
 {
-    struct admin_request *request = client->request;
-    bool has_body = head->framing != HTTP_BODY_NONE && !client->body.done;
-    bool too_big = head->framing == HTTP_BODY_LENGTH && head->content_length > BODY_MAX;
-    bool enters = may_enter(client, head);
-    if (enters && !too_big)
-        return false;
+    if (client->tcp ? knows_token(client, head) : client->peer.let_in)
+        return true;
     client->state = ANSWERING;
-    request->keep_alive &= !has_body;
-    if (!enters)
-        admin_problem_with(request, 401, "WWW-Authenticate: Bearer realm=\"upswap\"",
+    client->request->keep_alive &= client->body.done;
+    if (client->tcp)
+        admin_problem_with(client->request, 401, "WWW-Authenticate: Bearer realm=\"upswap\"",
                            "this address is for those who know the token: send Authorization: Bearer TOKEN "
                            "with what is in admin.token_file");
     else
-        admin_problem(request, 413, "the body has %llu bytes; at most 1 MiB is taken",
-                      (unsigned long long)head->content_length);
+        admin_problem(
+            client->request, 403,
+            "this socket is for root, user %u and group %u, and you are user %u; be one of them, or "
+            "name a group that you are in as admin.group",
+            (unsigned)client->host->owners.user, (unsigned)client->host->owners.group,
+            (unsigned)client->peer.uid);
+    return false;
+}
+
+/* Refuses what is not worth reading on for. True: refused. */
+static bool refuse_head(struct admin_client *client, const struct http_request *head)
+{
+    if (!may_enter(client, head))
+        return true;
+    if (head->framing != HTTP_BODY_LENGTH || head->content_length <= BODY_MAX)
+        return false;
+    client->state = ANSWERING;
+    client->request->keep_alive = false;
+    admin_problem(client->request, 413, "the body has %llu bytes; at most 1 MiB is taken",
+                  (unsigned long long)head->content_length);
     return true;
 }
 
@@ -438,13 +438,29 @@ static void on_deadline(struct deadline *deadline)
     refuse(client, 408, "the rest of the request did not come in time", "");
 }
 
-void admin_client_new(struct admin_host *host, int fd, bool tcp)
+struct admin_client *admin_client_spare(const struct admin_host *host, bool tcp)
+{
+    struct admin_client *client;
+    TAILQ_FOREACH (client, &host->idle, of_idle) {
+        if (client->tcp || !tcp)
+            return client;
+    }
+    TAILQ_FOREACH (client, &host->clients, of_host) {
+        if (client->state != ANSWERING && (client->tcp || !tcp))
+            return client;
+    }
+    return NULL;
+}
+
+void admin_client_new(struct admin_host *host, int fd, const struct admin_peer *peer)
 {
     struct admin_client *client = mem_zero(1, sizeof *client);
     struct timeval stall = {.tv_sec = (time_t)(host->limits.stall / 1000),
                             .tv_usec = (suseconds_t)(host->limits.stall % 1000 * 1000)};
     client->host = host;
-    client->tcp = tcp;
+    client->tcp = peer == NULL;
+    if (peer != NULL)
+        client->peer = *peer;
     client->stream = bufferevent_socket_new(loop_base(host->loop), fd, BEV_OPT_CLOSE_ON_FREE);
     assert(client->stream != NULL);
     deadline_init(&client->deadline, host->loop, on_deadline);

@@ -16,6 +16,7 @@ TAILQ_HEAD(admin_clients, admin_client);
 struct admin_host {
     struct loop *loop;
     struct admin_limits limits;
+    struct admin_owners owners;
     char *token; /* what clients over TCP must show; NULL: nobody is let in there */
     struct admin_clients clients;
     struct admin_clients idle; /* of them: those between two requests, the longest idle first */
@@ -25,8 +26,12 @@ struct admin_host {
     void *arg;
 };
 
-/* Takes over an accepted socket. */
-void admin_client_new(struct admin_host *host, int fd, bool tcp);
+/* Takes over an accepted socket. `peer` is NULL for one that came by TCP. */
+void admin_client_new(struct admin_host *host, int fd, const struct admin_peer *peer);
+/* The one whose end costs least: the longest idle, else the oldest that has no request under way. Whoever
+ * came by TCP, where a client need not be known to connect, costs only others that did (`tcp`). NULL: there
+ * is none. */
+struct admin_client *admin_client_spare(const struct admin_host *host, bool tcp);
 /* Closes it; it is freed after the event turn. */
 void admin_client_close(struct admin_client *client);
 

@@ -11,6 +11,7 @@ struct api {
     struct event_log *events;
     struct metrics *metrics;
     size_t uptest_runs; /* by hand, under way */
+    size_t followers;   /* of the events */
 };
 
 /* Finds the request's route and takes the request over. */

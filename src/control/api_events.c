@@ -7,6 +7,9 @@
 
 #include <stdlib.h>
 
+/* Half of all connections: however many follow, others are answered. */
+#define FOLLOWERS_MAX 128
+
 struct reader {
     struct api *api;
     struct admin_request *request;
@@ -19,8 +22,10 @@ struct reader {
 
 static void reader_free(struct reader *reader)
 {
-    if (reader->follows)
+    if (reader->follows) {
         event_log_unsubscribe(&reader->subscription);
+        reader->api->followers--;
+    }
     free(reader->service);
     free(reader);
 }
@@ -87,8 +92,10 @@ static void read_events(struct api *api, struct admin_request *request, const ch
     request->arg = reader;
     request->gone = on_gone;
     request->drained = on_drained;
-    if (reader->follows)
+    if (reader->follows) {
         event_log_subscribe(api->events, &reader->subscription);
+        api->followers++;
+    }
     admin_stream_begin(request, request->wants_events ? "text/event-stream" : "application/jsonl");
     send_events(reader);
 }
@@ -120,6 +127,8 @@ void api_events(struct api *api, struct admin_request *request, const char *name
         goto done;
     if (service != NULL && !knows_service(api, service, &err))
         admin_problem(request, 404, "%s", err.text);
+    else if (follow == 1 && api->followers >= FOLLOWERS_MAX)
+        admin_problem(request, 503, "%d clients follow the events already; end one of them", FOLLOWERS_MAX);
     else
         read_events(api, request, service, since, follow == 1);
 done:

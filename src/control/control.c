@@ -255,6 +255,7 @@ static void configured(void *arg, const struct config *config, struct str text)
     control->token = control->next_token;
     control->next_token = NULL;
     struct admin_options options = {.unix_fd = sockets_admin(control->sockets),
+                                    .owners = {geteuid(), sockets_admin_group(control->sockets)},
                                     .tcp_fd = sockets_admin_tcp(control->sockets),
                                     .token = control->token,
                                     .conductor = control->conductor,

@@ -177,6 +177,14 @@ int sockets_admin(const struct sockets *sockets)
     return sockets->admin.fd;
 }
 
+gid_t sockets_admin_group(const struct sockets *sockets)
+{
+    struct stat status;
+    if (sockets->group != (gid_t)-1)
+        return sockets->group;
+    return stat(sockets->admin.address, &status) == 0 ? status.st_gid : getegid();
+}
+
 int sockets_admin_tcp(const struct sockets *sockets)
 {
     return sockets->admin_tcp.fd;

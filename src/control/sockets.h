@@ -32,6 +32,8 @@ struct listening {
 size_t sockets_count(const struct sockets *sockets);
 const struct listening *sockets_at(const struct sockets *sockets, size_t index);
 int sockets_admin(const struct sockets *sockets);
+/* The group of the admin socket's file: the one that the config names, or the one that it got. */
+gid_t sockets_admin_group(const struct sockets *sockets);
 int sockets_admin_tcp(const struct sockets *sockets);
 /* The bound address, or NULL where the API does not listen on TCP. */
 const char *sockets_admin_bound(const struct sockets *sockets);

@@ -1,9 +1,13 @@
 """Wrong admin requests: a clear error that names the place, and nothing changed (promises 7 and 8)."""
 
+import contextlib
 import http.client
 import json
 import os
+import socket
 import stat
+import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -221,6 +225,71 @@ def test_the_socket_has_its_mode_and_the_kernel_says_who_asked(make_stand, make_
     deployment = stand.admin.stage([make_backend().address])
     asked = stand.admin.deployment(deployment)["asked_by"]
     assert asked["uid"] == os.getuid() and asked["pid"] == os.getpid()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can ask as somebody else")
+def test_whatever_the_mode_of_the_socket_only_its_owners_are_let_in(make_daemon):
+    daemon = make_daemon(admin={"socket": None, "mode": "0666", "group": "daemon"})
+    daemon.config["admin"]["socket"] = daemon.socket
+    daemon.start()
+
+    def status(*who):
+        return subprocess.run(
+            ["setpriv", *who, *daemon.client_argv("--json", "status")], capture_output=True, text=True, check=False
+        )
+
+    stranger = status("--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    assert stranger.returncode == 1 and stranger.stdout == ""
+    assert "you are user 65534" in stranger.stderr and "admin.group" in stranger.stderr
+    for member in (["--regid=daemon", "--clear-groups"], ["--regid=nogroup", "--groups=daemon"]):
+        result = status("--reuid=nobody", *member)
+        assert result.returncode == 0 and '"snapshot"' in result.stdout, result
+    # Another group counts from its reload on, for who comes then.
+    daemon.config["admin"]["group"] = "nogroup"
+    daemon.write_config()
+    assert daemon.upswap("reload").returncode == 0
+    assert status("--reuid=nobody", "--regid=nogroup", "--clear-groups").returncode == 0
+    assert status("--reuid=nobody", "--regid=daemon", "--clear-groups").returncode == 1
+
+
+def test_a_thousand_slow_clients_of_all_kinds_disturb_nobody(start_own_front):
+    """Half heads, half bodies, answers that are not read, by TCP and on the socket; more than are let in."""
+    with tempfile.NamedTemporaryFile("w", suffix=".token") as token:
+        token.write("0123456789abcdef\n")
+        token.flush()
+        front = start_own_front(Backend("live"))
+        front.daemon.config["admin"].update({"listen": "127.0.0.1:0", "token_file": token.name})
+        front.daemon.write_config()
+        assert front.daemon.upswap("reload").returncode == 0
+    host, _, port = front.admin.status()["admin"]["bound"].rpartition(":")
+    control = front.daemon.pids["control"]
+    before = processes.resident_bytes(control)
+    slow = [
+        b"GET /v1/status HTTP/1.1\r\nHo",
+        b"POST /v1/services/web/deployments HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n{",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+        b"GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    ]
+    opened = []
+    for number in range(1000):
+        by_tcp = number % 3 == 0
+        sock = socket.create_connection((host, int(port))) if by_tcp else socket.socket(socket.AF_UNIX)
+        if not by_tcp:
+            sock.connect(front.daemon.socket)
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            sock.send(slow[number % len(slow)])
+        opened.append(sock)
+        if number % 50 == 49:
+            assert front.admin.request("GET", "/healthz").status == 200
+            assert front.ask().status == 200
+    assert front.daemon.upswap("status").returncode == 0
+    assert front.admin.request("POST", "/v1/services/web/abort", {}).status == 409
+    assert len(os.listdir(f"/proc/{control}/fd")) < 400
+    assert processes.resident_bytes(control) - before < 64 << 20
+    for sock in opened:
+        sock.close()
+    assert front.daemon.pids["control"] == control
 
 
 def test_over_tcp_a_token_is_needed(make_daemon):

@@ -44,6 +44,7 @@ static void configure(void)
 static void start(const struct admin_limits *limits)
 {
     struct admin_options options = {.unix_fd = unix_fd,
+                                    .owners = {geteuid(), getegid()},
                                     .tcp_fd = tcp_fd,
                                     .token = "sesame",
                                     .conductor = conductor,
@@ -243,6 +244,13 @@ static void go_round(void)
         peer_expect(other, "ok\n");
         peer_free(other);
     }
+}
+
+/* What has been sent has been read; without a connection more. */
+static void turn(void)
+{
+    for (int i = 0; i < 4; i++)
+        event_base_loop(loop_base(loop), EVLOOP_NONBLOCK);
 }
 
 /* One request on a connection of its own. */
@@ -562,7 +570,8 @@ static void another_token_counts_from_now_on_and_connections_stay(void **state)
     struct peer *old = peer_new_tcp();
     peer_send(old, first);
     peer_expect(old, "200 OK");
-    struct admin_options options = {.unix_fd = unix_fd, .tcp_fd = tcp_fd, .token = "other"};
+    struct admin_options options = {
+        .unix_fd = unix_fd, .owners = {geteuid(), getegid()}, .tcp_fd = tcp_fd, .token = "other"};
     admin_configure(admin, &options);
     peer_send(old, first);
     peer_expect(old, "401 Unauthorized");
@@ -642,6 +651,93 @@ static void the_longest_idle_makes_room_and_where_none_is_idle_the_newcomer_is_t
     peer_free(b);
     peer_free(c);
     peer_free(d);
+}
+
+/* Half a head, half a body, an answer that is not read: the oldest of them goes. */
+static void who_has_no_request_under_way_makes_room(void **state)
+{
+    (void)state;
+    struct admin_limits few = admin_limits_usual;
+    few.connections = 3;
+    restart_with(few);
+    struct peer *slow = peer_new(), *slower = peer_new(), *follower = peer_new();
+    get(follower, "/v1/events?follow=1");
+    peer_expect(follower, "\r\n\r\n");
+    peer_send(slow, "GET /healthz HTTP/1.1\r\nHos");
+    peer_send(slower, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{");
+    turn();
+    struct peer *more[2] = {peer_new(), NULL};
+    get(more[0], "/v1/events?follow=1");
+    peer_expect(more[0], "200 OK");
+    peer_expect_end(slow);
+    more[1] = peer_new();
+    get(more[1], "/healthz");
+    peer_expect(more[1], "200 OK");
+    peer_expect_end(slower);
+    assert_false(follower->ended || more[0]->ended);
+    assert_string_equal(conductor->asked, "");
+    peer_free(slow);
+    peer_free(slower);
+    peer_free(follower);
+    peer_free(more[0]);
+    peer_free(more[1]);
+}
+
+static void who_comes_by_tcp_takes_nobodys_place_on_the_socket(void **state)
+{
+    (void)state;
+    struct admin_limits few = admin_limits_usual;
+    few.connections = 2;
+    restart_with(few);
+    struct peer *local = peer_new();
+    get(local, "/healthz");
+    peer_expect(local, "ok\n");
+    struct peer *first = peer_new_tcp();
+    peer_send(first, "GET /healthz HTTP/1.1\r\nHos");
+    turn();
+    struct peer *second = peer_new_tcp();
+    peer_expect_end(first);
+    get(local, "/healthz");
+    peer_expect(local, "ok\n"); /* and is not the longest idle any more */
+    struct peer *another = peer_new();
+    get(another, "/healthz");
+    peer_expect(another, "ok\n");
+    peer_expect_end(second);
+    assert_false(local->ended);
+    struct peer *third = peer_new_tcp();
+    peer_expect(third, "503 Service Unavailable");
+    peer_expect_end(third);
+    assert_false(local->ended || another->ended);
+    peer_free(local);
+    peer_free(first);
+    peer_free(second);
+    peer_free(another);
+    peer_free(third);
+}
+
+static void however_many_follow_the_events_others_are_answered(void **state)
+{
+    (void)state;
+    enum { FOLLOWERS = 128 };
+    struct peer *followers[FOLLOWERS];
+    for (int i = 0; i < FOLLOWERS; i++) {
+        followers[i] = peer_new();
+        get(followers[i], "/v1/events?follow=1");
+        peer_expect(followers[i], "200 OK");
+    }
+    struct peer *peer = peer_new();
+    get(peer, "/v1/events?follow=1");
+    peer_expect(peer, "503 Service Unavailable");
+    peer_expect(peer, "128 clients follow the events already");
+    get(peer, "/v1/events");
+    peer_expect(peer, "200 OK");
+    peer_free(followers[0]);
+    go_round();
+    get(peer, "/v1/events?follow=1");
+    peer_expect(peer, "200 OK");
+    peer_free(peer);
+    for (int i = 1; i < FOLLOWERS; i++)
+        peer_free(followers[i]);
 }
 
 static void answers_that_nobody_reads_hold_back_the_next_requests(void **state)
@@ -863,6 +959,9 @@ int main(void)
         TEST(another_token_counts_from_now_on_and_connections_stay),
         TEST(a_request_that_does_not_come_in_time_is_a_408),
         TEST(an_idle_connection_is_closed_without_a_word),
+        TEST(who_has_no_request_under_way_makes_room),
+        TEST(who_comes_by_tcp_takes_nobodys_place_on_the_socket),
+        TEST(however_many_follow_the_events_others_are_answered),
         TEST(the_longest_idle_makes_room_and_where_none_is_idle_the_newcomer_is_told),
         TEST(answers_that_nobody_reads_hold_back_the_next_requests),
         TEST(a_client_that_never_reads_is_cut),

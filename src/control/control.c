@@ -14,6 +14,7 @@
 #include "control/token.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "link/privileges.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -516,6 +517,10 @@ int control_main(const struct control_options *options)
 {
     static const struct channel_callbacks callbacks = {received, closed};
     static struct control control; /* its parts live as long as the process */
+    if (!capabilities_limit(PRIVILEGES_CONTROL, false)) {
+        fprintf(stderr, "upswapd: capabilities that are not needed cannot be dropped: %s\n", strerror(errno));
+        return 1;
+    }
     leave_signals_to_keeper();
     control.options = options;
     control.lock = control.counters_fd = -1;

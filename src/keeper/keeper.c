@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "keeper/notify.h"
 #include "keeper/trial.h"
+#include "link/privileges.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -365,6 +366,15 @@ static void watch_signals(struct keeper *keeper)
 
 /* ---- the whole ---- */
 
+/* Root has them back by the exec of a role, which then drops them for itself; who is not root hands on what
+ * is ambient, and so must keep what control needs. */
+static bool limit_privileges(struct err *err)
+{
+    uint64_t kept = PRIVILEGES_KEEPER | (geteuid() == 0 ? 0 : PRIVILEGES_CONTROL);
+    return capabilities_limit(kept, true) ||
+           err_set(err, "capabilities that are not needed cannot be dropped: %s", strerror(errno));
+}
+
 static void role_init(struct keeper *keeper, int which, const char *name, bool (*start)(struct keeper *))
 {
     struct role *role = &keeper->roles[which];
@@ -423,7 +433,7 @@ int keeper_main(const struct keeper_options *options)
     struct keeper keeper;
     struct err err;
     log_open("keeper");
-    if (keeper_open(&keeper, options, &err) && keeper_start(&keeper, &err)) {
+    if (keeper_open(&keeper, options, &err) && limit_privileges(&err) && keeper_start(&keeper, &err)) {
         loop_run(keeper.loop);
     } else {
         fprintf(stderr, "upswapd: %s\n", err.text);

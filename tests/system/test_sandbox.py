@@ -1,6 +1,8 @@
 """What each role could do to others if somebody took it over, and cannot."""
 
+import contextlib
 import errno
+import grp
 import os
 import platform
 import pwd
@@ -11,6 +13,7 @@ import pytest
 
 from harness import processes
 from harness.backend import Backend
+from harness.daemon import ROOT
 from harness.intruder import Intruder, Killed
 from harness.waiting import wait_until
 
@@ -80,6 +83,126 @@ def test_a_proxy_that_is_started_again_and_both_of_an_upgrade_are_confined_too(f
         waiting.send(b"\r\n")
         assert waiting.response().status == 200
     processes.wait_gone(old)
+
+
+NUMBERS = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "SETPCAP": 8,
+    "NET_BIND_SERVICE": 10,
+    "IPC_LOCK": 14,
+}
+KEEPER = {"SETUID", "SETGID", "SETPCAP", "KILL"}
+CONTROL = {"NET_BIND_SERVICE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "IPC_LOCK"}
+
+
+def assert_capable(pid, *, of):
+    """Of these at the most, in force, and passing none on but by what root gets from an exec."""
+    mask = sum(1 << NUMBERS[name] for name in of)
+    for tid in threads(pid):
+        status = status_of(tid)
+        for name in ("CapPrm", "CapEff"):
+            assert int(status[name], 16) == mask, (name, status[name])
+        for name in ("CapInh", "CapAmb"):
+            assert int(status[name], 16) == 0, (name, status[name])
+
+
+@as_root
+def test_keeper_and_control_keep_the_capabilities_that_they_need_and_no_others(front):
+    for _ in range(2):
+        assert_capable(front.daemon.pids["keeper"], of=KEEPER)
+        assert_capable(front.daemon.pids["control"], of=CONTROL)
+        assert front.daemon.upswap("upgrade").returncode == 0
+
+
+UNIT = os.path.join(ROOT, "conf", "upswapd.service.in")
+UNPRIVILEGED = os.path.join(ROOT, "conf", "upswapd-unprivileged.conf")
+
+
+def setting(path, name):
+    """The value of the last line that sets this."""
+    with open(path, encoding="utf-8") as file:
+        return [line.partition("=")[2].strip() for line in file if line.startswith(f"{name}=")][-1].split()
+
+
+def for_setpriv(capabilities):
+    return "-all," + ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in capabilities)
+
+
+def low_port():
+    """A free port that not everybody may bind."""
+    for port in range(1023, 600, -1):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port below 1024 is free")
+
+
+def capabilities_of_uptest(stand):
+    """What an uptest has: its user, and its lines of capabilities."""
+    (result,) = stand.run(*stand.live)
+    assert result["Passed"], result
+    user, *lines = result["Output"].split("\n")
+    return user, {line.split(":")[0]: int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
+
+
+@as_root
+def test_what_the_unit_grants_is_all_that_the_daemon_needs(make_stand):
+    granted = {name.removeprefix("CAP_") for name in setting(UNIT, "CapabilityBoundingSet")}
+    assert granted == KEEPER | CONTROL
+    stand = make_stand(uptests={"user": "nobody"}, user="daemon")
+    stand.daemon.config["admin"].update({"group": "daemon", "mode": "0660"})
+    stand.daemon.config["listeners"] = [{"address": f"127.0.0.1:{low_port()}"}]
+    stand.daemon.prefix = ["setpriv", f"--bounding-set={for_setpriv(granted)}", "--"]
+    stand.suite.shell("01", "id -un; grep ^Cap /proc/self/status")
+    hooked = stand.daemon.path("hooked")
+    stand.install_hook(f"#!/bin/sh\nid -un > {hooked}\n")
+    stand.start()
+    assert stand.ask().status == 200
+    user, capabilities = capabilities_of_uptest(stand)
+    assert user == "nobody" and capabilities["CapEff"] == capabilities["CapPrm"] == 0
+    assert_capable(stand.daemon.pids["keeper"], of=KEEPER)
+    assert_capable(stand.daemon.pids["control"], of=CONTROL)
+    assert os.stat(stand.daemon.socket).st_gid == grp.getgrnam("daemon").gr_gid
+    assert processes.is_running(stand.daemon.pids["proxy"])
+    stand.daemon.kill_role("proxy")
+    assert stand.ask().status == 200
+
+
+@as_root
+def test_the_daemon_needs_no_root(make_stand):
+    """As by upswapd-unprivileged.conf: low ports are all that control is capable of, and what it starts is of nothing."""
+    granted = [name.removeprefix("CAP_") for name in setting(UNPRIVILEGED, "CapabilityBoundingSet")]
+    assert granted == ["NET_BIND_SERVICE"]
+    stand = make_stand()
+    daemon = stand.daemon
+    daemon.config["listeners"] = [{"address": f"127.0.0.1:{low_port()}"}]
+    capability = for_setpriv(granted)
+    daemon.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--no-new-privs"]
+    daemon.prefix += [f"--inh-caps={capability}", f"--ambient-caps={capability}", f"--bounding-set={capability}", "--"]
+    os.chown(daemon.folder, pwd.getpwnam("nobody").pw_uid, -1)
+    stand.suite.shell("01", "id -un; grep ^Cap /proc/self/status")
+    stand.start()
+    assert stand.ask().status == 200
+    user, capabilities = capabilities_of_uptest(stand)
+    assert user == "nobody" and capabilities["CapEff"] == capabilities["CapPrm"] == capabilities["CapAmb"] == 0
+    for role in ("control", "proxy"):
+        daemon.kill_role(role)
+    assert stand.ask().status == 200
+    assert_capable(daemon.pids["control"], of=granted)
+    for tid in threads(daemon.pids["proxy"]):
+        status = status_of(tid)
+        assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == int(status["CapAmb"], 16) == 0
+        assert status["NoNewPrivs"] == "1" and status["Seccomp"] == ("0" if is_instrumented(stand) else "2")
+    daemon.config["listeners"].append({"address": f"127.0.0.1:{low_port()}"})
+    daemon.write_config()
+    assert daemon.upswap("reload").returncode == 0
+    assert daemon.upswap("upgrade").returncode == 0
+    assert stand.ask().status == 200
 
 
 def can_read(path, user):

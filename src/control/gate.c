@@ -218,6 +218,7 @@ static bool start_child(struct row *row, const struct gate_cell *cell, struct er
     spec.envp = environment_list(row->environment);
     spec.output_max = GATE_OUTPUT_KEPT;
     spec.output_limit = GATE_OUTPUT_LIMIT;
+    spec.contained = true;
     spec.processes_max = PROCESSES_MAX;
     spec.file_max = FILE_MAX;
     if (!check_file(cell->argv[gate->program.command_count], err))

@@ -1,5 +1,6 @@
-/* child: runs a program in a process group of its own and reports once, when it has been reaped and its
- * output has been read. Never blocks the loop. Between fork and exec only async-signal-safe calls are made.
+/* child: runs a program in a session and process group of its own, under a warden (warden.h), and reports
+ * once, when it has ended with all that it has to take along, and its output has been read. Never blocks the
+ * loop. Between fork and exec only async-signal-safe calls are made.
  */
 #pragma once
 
@@ -28,11 +29,12 @@ struct child_spec {
     const struct child_user *user; /* NULL: as this process */
     uint64_t timeout_ms;           /* then the group gets TERM; 0: none */
     uint64_t kill_after_ms;        /* from TERM to KILL */
-    uint64_t linger_ms;    /* what is left of the group after the file has exited gets this long, then KILL */
-    size_t output_max;     /* bytes of output kept: the last ones */
-    uint64_t output_limit; /* bytes of output after which the group is killed; 0: none (output is read and
-                              dropped) */
-    uint64_t memory_max;   /* RLIMIT_AS, bytes; 0: as is */
+    uint64_t linger_ms;            /* what is left after the file has exited gets this long, then KILL */
+    bool contained;         /* "what is left": all that descends from it; else what is in its process group */
+    size_t output_max;      /* bytes of output kept: the last ones */
+    uint64_t output_limit;  /* bytes of output after which the group is killed; 0: none (output is read and
+                               dropped) */
+    uint64_t memory_max;    /* RLIMIT_AS, bytes; 0: as is */
     uint64_t processes_max; /* RLIMIT_NPROC, applied only with a user other than root; 0: as is. The kernel
                                counts all processes of that user, those of other children too */
     uint64_t file_max;      /* RLIMIT_FSIZE, bytes; 0: as is */
@@ -55,10 +57,10 @@ struct child_result {
 
 struct child;
 
-/* Starts it. stdin is /dev/null; no descriptor of the daemon is inherited; signals are as by default. The
- * child dies with the calling thread, which must be one that lives as long as the process. `done` is called
- * exactly once, never from inside this call, and the child is freed after it. NULL with err: no process or
- * pipe could be had (an exec that fails is a result, not an error). */
+/* Starts it. stdin is /dev/null; no descriptor of the daemon is inherited; signals are as by default. When
+ * the daemon dies, it is killed with all that is left. `done` is called exactly once, never from inside this
+ * call, and the child is not to be used after it. NULL with err: no process or pipe could be had (an exec
+ * that fails is a result, not an error). */
 struct child *child_start(struct loop *loop, const struct child_spec *spec,
                           void (*done)(void *arg, const struct child_result *result), void *arg,
                           struct err *err);
@@ -71,5 +73,3 @@ void child_on_output(struct child *child, void (*output)(void *arg, struct str b
 
 /* The same with what stands apart: stdout. It may call child_stop. */
 void child_on_stdout(struct child *child, void (*piece)(void *arg, struct str bytes));
-
-pid_t child_pid(const struct child *child);

@@ -1,6 +1,6 @@
-/* All that allocates, looks up or may fail for want of something happens before the fork; between fork and
- * exec stand system calls only. Invariant: a step that fails there is reported, by its number and errno, and
- * the file is then not executed.
+/* All that allocates, looks up or may fail for want of something happens before the fork; between it and the
+ * exec, in the warden and in the program, stand system calls only. Invariant: a step that fails there is
+ * reported, by its number and errno, and the file is then not executed.
  */
 #include "io/spawn.h"
 
@@ -13,15 +13,16 @@
 #include <stdlib.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_FD 3 /* in the child */
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
 enum step {
+    STEP_FORK,
     STEP_DESCRIPTORS,
     STEP_LIMITS,
     STEP_USER,
@@ -35,14 +36,11 @@ enum step {
     STEP_COUNT
 };
 
-struct report {
-    int step, error;
-};
-
 /* What each step has to say, around the name of the file (or the folder). */
 static const struct {
     const char *before, *after;
 } explanations[STEP_COUNT] = {
+    [STEP_FORK] = {"while making a process for ", "; raise the limits of processes and memory"},
     [STEP_DESCRIPTORS] = {"while preparing the descriptors of ", ""},
     [STEP_LIMITS] = {"while setting the limits of ", ""},
     [STEP_USER] = {"while changing the user of ", "; only a daemon started as root can do that"},
@@ -58,24 +56,26 @@ static const struct {
 /* What the child needs, made before the fork. */
 struct plan {
     const struct child_spec *spec;
-    char **files;                    /* to be tried in this order; NULL-terminated */
-    const struct child_user *become; /* NULL: stay */
-    uid_t uid;                       /* as which it will run */
-    pid_t parent;
-    int null_fd, output_fd, stdout_fd, report_fd;
+    char **files;                              /* to be tried in this order; NULL-terminated */
+    const struct child_user *become;           /* NULL: stay */
+    uid_t uid;                                 /* as which it will run */
+    int null_fd, output_fd, stdout_fd, socket; /* the program's and the warden's */
 };
 
-static _Noreturn void fail_on(int report_fd, enum step step)
+static void report(int socket, struct warden_report report)
 {
-    struct report report = {step, errno};
-    ssize_t written = write(report_fd, &report, sizeof report);
-    (void)written; /* the exit status still says that it failed */
+    (void)!send(socket, &report, sizeof report, MSG_NOSIGNAL);
+}
+
+static _Noreturn void fail_on(int socket, enum step step)
+{
+    report(socket, (struct warden_report){.word = WARDEN_FAILED, .step = step, .error = errno});
     _exit(127);
 }
 
 static _Noreturn void fail(enum step step)
 {
-    fail_on(REPORT_FD, step);
+    fail_on(WARDEN_SOCKET_FD, step);
 }
 
 /* An ignored signal would stay ignored over exec; a handler would have run our code in the child, were not
@@ -92,14 +92,13 @@ static void reset_signals(void)
 
 static void set_descriptors(const struct plan *plan)
 {
-    int report_fd = plan->report_fd;
     int stdout_fd = plan->spec->apart ? plan->stdout_fd : plan->output_fd;
     bool placed = dup2(plan->null_fd, STDIN_FILENO) >= 0 && dup2(stdout_fd, STDOUT_FILENO) >= 0 &&
                   dup2(plan->output_fd, STDERR_FILENO) >= 0 &&
-                  (report_fd == REPORT_FD || dup3(report_fd, REPORT_FD, O_CLOEXEC) >= 0);
+                  (plan->socket == WARDEN_SOCKET_FD || dup3(plan->socket, WARDEN_SOCKET_FD, O_CLOEXEC) >= 0);
     if (!placed)
-        fail_on(report_fd, STEP_DESCRIPTORS);
-    if (close_range(REPORT_FD + 1, ~0U, 0) != 0)
+        fail_on(plan->socket, STEP_DESCRIPTORS);
+    if (close_range(WARDEN_SOCKET_FD + 1, ~0U, 0) != 0)
         fail(STEP_DESCRIPTORS);
 }
 
@@ -144,7 +143,7 @@ static void become(const struct child_user *user)
     }
 }
 
-/* After the change of user, which would clear it. The parent may have died before it was set. */
+/* After the change of user, which would clear it. The warden may have died before it was set. */
 static void die_with(pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -188,15 +187,17 @@ static _Noreturn void execute(const struct plan *plan)
     fail(worst);
 }
 
-static _Noreturn void in_child(const struct plan *plan)
+static void in_program(const void *arg, pid_t warden)
 {
-    setpgid(0, 0);
+    const struct plan *plan = arg;
+    setsid();
+    report(plan->socket, (struct warden_report){.word = WARDEN_STARTED, .pid = getpid()});
     set_descriptors(plan);
     reset_signals();
     set_limits(plan);
     if (plan->become != NULL)
         become(plan->become);
-    die_with(plan->parent);
+    die_with(warden);
     if (chdir(plan->spec->directory != NULL ? plan->spec->directory : "/") != 0)
         fail(STEP_DIRECTORY);
     execute(plan);
@@ -242,8 +243,15 @@ static pid_t fork_quietly(const struct plan *plan)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
-    if (pid == 0)
-        in_child(plan);
+    if (pid == 0) {
+        const struct warden_spec spec = {.socket = plan->socket,
+                                         .null_fd = plan->null_fd,
+                                         .contained = plan->spec->contained,
+                                         .program = in_program,
+                                         .arg = plan,
+                                         .fork_step = STEP_FORK};
+        warden_run(&spec);
+    }
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
@@ -258,16 +266,15 @@ static bool must_become(const struct child_user *user)
 
 static bool start(struct spawn *spawn, struct plan *plan)
 {
-    spawn->pid = fork_quietly(plan);
-    if (spawn->pid < 0)
+    spawn->warden = fork_quietly(plan);
+    if (spawn->warden < 0)
         return false;
-    setpgid(spawn->pid, spawn->pid); /* the child does it too: whoever comes first */
-    spawn->pidfd = pidfd_open(spawn->pid, 0);
+    spawn->pidfd = pidfd_open(spawn->warden, 0);
     if (spawn->pidfd >= 0)
         return true;
     int error = errno;
-    kill(-spawn->pid, SIGKILL);
-    waitpid(spawn->pid, NULL, 0);
+    spawn_order(spawn, WARDEN_KILL);
+    waitpid(spawn->warden, NULL, 0);
     errno = error;
     return false;
 }
@@ -284,9 +291,19 @@ static bool open_pipe(int *from, int *to)
     return ends[0] > STDERR_FILENO && fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0;
 }
 
+static bool open_socket(int *ours, int *theirs)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return false;
+    *ours = ends[0];
+    *theirs = ends[1];
+    return true;
+}
+
 static bool open_pipes(struct spawn *spawn, struct plan *plan)
 {
-    if (!open_pipe(&spawn->output_fd, &plan->output_fd) || !open_pipe(&spawn->report_fd, &plan->report_fd) ||
+    if (!open_pipe(&spawn->output_fd, &plan->output_fd) || !open_socket(&spawn->socket, &plan->socket) ||
         (plan->spec->apart && !open_pipe(&spawn->stdout_fd, &plan->stdout_fd)))
         return false;
     plan->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -302,12 +319,11 @@ static void close_if_open(int *fd)
 
 bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err *err)
 {
-    struct plan plan = {
-        .spec = spec, .parent = getpid(), .null_fd = -1, .output_fd = -1, .stdout_fd = -1, .report_fd = -1};
+    struct plan plan = {.spec = spec, .null_fd = -1, .output_fd = -1, .stdout_fd = -1, .socket = -1};
     plan.become = must_become(spec->user) ? spec->user : NULL;
     plan.uid = spec->user != NULL ? spec->user->uid : getuid();
     plan.files = files_of(spec);
-    *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .stdout_fd = -1, .report_fd = -1};
+    *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .stdout_fd = -1, .socket = -1};
     spawn->file = mem_dup(spec->argv[0]);
     spawn->directory = mem_dup(spec->directory != NULL ? spec->directory : "/");
     bool started = open_pipes(spawn, &plan) && start(spawn, &plan);
@@ -315,7 +331,7 @@ bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err 
     close_if_open(&plan.null_fd);
     close_if_open(&plan.output_fd);
     close_if_open(&plan.stdout_fd);
-    close_if_open(&plan.report_fd);
+    close_if_open(&plan.socket);
     files_free(plan.files);
     if (started)
         return true;
@@ -324,16 +340,36 @@ bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err 
                    strerror(error));
 }
 
+bool spawn_hear(struct spawn *spawn, struct warden_report *report)
+{
+    if (recv(spawn->socket, report, sizeof *report, MSG_DONTWAIT) != (ssize_t)sizeof *report)
+        return false;
+    if (report->word == WARDEN_STARTED)
+        spawn->program = report->pid;
+    if (report->word == WARDEN_FAILED) {
+        spawn->step = report->step;
+        spawn->error = report->error;
+    }
+    return true;
+}
+
+/* A warden that the program has stopped is woken. */
+void spawn_order(const struct spawn *spawn, enum warden_order order)
+{
+    const char byte = (char)order;
+    (void)!send(spawn->socket, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
+    kill(spawn->warden, SIGCONT);
+}
+
 bool spawn_was_executed(const struct spawn *spawn, struct buf *why)
 {
-    struct report report;
-    if (read(spawn->report_fd, &report, sizeof report) != (ssize_t)sizeof report)
+    if (spawn->error == 0)
         return true;
-    bool folder = report.step == STEP_DIRECTORY;
+    bool folder = spawn->step == STEP_DIRECTORY;
     why->n = 0;
-    buf_printf(why, "cannot be started: %s (%s%s%s)", strerror(report.error),
-               explanations[report.step].before, folder ? spawn->directory : spawn->file,
-               explanations[report.step].after);
+    buf_printf(why, "cannot be started: %s (%s%s%s)", strerror(spawn->error),
+               explanations[spawn->step].before, folder ? spawn->directory : spawn->file,
+               explanations[spawn->step].after);
     return false;
 }
 
@@ -342,7 +378,7 @@ void spawn_close(struct spawn *spawn)
     close_if_open(&spawn->pidfd);
     close_if_open(&spawn->output_fd);
     close_if_open(&spawn->stdout_fd);
-    close_if_open(&spawn->report_fd);
+    close_if_open(&spawn->socket);
     free(spawn->file);
     free(spawn->directory);
     spawn->file = spawn->directory = NULL;

@@ -125,6 +125,16 @@ static void ended(struct elder *elder, int status)
         keeper_proxy_gone(keeper);
 }
 
+bool elders_have(const struct keeper *keeper, pid_t pid)
+{
+    const struct elder *elder;
+    LIST_FOREACH (elder, &keeper->elders, link) {
+        if (elder->pid == pid)
+            return true;
+    }
+    return false;
+}
+
 void elders_reap(struct keeper *keeper)
 {
     struct elder *elder, *next;

@@ -111,6 +111,7 @@ void elders_finish(struct keeper *keeper);
 void elders_introduce(struct keeper *keeper);
 /* Their generations, a bit each. */
 uint32_t elders_generations(const struct keeper *keeper);
+bool elders_have(const struct keeper *keeper, pid_t pid);
 /* Takes the ends of those that have ended. */
 void elders_reap(struct keeper *keeper);
 void elders_kill(struct keeper *keeper);

@@ -281,6 +281,24 @@ static void role_ended(struct role *role, int status)
     }
 }
 
+static bool is_known(const struct keeper *keeper, pid_t pid)
+{
+    return pid == keeper->roles[CONTROL].pid || pid == keeper->roles[PROXY].pid || elders_have(keeper, pid) ||
+           (keeper->upgrade.trial != NULL && trial_pid(keeper->upgrade.trial) == pid);
+}
+
+/* In a container the keeper may be the first process: what the programs that control starts leave behind
+ * comes to it, and nobody else would ever reap it. */
+static void reap_strangers(const struct keeper *keeper)
+{
+    siginfo_t ended = {.si_pid = 0};
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid > 0 &&
+           !is_known(keeper, ended.si_pid)) {
+        waitpid(ended.si_pid, NULL, 0);
+        ended.si_pid = 0;
+    }
+}
+
 static void reap(struct keeper *keeper)
 {
     for (int i = 0; i < ROLES; i++) {
@@ -292,6 +310,7 @@ static void reap(struct keeper *keeper)
     elders_reap(keeper);
     if (keeper->upgrade.trial != NULL)
         trial_reap(keeper->upgrade.trial);
+    reap_strangers(keeper);
 }
 
 /* ---- signals ---- */

@@ -103,6 +103,11 @@ static const char *greeted(int status, const char *line)
     return yes && line[n] != '\0' && strlen(line + n) < MESSAGE_RELEASE_MAX ? line + n : NULL;
 }
 
+pid_t trial_pid(const struct trial *trial)
+{
+    return trial->pid;
+}
+
 void trial_reap(struct trial *trial)
 {
     char line[SAID_MAX];

@@ -24,6 +24,7 @@ struct trial_spec {
 
 /* NULL: it could not be run. `done` is never called from inside. */
 struct trial *trial_start(const struct trial_spec *spec, struct err *err) MUST_CHECK;
+pid_t trial_pid(const struct trial *trial);
 /* Some child has ended: takes the end of this one, if it is that. */
 void trial_reap(struct trial *trial);
 /* Nobody waits any more: kills it, without a word. */

@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from harness import processes
 from harness.backend import Held
 from harness.client import RawClient
@@ -253,3 +255,34 @@ def test_a_missing_hook_is_a_failed_teardown_not_a_failed_deployment(make_stand,
     deployment = retire(stand, make_backend)
     stand.events.wait("teardown.failed")
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may make a namespace of pids")
+
+
+def zombies(pid):
+    found = []
+    for child in processes.children(pid):
+        with open(f"/proc/{child}/stat", "rb") as file:
+            if file.read().rpartition(b")")[2].split()[0] == b"Z":
+                found.append(child)
+    return found
+
+
+@as_root
+def test_as_the_first_process_of_a_container_the_daemon_reaps_what_hooks_leave(make_stand, make_backend):
+    stand = make_stand()
+    stand.suite.shell("01")
+    stand.install_hook(f"#!/bin/sh\nsetsid cat {stand.never} >/dev/null 2>&1 &\nexit 0\n")
+    stand.daemon.prefix = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    stand.start()
+    (keeper,) = processes.children(stand.daemon.process.pid)
+    roles = len(processes.children(keeper))
+    deployment = retire(stand, make_backend)
+    stand.events.wait("deployment.done", deployment=deployment)
+    wait_until(lambda: len(processes.children(keeper)) == roles + 1, what="the orphan to come to the keeper")
+    os.close(os.open(stand.never, os.O_WRONLY))
+    wait_until(lambda: len(processes.children(keeper)) == roles, what="the orphan to be reaped")
+    assert zombies(keeper) == []
+    os.kill(keeper, signal.SIGTERM)
+    assert stand.daemon.wait_end() == 0

@@ -11,7 +11,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -292,24 +291,12 @@ static void what_lingers_without_the_output_is_killed_too(void **state)
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
-/* Orphans come to us, and are reaped at once: not every machine's first process does that. */
-static void reap_orphans(void *arg)
-{
-    (void)arg;
-    siginfo_t info = {.si_pid = 0};
-    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0 &&
-           info.si_pid != child_pid(child))
-        waitpid(info.si_pid, NULL, 0);
-}
-
 static void what_ends_by_itself_while_it_lingers_is_heard_and_not_waited_for(void **state)
 {
     (void)state;
     char bytes[8];
     struct child_spec spec = SHELL("(sleep 0.1; echo late) & exit 0");
     spec.linger_ms = 60000;
-    prctl(PR_SET_CHILD_SUBREAPER, 1);
-    loop_on_turn(loop, reap_orphans, NULL);
     run(spec);
     assert_exited(0);
     assert_str_equal(buf_str(&output), "late\n");
@@ -322,18 +309,94 @@ static void what_ends_by_itself_while_it_lingers_is_heard_and_not_waited_for(voi
     assert_exited(0);
     assert_in_range(took_ms, 100, 20000);
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 5);
-    prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-static void output_that_a_stranger_holds_is_abandoned(void **state)
+static void output_that_a_stranger_holds_is_not_waited_for(void **state)
 {
     (void)state;
-    run(SHELL("setsid sh -c 'echo $$; exec sleep 100' & wait_for=$!; sleep 0.2; exit 4"));
+    struct child_spec spec = SHELL("setsid sh -c 'echo $$; exec sleep 100' & sleep 0.2; exit 4");
+    spec.linger_ms = 60000;
+    run(spec);
     assert_exited(4);
     pid_t stranger = atoi(output.p);
     assert_true(stranger > 1);
     assert_return_code(kill(stranger, SIGKILL), errno); /* it lives: it is of no group of ours */
-    assert_in_range(took_ms, 350, 10000);
+    assert_in_range(took_ms, 200, 20000);
+}
+
+/* A program that is told to contain what it starts. */
+static void run_contained(struct child_spec spec)
+{
+    spec.contained = true;
+    run(spec);
+}
+
+static void of_what_is_contained_nothing_gets_away(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {
+        "setsid sleep 100 & exit 5",                               /* another session */
+        "(setsid sh -c 'sleep 100 & sleep 100' & ) & exit 5",      /* twice forked, with a child */
+        "setsid sh -c 'setsid sleep 100 >&- 2>&- &' >&- & exit 5", /* without the output */
+        "setsid sh -c \"trap '' TERM HUP INT; kill -STOP \\$\\$\" & exit 5",
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char bytes[8], script[256];
+        int witness = open_witness();
+        snprintf(script, sizeof script, "exec 9>witness; %s", ways[i]);
+        run_contained(SHELL(script));
+        assert_exited(5);
+        assert_in_range(took_ms, 150, 2500);
+        assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+    }
+}
+
+static void of_what_is_contained_a_timeout_ends_all(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    struct child_spec spec = SHELL("exec 9>witness; setsid sh -c \"trap '' TERM; sleep 100; sleep 100\"");
+    spec.timeout_ms = 100;
+    run_contained(spec);
+    assert_true(result.timed_out);
+    assert_int_equal(result.signal, SIGTERM);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static void who_stops_itself_hears_the_term(void **state)
+{
+    (void)state;
+    struct child_spec spec = SHELL("trap 'exit 6' TERM; kill -STOP $$; sleep 100 & wait");
+    spec.timeout_ms = 100;
+    spec.kill_after_ms = 60000;
+    run(spec);
+    assert_true(result.timed_out);
+    assert_exited(6);
+}
+
+/* It can be killed by a program that runs as we do. */
+static void who_kills_its_warden_has_not_passed(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    run_contained(SHELL("exec 9>witness; sleep 100 & kill -9 $PPID; sleep 100"));
+    assert_int_equal(result.exit_status, -1);
+    assert_int_equal(result.signal, SIGKILL);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
+static void a_stopped_warden_does_its_work(void **state)
+{
+    (void)state;
+    char bytes[8];
+    int witness = open_witness();
+    struct child_spec spec = SHELL("exec 9>witness; kill -STOP $PPID; sleep 100");
+    spec.timeout_ms = 100;
+    run_contained(spec);
+    assert_true(result.timed_out);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
 static void who_closes_its_output_and_goes_on_is_waited_for(void **state)
@@ -593,14 +656,15 @@ static void die_at_the_first_piece(void *arg, struct str bytes)
     _exit(bytes.n > 0 ? 0 : 1);
 }
 
-static void it_dies_with_the_daemon(void **state)
+static void it_dies_with_the_daemon_and_all_it_has_started(void **state)
 {
     (void)state;
     char bytes[8];
     int witness = open_witness();
     pid_t daemon = fork();
     if (daemon == 0) {
-        struct child_spec spec = SHELL("exec 9>witness; echo begun; exec sleep 100");
+        struct child_spec spec = SHELL("exec 9>witness; setsid sleep 100 & echo begun; exec sleep 100");
+        spec.contained = true;
         loop = loop_new(); /* an epoll descriptor is not to be shared over fork */
         start(&spec, NULL);
         child_on_output(child, die_at_the_first_piece);
@@ -666,7 +730,12 @@ int main(void)
         TEST(what_holds_the_output_after_the_exit_is_killed_when_it_has_lingered),
         TEST(what_lingers_without_the_output_is_killed_too),
         TEST(what_ends_by_itself_while_it_lingers_is_heard_and_not_waited_for),
-        TEST(output_that_a_stranger_holds_is_abandoned),
+        TEST(output_that_a_stranger_holds_is_not_waited_for),
+        TEST(of_what_is_contained_nothing_gets_away),
+        TEST(of_what_is_contained_a_timeout_ends_all),
+        TEST(who_stops_itself_hears_the_term),
+        TEST(who_kills_its_warden_has_not_passed),
+        TEST(a_stopped_warden_does_its_work),
         TEST(who_closes_its_output_and_goes_on_is_waited_for),
         TEST(of_much_output_the_last_bytes_are_kept),
         TEST(output_of_exactly_what_is_kept_is_whole),
@@ -681,7 +750,7 @@ int main(void)
         TEST(it_runs_as_another_user_when_the_daemon_is_root),
         TEST(unknown_users_are_named),
         TEST(limits_are_set_and_those_of_processes_spare_root),
-        TEST(it_dies_with_the_daemon),
+        TEST(it_dies_with_the_daemon_and_all_it_has_started),
         TEST(many_run_side_by_side),
     };
     alarm(120);

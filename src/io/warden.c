@@ -1,0 +1,190 @@
+/* What descends from the program becomes the warden's child when its parent ends (PR_SET_CHILD_SUBREAPER). So
+ * it can kill its own children until it has none, whatever group or session they have fled to, and no zombie
+ * is left to somebody who does not reap. Invariant: a number is signalled only while it is taken: by a child
+ * that is not reaped, or by a group that was just seen not to be empty.
+ */
+#include "io/warden.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOOK_AGAIN_MS 10 /* between looks at whether all are gone, where no signal tells it */
+
+struct warden {
+    bool contained;
+    bool killing;   /* all are to end */
+    bool exited;    /* the program has */
+    bool childless; /* no child is left */
+    pid_t program;
+    int signals; /* readable when a child has ended */
+};
+
+static void report(struct warden_report report)
+{
+    /* Nobody hears it: then we are dead, which the next read tells. */
+    (void)!send(WARDEN_SOCKET_FD, &report, sizeof report, MSG_NOSIGNAL);
+}
+
+/* ---- signals ---- */
+
+/* With its group, which no process of ours can be in: the program has begun a session of its own. A number
+ * that is no child's, since /proc is that of another namespace of pids, is left alone. */
+static void kill_child(pid_t pid)
+{
+    siginfo_t ignored;
+    if (waitid(P_PID, (id_t)pid, &ignored, WEXITED | WNOHANG | WNOWAIT) != 0)
+        return;
+    pid_t group = getpgid(pid);
+    if (group > 1 && group != getpgrp())
+        kill(-group, SIGKILL);
+    kill(pid, SIGKILL);
+}
+
+/* A list that is longer than what is read goes on in the next round. */
+static void kill_children(void)
+{
+    char list[4096];
+    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, list, sizeof list);
+    pid_t pid = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        if (list[i] >= '0' && list[i] <= '9') {
+            pid = pid * 10 + (list[i] - '0');
+            continue;
+        }
+        if (pid > 1)
+            kill_child(pid);
+        pid = 0;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static bool group_is_empty(const struct warden *warden)
+{
+    return kill(-warden->program, 0) != 0 && errno == ESRCH;
+}
+
+static void kill_all(const struct warden *warden)
+{
+    if (!warden->exited)
+        kill(warden->program, SIGKILL);
+    if (warden->contained)
+        kill_children();
+    else
+        kill(-warden->program, SIGKILL);
+}
+
+static void term(const struct warden *warden)
+{
+    if (warden->exited)
+        return;
+    kill(-warden->program, SIGTERM);
+    if (getpgid(warden->program) != warden->program)
+        kill(warden->program, SIGTERM); /* it has left its own group */
+    kill(-warden->program, SIGCONT);    /* who has stopped itself hears it, too */
+}
+
+/* ---- the program ---- */
+
+/* No lock, socket or pipe of ours is kept open by the warden. */
+static void settle(const struct warden_spec *spec)
+{
+    for (int fd = 0; fd < WARDEN_SOCKET_FD; fd++)
+        dup2(spec->null_fd, fd);
+    if (spec->socket != WARDEN_SOCKET_FD)
+        dup2(spec->socket, WARDEN_SOCKET_FD);
+    close_range(WARDEN_SOCKET_FD + 1, ~0U, 0);
+}
+
+/* It inherits what we had; only then is that let go of here. */
+static void start(struct warden *warden, const struct warden_spec *spec)
+{
+    pid_t self = getpid();
+    warden->program = _Fork();
+    if (warden->program == 0)
+        spec->program(spec->arg, self);
+    int error = errno;
+    settle(spec);
+    if (warden->program >= 0)
+        return;
+    report((struct warden_report){.word = WARDEN_FAILED, .step = spec->fork_step, .error = error});
+    _exit(0);
+}
+
+static void reap(struct warden *warden)
+{
+    struct warden_report ended = {.word = WARDEN_EXITED};
+    struct signalfd_siginfo info;
+    (void)!read(warden->signals, &info, sizeof info);
+    pid_t pid;
+    while ((pid = wait4(-1, &ended.status, WNOHANG | __WALL, &ended.usage)) > 0) {
+        if (pid != warden->program)
+            continue;
+        warden->exited = true;
+        report(ended);
+    }
+    warden->childless = pid < 0;
+}
+
+/* ---- the loop ---- */
+
+static void take_orders(struct warden *warden)
+{
+    char order;
+    ssize_t n;
+    while ((n = recv(WARDEN_SOCKET_FD, &order, sizeof order, MSG_DONTWAIT)) > 0) {
+        if (order == WARDEN_KILL)
+            warden->killing = true;
+        else if (order == WARDEN_TERM)
+            term(warden);
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        warden->killing = true; /* we are dead */
+}
+
+static void sleep_until_something(const struct warden *warden)
+{
+    /* When the socket has ended it would be readable for ever. */
+    struct pollfd fds[] = {{.fd = warden->signals, .events = POLLIN},
+                           {.fd = warden->killing ? -1 : WARDEN_SOCKET_FD, .events = POLLIN}};
+    bool look = warden->killing || (warden->exited && !warden->contained) || warden->signals < 0;
+    poll(fds, 2, look ? LOOK_AGAIN_MS : -1);
+}
+
+static bool is_over(const struct warden *warden)
+{
+    return warden->exited && (warden->contained ? warden->childless : group_is_empty(warden));
+}
+
+void warden_run(const struct warden_spec *spec)
+{
+    struct warden warden = {.contained = spec->contained};
+    sigset_t child_signal;
+    /* Children of who ignores it are reaped by the kernel. */
+    signal(SIGCHLD, SIG_DFL);
+    prctl(PR_SET_NAME, "upswapd: warden");
+    prctl(PR_SET_CHILD_SUBREAPER, 1UL);
+    start(&warden, spec);
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    warden.signals = signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC);
+    for (;;) {
+        reap(&warden);
+        if (is_over(&warden))
+            _exit(0);
+        if (warden.killing)
+            kill_all(&warden);
+        sleep_until_something(&warden);
+        if (!warden.killing)
+            take_orders(&warden);
+    }
+}

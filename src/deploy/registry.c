@@ -199,7 +199,7 @@ char *registry_forget(struct registry *registry, struct service *service, size_t
             oldest = pool;
         past++;
     }
-    if (past <= most)
+    if (oldest == NULL || past <= most)
         return NULL;
     char *name = mem_dup(oldest->name);
     drop_pool(registry, oldest);

@@ -99,13 +99,14 @@ void mailbox_post(struct mailbox *mailbox, struct mail *mail)
 {
     mail->next = NULL;
     pthread_mutex_lock(&mailbox->shared.lock);
+    int wake_fd = mailbox->wake_fd; /* whoever is woken may free the mailbox */
     bool first = mailbox->shared.first == NULL;
     *mailbox->shared.end = mail;
     mailbox->shared.end = &mail->next;
     pthread_mutex_unlock(&mailbox->shared.lock);
     if (!first)
         return;
-    ssize_t written = write(mailbox->wake_fd, &(uint64_t){1}, sizeof(uint64_t));
+    ssize_t written = write(wake_fd, &(uint64_t){1}, sizeof(uint64_t));
     assert(written == sizeof(uint64_t));
     (void)written;
 }

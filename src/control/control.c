@@ -14,6 +14,7 @@
 #include "control/token.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "io/tls_memory.h"
 #include "link/privileges.h"
 
 #include <errno.h>
@@ -521,6 +522,8 @@ int control_main(const struct control_options *options)
         fprintf(stderr, "upswapd: capabilities that are not needed cannot be dropped: %s\n", strerror(errno));
         return 1;
     }
+    if (!tls_memory_open())
+        log_debug("keys are in memory that may be written to swap; the proxy has said why");
     leave_signals_to_keeper();
     control.options = options;
     control.lock = control.counters_fd = -1;

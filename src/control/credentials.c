@@ -8,8 +8,10 @@
 #include "control/upstream_files.h"
 #include "io/certificate_files.h"
 #include "io/tls_context.h"
+#include "io/tls_memory.h"
 #include "link/keyring.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -41,7 +43,7 @@ struct credentials {
     struct draft *drafts;
     size_t count;
     struct upstream_files *upstreams; /* NULL: none were read */
-    struct tls_ticket_key tickets[TICKETS_KEPT];
+    struct tls_ticket_key *tickets;   /* a secret, with room for TICKETS_KEPT */
     size_t ticket_count;
 };
 
@@ -301,6 +303,8 @@ struct credentials *credentials_new(struct loop *loop, struct channel *keeper,
     credentials->changed = changed;
     credentials->arg = arg;
     credentials->fd = -1;
+    credentials->tickets = tls_memory_new(TICKETS_KEPT * sizeof *credentials->tickets);
+    assert(credentials->tickets != NULL); /* the first to ask */
     deadline_init(&credentials->rotate, loop, rotate);
     return credentials;
 }

@@ -3,6 +3,7 @@
 #include "io/certificate.h"
 
 #include "base/mem.h"
+#include "io/tls_memory.h"
 
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
@@ -71,7 +72,9 @@ static EVP_PKEY *read_key(struct str text, struct err *err)
     bool encrypted = false;
     BIO *bio = text_bio(text);
     ERR_clear_error();
+    tls_memory_begin_wiping();
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, &encrypted);
+    tls_memory_end_wiping();
     BIO_free(bio);
     if (key != NULL)
         return key;

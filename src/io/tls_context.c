@@ -38,12 +38,6 @@ SSL_CTX *tls_policy_new(const SSL_METHOD *method, enum tls_minimum minimum)
     return ssl;
 }
 
-void tls_prepare(void)
-{
-    SSL_CTX_free(tls_policy_new(TLS_server_method(), TLS_MINIMUM_1_2));
-    SSL_CTX_free(tls_policy_new(TLS_client_method(), TLS_MINIMUM_1_2));
-}
-
 bool tls_policy_use(SSL_CTX *ssl, const struct certificate *certificate, struct err *err)
 {
     return SSL_CTX_use_cert_and_key(ssl, certificate->leaf, certificate->key, certificate->chain, 1) == 1 ||

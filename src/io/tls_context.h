@@ -29,9 +29,6 @@ struct tls_ticket_key {
 };
 #define TLS_TICKET_KEYS_MAX 8
 
-/* Once, before this process may open no more files: makes OpenSSL read its config and find its algorithms. */
-void tls_prepare(void);
-
 struct tls_server_options {
     const struct tls_pair *pairs; /* at least one; the first is shown to who names none, or an unknown one */
     size_t count;

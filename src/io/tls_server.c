@@ -2,6 +2,7 @@
  * choose among them. Invariant: all of one server agree in everything but their certificates, so that it does
  * not matter for a session which of them it was begun with. */
 #include "base/mem.h"
+#include "io/tls_memory.h"
 #include "io/tls_names.h"
 #include "io/tls_policy.h"
 
@@ -30,7 +31,7 @@ struct tls_server {
     bool h2;
     X509_STORE *authorities; /* of clients; NULL: none is asked for a certificate */
     STACK_OF(X509_NAME) * authority_names;
-    struct tls_ticket_key tickets[TLS_TICKET_KEYS_MAX];
+    struct tls_ticket_key *tickets; /* a secret; NULL: there are none */
     size_t ticket_count;
 };
 
@@ -256,6 +257,21 @@ static bool read_pairs(struct tls_server *server, const struct tls_server_option
     return true;
 }
 
+static bool take_tickets(struct tls_server *server, const struct tls_server_options *options, struct err *err)
+{
+    size_t most = TLS_TICKET_KEYS_MAX;
+    size_t count = options->ticket_count < most ? options->ticket_count : most;
+    size_t size = count * sizeof *server->tickets;
+    if (count == 0)
+        return true;
+    server->tickets = tls_memory_new(size);
+    if (server->tickets == NULL)
+        return err_set(err, "no memory is left for secrets");
+    memcpy(server->tickets, options->tickets, size);
+    server->ticket_count = count;
+    return true;
+}
+
 static bool read_authorities(struct tls_server *server, const struct tls_server_options *options,
                              struct err *err)
 {
@@ -287,7 +303,7 @@ void tls_server_free(struct tls_server *server)
     free(server->staples);
     X509_STORE_free(server->authorities);
     sk_X509_NAME_pop_free(server->authority_names, X509_NAME_free);
-    OPENSSL_cleanse(server->tickets, sizeof server->tickets);
+    tls_memory_free(server->tickets, server->ticket_count * sizeof *server->tickets);
     free(server);
 }
 
@@ -298,13 +314,9 @@ struct tls_context *tls_server_new(const struct tls_server_options *options, str
     context->references = 1;
     context->server = server;
     server->h2 = options->h2;
-    server->ticket_count =
-        options->ticket_count < TLS_TICKET_KEYS_MAX ? options->ticket_count : TLS_TICKET_KEYS_MAX;
-    for (size_t i = 0; i < server->ticket_count; i++)
-        server->tickets[i] = options->tickets[i];
     SSL_CTX *first = NULL;
-    if (read_pairs(server, options, err) && read_authorities(server, options, err) &&
-        make_contexts(server, options, err))
+    if (take_tickets(server, options, err) && read_pairs(server, options, err) &&
+        read_authorities(server, options, err) && make_contexts(server, options, err))
         first = first_context(server, options, err);
     if (first != NULL) {
         SSL_CTX_up_ref(first);

@@ -74,6 +74,7 @@ bool keyring_map(struct keyring *keyring, int fd, struct err *err)
     void *p = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         return err_set(err, "the keyring cannot be mapped: %s", strerror(errno));
+    (void)mlock(p, (size_t)status.st_size); /* where the limit lets us: for as long as it is mapped */
     *keyring = (struct keyring){.p = p, .n = (size_t)status.st_size};
     return true;
 }

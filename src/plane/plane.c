@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "io/capabilities.h"
 #include "io/confine.h"
-#include "io/tls.h"
+#include "io/tls_memory.h"
 #include "link/channel.h"
 #include "link/counters.h"
 #include "plane/contexts.h"
@@ -336,7 +336,9 @@ static bool start_workers(struct plane *plane, struct err *err)
  * files: OpenSSL's config, the time zone. */
 static bool confine(struct confinement *confinement, struct err *err)
 {
-    tls_prepare();
+    if (!tls_memory_open())
+        log_warn(
+            "keys are in memory that may be written to swap: raise the limit of locked memory (ulimit -l)");
     tzset();
     if (capabilities_permitted() != 0)
         return err_set(err, "the proxy is capable of more than its user; it does not serve like that");

@@ -220,16 +220,29 @@ def test_a_bad_pair_is_refused_with_its_place_and_the_old_one_stays(start_own_fr
     assert "the key does not belong to the certificate" in check.stderr
 
 
+def holding(pid, secret):
+    """The flags of each of the process's own mappings that holds these bytes, in whichever order.
+
+    The counters are shared, and gigabytes of mostly nothing.
+    """
+    found = []
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
+        for line in maps:
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                start, end = (int(number, 16) for number in words[0].split("-"))
+                readable = words[1].startswith("rw-p")
+            elif words[0] == "VmFlags:" and readable:
+                memory.seek(start)
+                content = memory.read(end - start)
+                if secret in content or secret[::-1] in content:
+                    found.append(words[1:])
+    return found
+
+
 def remembers(pid, text):
     """Does this text stand in the memory of the process?"""
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb") as memory:
-        for line in maps:
-            start, end = (int(number, 16) for number in line.split()[0].split("-"))
-            if " rw" in line:
-                memory.seek(start)
-                if text in memory.read(end - start):
-                    return True
-    return False
+    return bool(holding(pid, text))
 
 
 def test_the_key_is_wiped_from_memory_when_its_config_is_in_force_and_when_it_is_refused(start_own_front, own_site):
@@ -245,6 +258,20 @@ def test_the_key_is_wiped_from_memory_when_its_config_is_in_force_and_when_it_is
     assert front.daemon.upswap("reload").returncode == 1
     assert front.daemon.pids["control"] == control
     assert not remembers(control, key)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may look into the proxy")
+def test_a_private_key_stands_in_locked_memory_only(start_own_front, authority):
+    site = authority.issue("app.test")
+    front = start_own_front(Backend("one"), listeners=[tls_listener(site)])
+    for _ in range(5):
+        with TlsClient(front.port, authority.context(), "app.test") as client:
+            assert client.ask().status == 200
+    secret = site.key.private_numbers().private_value.to_bytes(32, "big")
+    mappings = holding(front.daemon.pids["proxy"], secret)
+    assert mappings, "the proxy must have it somewhere"
+    assert all({"lo", "dd"} <= set(flags) for flags in mappings), mappings  # locked, and not dumped
+    assert not holding(front.daemon.pids["control"], secret)
 
 
 def test_a_listener_takes_tls_up_and_gives_it_up_at_a_reload(start_own_front, own_site):

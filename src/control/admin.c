@@ -62,6 +62,14 @@ static bool make_room(struct admin_host *host, const struct admin_peer *peer)
     return spare != NULL;
 }
 
+/* A proxy that was taken over may have the group of the socket; it is the last that should command. */
+static void ask_peer(const struct admin_host *host, struct admin_peer *peer, int fd)
+{
+    admin_peer_ask(peer, fd, &host->owners);
+    if (host->is_proxy != NULL && host->is_proxy(host->is_proxy_arg, peer->pid))
+        peer->let_in = false;
+}
+
 static void accepted(void *arg, int fd, const struct sockaddr_storage *address)
 {
     (void)address;
@@ -69,7 +77,7 @@ static void accepted(void *arg, int fd, const struct sockaddr_storage *address)
     struct admin_host *host = &door->admin->host;
     struct admin_peer known, *peer = door->tcp ? NULL : &known;
     if (peer != NULL)
-        admin_peer_ask(peer, fd, &host->owners);
+        ask_peer(host, peer, fd);
     if (make_room(host, peer))
         admin_client_new(host, fd, peer);
     else
@@ -120,6 +128,8 @@ struct admin *admin_start(struct loop *loop, const struct admin_options *options
     signal(SIGPIPE, SIG_IGN); /* bufferevents write to clients that have gone */
     admin->host = (struct admin_host){
         .loop = loop,
+        .is_proxy = options->is_proxy,
+        .is_proxy_arg = options->arg,
         .limits = options->limits != NULL ? *options->limits : admin_limits_usual,
         .dispatch = dispatch,
         .closed = client_closed,

@@ -23,6 +23,9 @@ struct admin_options {
     struct admin_owners owners; /* who is let in by unix_fd; others are told with a 403 */
     int tcp_fd;                 /* -1: none */
     const char *token;          /* for tcp_fd; compared in constant time. Copied */
+    /* Is this process a proxy? It is never let in, whatever its user and group. NULL: there are none. */
+    bool (*is_proxy)(void *arg, pid_t pid);
+    void *arg; /* for is_proxy */
     struct conductor *conductor;
     struct event_log *events;
     const struct admin_limits *limits; /* NULL: the usual ones */

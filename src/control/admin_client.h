@@ -17,6 +17,8 @@ struct admin_host {
     struct loop *loop;
     struct admin_limits limits;
     struct admin_owners owners;
+    bool (*is_proxy)(void *arg, pid_t pid); /* NULL: none is */
+    void *is_proxy_arg;
     char *token; /* what clients over TCP must show; NULL: nobody is let in there */
     struct admin_clients clients;
     struct admin_clients idle; /* of them: those between two requests, the longest idle first */

@@ -43,6 +43,7 @@ struct control {
     struct loop *loop;
     struct channel *keeper;
     struct message_start start;
+    int32_t proxy_pid; /* as the keeper says */
     bool is_started;
     struct stored *stored;
     size_t stored_count;
@@ -246,6 +247,12 @@ static struct message_ready make_ready(const struct control *control, const stru
     return ready;
 }
 
+static bool is_proxy(void *arg, pid_t pid)
+{
+    const struct control *control = arg;
+    return pid == control->proxy_pid || finishing_has(control->finishing, pid);
+}
+
 static void configured(void *arg, const struct config *config, struct str text)
 {
     struct control *control = arg;
@@ -260,6 +267,8 @@ static void configured(void *arg, const struct config *config, struct str text)
                                     .owners = {geteuid(), sockets_admin_group(control->sockets)},
                                     .tcp_fd = sockets_admin_tcp(control->sockets),
                                     .token = control->token,
+                                    .is_proxy = is_proxy,
+                                    .arg = control,
                                     .conductor = control->conductor,
                                     .events = control->events};
     if (control->admin == NULL)
@@ -367,6 +376,7 @@ static void begin_if_told_all(struct control *control)
 static void take_start(struct control *control, const struct message_start *start)
 {
     control->start = *start;
+    control->proxy_pid = start->proxy_pid;
     control->is_started = true;
     control->stored = mem_zero(start->stored, sizeof *control->stored);
     begin_if_told_all(control);
@@ -386,6 +396,7 @@ static bool take_one_stored(struct control *control, const struct message_name *
 
 static void proxy_started(struct control *control, const struct message_proxy *proxy)
 {
+    control->proxy_pid = proxy->pid;
     if (control->conductor != NULL)
         conductor_proxy_started(control->conductor, proxy->pid);
     if (proxy->restarts == 0)

@@ -87,6 +87,16 @@ void finishing_tell(struct finishing *finishing, enum message_type type, const v
     }
 }
 
+bool finishing_has(const struct finishing *finishing, int32_t pid)
+{
+    const struct elder *elder;
+    LIST_FOREACH (elder, &finishing->elders, link) {
+        if (elder->who.pid == pid)
+            return true;
+    }
+    return false;
+}
+
 json_t *finishing_pids(const struct finishing *finishing)
 {
     const struct elder *elder;

@@ -21,5 +21,7 @@ void finishing_end(struct finishing *finishing, const struct message_finishing *
 /* To each; the descriptor stays the caller's. */
 void finishing_tell(struct finishing *finishing, enum message_type type, const void *payload, size_t size,
                     int fd);
+/* Is it one of them? */
+bool finishing_has(const struct finishing *finishing, int32_t pid);
 /* Their pids. */
 json_t *finishing_pids(const struct finishing *finishing);

@@ -7,6 +7,7 @@ import os
 import platform
 import pwd
 import socket
+import struct
 import subprocess
 
 import pytest
@@ -269,3 +270,40 @@ def test_a_proxy_that_was_taken_over_dies_of_its_attack_and_another_serves(front
     wait_until(lambda: "was killed for a system call that it must not make (SIGSYS)" in front.daemon.stderr())
     front.daemon.wait_new("proxy", proxy)
     assert front.ask().status == 200
+
+
+def ask_admin(intruder, path):
+    """What the thread is answered on the admin socket; it does not wait, so we do."""
+    room = intruder.scratch()
+    name = struct.pack("=H", socket.AF_UNIX) + path.encode() + b"\0"
+    request = b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    fd = intruder.call("socket", socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, 0)
+    intruder.write(room, name)
+    assert fd >= 0 and intruder.call("connect", fd, room, len(name)) == 0
+    intruder.write(room, request)
+    assert intruder.call("sendto", fd, room, len(request), 0, 0, 0) == len(request)
+    got = []
+
+    def heard():
+        got.append(intruder.call("recvfrom", fd, room, 1024, 0, 0, 0))
+        return got[-1] != -errno.EAGAIN
+
+    wait_until(heard)
+    assert got[-1] > 0
+    return intruder.read(room, got[-1]).decode()
+
+
+@as_intruder
+def test_a_proxy_that_was_taken_over_commands_nothing_though_it_has_the_group_of_the_socket(make_daemon):
+    daemon = make_daemon(user="daemon")
+    daemon.config["admin"].update({"group": "daemon", "mode": "0666"})
+    daemon.start()
+    for _ in range(2):
+        proxy = daemon.pids["proxy"]
+        with Intruder(next(tid for tid in threads(proxy) if tid != proxy)) as intruder:
+            assert ask_admin(intruder, daemon.socket).startswith("HTTP/1.1 403 ")
+        daemon.kill_role("control")  # the next one knows the proxy, too
+    daemon.kill_role("proxy")
+    proxy = daemon.pids["proxy"]
+    with Intruder(proxy) as intruder:
+        assert ask_admin(intruder, daemon.socket).startswith("HTTP/1.1 403 ")

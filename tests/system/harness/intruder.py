@@ -11,6 +11,9 @@ from .processes import StoppedThread
 
 CALLS = {
     "socket": 41,
+    "connect": 42,
+    "sendto": 44,
+    "recvfrom": 45,
     "bind": 49,
     "fork": 57,
     "execve": 59,
@@ -66,6 +69,20 @@ class Intruder(StoppedThread):
         result = ctypes.c_longlong(self._registers().rax).value
         self._ask(self.SETREGS, before)
         return result
+
+    def scratch(self):
+        """Where it may write: far below what the thread's stack holds."""
+        return (self._registers().rsp - 8192) & ~15
+
+    def write(self, address, content):
+        with open(f"/proc/{self.tid}/mem", "wb", buffering=0) as memory:
+            memory.seek(address)
+            memory.write(content)
+
+    def read(self, address, size):
+        with open(f"/proc/{self.tid}/mem", "rb", buffering=0) as memory:
+            memory.seek(address)
+            return memory.read(size)
 
     def __exit__(self, kind, *_):
         if kind is not Killed:

@@ -5,6 +5,7 @@
 #include "deploy/record.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* A pool of `count` instances 10.0.0.N:80, N from `first` on. */
 static inline struct pool *make_pool(const char *name, size_t count, unsigned first, bool deployed)
@@ -113,4 +114,35 @@ static inline char *registry_image(const struct registry *registry)
         }
     }
     return image;
+}
+
+/* Writes the pool as a compaction does, and lets another registry read it. */
+static inline bool copy_pool(struct registry *to, struct pool *pool, struct err *err)
+{
+    struct record read, written = {.type = RECORD_POOL, .time_ns = 1000000, .fresh = pool};
+    size_t size;
+    written.service = pool->service->name;
+    char *line = record_encode(&written, &size);
+    bool ok = record_decode((struct str){line, size - 1}, &read, err) && registry_apply(to, &read, NULL, err);
+    record_free(&read);
+    free(line);
+    return ok;
+}
+
+/* What a compaction of all pools gives when it is read. NULL: a line was refused. */
+static inline struct registry *registry_again(const struct registry *registry, struct err *err)
+{
+    struct registry *again = registry_new();
+    struct service *service, *next;
+    struct pool *pool;
+    bool ok = true;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        TAILQ_FOREACH (pool, &service->pools, of_service)
+            ok = ok && copy_pool(again, pool, err);
+    }
+    if (ok)
+        return again;
+    registry_free(again);
+    return NULL;
 }

@@ -27,6 +27,8 @@ static bool check_pool(const struct registry *registry, const struct record *rec
     if (pool->instance_count == 0 && !may_be_empty(pool))
         return err_set(err, "pool %s has no instances", pool->name);
     const struct service *service = registry_service(registry, record->service);
+    if (!pool_is_sound(pool, service, err))
+        return false;
     if (service == NULL || TAILQ_EMPTY(&service->pools))
         return true;
     if (number <= service->last_number)
@@ -95,8 +97,11 @@ static struct pool *pool_of(const struct registry *registry, const struct record
 
 static bool check_swap(const struct pool *pool, struct err *err)
 {
+    const struct pool *armed = pool->service->armed;
     if (!pool->deployment->gate_passed)
         return err_set(err, "deployment %s cannot go live: its gate has not passed", pool->name);
+    if (armed != NULL)
+        return err_set(err, "deployment %s cannot go live: pool %s is still armed", pool->name, armed->name);
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (pool->instances[i].state != INSTANCE_UP)
             return err_set(err, "deployment %s cannot go live: instance %s is not up", pool->name,

@@ -197,6 +197,9 @@ bool registry_has_pools(const struct registry *registry, const char *service);
 bool registry_allows(const struct registry *registry, const struct record *record,
                      struct err *err) MUST_CHECK;
 
+/* Can there be such a pool, as the service is now (NULL: not known yet)? False with a sentence. */
+bool pool_is_sound(const struct pool *pool, const struct service *service, struct err *err) MUST_CHECK;
+
 /* The one door: carries a record out. A pool that comes with the record is the registry's afterwards. *row
  * (may be NULL) gets the row of the table where the record is an event of a deployment, else NULL. */
 bool registry_apply(struct registry *registry, struct record *record, const struct transition **row,

@@ -37,6 +37,16 @@ static int on_value_complete(llhttp_t *parser)
     return 0;
 }
 
+static int on_url(llhttp_t *parser, const char *at, size_t n)
+{
+    struct oracle *oracle = parser->data;
+    if (oracle->target_size + n > sizeof oracle->target)
+        abort();
+    memcpy(oracle->target + oracle->target_size, at, n);
+    oracle->target_size += n;
+    return 0;
+}
+
 static int on_headers_complete(llhttp_t *parser)
 {
     struct oracle *oracle = parser->data;
@@ -45,6 +55,9 @@ static int on_headers_complete(llhttp_t *parser)
     oracle->has_length = parser->flags & F_CONTENT_LENGTH;
     oracle->length = parser->content_length;
     oracle->keep_alive = llhttp_should_keep_alive(parser);
+    oracle->upgrade = parser->upgrade;
+    oracle->status = parser->status_code;
+    oracle->method = llhttp_method_name((llhttp_method_t)parser->method);
     return 0;
 }
 
@@ -70,6 +83,7 @@ const char *oracle_read(struct oracle *oracle, bool response, const char *bytes,
     llhttp_settings_t settings;
     llhttp_t parser;
     llhttp_settings_init(&settings);
+    settings.on_url = on_url;
     settings.on_header_field = settings.on_header_value = on_text;
     settings.on_header_field_complete = on_name_complete;
     settings.on_header_value_complete = on_value_complete;

@@ -9,8 +9,12 @@ enum { ORACLE_ROOM = 2048 }; /* bytes of a message, at most */
 
 /* What llhttp found. */
 struct oracle {
-    bool headers_complete, message_complete, chunked, has_length, keep_alive;
+    bool headers_complete, message_complete, chunked, has_length, keep_alive, upgrade;
     uint64_t length;
+    const char *method; /* of a request */
+    unsigned status;    /* of a response */
+    char target[ORACLE_ROOM];
+    size_t target_size;
     char lines[2 * ORACLE_ROOM]; /* "name:value\n" of every field */
     size_t lines_size;
     char body[ORACLE_ROOM];

@@ -24,5 +24,16 @@ char *mem_dup(const char *text);
 /* A text as by printf. */
 char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2);
 
+#ifdef FAULT_POINTS
+/* Dies as without memory, if the plan says so: each function that allocates is a point, mem.FUNCTION. */
+void mem_pass(const char *function);
+#define mem_alloc(...) (mem_pass(__func__), (mem_alloc)(__VA_ARGS__))
+#define mem_zero(...) (mem_pass(__func__), (mem_zero)(__VA_ARGS__))
+#define mem_aligned(...) (mem_pass(__func__), (mem_aligned)(__VA_ARGS__))
+#define mem_resize(...) (mem_pass(__func__), (mem_resize)(__VA_ARGS__))
+#define mem_dup(...) (mem_pass(__func__), (mem_dup)(__VA_ARGS__))
+#define mem_printf(...) (mem_pass(__func__), (mem_printf)(__VA_ARGS__))
+#endif
+
 /* The struct that has `member` at `pointer`. */
 #define mem_container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))

@@ -2,11 +2,13 @@
  * until its mail is posted, and to the loop from then on. */
 #include "control/archive.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/mailbox.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -99,7 +101,7 @@ void archive_write(struct archive *archive, const char *deployment, enum archive
                         .arg = arg};
     LIST_INSERT_HEAD(&archive->jobs, job, entry);
     pthread_t thread;
-    if (pthread_create(&thread, NULL, write_file, job) == 0) {
+    if (!fault_fails("archive.thread", EAGAIN) && pthread_create(&thread, NULL, write_file, job) == 0) {
         job->thread = thread;
         job->has_thread = true;
     } else {

@@ -2,6 +2,7 @@
 #include "control/control.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
@@ -104,8 +105,8 @@ static void store(struct control *control, const char *text, int fd)
 /* The accepted text, so that a restart is not at the mercy of a file that is being edited. */
 static void store_config(struct control *control, struct str text)
 {
-    int fd = memfd_create("upswap-config", MFD_CLOEXEC);
-    bool ok = fd >= 0 && pwrite(fd, text.p, text.n, 0) == (ssize_t)text.n;
+    int fd = FAULTY("config.memfd", EMFILE, memfd_create("upswap-config", MFD_CLOEXEC));
+    bool ok = fd >= 0 && FAULTY("config.write", ENOMEM, pwrite(fd, text.p, text.n, 0)) == (ssize_t)text.n;
     if (ok)
         store(control, NAME_CONFIG, fd);
     else

@@ -1,6 +1,7 @@
 /* effects: what follows from a record once it is on disk: events, and the effects of its row. The same
  * effects are taken up again after a restart, from what the registry says. */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/conduct.h"
@@ -150,6 +151,7 @@ static void follow_event(struct step *step, const struct transition *row)
     /* A stopping daemon begins nothing: the next one takes it up. */
     for (size_t i = 0; i < EFFECTS_MAX; i++) {
         enum effect effect = row->effects[i];
+        fault_die("effect", deployment_state_name(row->to));
         if (!begins(effect) || !course->conductor->stopping)
             carry_out(course, pool, effect, step);
     }

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -206,7 +207,7 @@ static bool read_events(struct event_log *log, int fd, const char *path, off_t *
 
 static bool read_old(struct event_log *log, struct err *err)
 {
-    int fd = open(log->old_path, O_RDONLY | O_CLOEXEC);
+    int fd = FAULTY("events.open_old", EMFILE, open(log->old_path, O_RDONLY | O_CLOEXEC));
     if (fd < 0)
         return errno == ENOENT || err_set(err, "%s cannot be opened: %s", log->old_path, strerror(errno));
     off_t ignored;
@@ -217,7 +218,7 @@ static bool read_old(struct event_log *log, struct err *err)
 
 static int open_file(const char *path)
 {
-    return open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    return FAULTY("events.open", ENOSPC, open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
 }
 
 static bool read_current(struct event_log *log, struct err *err)
@@ -228,7 +229,7 @@ static bool read_current(struct event_log *log, struct err *err)
         return err_set(err, "%s cannot be opened: %s", log->path, strerror(errno));
     if (!read_events(log, log->fd, log->path, &end, err))
         return false;
-    if (ftruncate(log->fd, end) != 0)
+    if (FAULTY("events.cut", EIO, ftruncate(log->fd, end)) != 0)
         return err_set(err, "%s: its torn last line cannot be cut off: %s", log->path, strerror(errno));
     log->file_size = (uint64_t)end;
     return true;
@@ -281,7 +282,7 @@ static void write_line(struct event_log *log, struct str line)
     if (log->file_size + line.n > FILE_MAX)
         rotate(log);
     off_t end = lseek(log->fd, 0, SEEK_END);
-    ssize_t n = write(log->fd, line.p, line.n);
+    ssize_t n = FAULTY("events.write", ENOSPC, write(log->fd, line.p, line.n));
     if (n == (ssize_t)line.n) {
         log->file_size += line.n;
         log->failing = false;

@@ -4,8 +4,10 @@
 #include "control/journal.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "deploy/record_names.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -69,7 +71,7 @@ static bool cut_back(const struct reading *reading, struct err *err)
              ") was torn while it was written, before anything was done "
              "about it; it is dropped",
              reading->path, reading->number);
-    if (truncate(reading->path, (off_t)reading->offset) == 0)
+    if (FAULTY("journal.cut", EIO, truncate(reading->path, (off_t)reading->offset)) == 0)
         return true;
     return err_set(err, "%s: the torn last record cannot be cut off: %s", reading->path, strerror(errno));
 }
@@ -118,11 +120,16 @@ static bool read_lines(struct reading *reading, struct registry *registry, struc
     return ok;
 }
 
+static FILE *open_file(const char *path)
+{
+    return fault_fails("journal.open", EMFILE) ? NULL : fopen(path, "re");
+}
+
 /* *last gets the number of the last record, *size the bytes up to its end. */
 static bool read_journal(const char *path, struct registry *registry, uint64_t *last, uint64_t *size,
                          struct err *err)
 {
-    struct reading reading = {.path = path, .file = fopen(path, "re"), .number = 1};
+    struct reading reading = {.path = path, .file = open_file(path), .number = 1};
     if (reading.file == NULL && errno != ENOENT)
         return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
     bool ok = reading.file == NULL || read_lines(&reading, registry, err);
@@ -252,6 +259,7 @@ static void written(void *arg, int error)
         journal->last += error == 0;
     while ((entry = STAILQ_FIRST(&ended)) != NULL) {
         STAILQ_REMOVE_HEAD(&ended, next);
+        fault_die("record.after", record_type_names[entry->record->type]);
         entry->done(entry->arg, entry->record, error);
         free(entry);
     }
@@ -283,6 +291,7 @@ void journal_append(struct journal *journal, struct record *record,
 {
     struct entry *entry = mem_alloc(sizeof *entry);
     *entry = (struct entry){.record = record, .done = done, .arg = arg};
+    fault_die("record.before", record_type_names[record->type]);
     if (record->time_ns == 0)
         record->time_ns = clock_wall_ns();
     record->time_ns -= record->time_ns % NS_PER_MS; /* as a replay will read it */

@@ -3,6 +3,7 @@
 #include "control/probe.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "http/proxy_header.h"
 
@@ -184,11 +185,14 @@ static void connected(evutil_socket_t fd, short what, void *arg)
 /* Returns 0 while it connects, else errno. */
 static int begin_try(struct aim *aim)
 {
-    aim->fd = socket(aim->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    aim->fd = FAULTY("probe.socket", EMFILE,
+                     socket(aim->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (aim->fd < 0)
         return errno;
     int error = 0;
-    if (connect(aim->fd, (struct sockaddr *)&aim->address, aim->length) != 0 && errno != EINPROGRESS)
+    if (FAULTY("probe.connect", ENOBUFS, connect(aim->fd, (struct sockaddr *)&aim->address, aim->length)) !=
+            0 &&
+        errno != EINPROGRESS)
         error = errno;
     event_assign(&aim->event, loop_base(aim->probe->loop), aim->fd, EV_WRITE, connected, aim);
     if (error == 0 && event_add(&aim->event, NULL) != 0)

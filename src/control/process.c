@@ -1,6 +1,7 @@
 #include "control/process.h"
 
 #include "base/buf.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -46,7 +47,7 @@ static bool read_start(int64_t pid, uint64_t *start)
 {
     char path[64], stat[1024];
     snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = FAULTY("process.open", EMFILE, open(path, O_RDONLY | O_CLOEXEC));
     if (fd < 0)
         return false;
     ssize_t n = read(fd, stat, sizeof stat - 1);
@@ -59,7 +60,9 @@ static bool read_start(int64_t pid, uint64_t *start)
 
 int process_open(int64_t pid, uint64_t *start, struct err *err)
 {
-    int fd = pid > 0 && pid <= INT32_MAX ? (int)syscall(SYS_pidfd_open, (pid_t)pid, 0) : -1;
+    int fd = pid > 0 && pid <= INT32_MAX
+                 ? FAULTY("process.pidfd", EMFILE, (int)syscall(SYS_pidfd_open, (pid_t)pid, 0))
+                 : -1;
     /* Read after the pidfd was opened: then it is of the same process, or that one has ended. */
     if (fd >= 0 && read_start(pid, start))
         return fd;

@@ -3,6 +3,7 @@
  * dropped when the thread has come back. */
 #include "control/probe.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "control/sockaddr.h"
 #include "io/mailbox.h"
@@ -95,7 +96,8 @@ static bool start_thread(struct resolve *resolve)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
-    int error = pthread_create(&thread, NULL, look_all_up, resolve);
+    int error =
+        fault_fails("resolve.thread", EAGAIN) ? errno : pthread_create(&thread, NULL, look_all_up, resolve);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         return err_set(&resolve->err, "names cannot be resolved, since no thread can be started: %s",

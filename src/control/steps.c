@@ -1,10 +1,12 @@
 /* steps: the queue of a service. Invariant: `current` is the one step whose record is on its way to the disk,
  * and no other step of the service is looked at until it is there. */
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "control/conduct.h"
+#include "deploy/record_names.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -250,6 +252,7 @@ static void recorded(struct step *step)
         abort();
     }
     effects_follow(step, row);
+    fault_die("record.followed", record_type_names[step->record.type]);
     step_end(step, true);
 }
 

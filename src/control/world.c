@@ -3,6 +3,7 @@
 #include "control/world.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/world_spec.h"
@@ -174,7 +175,7 @@ static void closed(void *arg, const char *why)
 static bool put(int fd, const char *bytes, size_t size)
 {
     while (size > 0) {
-        ssize_t n = write(fd, bytes, size);
+        ssize_t n = FAULTY("world.write", ENOMEM, write(fd, bytes, size));
         if (n < 0)
             return false;
         bytes += n;
@@ -186,7 +187,7 @@ static bool put(int fd, const char *bytes, size_t size)
 /* A sealed memfd with the image, or -1. */
 static int seal(const void *image, size_t size, struct err *err)
 {
-    int fd = memfd_create("upswap-world", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = FAULTY("world.memfd", EMFILE, memfd_create("upswap-world", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd >= 0 && put(fd, image, size))
         return fd;
     err_set(err, "no memory file of %zu bytes can be had: %s", size, strerror(errno));

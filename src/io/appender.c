@@ -1,6 +1,7 @@
 /* A file that grows at its end, written by one thread of its own. Invariant: the first `size` bytes of the
  * file are on disk and were acknowledged, and nothing is written elsewhere than right behind them.
  */
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/folder.h"
@@ -71,7 +72,7 @@ static void queue_move(struct queue *to, struct queue *from)
 static int write_at(int fd, const char *bytes, size_t count, uint64_t at)
 {
     while (count > 0) {
-        ssize_t written = pwrite(fd, bytes, count, (off_t)at);
+        ssize_t written = FAULTY("appender.write", ENOSPC, pwrite(fd, bytes, count, (off_t)at));
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0)
@@ -89,7 +90,8 @@ static int cut_back(struct appender *appender, uint64_t size)
 {
     if (!appender->torn)
         return 0;
-    if (ftruncate(appender->fd, (off_t)size) != 0 || fsync(appender->fd) != 0)
+    if (FAULTY("appender.truncate", EIO, ftruncate(appender->fd, (off_t)size)) != 0 ||
+        FAULTY("appender.cut", EIO, fsync(appender->fd)) != 0)
         return errno;
     appender->torn = false;
     return 0;
@@ -107,8 +109,10 @@ static int commit(struct appender *appender, const struct entry *entry, uint64_t
         error = write_at(appender->fd, entry->bytes, entry->n, end);
         end += entry->n;
     }
-    if (error == 0 && fdatasync(appender->fd) != 0)
+    fault_die("appender.written", NULL);
+    if (error == 0 && FAULTY("appender.sync", EIO, fdatasync(appender->fd)) != 0)
         error = errno;
+    fault_die("appender.synced", NULL);
     if (error != 0) {
         cut_back(appender, *size);
         return error;
@@ -179,7 +183,9 @@ static int start_thread(struct appender *appender)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&appender->thread, NULL, write_on, appender);
+    int error = fault_fails("appender.thread", EAGAIN)
+                    ? errno
+                    : pthread_create(&appender->thread, NULL, write_on, appender);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error;
 }
@@ -188,7 +194,7 @@ static int start_thread(struct appender *appender)
 static int open_synced(const char *path, uint64_t *size, struct err *err)
 {
     struct stat found;
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = FAULTY("appender.open", ENOSPC, open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     if (fd < 0) {
         err_set(err, "cannot open %s: %s", path, strerror(errno));
         return -1;

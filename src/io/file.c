@@ -4,6 +4,7 @@
 #include "io/file.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "io/folder.h"
 
@@ -55,7 +56,7 @@ bool file_read(const char *path, size_t most, struct buf *out, bool *missing, st
 {
     out->n = 0;
     /* Without O_NONBLOCK the open of a fifo would wait for a writer. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = FAULTY("file.open", EMFILE, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (missing != NULL)
         *missing = fd < 0 && errno == ENOENT;
     if (fd < 0)
@@ -68,7 +69,7 @@ bool file_read(const char *path, size_t most, struct buf *out, bool *missing, st
 static bool write_all(int fd, struct str bytes)
 {
     while (bytes.n > 0) {
-        ssize_t count = write(fd, bytes.p, bytes.n);
+        ssize_t count = FAULTY("file.write", ENOSPC, write(fd, bytes.p, bytes.n));
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
@@ -82,10 +83,10 @@ static bool write_all(int fd, struct str bytes)
 /* False with errno. */
 static bool write_new(const char *path, struct str bytes, mode_t mode)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int fd = FAULTY("file.create", ENOSPC, open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (fd < 0)
         return false;
-    bool good = fchmod(fd, mode) == 0 && write_all(fd, bytes) && fsync(fd) == 0;
+    bool good = fchmod(fd, mode) == 0 && write_all(fd, bytes) && FAULTY("file.sync", EIO, fsync(fd)) == 0;
     int error = errno;
     close(fd);
     errno = error;
@@ -96,7 +97,10 @@ bool file_replace(const char *path, struct str bytes, mode_t mode, struct err *e
 {
     char *temporary = mem_printf("%s.new", path);
     unlink(temporary); /* of one who was interrupted here */
-    bool good = write_new(temporary, bytes, mode) && rename(temporary, path) == 0;
+    bool good = write_new(temporary, bytes, mode);
+    fault_die("file.written", NULL);
+    good = good && FAULTY("file.rename", EIO, rename(temporary, path)) == 0;
+    fault_die("file.renamed", NULL);
     if (!good) {
         err_set(err, "cannot write %s: %s", path, strerror(errno));
         unlink(temporary);
@@ -109,7 +113,7 @@ bool file_replace(const char *path, struct str bytes, mode_t mode, struct err *e
 static bool make_one(const char *path, mode_t mode, bool *made, struct err *err)
 {
     struct stat found;
-    *made = mkdir(path, mode) == 0;
+    *made = FAULTY("file.mkdir", ENOSPC, mkdir(path, mode)) == 0;
     if (*made)
         return chmod(path, mode) == 0 || err_set(err, "cannot set the mode of %s: %s", path, strerror(errno));
     int error = errno;
@@ -159,7 +163,7 @@ static bool refuse_lock(int fd, const char *path, struct err *err)
 int file_lock(const char *path, uint64_t wait_ms, struct err *err)
 {
     char holder[16];
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = FAULTY("file.lock", ENOSPC, open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (fd < 0) {
         err_set(err, "cannot open %s: %s", path, strerror(errno));
         return -1;

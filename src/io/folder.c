@@ -1,6 +1,7 @@
 /* The folder of a path, synced. A name is durable only when its folder has been synced after the change. */
 #include "io/folder.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -21,8 +22,8 @@ static char *folder_of(const char *path)
 bool folder_sync(const char *path, struct err *err)
 {
     char *folder = folder_of(path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = fd >= 0 && fsync(fd) == 0;
+    int fd = FAULTY("folder.open", EMFILE, open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    bool good = fd >= 0 && FAULTY("folder.sync", EIO, fsync(fd)) == 0;
     if (!good)
         err_set(err, "cannot sync the folder %s: %s", folder, strerror(errno));
     if (fd >= 0)

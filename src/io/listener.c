@@ -3,6 +3,7 @@
  */
 #include "io/listener.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -66,12 +67,13 @@ static bool set(int fd, int level, int option)
 /* A bound socket; shared: others may be bound beside it. -1 with errno. */
 static int bound(const union name *name, socklen_t length, bool shared)
 {
-    int fd = socket(name->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = FAULTY("listener.socket", EMFILE,
+                    socket(name->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return -1;
     if (set(fd, SOL_SOCKET, SO_REUSEADDR) && (!shared || set(fd, SOL_SOCKET, SO_REUSEPORT)) &&
         (name->any.sa_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
-        bind(fd, &name->any, length) == 0)
+        FAULTY("listener.bind", EADDRINUSE, bind(fd, &name->any, length)) == 0)
         return fd;
     int error = errno;
     close(fd);
@@ -110,7 +112,7 @@ static unsigned open_all(struct address *address, unsigned count, int *fds)
         if (fds[i] < 0)
             return i;
         if ((address->port == 0 && !learn_port(fds[i], address, &name)) ||
-            listen(fds[i], LISTENER_BACKLOG) != 0)
+            FAULTY("listener.listen", EADDRINUSE, listen(fds[i], LISTENER_BACKLOG)) != 0)
             return i + 1;
     }
     errno = 0;
@@ -162,8 +164,9 @@ static bool clear_the_way(const char *path, const union name *name, socklen_t le
 static bool listen_unix(int fd, const char *path, const union name *name, socklen_t length, mode_t mode,
                         gid_t group)
 {
-    return bind(fd, &name->any, length) == 0 && (group == (gid_t)-1 || chown(path, (uid_t)-1, group) == 0) &&
-           chmod(path, mode) == 0 && listen(fd, LISTENER_BACKLOG) == 0;
+    return FAULTY("listener.bind_local", ENOSPC, bind(fd, &name->any, length)) == 0 &&
+           (group == (gid_t)-1 || chown(path, (uid_t)-1, group) == 0) && chmod(path, mode) == 0 &&
+           listen(fd, LISTENER_BACKLOG) == 0;
 }
 
 int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *err)
@@ -247,8 +250,9 @@ static void accept_some(struct listener *listener, unsigned most)
 {
     for (unsigned i = 0; i < most && listener->fd >= 0; i++) {
         struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
-        int fd = accept4(listener->fd, (struct sockaddr *)&peer, &(socklen_t){sizeof peer},
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = FAULTY("listener.accept", EMFILE,
+                        accept4(listener->fd, (struct sockaddr *)&peer, &(socklen_t){sizeof peer},
+                                SOCK_NONBLOCK | SOCK_CLOEXEC));
         if (fd >= 0) {
             listener->accepted(listener->arg, fd, &peer);
         } else if (errno == EAGAIN) {

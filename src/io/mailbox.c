@@ -3,6 +3,7 @@
  */
 #include "io/mailbox.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -66,7 +67,7 @@ struct mailbox *mailbox_new(struct loop *loop, void (*deliver)(void *arg, struct
     mailbox->arg = arg;
     pthread_mutex_init(&mailbox->shared.lock, NULL);
     mailbox->shared.end = &mailbox->shared.first;
-    mailbox->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    mailbox->wake_fd = FAULTY("mailbox.eventfd", EMFILE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (mailbox->wake_fd >= 0)
         mailbox->wake =
             event_new(loop_base(loop), mailbox->wake_fd, EV_READ | EV_ET | EV_PERSIST, woken, mailbox);

@@ -4,6 +4,7 @@
  */
 #include "io/spawn.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -173,7 +174,8 @@ static _Noreturn void execute(const struct plan *plan)
     enum step worst = STEP_EXEC_MISSING;
     int error = ENOENT;
     for (char **file = plan->files; *file != NULL; file++) {
-        execve(*file, (char *const *)plan->spec->argv, (char *const *)plan->spec->envp);
+        FAULTY("spawn.exec", ENOMEM,
+               execve(*file, (char *const *)plan->spec->argv, (char *const *)plan->spec->envp));
         int now = errno;
         enum step step = explain(*file, now);
         if (worst == STEP_EXEC_MISSING) {
@@ -242,7 +244,7 @@ static pid_t fork_quietly(const struct plan *plan)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    pid_t pid = fork();
+    pid_t pid = FAULTY("spawn.fork", EAGAIN, fork());
     if (pid == 0) {
         const struct warden_spec spec = {.socket = plan->socket,
                                          .null_fd = plan->null_fd,
@@ -266,10 +268,12 @@ static bool must_become(const struct child_user *user)
 
 static bool start(struct spawn *spawn, struct plan *plan)
 {
+    fault_die("spawn.before", NULL);
     spawn->warden = fork_quietly(plan);
+    fault_die("spawn.after", NULL);
     if (spawn->warden < 0)
         return false;
-    spawn->pidfd = pidfd_open(spawn->warden, 0);
+    spawn->pidfd = FAULTY("spawn.pidfd", EMFILE, pidfd_open(spawn->warden, 0));
     if (spawn->pidfd >= 0)
         return true;
     int error = errno;
@@ -283,7 +287,7 @@ static bool start(struct spawn *spawn, struct plan *plan)
 static bool open_pipe(int *from, int *to)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    if (FAULTY("spawn.pipe", EMFILE, pipe2(ends, O_CLOEXEC)) != 0)
         return false;
     *from = ends[0];
     *to = ends[1];
@@ -294,7 +298,7 @@ static bool open_pipe(int *from, int *to)
 static bool open_socket(int *ours, int *theirs)
 {
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    if (FAULTY("spawn.socket", EMFILE, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) != 0)
         return false;
     *ours = ends[0];
     *theirs = ends[1];
@@ -306,7 +310,7 @@ static bool open_pipes(struct spawn *spawn, struct plan *plan)
     if (!open_pipe(&spawn->output_fd, &plan->output_fd) || !open_socket(&spawn->socket, &plan->socket) ||
         (plan->spec->apart && !open_pipe(&spawn->stdout_fd, &plan->stdout_fd)))
         return false;
-    plan->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    plan->null_fd = FAULTY("spawn.open", EMFILE, open("/dev/null", O_RDONLY | O_CLOEXEC));
     return plan->null_fd >= 0;
 }
 

@@ -4,6 +4,8 @@
  */
 #include "io/stream.h"
 
+#include "base/fault.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
@@ -147,11 +149,12 @@ void stream_close(struct stream *stream, bool reset)
 
 int stream_connect(const struct sockaddr *address, socklen_t length)
 {
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = FAULTY("stream.socket", EMFILE,
+                    socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    if (connect(fd, address, length) == 0 || errno == EINPROGRESS)
+    if (FAULTY("stream.connect", ENOBUFS, connect(fd, address, length)) == 0 || errno == EINPROGRESS)
         return fd;
     int error = errno;
     close(fd);

@@ -5,6 +5,8 @@
  */
 #include "io/warden.h"
 
+#include "base/fault.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -109,10 +111,12 @@ static void settle(const struct warden_spec *spec)
 static void start(struct warden *warden, const struct warden_spec *spec)
 {
     pid_t self = getpid();
-    warden->program = _Fork();
+    fault_die("warden.before", NULL);
+    warden->program = FAULTY("warden.fork", EAGAIN, _Fork());
     if (warden->program == 0)
         spec->program(spec->arg, self);
     int error = errno;
+    fault_die("warden.after", NULL);
     settle(spec);
     if (warden->program >= 0)
         return;

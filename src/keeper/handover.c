@@ -2,6 +2,7 @@
  * whose header, size and texts have not been checked. */
 #include "keeper/handover.h"
 
+#include "base/fault.h"
 #include "base/version.h"
 
 #include "link/counters.h"
@@ -39,7 +40,8 @@ struct writer {
 
 static void put(struct writer *writer, const void *bytes, size_t size)
 {
-    writer->ok = writer->ok && write(writer->fd, bytes, size) == (ssize_t)size;
+    writer->ok =
+        writer->ok && FAULTY("handover.write", ENOMEM, write(writer->fd, bytes, size)) == (ssize_t)size;
 }
 
 static void put_row(void *arg, const char *name, int fd)
@@ -52,7 +54,8 @@ static void put_row(void *arg, const char *name, int fd)
 int handover_write(const struct handover *handover, const struct store *store, struct err *err)
 {
     const struct header header = {MAGIC, LAYOUT, MESSAGE_PROTOCOL, sizeof *handover, store_count(store)};
-    struct writer writer = {memfd_create("upswap-handover", MFD_CLOEXEC), true};
+    struct writer writer = {FAULTY("handover.memfd", EMFILE, memfd_create("upswap-handover", MFD_CLOEXEC)),
+                            true};
     put(&writer, &header, sizeof header);
     put(&writer, handover, sizeof *handover);
     store_each(store, put_row, &writer);

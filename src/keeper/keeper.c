@@ -4,6 +4,7 @@
 #include "keeper/keep.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/notify.h"
@@ -452,6 +453,8 @@ int keeper_main(const struct keeper_options *options)
     struct keeper keeper;
     struct err err;
     log_open("keeper");
+    fault_birth("keeper");
+    fault_role("keeper");
     if (keeper_open(&keeper, options, &err) && limit_privileges(&err) && keeper_start(&keeper, &err)) {
         loop_run(keeper.loop);
     } else {

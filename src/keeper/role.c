@@ -1,6 +1,7 @@
 /* Between fork and exec nothing is done but system calls on what was prepared before. */
 #include "keeper/role.h"
 
+#include "base/fault.h"
 #include "io/capabilities.h"
 
 #include <errno.h>
@@ -83,18 +84,22 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
         _exit(EXIT_CANNOT_START);
     if (place_descriptors(spec)) {
         close_range(PROGRAM_FD + 1, ~0U, 0);
-        fexecve(PROGRAM_FD, (char *const *)spec->argv, environ);
+        FAULTY("role.exec", ENOMEM, fexecve(PROGRAM_FD, (char *const *)spec->argv, environ));
     }
     give_up("upswapd: the program could not be executed: ");
 }
 
 pid_t role_start(const struct role_spec *spec, struct err *err)
 {
+    const char *name = spec->argv[0] + strlen("upswapd: ");
     pid_t parent = getpid();
-    pid_t pid = fork();
+    fault_birth(name);
+    fault_die("role.before", name);
+    pid_t pid = FAULTY("role.fork", EAGAIN, fork());
     if (pid == 0)
         become_role(spec, parent);
     if (pid < 0)
         err_set(err, "%s could not be started: %s", spec->argv[0], strerror(errno));
+    fault_die("role.after", name);
     return pid;
 }

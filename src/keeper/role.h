@@ -13,7 +13,7 @@ enum { ROLE_KEEPER_FD = 3, ROLE_PEER_FD = 4 };
 struct role_spec {
     int program; /* the binary, opened with O_PATH: a restart runs what the keeper runs, whatever is on disk
                     by now */
-    const char *const *argv; /* NULL-terminated */
+    const char *const *argv; /* NULL-terminated; the first is "upswapd: ROLE" */
     int keeper_fd;           /* becomes ROLE_KEEPER_FD */
     int peer_fd;             /* becomes ROLE_PEER_FD */
     int input;               /* becomes its standard input; 0: the keeper's */

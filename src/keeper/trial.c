@@ -2,6 +2,7 @@
  * waited for; only an exit status of 0 with the greeting as its whole output is a yes. */
 #include "keeper/trial.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "keeper/handover.h"
 #include "keeper/role.h"
@@ -48,7 +49,7 @@ static pid_t run(const struct trial_spec *spec, int output, struct err *err)
 struct trial *trial_start(const struct trial_spec *spec, struct err *err)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (FAULTY("trial.pipe", EMFILE, pipe2(ends, O_CLOEXEC | O_NONBLOCK)) != 0) {
         err_set(err, "no pipe can be had: %s", strerror(errno));
         return NULL;
     }

@@ -6,6 +6,7 @@
  */
 #include "keeper/keep.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
@@ -141,7 +142,8 @@ static void become(struct keeper *keeper, int program, const char *sentence, str
         block_signals(true);
         handover_keep(handover, keeper->store, true);
         fcntl(fd, F_SETFD, 0);
-        fexecve(program, keeper->options.argv, environ);
+        fault_die("upgrade.before", NULL);
+        FAULTY("upgrade.exec", ENOMEM, fexecve(program, keeper->options.argv, environ));
         err_set(err, "%s cannot be executed: %s", keeper->program_path, strerror(errno));
         handover_keep(handover, keeper->store, false);
         block_signals(false);
@@ -223,7 +225,7 @@ void upgrade_ask(struct keeper *keeper)
         refused(keeper, why);
         return;
     }
-    set_program(keeper, open(keeper->program_path, O_PATH | O_CLOEXEC));
+    set_program(keeper, FAULTY("upgrade.open", EMFILE, open(keeper->program_path, O_PATH | O_CLOEXEC)));
     if (keeper->upgrade.program < 0)
         err_set(&err, "%s cannot be opened: %s", keeper->program_path, strerror(errno));
     else if (start_trial(keeper, &err))
@@ -364,6 +366,7 @@ static bool take_back(struct keeper *keeper, const struct handover *handover)
 bool upgrade_take(struct keeper *keeper, struct err *err)
 {
     struct handover *handover = mem_alloc(sizeof *handover);
+    fault_die("upgrade.after", NULL);
     bool ok = handover_read(keeper->options.handover, handover, keeper->store, err);
     close(keeper->options.handover);
     if (ok) {

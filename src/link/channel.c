@@ -3,6 +3,7 @@
 #include "link/channel.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -57,7 +58,8 @@ struct channel {
 
 bool channel_pair(int fds[2], struct err *err)
 {
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0)
+    if (FAULTY("channel.pair", EMFILE,
+               socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)) == 0)
         return true;
     return err_set(err, "cannot make a socket pair: %s", strerror(errno));
 }
@@ -109,7 +111,8 @@ static int send_bytes(int socket, const void *bytes, size_t size, int fd)
     }
     ssize_t n;
     do
-        n = sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = FAULTY("channel.send", ENOMEM,
+                   FAULTY("channel.full", EAGAIN, sendmsg(socket, &header, MSG_DONTWAIT | MSG_NOSIGNAL)));
     while (n < 0 && errno == EINTR);
     return n < 0 ? errno : 0;
 }
@@ -141,7 +144,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 static void enqueue(struct channel *channel, const void *bytes, size_t size, int fd)
 {
     int own = -1;
-    if (fd >= 0 && (own = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+    if (fd >= 0 && (own = FAULTY("channel.dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0))) < 0) {
         lose(channel, errno);
         return;
     }
@@ -167,6 +170,7 @@ void channel_send(struct channel *channel, enum message_type type, const void *p
     packet.frame = (struct frame){MAGIC, MESSAGE_PROTOCOL, type, (uint32_t)size};
     if (size > 0)
         memcpy(packet.payload, payload, size);
+    fault_die("send.before", message_type_name(type));
     int error = EAGAIN;
     if (STAILQ_EMPTY(&channel->queue))
         error = send_bytes(channel->fd, &packet, offsetof(struct packet, payload) + size, fd);
@@ -174,6 +178,7 @@ void channel_send(struct channel *channel, enum message_type type, const void *p
         enqueue(channel, &packet, offsetof(struct packet, payload) + size, fd);
     else if (error != 0)
         lose(channel, error);
+    fault_die("send.after", message_type_name(type));
 }
 
 bool channel_flush(struct channel *channel, uint64_t wait_ms)
@@ -237,7 +242,7 @@ static ssize_t receive(struct channel *channel, struct packet *packet, int *fd, 
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t n;
     do
-        n = recvmsg(channel->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        n = FAULTY("channel.receive", ENOMEM, recvmsg(channel->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
     while (n < 0 && errno == EINTR);
     return n >= 0 && !take_fd(&header, fd, err) ? -2 : n;
 }
@@ -270,7 +275,9 @@ static void dispatch(struct channel *channel, const struct packet *packet, size_
             close(fd);
         answer_version(channel);
     } else if (framed && message_check(&message, &err)) {
+        fault_die("receive.before", message_type_name(message.type));
         channel->callbacks.received(channel->arg, &message);
+        fault_die("receive.after", message_type_name(packet->frame.type));
     } else {
         if (fd >= 0)
             close(fd);

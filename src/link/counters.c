@@ -3,6 +3,7 @@
  * spoil numbers only. */
 #include "link/counters.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "link/shadow.h"
 #include "route/snapshot.h"
@@ -122,7 +123,8 @@ int counters_create(unsigned workers, struct err *err)
                 COUNTERS_WORKERS_MAX);
         return -1;
     }
-    int fd = memfd_create("upswap-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd =
+        FAULTY("counters.memfd", EMFILE, memfd_create("upswap-counters", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd >= 0 && put_header(fd, workers))
         return fd;
     err_set(err, "cannot make the shared memory for counters of %u workers: %s", workers, strerror(errno));
@@ -160,7 +162,7 @@ struct counters *counters_map(int fd, struct err *err)
     if (workers == 0)
         return NULL;
     size_t size = size_for(workers);
-    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int own = FAULTY("counters.dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
     void *memory = own < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
     if (memory == MAP_FAILED) {
         err_set(err, "cannot map the counters' %zu bytes: %s", size, strerror(errno));

@@ -2,6 +2,8 @@
  * believes no length that leads out of the image. */
 #include "link/keyring.h"
 
+#include "base/fault.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +52,7 @@ static bool put(int fd, const struct buf *image)
 
 int keyring_seal(struct buf *image, struct err *err)
 {
-    int fd = memfd_create("upswap-keyring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = FAULTY("keyring.memfd", EMFILE, memfd_create("upswap-keyring", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (fd >= 0 && !put(fd, image)) {
         close(fd);
         fd = -1;

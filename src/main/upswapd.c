@@ -1,5 +1,6 @@
 /* upswapd: the daemon's command line, and the door to its three roles. */
 #include "base/err.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/version.h"
@@ -155,11 +156,13 @@ static int run_role(int argc, char **argv)
     if (strcmp(role, "control") == 0 && argc == 3) {
         struct control_options options = {argv[2], ROLE_KEEPER_FD, ROLE_PEER_FD};
         log_open("control");
+        fault_role("control");
         return control_main(&options);
     }
     if (strcmp(role, "proxy") == 0 && argc == 6) {
         struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2]), number(argv[5])};
         log_open("proxy");
+        fault_role("proxy");
         log_configure(number(argv[3]), number(argv[4]));
         return plane_main(&options);
     }

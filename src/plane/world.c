@@ -2,6 +2,7 @@
  * stays true. */
 #include "plane/world.h"
 
+#include "base/fault.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -39,7 +40,9 @@ static void *map(int fd, uint64_t size, struct err *err)
                 (unsigned long long)size);
         return NULL;
     }
-    void *image = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *image = fault_fails("world.map", ENOMEM)
+                      ? MAP_FAILED
+                      : mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (image != MAP_FAILED)
         return image;
     err_set(err, "the snapshot cannot be mapped: %s", strerror(errno));

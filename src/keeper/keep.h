@@ -89,6 +89,8 @@ struct keeper {
 /* ---- keeper.c ---- */
 
 bool keeper_start_control(struct keeper *keeper);
+/* Starts a role now; where that cannot be done, again and again until it can. */
+void keeper_start_role(struct keeper *keeper, int which);
 /* To control, if it is there. */
 void keeper_tell_control(struct keeper *keeper, enum message_type type, const void *payload, size_t size,
                          int fd);

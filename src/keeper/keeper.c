@@ -47,7 +47,7 @@ static void on_ready(struct keeper *keeper, const struct message_ready *ready)
     log_configure(ready->log_level, ready->log_format);
     struct role *proxy = &keeper->roles[PROXY];
     if (proxy->pid == 0 && !keeper->stopping && !deadline_is_set(&proxy->restart))
-        proxy->start(keeper);
+        keeper_start_role(keeper, PROXY);
 }
 
 static void control_received(void *arg, const struct message *message)
@@ -238,11 +238,20 @@ static void start_again(struct role *role)
     role->pause_ms = next < RESTART_PAUSE_MAX_MS ? next : RESTART_PAUSE_MAX_MS;
 }
 
-static void on_restart(struct deadline *deadline)
+static void start_or_try_again(struct role *role)
 {
-    struct role *role = mem_container(deadline, struct role, restart);
     if (!role->start(role->keeper))
         start_again(role);
+}
+
+void keeper_start_role(struct keeper *keeper, int which)
+{
+    start_or_try_again(&keeper->roles[which]);
+}
+
+static void on_restart(struct deadline *deadline)
+{
+    start_or_try_again(mem_container(deadline, struct role, restart));
 }
 
 /* The last step of a stop: with the proxies gone, control has nothing left to watch and ends when its channel

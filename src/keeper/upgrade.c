@@ -260,7 +260,7 @@ static void give_back(struct keeper *keeper, const char *sentence)
     become(keeper, keeper->upgrade.program, sentence, &err);
     log_error("there is no way back to version %s either: %s; going on", keeper->upgrade.version, err.text);
     upgrade_forget(keeper);
-    keeper_start_control(keeper);
+    keeper_start_role(keeper, CONTROL);
 }
 
 static void on_late(struct deadline *deadline)
@@ -348,7 +348,7 @@ static bool take_over(struct keeper *keeper, const struct handover *handover, st
     return true;
 }
 
-static bool take_back(struct keeper *keeper, const struct handover *handover)
+static void take_back(struct keeper *keeper, const struct handover *handover)
 {
     const struct handover_role *proxy = &handover->proxies[0];
     close(handover->program);
@@ -358,9 +358,8 @@ static bool take_back(struct keeper *keeper, const struct handover *handover)
     keeper->generation = proxy->generation;
     keeper_take_role(keeper, PROXY, proxy);
     keeper->roles[CONTROL].starts = handover->control.starts;
-    bool started = keeper_start_control(keeper);
+    keeper_start_role(keeper, CONTROL);
     refused(keeper, handover->sentence);
-    return started;
 }
 
 bool upgrade_take(struct keeper *keeper, struct err *err)
@@ -375,9 +374,9 @@ bool upgrade_take(struct keeper *keeper, struct err *err)
         keeper->is_ready = true;
         log_configure(keeper->ready.log_level, keeper->ready.log_format);
         snprintf(keeper->program_path, sizeof keeper->program_path, "%s", handover->program_path);
-        if (handover->is_return && !take_back(keeper, handover))
-            ok = err_set(err, "control could not be started");
-        else if (!handover->is_return)
+        if (handover->is_return)
+            take_back(keeper, handover);
+        else
             ok = take_over(keeper, handover, err);
         block_signals(false);
     }

@@ -21,6 +21,7 @@
 
 #define MAGIC 0x61777075U /* "upwa" */
 #define PAYLOAD_MAX 1024  /* bytes */
+#define AGAIN_MS 10       /* before what the kernel had no memory for is sent again */
 
 /* In front of every payload. The first two words and MESSAGE_VERSION itself are the same in all protocols. */
 struct frame {
@@ -51,7 +52,8 @@ struct channel {
     struct event readable, writable;
     struct channel_callbacks callbacks;
     void *arg;
-    STAILQ_HEAD(, queued) queue; /* writable is set while it is not empty */
+    STAILQ_HEAD(, queued) queue; /* while it is not empty writable is set, or again */
+    struct deadline again;       /* set: the kernel was short of memory, though there may be room */
     bool lost;                   /* sending has failed for good: nothing is sent any more */
     struct err fault;            /* why, where the reader will not notice by itself; or empty */
 };
@@ -80,6 +82,7 @@ static void drop_all(struct channel *channel)
     while (!STAILQ_EMPTY(&channel->queue))
         drop_first(channel);
     event_del(&channel->writable);
+    deadline_clear(&channel->again);
 }
 
 /* The callback `closed` must not come from inside a send, so the reader's event brings it. Where the other
@@ -117,12 +120,24 @@ static int send_bytes(int socket, const void *bytes, size_t size, int fd)
     return n < 0 ? errno : 0;
 }
 
-/* Sends what the kernel takes now. */
+/* Nothing is wrong with the channel, and the same call may succeed soon: the kernel is short of memory, or
+ * too many descriptors are under way. */
+static bool is_shortage(int error)
+{
+    return error == ENOMEM || error == ENOBUFS || error == ETOOMANYREFS;
+}
+
+/* Sends what the kernel takes now. In a shortage the socket is writable, and would keep the loop busy. */
 static void send_queued(struct channel *channel)
 {
     struct queued *first;
     while ((first = STAILQ_FIRST(&channel->queue)) != NULL) {
         int error = send_bytes(channel->fd, first->bytes, first->size, first->fd);
+        if (is_shortage(error)) {
+            event_del(&channel->writable);
+            deadline_set(&channel->again, AGAIN_MS);
+            return;
+        }
         if (error == EAGAIN)
             return;
         if (error != 0) {
@@ -141,6 +156,12 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
     send_queued(arg);
 }
 
+static void on_again(struct deadline *deadline)
+{
+    struct channel *channel = mem_container(deadline, struct channel, again);
+    event_add(&channel->writable, NULL);
+}
+
 static void enqueue(struct channel *channel, const void *bytes, size_t size, int fd)
 {
     int own = -1;
@@ -153,7 +174,8 @@ static void enqueue(struct channel *channel, const void *bytes, size_t size, int
     queued->size = size;
     memcpy(queued->bytes, bytes, size);
     STAILQ_INSERT_TAIL(&channel->queue, queued, next);
-    event_add(&channel->writable, NULL);
+    if (!deadline_is_set(&channel->again))
+        event_add(&channel->writable, NULL);
 }
 
 void channel_send(struct channel *channel, enum message_type type, const void *payload, size_t size, int fd)
@@ -174,7 +196,7 @@ void channel_send(struct channel *channel, enum message_type type, const void *p
     int error = EAGAIN;
     if (STAILQ_EMPTY(&channel->queue))
         error = send_bytes(channel->fd, &packet, offsetof(struct packet, payload) + size, fd);
-    if (error == EAGAIN)
+    if (error == EAGAIN || is_shortage(error))
         enqueue(channel, &packet, offsetof(struct packet, payload) + size, fd);
     else if (error != 0)
         lose(channel, error);
@@ -307,7 +329,7 @@ static void on_readable(evutil_socket_t socket, short what, void *arg)
     } else if (n == -2) {
         err_prefix(&err, "the other side of the channel sent nonsense");
         close_with(channel, err.text);
-    } else if (errno != EAGAIN) {
+    } else if (errno != EAGAIN && !is_shortage(errno)) {
         err_set(&err, "cannot read from the channel: %s", strerror(errno));
         close_with(channel, err.text);
     }
@@ -320,6 +342,7 @@ struct channel *channel_open(struct loop *loop, int fd, const struct channel_cal
     channel->callbacks = *callbacks;
     channel->arg = arg;
     STAILQ_INIT(&channel->queue);
+    deadline_init(&channel->again, loop, on_again);
     event_assign(&channel->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, channel);
     event_assign(&channel->writable, loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_writable, channel);
     event_add(&channel->readable, NULL);

@@ -194,11 +194,13 @@ void conductor_tell(struct conductor *conductor)
         deadline_set(&conductor->news, 0);
 }
 
-/* The proxy has a world of a number that is not below that of the last one, nor perhaps of one that a record
- * has taken: the next is above both. */
-static void on_behind(void *arg)
+/* The proxy may have a world of a number that is not below that of the last one, nor perhaps of one that a
+ * record has taken: the next is above both. */
+static void on_again(void *arg, uint64_t pause_ms)
 {
-    conductor_tell(arg);
+    struct conductor *conductor = arg;
+    if (!deadline_is_set(&conductor->news))
+        deadline_set(&conductor->news, pause_ms);
 }
 
 static void on_keys(struct deadline *deadline)
@@ -306,7 +308,7 @@ static void make_doers(struct conductor *conductor)
         .generation = options->generation,
         .proxy_pid = options->proxy_pid,
         .published = on_published,
-        .behind = on_behind,
+        .again = on_again,
         .arg = conductor,
     });
     conductor->teardown = teardown_new(&(struct teardown_options){

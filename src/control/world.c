@@ -15,6 +15,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define AGAIN_MS 1000 /* before what has failed is tried again */
+
 /* An image on its way. */
 struct sent {
     int fd; /* sealed memfd; -1: nothing was published yet */
@@ -135,14 +137,22 @@ static void greeted(struct world *world, const struct message_hello *hello)
     if (hello->version < world->sent.message.version)
         send_world(world);
     else if (hello->version > 0) /* also where the first world is yet to come: it may be numbered already */
-        world->options.behind(world->options.arg);
+        world->options.again(world->options.arg, 0);
+}
+
+/* It may have been short of memory or descriptors. */
+static void refused(struct world *world, const struct message_refused *refused)
+{
+    log_error("the proxy refuses version %" PRIu64 " and keeps the one before: %s", refused->version,
+              refused->sentence);
+    if (refused->version == world->sent.message.version)
+        world->options.again(world->options.arg, AGAIN_MS);
 }
 
 static void received(void *arg, const struct message *message)
 {
     struct world *world = arg;
     const struct message_published *done = message->payload;
-    const struct message_refused *refused = message->payload;
     switch (message->type) {
     case MESSAGE_HELLO:
         greeted(world, message->payload);
@@ -151,8 +161,7 @@ static void received(void *arg, const struct message *message)
         published(world, done->version, done->published_ns);
         break;
     case MESSAGE_REFUSED:
-        log_error("the proxy refuses version %" PRIu64 " and keeps the one before: %s", refused->version,
-                  refused->sentence);
+        refused(world, message->payload);
         break;
     default:
         log_error("the proxy sent message %d, which control does not know; it is ignored", message->type);
@@ -215,7 +224,9 @@ void world_publish(struct world *world, const struct config *config, uint64_t ve
     int fd = image == NULL ? -1 : seal(image, size, &err);
     free(image);
     if (fd < 0) {
-        log_error("version %" PRIu64 " cannot be published, the one before stays: %s", version, err.text);
+        log_error("version %" PRIu64 " cannot be published, the one before stays for now: %s", version,
+                  err.text);
+        world->options.again(world->options.arg, AGAIN_MS);
         return;
     }
     if (world->sent.fd >= 0)

@@ -32,9 +32,9 @@ struct world_options {
     int32_t proxy_pid;           /* the proxy that runs already; 0: none */
     /* The proxy has published `version` at `ns` (monotonic; 0: before this process was there). */
     void (*published)(void *arg, uint64_t version, uint64_t ns);
-    /* The proxy has a version that is not below what was sent to it: the world must be sent with a higher
-     * one. */
-    void (*behind)(void *arg);
+    /* The proxy has a version that is not below what was sent to it, or the last one could not be made, or
+     * not be used by it: the world must be sent with a higher one, after this pause. */
+    void (*again)(void *arg, uint64_t pause_ms);
     void *arg;
 };
 
@@ -44,8 +44,8 @@ struct world *world_new(const struct world_options *options);
 /* A version above all that were given out, that the registry names, or that the proxy has. */
 uint64_t world_next(struct world *world);
 
-/* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. A config
- * that cannot be frozen is logged, and the old world stays. */
+/* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. Where that
+ * cannot be done the old world stays for now: it is logged, and asked for again. */
 void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns);
 /* What TLS needs from now on: sent at once, and to each proxy that comes up. The descriptor stays the
  * caller's; -1: nothing. */

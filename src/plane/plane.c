@@ -68,8 +68,28 @@ static void order_all(struct plane *plane, const struct order *one)
 
 /* ---- what control says ---- */
 
+static void end(struct plane *plane, int status)
+{
+    plane->status = status;
+    order_all(plane, &(struct order){.type = ORDER_QUIT});
+}
+
+static bool use_counters(struct plane *plane, struct counters *counters)
+{
+    if (counters_workers(counters) < plane->worker_count) {
+        log_error("the counters have room for %u workers, but %u run", counters_workers(counters),
+                  plane->worker_count);
+        counters_unmap(counters);
+        return false;
+    }
+    counters_use(counters, plane->generation);
+    plane->counters = counters;
+    order_all(plane, &(struct order){.type = ORDER_COUNTERS, .counters = counters});
+    return true;
+}
+
 /* Cells are in use from the first moment, so a mapping is taken once. Control has the same one, kept by the
- * keeper. */
+ * keeper. Without it no world can be served: perhaps the next process gets it. */
 static void take_counters(struct plane *plane, int fd)
 {
     struct err err;
@@ -77,19 +97,10 @@ static void take_counters(struct plane *plane, int fd)
     close(fd);
     if (plane->counters != NULL)
         return;
-    if (counters == NULL) {
+    if (counters == NULL)
         log_error("the counters cannot be used: %s", err.text);
-        return;
-    }
-    if (counters_workers(counters) < plane->worker_count) {
-        log_error("the counters have room for %u workers, but %u run", counters_workers(counters),
-                  plane->worker_count);
-        counters_unmap(counters);
-        return;
-    }
-    counters_use(counters, plane->generation);
-    plane->counters = counters;
-    order_all(plane, &(struct order){.type = ORDER_COUNTERS, .counters = counters});
+    if (counters == NULL || !use_counters(plane, counters))
+        end(plane, 1);
 }
 
 static void take_listener(struct plane *plane, const struct message_listener *listener, int fd)
@@ -223,12 +234,6 @@ static void control_closed(void *arg, const char *why)
 }
 
 /* ---- what the keeper says ---- */
-
-static void end(struct plane *plane, int status)
-{
-    plane->status = status;
-    order_all(plane, &(struct order){.type = ORDER_QUIT});
-}
 
 static void keeper_received(void *arg, const struct message *message)
 {

@@ -2,7 +2,8 @@
  * its own use, none can be undone, and all of them hold for what the process may execute later.
  *
  * A step that the kernel does not know is left out, and said so by the result; one that it knows and refuses
- * is a failure. */
+ * is a failure. Where a sanitizer is compiled in, none is taken but that of cores: its runtime opens files,
+ * makes threads and looks into the process. */
 #pragma once
 
 #include "base/err.h"
@@ -22,8 +23,7 @@ bool confine_memory(struct err *err) MUST_CHECK;
  * stays open. */
 bool confine_files(struct confinement *confinement, struct err *err) MUST_CHECK;
 
-/* All threads that run: a filter for their system calls, and no more threads or processes. Not where a
- * sanitizer is compiled in, whose runtime needs other calls. */
+/* All threads that run: a filter for their system calls, and no more threads or processes. */
 bool confine_calls(struct confinement *confinement, struct err *err) MUST_CHECK;
 
 /* Can this build filter calls at all? Not on a machine whose numbers of calls it does not know, nor under a

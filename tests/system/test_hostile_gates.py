@@ -119,7 +119,7 @@ def roles(daemon):
 
 
 def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return processes.descriptors(pid)
 
 
 def zombies(pids):

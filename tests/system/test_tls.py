@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from harness import http1
+from harness import http1, processes
 from harness.backend import Backend
 from harness.certificates import Authority, TlsClient
 from harness.client import RawClient
@@ -220,6 +220,9 @@ def test_a_bad_pair_is_refused_with_its_place_and_the_old_one_stays(start_own_fr
     assert "the key does not belong to the certificate" in check.stderr
 
 
+looks_into_roles = pytest.mark.skipif(os.getuid() != 0, reason="only root may look into a role")
+
+
 def holding(pid, secret):
     """The flags of each of the process's own mappings that holds these bytes, in whichever order.
 
@@ -245,6 +248,7 @@ def remembers(pid, text):
     return bool(holding(pid, text))
 
 
+@looks_into_roles
 def test_the_key_is_wiped_from_memory_when_its_config_is_in_force_and_when_it_is_refused(start_own_front, own_site):
     authority, site = own_site
     front = start_own_front(Backend("one"), listeners=[tls_listener(site)])
@@ -260,7 +264,7 @@ def test_the_key_is_wiped_from_memory_when_its_config_is_in_force_and_when_it_is
     assert not remembers(control, key)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may look into the proxy")
+@looks_into_roles
 def test_a_private_key_stands_in_locked_memory_only(start_own_front, authority):
     site = authority.issue("app.test")
     front = start_own_front(Backend("one"), listeners=[tls_listener(site)])
@@ -320,7 +324,7 @@ def test_a_control_that_dies_in_a_reload_leaves_a_listener_that_serves(start_own
 
 
 def descriptors(front):
-    return len(os.listdir(f"/proc/{front.daemon.pids['proxy']}/fd"))
+    return processes.descriptors(front.daemon.pids["proxy"])
 
 
 def test_a_thousand_handshakes_of_which_half_are_broken_off_leave_nothing(start_own_front, authority, site):

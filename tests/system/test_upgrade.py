@@ -134,7 +134,7 @@ def test_ten_upgrades_leave_no_process_and_no_descriptor_behind(upgrading, make_
     daemon = stand.daemon
 
     def descriptors(role):
-        return len(os.listdir(f"/proc/{daemon.pids[role]}/fd"))
+        return processes.descriptors(daemon.pids[role])
 
     with Load(stand.port, plan=("kept", "fresh", "post")) as load:
         counts = []

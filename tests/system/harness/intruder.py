@@ -8,6 +8,7 @@ import os
 import signal
 
 from .processes import StoppedThread
+from .waiting import wait_until
 
 CALLS = {
     "socket": 41,
@@ -41,9 +42,23 @@ class Killed(Exception):
 
 
 class Intruder(StoppedThread):
-    """with Intruder(tid) as it: it.call("openat", ...). The thread must be waiting in the kernel."""
+    """with Intruder(tid) as it: it.call("openat", ...). Comes in when the thread waits in the kernel."""
 
     GETREGS, SETREGS, STEP = 12, 13, 9
+
+    SYSCALL = b"\x0f\x05"  # the instruction
+
+    def __enter__(self):
+        wait_until(self._stop_in_kernel, what="the thread to wait in the kernel")
+        return self
+
+    def _stop_in_kernel(self):
+        super().__enter__()
+        registers = self._registers()
+        if registers.orig_rax < 1 << 63 and self.read(registers.rip - 2, 2) == self.SYSCALL:
+            return True
+        super().__exit__()
+        return False
 
     def _registers(self):
         registers = Registers()

@@ -102,7 +102,7 @@ static bool read_shares(json_t *list, struct canary *canary, struct err *err)
     json_array_foreach (list, i, item) {
         double share = json_number_value(item) * (CANARY_WHOLE / 100);
         if (!json_is_number(item) || share < 1 || share >= CANARY_WHOLE ||
-            (i > 0 && share <= canary->shares[i - 1]))
+            (i > 0 && (uint32_t)share <= canary->shares[i - 1]))
             return err_set(err,
                            "the key \"canary\" must list rising shares in percent, each above 0 and below "
                            "100, such as [1, 10, 50]");

@@ -44,6 +44,18 @@ static struct text write_text(text_writer *writer, const struct h2_block *block,
     return text;
 }
 
+/* Its lines end with CR LF, and only its end with an empty one. */
+static void check_one_head(const struct text *text)
+{
+    const char *end = memmem(text->bytes, text->size, "\r\n\r\n", 4);
+    fuzz_check(text->size == 0 || end == text->bytes + text->size - 4);
+    for (size_t i = 0; i < text->size; i++) {
+        fuzz_check(text->bytes[i] != '\0');
+        fuzz_check(text->bytes[i] != '\n' || text->bytes[i - 1] == '\r');
+        fuzz_check(text->bytes[i] != '\r' || text->bytes[i + 1] == '\n');
+    }
+}
+
 static struct h2_block block_of(const struct h2_list *list)
 {
     struct h2_block block = {.room = 0};
@@ -112,6 +124,7 @@ static void take_request(const struct h2_block *block, struct h2_text how)
     static struct h2_list list;
     struct http_fault fault;
     struct text text = write_text(h2_text_request, block, &how);
+    check_one_head(&text);
     size_t seen = 0;
     enum http_result result =
         text.size == 0 ? HTTP_BAD
@@ -148,6 +161,7 @@ static void take_response(const struct h2_block *block, struct h2_text how)
     static struct h2_list list;
     struct http_fault fault;
     struct text text = write_text(h2_text_response, block, &how);
+    check_one_head(&text);
     enum http_method method = how.head ? HTTP_HEAD : HTTP_GET;
     size_t seen = 0;
     enum http_result result = text.size == 0 ? HTTP_BAD

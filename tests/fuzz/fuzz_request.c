@@ -5,6 +5,7 @@
 #include "http/cookie.h"
 #include "http/field.h"
 #include "http/forward.h"
+#include "http/head.h"
 
 #include <stdlib.h>
 
@@ -96,12 +97,24 @@ static const struct http_field *next_plain(const struct http_fields *fields, uin
     return NULL;
 }
 
+/* Does an option of Connection name it? */
+static bool is_named(const struct http_fields *fields, struct str name)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        if (fields->at[i].id == HTTP_FIELD_CONNECTION && head_lists(fields->at[i].value, name))
+            return true;
+    }
+    return false;
+}
+
 /* They pass in their order; those that Connection lists do not. */
 static void check_plain_fields(const struct http_request *request, const struct http_request *sent)
 {
     uint32_t from = 0, to = 0;
     const struct http_field *field, *passed;
     while ((field = next_plain(&request->fields, &from)) != NULL) {
+        fuzz_check(field->listed ==
+                   (is_named(&request->fields, field->name) && !field_is_for_all(field->name)));
         if (field->listed) {
             fuzz_check(http_fields_named(&sent->fields, field->name) == NULL);
             continue;

@@ -28,7 +28,7 @@ void __wrap_conductor_stage(struct conductor *conductor, const char *service,
 {
     const struct canary *canary = &request->canary;
     fuzz_check(service[0] != '\0' && request->release != NULL);
-    fuzz_check(request->launch == (request->instance_count == 0));
+    fuzz_check(!request->launch || request->instance_count == 0);
     for (size_t i = 0; i < request->instance_count; i++) {
         fuzz_check(request->instances[i].address != NULL && request->instances[i].pid >= 0);
         fuzz_check(request->instances[i].weight >= 1 && request->instances[i].weight <= 256);

@@ -4,7 +4,6 @@ import os
 import pwd
 import signal
 import socket
-import subprocess
 
 import pytest
 
@@ -297,42 +296,3 @@ def test_counters_survive_a_restart_of_control(front):
         front.ask()
     live = front.admin.live()
     wait_until(lambda: labelled(front.admin.metrics(), "upswap_requests_total", pool=live, code="200") == 15)
-
-
-def test_a_full_disk_refuses_to_stage_and_serves_on(make_stand, make_backend, tmp_path):
-    if os.getuid() != 0:
-        pytest.skip("only root may mount")
-    stand = make_stand()
-    stand.suite.shell("01")
-    state = stand.daemon.config["state_directory"]
-    os.mkdir(state)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", state], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("no mounts here")
-    try:
-        stand.start()
-        with open(os.path.join(state, "fill"), "wb", buffering=0) as file:
-            with pytest.raises(OSError):
-                while True:
-                    file.write(bytes(4096))
-        for _ in range(100):  # the journal's last page has room for a few records yet
-            answer = stand.admin.try_stage([make_backend().address], hold=True)
-            if answer.status == 507:
-                break
-            answer = stand.admin.command("abort")
-            if answer.status == 507:
-                break
-        assert answer.status == 507 and answer.detail
-        assert stand.ask().text == "live-0"
-        os.unlink(os.path.join(state, "fill"))
-        if stand.admin.service()["deployment"] is not None:
-            assert stand.admin.command("abort").status == 200
-        deployment = stand.admin.stage([make_backend("fresh").address])
-        wait_until(lambda: stand.state(deployment) == "done", what="a deployment after the disk has room again")
-        assert stand.ask().text == "fresh"
-        wait_until(lambda: len(stand.admin.service()["pools"]) == 1, what="the records that failed to be made up for")
-        stand.daemon.stop()
-    finally:
-        subprocess.run(["umount", "-l", state], check=False)

@@ -1,0 +1,173 @@
+"""A full disk: what must be recorded is refused with 507 and a sentence, traffic goes on; with room again all goes on as if nothing had been."""
+
+import os
+import subprocess
+
+import pytest
+
+from harness import processes
+from harness.waiting import wait_until
+
+
+class Disk:
+    """A small file system that is the state directory."""
+
+    def __init__(self, path):
+        self.path = path
+        self.filler = os.path.join(path, "fill")
+        os.mkdir(path)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]
+        if os.getuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("no mounts here")
+
+    def fill(self):
+        with open(self.filler, "ab", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def make_room(self):
+        os.unlink(self.filler)
+
+    def close(self):
+        subprocess.run(["umount", "-l", self.path], check=False)
+
+
+@pytest.fixture
+def full(make_stand):
+    """full(...): a started stand whose state directory is a file system of its own, `stand.disk`."""
+    disks = []
+
+    def make(hook=None, **options):
+        stand = make_stand(live=2, **options)
+        if hook:
+            stand.install_hook(hook)
+        stand.disk = Disk(stand.daemon.config["state_directory"])
+        disks.append(stand.disk)
+        stand.suite.shell("01")
+        return stand.start()
+
+    yield make
+    for disk in disks:
+        disk.close()
+
+
+def fill_up(stand):
+    """Until no record fits any more: the journal's last page has room for a few."""
+    stand.disk.fill()
+    service = stand.admin.service()
+    live = next(pool for pool in service["pools"] if pool["deployment"] == service["live"])
+    for number in range(200):
+        verb = "enable" if number % 2 else "drain"
+        answer = stand.admin.command(verb, instance=live["instances"][0]["address"])
+        if answer.status == 507:
+            return answer
+        assert answer.status == 200, answer
+    raise AssertionError("the disk does not get full")
+
+
+def assert_refused(answer):
+    assert answer.status == 507, answer
+    assert "journal" in answer.detail and "No space left" in answer.detail and "make room" in answer.detail
+
+
+def serves(stand, *names):
+    return {stand.ask().text for _ in range(4)} <= set(names)
+
+
+LIVE = ("live-0", "live-1")
+
+
+def pair(make_backend, name="fresh"):
+    return [make_backend(name).address for _ in range(2)]
+
+
+def test_every_command_is_refused_and_done_when_there_is_room(full, make_backend):
+    stand = full()
+    assert_refused(fill_up(stand))
+    before = stand.admin.service()
+    fresh = make_backend("fresh")
+    assert_refused(stand.admin.try_stage([fresh.address]))
+    assert_refused(stand.admin.command("pause", max="1s"))
+    assert_refused(stand.admin.command("maintenance", on=True))
+    assert_refused(stand.admin.post("/v1/reload"))
+    after = stand.admin.service()
+    assert (after["state"], after["deployment"], after["live"]) == (before["state"], None, before["live"])
+    assert fresh.requests == [] and serves(stand, *LIVE)
+    stand.disk.make_room()
+    assert stand.admin.post("/v1/reload").status == 200
+    assert stand.events.wait_end(stand.admin.stage([fresh.address]))["type"] == "deployment.done"
+    assert serves(stand, "fresh")
+
+
+@pytest.mark.parametrize("verb, end", [("promote", "done"), ("abort", "aborted")])
+def test_a_held_deployment_stays_held_until_there_is_room(full, make_backend, verb, end):
+    stand = full()
+    deployment = stand.admin.stage([make_backend("fresh").address], hold=True)
+    stand.wait_state(deployment, "held")
+    fill_up(stand)
+    assert_refused(stand.admin.command(verb))
+    assert stand.state(deployment) == "held" and serves(stand, *LIVE)
+    stand.disk.make_room()
+    assert stand.admin.command(verb).status == 200
+    wait_until(lambda: stand.state(deployment) == end)
+    assert serves(stand, *(["fresh"] if end == "done" else LIVE))
+
+
+def test_a_watched_deployment_is_rolled_back_when_there_is_room(full, make_backend):
+    stand = full()
+    deployment = stand.admin.stage(pair(make_backend), watch="1h")
+    stand.wait_state(deployment, "watching")
+    fill_up(stand)
+    assert_refused(stand.admin.command("rollback"))
+    assert stand.state(deployment) == "watching" and serves(stand, "fresh")
+    stand.disk.make_room()
+    assert stand.admin.command("rollback").status == 200
+    wait_until(lambda: stand.state(deployment) == "rolled_back")
+    assert serves(stand, *LIVE)
+
+
+def test_a_pass_that_cannot_be_kept_is_none(full, make_backend, puppets):
+    stand = full()
+    stand.suite.add("01", puppets.program)
+    fresh = make_backend("fresh")
+    deployment = stand.admin.stage([fresh.address])
+    call = puppets.next()
+    fill_up(stand)
+    call.exit(0)
+    wait_until(lambda: "cannot be written" in stand.daemon.stderr())
+    assert stand.state(deployment) == "testing" and serves(stand, *LIVE)
+    stand.disk.make_room()
+    wait_until(lambda: stand.state(deployment) == "rejected")
+    assert "No space left" in stand.admin.deployment(deployment)["reason"]
+    assert fresh.requests == [] and serves(stand, *LIVE)
+
+
+def test_what_must_happen_happens_when_there_is_room(full, make_backend, puppets):
+    """A teardown that has ended is recorded then; it is not done twice for want of room."""
+    stand = full(hook=puppets.program)
+    deployment = stand.admin.stage(pair(make_backend))
+    calls = [puppets.next(), puppets.next()]
+    fill_up(stand)
+    said = len(stand.daemon.stderr())
+    for call in calls:
+        call.exit(0)
+    wait_until(lambda: "cannot be written" in stand.daemon.stderr()[said:])
+    assert stand.state(deployment) == "draining" and serves(stand, "fresh")
+    stand.disk.make_room()
+    wait_until(lambda: stand.state(deployment) == "done")
+    assert len(puppets.all) == 2
+
+
+def test_a_daemon_starts_on_a_full_disk_and_serves_what_was_live(full, make_backend):
+    stand = full()
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(deployment)
+    for role in ("control", "proxy", "keeper"):
+        stand.disk.fill()
+        stand.daemon.kill_role(role)
+        stand.port = stand.daemon.port
+        assert stand.admin.live() == deployment and serves(stand, "fresh")
+    stand.disk.make_room()
+    again = stand.admin.stage([make_backend("again").address])
+    wait_until(lambda: stand.state(again) == "done")
+    assert processes.is_running(stand.daemon.pids["keeper"])

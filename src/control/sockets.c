@@ -208,7 +208,7 @@ static void close_listening(struct sockets *sockets, struct listening *listening
     free(listening->bound);
 }
 
-static bool is_complete(const struct sockets *sockets, const struct listening *listening)
+bool sockets_is_complete(const struct sockets *sockets, const struct listening *listening)
 {
     for (unsigned i = 0; i < sockets->workers; i++) {
         if (listening->fds[i] < 0)
@@ -223,7 +223,8 @@ static struct listening *find_free(struct sockets *sockets, const char *address)
 {
     for (size_t i = 0; i < sockets->count; i++) {
         struct listening *listening = &sockets->list[i];
-        if (!listening->wanted && strcmp(listening->address, address) == 0 && is_complete(sockets, listening))
+        if (!listening->wanted && strcmp(listening->address, address) == 0 &&
+            sockets_is_complete(sockets, listening))
             return listening;
     }
     return NULL;

@@ -31,6 +31,9 @@ struct listening {
 /* Those of the config in force, without what is only prepared. */
 size_t sockets_count(const struct sockets *sockets);
 const struct listening *sockets_at(const struct sockets *sockets, size_t index);
+/* Has it a socket for each worker? One that was being stored when an earlier control died may not: it is used
+ * by nobody, and gone with the next config that is taken up. */
+bool sockets_is_complete(const struct sockets *sockets, const struct listening *listening);
 int sockets_admin(const struct sockets *sockets);
 /* The group of the admin socket's file: the one that the config names, or the one that it got. */
 gid_t sockets_admin_group(const struct sockets *sockets);

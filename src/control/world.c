@@ -75,6 +75,8 @@ static void send_listeners(struct world *world)
     for (size_t i = 0; i < sockets_count(sockets); i++) {
         const struct listening *listening = sockets_at(sockets, i);
         uint64_t bit = (uint64_t)1 << listening->id;
+        if (!sockets_is_complete(sockets, listening))
+            continue;
         there |= bit;
         if ((world->told & bit) == 0)
             send_listening(world, listening);

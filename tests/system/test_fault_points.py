@@ -31,7 +31,7 @@ def nothing(_):
 def hold_and_promote(ordeal):
     name = ordeal.stage("b", hold=True)
     ordeal.reach(name, "held")
-    ordeal.decide("promote", name, "held", ("testing", "draining", "done"))
+    ordeal.decide("promote", name, "held", ("testing", "draining", "done", "rejected"))
 
 
 def reject(ordeal):
@@ -125,6 +125,9 @@ def start_on_torn_files(ordeal):
         with open(os.path.join(ordeal.daemon.config["state_directory"], name), "ab") as file:
             file.write(b'{"torn')
     ordeal.start(ordeal.plan)
+    answers = ordeal.traffic.answers
+    seen = len(answers)
+    wait_until(lambda: len(answers) > seen, timeout=30, what="traffic to go on")
     ordeal.traffic.failures.clear()
 
 
@@ -148,6 +151,7 @@ ONCE_BROKEN = [
     "nothing@control.1/world.memfd:4",  # a world that could not be made was never made: the swap was never published
     "nothing@proxy.1/world.map:2",  # nor was one that the proxy could not take
     "nothing@proxy.1/channel.send:2",  # a shortage of the kernel's closed the channel for good
+    "reload@control.1/send.before.store:7",  # a listener that was stored in part ended every next control
     "nothing@proxy.1/counters.dup:1",  # a proxy without counters went on, and served nobody
 ]
 

@@ -272,6 +272,7 @@ class Ordeal:
         self.settle()
 
     def check(self):
+        self.up()  # a daemon that was started again may have another port
         service = self.service()
         (live,) = service["pools"]
         assert live["state"] == "live", service

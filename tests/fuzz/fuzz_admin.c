@@ -51,9 +51,15 @@ void __wrap_conductor_pause(struct conductor *conductor, const char *service,
     __real_conductor_pause(conductor, service, request, asker, done, arg);
 }
 
-/* What is left out. */
-static bool goes_on(const char *path)
+/* What is left out: what goes on, and services whose names are no ASCII, since the conductor that stands in
+ * here knows every service. */
+static bool is_left_out(const char *path)
 {
+    bool names = strncmp(path, "/v1/services/", strlen("/v1/services/")) == 0;
+    for (const char *p = path; names && *p != '\0'; p++) {
+        if ((uint8_t)*p >= 0x80)
+            return true;
+    }
     return strstr(path, "events") != NULL || strstr(path, "uptest") != NULL ||
            strstr(path, "metrics") != NULL;
 }
@@ -96,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
         rest = STR("");
     struct admin_request *request = request_of(line, rest);
     /* Nobody waits for the answer; who forgets the request leaks it. */
-    if (goes_on(request->path))
+    if (is_left_out(request->path))
         release(request);
     else
         api_dispatch(&api, request);

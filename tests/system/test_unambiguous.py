@@ -20,7 +20,7 @@ from harness.http2 import Http2Client
 from harness.mirrors import Servers
 from harness.wire import Ended
 
-REQUESTS = int(os.environ.get("UPSWAP_REQUESTS", "1000"))
+REQUESTS = int(os.environ.get("UPSWAP_REQUESTS", "4000"))
 SEED = int(os.environ.get("UPSWAP_SEED") or random.SystemRandom().randrange(1 << 32))
 CLIENTS = 12  # side by side, so that servers' connections are reused in many orders
 QUIET = 0.5  # seconds without an answer, after which a client says that no more will come

@@ -19,6 +19,7 @@ TARGETS = [
 FIELDS = [
     b"X-A: b", b"X-B:", b"X-C: \t v \t", b"X-D: a:b:c", b"X-E: \xe4\xff", b"x-f: " + b"v" * 2000, b"X-G: a, b,, c", b"X-H: \"q\\\"\"",
     b"Connection: keep-alive", b"Connection: x-a", b"Connection: content-length", b"Connection: transfer-encoding",
+    b"Connection: Content-Length", b"Connection: x-a, content-length", b"connection: Transfer-Encoding,x-a",
     b"Connection: host", b"Connection: close, x-b", b"Connection: x-request-id", b"Connection: ,,", b"Connection: Keep-Alive, TE",
     b"Expect: 100-continue", b"Expect: 100-Continue", b"Expect: more", b"Upgrade: h2c", b"Upgrade: websocket\r\nConnection: upgrade",
     b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nConnection: Upgrade, HTTP2-Settings", b"TE: trailers", b"TE: chunked",

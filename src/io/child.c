@@ -21,7 +21,7 @@
 
 #define PIECE (64 * 1024) /* read in one turn: as much as a pipe holds */
 #define PIECES_LEFT 16    /* read at the end: as much as a pipe can be made to hold by its user */
-#define LATE_MS 3000      /* after KILL, for the end of all */
+#define LATE_MS 10000     /* after KILL, for the end of all */
 
 enum phase {
     RUNNING,   /* timer: timeout, if any */

@@ -6,10 +6,12 @@
 #include "io/warden.h"
 
 #include "base/fault.h"
+#include "io/descent.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -37,39 +39,6 @@ static void report(struct warden_report report)
 
 /* ---- signals ---- */
 
-/* With its group, which no process of ours can be in: the program has begun a session of its own. A number
- * that is no child's, since /proc is that of another namespace of pids, is left alone. */
-static void kill_child(pid_t pid)
-{
-    siginfo_t ignored;
-    if (waitid(P_PID, (id_t)pid, &ignored, WEXITED | WNOHANG | WNOWAIT) != 0)
-        return;
-    pid_t group = getpgid(pid);
-    if (group > 1 && group != getpgrp())
-        kill(-group, SIGKILL);
-    kill(pid, SIGKILL);
-}
-
-/* A list that is longer than what is read goes on in the next round. */
-static void kill_children(void)
-{
-    char list[4096];
-    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, list, sizeof list);
-    pid_t pid = 0;
-    for (ssize_t i = 0; i < n; i++) {
-        if (list[i] >= '0' && list[i] <= '9') {
-            pid = pid * 10 + (list[i] - '0');
-            continue;
-        }
-        if (pid > 1)
-            kill_child(pid);
-        pid = 0;
-    }
-    if (fd >= 0)
-        close(fd);
-}
-
 static bool group_is_empty(const struct warden *warden)
 {
     return kill(-warden->program, 0) != 0 && errno == ESRCH;
@@ -79,10 +48,10 @@ static void kill_all(const struct warden *warden)
 {
     if (!warden->exited)
         kill(warden->program, SIGKILL);
-    if (warden->contained)
-        kill_children();
-    else
+    if (!warden->exited || !warden->contained)
         kill(-warden->program, SIGKILL);
+    if (warden->contained)
+        descent_kill();
 }
 
 static void term(const struct warden *warden)
@@ -93,6 +62,14 @@ static void term(const struct warden *warden)
     if (getpgid(warden->program) != warden->program)
         kill(warden->program, SIGTERM); /* it has left its own group */
     kill(-warden->program, SIGCONT);    /* who has stopped itself hears it, too */
+}
+
+/* Who forks without end has all processors busy, and must not outrun this. As far as we may. */
+static void hurry(void)
+{
+    const struct sched_param lowest = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_FIFO, &lowest) != 0)
+        setpriority(PRIO_PROCESS, 0, -20);
 }
 
 /* ---- the program ---- */
@@ -141,18 +118,24 @@ static void reap(struct warden *warden)
 
 /* ---- the loop ---- */
 
+static void begin_to_kill(struct warden *warden)
+{
+    warden->killing = true;
+    hurry();
+}
+
 static void take_orders(struct warden *warden)
 {
     char order;
     ssize_t n;
     while ((n = recv(WARDEN_SOCKET_FD, &order, sizeof order, MSG_DONTWAIT)) > 0) {
         if (order == WARDEN_KILL)
-            warden->killing = true;
+            begin_to_kill(warden);
         else if (order == WARDEN_TERM)
             term(warden);
     }
     if (n == 0 || (errno != EAGAIN && errno != EINTR))
-        warden->killing = true; /* we are dead */
+        begin_to_kill(warden); /* we are dead */
 }
 
 static void sleep_until_something(const struct warden *warden)

@@ -30,6 +30,7 @@ FAIL = {
     "stops_itself": "kill -STOP $$; exit 0",
     "hangs_without_output": "exec >&- 2>&-; sleep 1000",
     "hangs_in_another_session": "setsid sh -c 'trap \"\" TERM; sleep 1000; sleep 1000'; exit 0",
+    "forks_into_sessions": 'ulimit -p 100 2>/dev/null || exit 1; while :; do setsid "$0" "$@" & done 2>/dev/null',
     "ends_its_own_group": "kill -KILL 0; exit 0",
     "a_gigabyte": "head -c 1073741824 /dev/zero; exit 0",
     "a_gigabyte_after_its_end": "setsid cat /dev/zero & exit 1",

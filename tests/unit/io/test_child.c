@@ -335,9 +335,10 @@ static void of_what_is_contained_nothing_gets_away(void **state)
 {
     (void)state;
     static const char *const ways[] = {
-        "setsid sleep 100 & exit 5",                               /* another session */
-        "(setsid sh -c 'sleep 100 & sleep 100' & ) & exit 5",      /* twice forked, with a child */
-        "setsid sh -c 'setsid sleep 100 >&- 2>&- &' >&- & exit 5", /* without the output */
+        "setsid sleep 100 & exit 5",                                       /* another session */
+        "(setsid sh -c 'sleep 100 & sleep 100' & ) & exit 5",              /* twice forked, with a child */
+        "setsid sh -c 'setsid sleep 100 >&- 2>&- &' >&- & exit 5",         /* without the output */
+        "setsid sh -c 'setsid sh -c \"setsid sleep 100; :\"; :' & exit 5", /* each waits for the next */
         "setsid sh -c \"trap '' TERM HUP INT; kill -STOP \\$\\$\" & exit 5",
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {

@@ -1,0 +1,9 @@
+/* descent: kills all that descends from this process. Inside the room io only; makes system calls only, so
+ * that it may be called in a fork of a process with threads. */
+#pragma once
+
+/* One round: sends KILL to every child, to the groups that they are in, and to what descends from them as far
+ * as can be seen. Nobody is reaped. What is forked meanwhile, or hidden behind a thread, is met in a later
+ * round, when its parent has ended and it has come to us (PR_SET_CHILD_SUBREAPER). No process of ours may be
+ * in a group that a descendant can join. */
+void descent_kill(void);

@@ -15,7 +15,7 @@ struct sets {
 static bool get(struct sets *sets)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0}; /* Valgrind knows of one */
     if (syscall(SYS_capget, &head, data) != 0)
         return false;
     *sets = (struct sets){data[0].effective | (uint64_t)data[1].effective << 32,

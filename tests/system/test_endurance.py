@@ -9,7 +9,7 @@ import pytest
 
 from harness import processes
 from harness.haproxy import Haproxy
-from harness.waiting import wait_until
+from harness.waiting import PATIENCE, wait_until
 
 SWAPS = int(os.environ.get("UPSWAP_ENDURANCE_SWAPS", "40"))
 REQUESTS = int(os.environ.get("UPSWAP_ENDURANCE_REQUESTS", "20000"))
@@ -17,6 +17,7 @@ WARM_SWAPS = SWAPS // 4  # of a thousand: more than the history keeps
 GROWTH = 1 << 20  # bytes that a role's resident memory may differ by
 RECORD = 8192  # bytes that a deployment in the history may take
 HISTORY = 200  # deployments of a service that are remembered
+VALGRIND = os.environ.get("UPSWAP_ENDURANCE_PREFIX", "").split()  # a command to run the daemon by
 ROLES = ("keeper", "control", "proxy")
 
 
@@ -38,20 +39,25 @@ def release():
 def enduring(make_stand, release):
     """A stand between two releases: .swap() brings the one that is not live."""
     stand = make_stand(live=0, service={"drain": {"requests": "5s"}, "health": {"interval": "0s"}})
-    stand.daemon.prefix = os.environ.get("UPSWAP_ENDURANCE_PREFIX", "").split()
+    stand.daemon.prefix = VALGRIND
+    if VALGRIND:  # it has opened its report before the user changes, and cannot start uptests: it does not know pidfd_open
+        stand.daemon.config["user"] = "root"
+        stand.daemon.config["services"][0]["uptests"] = {"required": False}
     releases = [release("a"), release("b")]
     stand.daemon.config["services"][0]["instances"] = [releases[0].address]
-    stand.suite.shell("01_pass")
+    if not VALGRIND:
+        stand.suite.shell("01_pass")
     stand.start()
     stand.swaps = 0
 
     def swap():
         stand.swaps += 1
-        deployment = stand.admin.stage([releases[stand.swaps % 2].address])
+        deployment = stand.admin.stage([releases[stand.swaps % 2].address], allow_untested=bool(VALGRIND))
         assert stand.events.wait_end(deployment)["type"] == "deployment.done"
 
     stand.swap = swap
-    return stand
+    yield stand
+    assert stand.daemon.stop(timeout=PATIENCE) == 0
 
 
 def load(stand, requests):
@@ -91,6 +97,8 @@ def test_many_swaps_leave_memory_and_descriptors_as_they_were(enduring):
     for _ in range(SWAPS):
         enduring.swap()
     load(enduring, 1000)
+    if VALGRIND:  # its own memory grows
+        return
     remembered = max(0, min(HISTORY, SWAPS + WARM_SWAPS) - WARM_SWAPS)
     assert_flat(enduring, before, GROWTH + remembered * RECORD)
 

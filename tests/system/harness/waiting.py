@@ -1,9 +1,11 @@
 """Waiting with a limit: for a predicate where there is no event to wait for."""
 
+import os
 import select
 import time
 
-PATIENCE = 15.0  # seconds; long enough for a loaded machine, short enough for a hung test
+# Seconds; long enough for a loaded machine, short enough for a hung test. Longer where the program runs many times slower.
+PATIENCE = float(os.environ.get("UPSWAP_PATIENCE", "15"))
 
 
 def wait_until(predicate, timeout=PATIENCE, what="the condition"):

@@ -1,5 +1,5 @@
 """After many swaps and many requests memory and descriptors are what they were. Here it is some; scripts/endurance does a
-thousand swaps and a million requests, and a thousand deployments under Valgrind."""
+thousand swaps and a million requests, scripts/sanitize a thousand deployments under Valgrind."""
 
 import os
 import re

@@ -15,7 +15,7 @@ from harness.faults import Ordeal, points_in_source, program_with_faults
 from harness.waiting import wait_until
 
 WALK = os.environ.get("UPSWAP_FAULT_WALK", "1")
-COUNT = int(os.environ.get("UPSWAP_FAULT_COUNT", "2"))  # strikes of each scenario in a sample
+COUNT = int(os.environ.get("UPSWAP_FAULT_COUNT", "1"))  # strikes of each scenario in a sample
 
 if program_with_faults() is None:
     pytest.skip("this build has no fault points (--enable-fault-points)", allow_module_level=True)
@@ -271,6 +271,7 @@ def test_what_was_lost_or_stuck_once_is_not_again(make_stand, make_backend, word
     assert ordeal.struck() == [plan]
 
 
+@pytest.mark.skipif("UPSWAP_FAULT_TALLY" not in os.environ, reason="goes through all scenarios: scripts/crash-matrix")
 def test_no_point_is_dead(make_stand, make_backend):
     """Each that stands in the source is passed by a scenario, or follows upon a strike of a pair."""
     for scenario in set(SCENARIOS) - STOCKTAKEN:

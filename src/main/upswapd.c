@@ -160,7 +160,8 @@ static int run_role(int argc, char **argv)
         return control_main(&options);
     }
     if (strcmp(role, "proxy") == 0 && argc == 6) {
-        struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2]), number(argv[5])};
+        struct plane_options options = {ROLE_KEEPER_FD, ROLE_PEER_FD, number(argv[2]), number(argv[5]),
+                                        .confined = true};
         log_open("proxy");
         fault_role("proxy");
         log_configure(number(argv[3]), number(argv[4]));

@@ -364,9 +364,11 @@ static bool confine_threads(struct confinement *confinement, struct err *err)
     return true;
 }
 
-static bool begin(struct plane *plane, struct err *err)
+static bool begin(struct plane *plane, bool confined, struct err *err)
 {
     struct confinement confinement;
+    if (!confined)
+        return start_workers(plane, err);
     return confine(&confinement, err) && start_workers(plane, err) && confine_threads(&confinement, err);
 }
 
@@ -411,7 +413,7 @@ int plane_main(const struct plane_options *options)
     plane.rate = rate_new();
     deadline_init(&plane.reap, plane.loop, reap);
     open_channels(&plane, options);
-    if (!begin(&plane, &err)) {
+    if (!begin(&plane, options->confined, &err)) {
         log_error("%s", err.text);
         plane.worker_count = plane.running;
         end(&plane, 1);

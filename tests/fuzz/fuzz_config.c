@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 /* libconfig 1.5 forgets the text that it is in the middle of when the grammar fails. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
     return "leak:libconfig.so\n";

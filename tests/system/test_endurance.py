@@ -13,10 +13,10 @@ from harness.waiting import PATIENCE, wait_until
 
 SWAPS = int(os.environ.get("UPSWAP_ENDURANCE_SWAPS", "40"))
 REQUESTS = int(os.environ.get("UPSWAP_ENDURANCE_REQUESTS", "20000"))
-WARM_SWAPS = SWAPS // 4  # of a thousand: more than the history keeps
+WARM_SWAPS = SWAPS
 GROWTH = 1 << 20  # bytes that a role's resident memory may differ by
-RECORD = 8192  # bytes that a deployment in the history may take
-HISTORY = 200  # deployments of a service that are remembered
+RECORD = 8192  # bytes that a deployment may take that is remembered, with its events
+REMEMBERED = 1000  # deployments after which as much is forgotten as comes: 200 stay, and 10,000 events of all services
 VALGRIND = os.environ.get("UPSWAP_ENDURANCE_PREFIX", "").split()  # a command to run the daemon by
 ROLES = ("keeper", "control", "proxy")
 
@@ -90,7 +90,7 @@ def assert_flat(stand, before, allowed):
 
 
 def test_many_swaps_leave_memory_and_descriptors_as_they_were(enduring):
-    for _ in range(max(WARM_SWAPS, 1)):
+    for _ in range(WARM_SWAPS):
         enduring.swap()
     load(enduring, 1000)
     before = sizes(enduring)
@@ -99,7 +99,7 @@ def test_many_swaps_leave_memory_and_descriptors_as_they_were(enduring):
     load(enduring, 1000)
     if VALGRIND:  # its own memory grows
         return
-    remembered = max(0, min(HISTORY, SWAPS + WARM_SWAPS) - WARM_SWAPS)
+    remembered = 0 if WARM_SWAPS >= REMEMBERED else SWAPS
     assert_flat(enduring, before, GROWTH + remembered * RECORD)
 
 

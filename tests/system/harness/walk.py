@@ -321,7 +321,10 @@ class Walk:
                 backend.forget()
 
     def check_sides(self, deployment, began):
-        """All along these moments it was a canary: no session has seen two releases."""
+        """All along these moments it was a canary: no session has seen two releases. Who was pinned to the live pool before is
+        drawn when that lapses, here after a second, as a new session is."""
+        if self.daemon.config["services"][0].get("pin") == "cookie":
+            return
         moments = [m for m in self.admin.deployment(deployment)["timeline"]]
         if self.canary() != deployment or moments[-1]["state"] != "canary":
             return

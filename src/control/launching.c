@@ -102,6 +102,15 @@ static void fail(struct launching *launching, const char *sentence)
 
 /* ---- an instance ---- */
 
+/* The launch is over, and no record will say that it was there. */
+static void warn_of_lost(const char *pool, const char *address)
+{
+    log_warn(
+        "%s: instance %s was printed as the launch ended: it was not recorded, so nothing tears it down; "
+        "stop it by hand",
+        pool, address);
+}
+
 /* It is not recorded. */
 static void refuse_arrival(struct arrival *arrival, const char *sentence)
 {
@@ -171,6 +180,8 @@ static void release(struct step *step, bool used)
     if (!used && arrival->has_slot)
         slots_put(conductor->instance_slots, instance->slot, 0);
     if (launching == NULL) {
+        if (!used)
+            warn_of_lost(step->record.pool, instance->address);
         arrival_free(arrival);
     } else if (!used) {
         refuse_arrival(arrival, step->err.text);
@@ -296,11 +307,8 @@ void launching_free(struct launching *launching)
     for (; arrival != NULL; arrival = next) {
         next = LIST_NEXT(arrival, entry);
         bool is_in_step = arrival->resolve == NULL && arrival->probe == NULL;
-        if (arrival->instance.address != NULL)
-            log_warn(
-                "%s: instance %s was printed as the launch ended: it was not recorded, so nothing tears it "
-                "down; stop it by hand",
-                launching->pool, arrival->instance.address);
+        if (arrival->resolve != NULL)
+            warn_of_lost(launching->pool, arrival->instance.address);
         resolve_cancel(arrival->resolve);
         probe_cancel(arrival->probe);
         if (is_in_step) {

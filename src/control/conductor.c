@@ -454,7 +454,7 @@ bool conductor_live_instances(struct conductor *conductor, const char *name, con
     *count = live == NULL ? 0 : live->instance_count;
     *release = live == NULL ? "" : live->release;
     *instances = mem_zero(*count, sizeof **instances);
-    for (size_t i = 0; i < *count; i++)
+    for (size_t i = 0; live != NULL && i < live->instance_count; i++)
         (*instances)[i] = live->instances[i].address;
     return true;
 }

@@ -6,6 +6,7 @@
 #include "control/conduct.h"
 #include "control/sockaddr.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -161,6 +162,7 @@ static void on_gate_done(void *arg, bool passed, const char *reason)
 {
     struct course *course = arg;
     const struct pool *pool = running(course);
+    assert(pool != NULL); /* else course_stop would have ended the gate */
     struct verdict verdict = {.event = passed ? EVENT_GATE_PASSED : EVENT_GATE_FAILED,
                               .why = passed ? describe_pass(course->gate) : mem_dup(reason),
                               .not_kept = EVENT_GATE_FAILED};

@@ -11,6 +11,7 @@
 #include "control/rerun.h"
 #include "control/standing.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include <uthash.h>
@@ -245,13 +246,13 @@ static void on_cell(void *arg, const struct gate_cell *cell)
     (void)cell;
 }
 
-/* The pool is the one that was tested: another one's coming would have ended the run. */
 static void on_done(void *arg, bool passed, const char *reason)
 {
     (void)passed;
     struct round *round = arg;
     struct schedule *schedule = round->schedule;
     const struct pool *pool = live_pool(schedule, round->service);
+    assert(pool != NULL); /* the one that was tested: another one's coming would have ended the run */
     const struct config_service *settings = settings_of(schedule, round->service);
     take_all(round, pool, reason);
     end_run(round);

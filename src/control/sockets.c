@@ -10,6 +10,7 @@
 #include "io/listener.h"
 #include "route/snapshot.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
@@ -359,6 +360,7 @@ static void commit_admin(struct sockets *sockets)
     char *old = mem_dup(sockets->admin.address);
     commit_door(sockets, &sockets->admin);
     const char *path = sockets->admin.address;
+    assert(path != NULL); /* every config has one */
     if (old != NULL && strcmp(old, path) != 0)
         unlink(old);
     else if (old != NULL && (chmod(path, sockets->mode) != 0 || chown(path, (uid_t)-1, sockets->group) != 0))

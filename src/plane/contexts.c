@@ -60,6 +60,11 @@ static void add_pair(struct draft *draft, struct str certificate)
     draft->pairs[draft->options.count++] = (struct tls_pair){.certificate = certificate};
 }
 
+static bool is_stray(const struct keyring_record *record, struct err *err)
+{
+    return err_set(err, "the keyring has a record of kind %d that belongs to nothing", record->kind);
+}
+
 static bool take(struct contexts *contexts, struct draft *draft, const struct keyring_record *record,
                  struct err *err)
 {
@@ -68,9 +73,8 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
     bool starts = record->kind == KEYRING_LISTENER || record->kind == KEYRING_UPSTREAM;
     if (draft->is_upstream && !starts)
         return true;
-    if (record->kind > KEYRING_LISTENER && !starts &&
-        (!draft->begun || (pair == NULL && (record->kind == KEYRING_KEY || record->kind == KEYRING_OCSP))))
-        return err_set(err, "the keyring has a record of kind %d that belongs to nothing", record->kind);
+    if (record->kind > KEYRING_LISTENER && !starts && !draft->begun)
+        return is_stray(record, err);
     switch (record->kind) {
     case KEYRING_TICKETS:
         options->tickets = (const void *)record->bytes.p;
@@ -88,9 +92,13 @@ static bool take(struct contexts *contexts, struct draft *draft, const struct ke
         add_pair(draft, record->bytes);
         break;
     case KEYRING_KEY:
+        if (pair == NULL)
+            return is_stray(record, err);
         pair->key = record->bytes;
         break;
     case KEYRING_OCSP:
+        if (pair == NULL)
+            return is_stray(record, err);
         pair->ocsp = record->bytes;
         break;
     case KEYRING_AUTHORITIES: /* refused there: it stands behind a service only */

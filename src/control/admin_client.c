@@ -296,6 +296,7 @@ static bool read_head(struct admin_client *client)
 static void dispatch(struct admin_client *client)
 {
     struct admin_request *request = client->request;
+    assert(request != NULL);
     client->state = ANSWERING;
     deadline_clear(&client->deadline);
     if (request->method == HTTP_POST)
@@ -307,6 +308,7 @@ static void dispatch(struct admin_client *client)
 static bool read_body(struct admin_client *client)
 {
     struct admin_request *request = client->request;
+    assert(request != NULL); /* its head has been read */
     while (!client->body.done) {
         struct str bytes = input(client), data, trailers;
         struct http_fault fault;

@@ -78,7 +78,7 @@ static void keep_listening(struct sockets *sockets, const struct listening *list
 /* "127.0.0.1:41234"; to be freed; NULL where it is none of TCP. */
 static char *bound_text(int fd)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof bound;
     if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0 || bound.ss_family == AF_UNIX)
         return NULL;

@@ -173,7 +173,7 @@ void registry_free(struct registry *registry)
     {
         while (!TAILQ_EMPTY(&service->pools))
             drop_pool(registry, TAILQ_FIRST(&service->pools));
-        HASH_DEL(registry->services, service);
+        HASH_DEL(registry->services, service); /* NOLINT: it is in the table */
         mode_free(&service->mode);
         free(service->name);
         free(service);

@@ -91,7 +91,7 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
 
 pid_t role_start(const struct role_spec *spec, struct err *err)
 {
-    const char *name = spec->argv[0] + strlen("upswapd: ");
+    const char *name = spec->argv[0] + strlen("upswapd: "); /* NOLINT: for fault points alone */
     pid_t parent = getpid();
     fault_birth(name);
     fault_die("role.before", name);

@@ -199,6 +199,7 @@ static bool write_head(struct exchange *x, const struct http_request *request, s
     x->up.request = true;
     char *to = outlet_reserve(&x->request, x->worker->buffers, room);
     size_t n = to == NULL ? 0 : http_forward_request(request, how, to, room);
+    how->variables = NULL; /* they end here */
     x->request.end += (uint32_t)n;
     x->request.hold = true;
     return n > 0;

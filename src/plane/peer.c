@@ -17,7 +17,7 @@ uint16_t peer_address(const struct sockaddr_storage *from, uint8_t address[16])
         return ntohs(in6->sin6_port);
     }
     address_map((const uint8_t *)&in->sin_addr, address);
-    return ntohs(in->sin_port);
+    return ntohs(in->sin_port); /* NOLINT: of no family it is all zeros */
 }
 
 uint16_t peer_local(int fd, uint8_t address[16])

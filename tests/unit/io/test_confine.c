@@ -421,6 +421,22 @@ static void an_assertion_that_fails_ends_as_ever(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+static int raises_a_kill(void *arg)
+{
+    (void)arg;
+    confine();
+    return raise(SIGKILL);
+}
+
+/* So does fault_die(), and what the keeper sees is then a crash. */
+static void who_raises_a_kill_is_killed_by_that_and_not_by_the_filter(void **state)
+{
+    (void)state;
+    skip_without_filter();
+    int status = status_of(raises_a_kill, NULL);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 struct baton {
     pthread_barrier_t barrier;
     int error;
@@ -573,6 +589,7 @@ int main(void)
         cmocka_unit_test(no_file_is_found_by_its_name),
         cmocka_unit_test(a_proxy_can_do_its_work),
         cmocka_unit_test(an_assertion_that_fails_ends_as_ever),
+        cmocka_unit_test(who_raises_a_kill_is_killed_by_that_and_not_by_the_filter),
         cmocka_unit_test(a_thread_that_ran_before_is_confined_too),
         cmocka_unit_test(landlock_alone_shuts_files_ports_and_processes_away),
         cmocka_unit_test(memory_is_closed_to_processes_of_the_same_user),

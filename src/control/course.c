@@ -213,12 +213,14 @@ void course_hold_is_over(struct deadline *deadline)
              "held for longer than hold_timeout without being promoted");
 }
 
-/* The first whose process, where one was named, has ended since it was staged. NULL: none. */
-static const struct instance *replaced_instance(const struct course *course, const struct pool *pool)
+/* The first whose process, where one was named, is not known to have run since it was staged, and why. NULL:
+ * none. */
+static const struct instance *replaced_instance(const struct course *course, const struct pool *pool,
+                                                struct err *err)
 {
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
-        if (instance->pid != 0 && !processes_is_alive(course->conductor->processes, instance->id))
+        if (instance->pid != 0 && !processes_is_alive(course->conductor->processes, instance->id, err))
             return instance;
     }
     return NULL;
@@ -236,12 +238,13 @@ static void on_confirmed(void *arg, bool ok, const char *reason)
         step_event(course, pool->name, EVENT_UNCONFIRMED, reason);
         return;
     }
-    const struct instance *replaced = replaced_instance(course, pool);
+    struct err err;
+    const struct instance *replaced = replaced_instance(course, pool, &err);
     if (replaced != NULL) {
         char *why =
-            mem_printf("instance %s is not the one that was tested: process %lld has ended; stage the "
+            mem_printf("instance %s (pid %lld) is not known to be the one that was tested: %s; stage the "
                        "one that is there now",
-                       replaced->address, (long long)replaced->pid);
+                       replaced->address, (long long)replaced->pid, err.text);
         step_event(course, pool->name, EVENT_UNCONFIRMED, why);
         free(why);
         return;

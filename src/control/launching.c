@@ -230,6 +230,7 @@ void launching_follow(struct step *step)
 static bool check(const struct launching *launching, const struct config_service *settings,
                   struct arrival *arrival, struct err *err)
 {
+    bool gone;
     struct instance *instance = &arrival->instance;
     if (settings == NULL)
         return err_set(err, "the service is not in the config any more");
@@ -238,7 +239,7 @@ static bool check(const struct launching *launching, const struct config_service
     if (!config_can_verify(settings, instance->address, err))
         return false;
     if (instance->pid != 0)
-        arrival->pidfd = process_open(instance->pid, &instance->pid_start, err);
+        arrival->pidfd = process_open(instance->pid, &instance->pid_start, &gone, err);
     return instance->pid == 0 || arrival->pidfd >= 0;
 }
 

@@ -1,3 +1,5 @@
+/* Invariant: a process is taken for ended only where the kernel says so; what could not be asked, for want of
+ * a descriptor or of memory, is not known, and is asked again when it matters. */
 #include "control/process.h"
 
 #include "base/buf.h"
@@ -20,7 +22,9 @@
 
 struct held {
     uint64_t instance;
-    int fd;
+    int fd; /* -1: it could not be opened yet */
+    int64_t pid;
+    uint64_t start;
     UT_hash_handle hh;
 };
 
@@ -51,25 +55,46 @@ static bool read_start(int64_t pid, uint64_t *start)
     if (fd < 0)
         return false;
     ssize_t n = read(fd, stat, sizeof stat - 1);
+    int error = n < 0 ? errno : EBADMSG;
     close(fd);
+    errno = error;
     if (n <= 0)
         return false;
     stat[n] = '\0';
     return parse_start(stat, start);
 }
 
-int process_open(int64_t pid, uint64_t *start, struct err *err)
+static bool has_ended(int fd)
 {
-    int fd = pid > 0 && pid <= INT32_MAX
-                 ? FAULTY("process.pidfd", EMFILE, (int)syscall(SYS_pidfd_open, (pid_t)pid, 0))
-                 : -1;
+    struct pollfd ended = {.fd = fd, .events = POLLIN};
+    return poll(&ended, 1, 0) == 1;
+}
+
+static int open_pidfd(int64_t pid)
+{
+    errno = ESRCH;
+    return pid > 0 && pid <= INT32_MAX
+               ? FAULTY("process.pidfd", EMFILE, (int)syscall(SYS_pidfd_open, (pid_t)pid, 0))
+               : -1;
+}
+
+int process_open(int64_t pid, uint64_t *start, bool *gone, struct err *err)
+{
+    int fd = open_pidfd(pid);
     /* Read after the pidfd was opened: then it is of the same process, or that one has ended. */
     if (fd >= 0 && read_start(pid, start))
         return fd;
+    int error = errno;
+    /* EINVAL: the number is a thread's. */
+    *gone = fd >= 0 ? has_ended(fd) : error == ESRCH || error == EINVAL;
     if (fd >= 0)
         close(fd);
-    err_set(err, "there is no process with pid %" PRId64 "; name the one that serves the instance, or none",
-            pid);
+    if (*gone)
+        err_set(err,
+                "there is no process with pid %" PRId64 "; name the one that serves the instance, or none",
+                pid);
+    else
+        err_set(err, "the process with pid %" PRId64 " cannot be looked at: %s", pid, strerror(error));
     return -1;
 }
 
@@ -81,7 +106,8 @@ struct processes *processes_new(void)
 static void let_go(struct processes *processes, struct held *held)
 {
     HASH_DEL(processes->held, held);
-    close(held->fd);
+    if (held->fd >= 0)
+        close(held->fd);
     free(held);
 }
 
@@ -102,39 +128,66 @@ static struct held *find(struct processes *processes, uint64_t instance)
     return held;
 }
 
-void processes_hold(struct processes *processes, uint64_t instance, int fd)
+static void hold(struct processes *processes, const struct held *what)
 {
     struct held *held = mem_alloc(sizeof *held);
-    *held = (struct held){.instance = instance, .fd = fd};
+    *held = *what;
     HASH_ADD(hh, processes->held, instance, sizeof held->instance, held);
+}
+
+void processes_hold(struct processes *processes, uint64_t instance, int fd)
+{
+    hold(processes, &(struct held){.instance = instance, .fd = fd});
 }
 
 void processes_recover(struct processes *processes, uint64_t instance, int64_t pid, uint64_t start)
 {
-    uint64_t found;
+    bool gone = false;
+    uint64_t found = start;
     struct err ignored;
-    int fd = process_open(pid, &found, &ignored);
-    if (fd >= 0 && found == start)
-        processes_hold(processes, instance, fd);
+    int fd = process_open(pid, &found, &gone, &ignored);
+    if (!gone && found == start)
+        hold(processes, &(struct held){.instance = instance, .fd = fd, .pid = pid, .start = start});
     else if (fd >= 0)
         close(fd);
 }
 
-bool processes_signal(struct processes *processes, uint64_t instance, int number, struct err *err)
+/* What is held for the instance, open. NULL with a sentence: its process has ended, or cannot be looked at.
+ */
+static struct held *open_held(struct processes *processes, uint64_t instance, struct err *err)
 {
     struct held *held = find(processes, instance);
+    if (held != NULL && held->fd < 0) {
+        const struct held again = *held;
+        bool gone = false;
+        uint64_t found = again.start;
+        held->fd = process_open(again.pid, &found, &gone, err);
+        if (held->fd < 0 && !gone)
+            return NULL;
+        if (gone || found != again.start) {
+            let_go(processes, held);
+            held = NULL;
+        }
+    }
     if (held == NULL)
-        return err_set(err, "the process had ended when the daemon was started again");
+        err_set(err, "the process had ended when the daemon was started again");
+    return held;
+}
+
+bool processes_signal(struct processes *processes, uint64_t instance, int number, struct err *err)
+{
+    struct held *held = open_held(processes, instance, err);
+    if (held == NULL)
+        return false;
     if (syscall(SYS_pidfd_send_signal, held->fd, number, NULL, 0) == 0)
         return true;
     return err_set(err, "%s", errno == ESRCH ? "the process has ended already" : strerror(errno));
 }
 
-bool processes_is_alive(struct processes *processes, uint64_t instance)
+bool processes_is_alive(struct processes *processes, uint64_t instance, struct err *err)
 {
-    struct held *held = find(processes, instance);
-    struct pollfd ended = {.fd = held == NULL ? -1 : held->fd, .events = POLLIN};
-    return held != NULL && poll(&ended, 1, 0) == 0;
+    struct held *held = open_held(processes, instance, err);
+    return held != NULL && (!has_ended(held->fd) || err_set(err, "the process has ended"));
 }
 
 void processes_drop(struct processes *processes, uint64_t instance)

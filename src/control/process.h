@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct processes;
@@ -11,17 +12,18 @@ struct processes;
 struct processes *processes_new(void);
 void processes_free(struct processes *processes);
 
-/* Opens the process `pid`. Returns a pidfd, and *start: when it started, in ticks since boot. -1: there is
- * none, or the kernel cannot. */
-int process_open(int64_t pid, uint64_t *start, struct err *err) MUST_CHECK;
+/* Opens the process `pid`. Returns a pidfd, and *start: when it started, in ticks since boot. -1 and a
+ * sentence: there is none (*gone), or it cannot be looked at, for want of a descriptor or of memory. */
+int process_open(int64_t pid, uint64_t *start, bool *gone, struct err *err) MUST_CHECK;
 
 /* Holds the pidfd (owned from now on) for an instance. */
 void processes_hold(struct processes *processes, uint64_t instance, int fd);
-/* Opens `pid` again for an instance, after a restart, if it is still the process that started at `start`. */
+/* Opens `pid` again for an instance, after a restart, if it is still the process that started at `start`.
+ * Where it cannot be looked at now, that is tried again by those who ask for it. */
 void processes_recover(struct processes *processes, uint64_t instance, int64_t pid, uint64_t start);
-/* Sends the signal. False with a sentence: it is gone, or is not held any more. */
+/* Sends the signal. False with a sentence: it is gone, or is not held any more, or cannot be looked at. */
 bool processes_signal(struct processes *processes, uint64_t instance, int number, struct err *err);
-/* Does the process of the instance still run? False where none is held. */
-bool processes_is_alive(struct processes *processes, uint64_t instance);
+/* Is the process of the instance known to run still? False with a sentence as above. */
+bool processes_is_alive(struct processes *processes, uint64_t instance, struct err *err);
 /* Lets go. */
 void processes_drop(struct processes *processes, uint64_t instance);

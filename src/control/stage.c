@@ -215,13 +215,15 @@ static bool check_suite(struct step *step, struct stage *stage, const struct con
 static bool open_processes(struct step *step, const struct stage *stage, struct pool *pool)
 {
     struct err err;
+    bool gone;
     for (size_t i = 0; i < stage->count; i++) {
         if (stage->pids[i] == 0)
             continue;
         pool->instances[i].pid = stage->pids[i];
-        stage->pidfds[i] = process_open(stage->pids[i], &pool->instances[i].pid_start, &err);
+        stage->pidfds[i] = process_open(stage->pids[i], &pool->instances[i].pid_start, &gone, &err);
         if (stage->pidfds[i] < 0)
-            return step_refuse(step, 422, "instances: \"%s\": %s", stage->instances[i], err.text);
+            return step_refuse(step, gone ? 422 : 503, "instances: \"%s\": %s", stage->instances[i],
+                               err.text);
     }
     return true;
 }

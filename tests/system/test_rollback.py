@@ -200,5 +200,6 @@ def test_a_deployment_whose_process_was_replaced_after_its_test_is_rejected(make
     with socket.create_server(("127.0.0.1", tested.port)):
         stand.admin.command("promote")
         assert stand.events.wait_end(deployment)["type"] == "deployment.rejected"
-    assert "is not the one that was tested" in stand.admin.deployment(deployment)["reason"]
+    reason = stand.admin.deployment(deployment)["reason"]
+    assert "is not known to be the one that was tested: the process has ended" in reason
     assert stand.ask().text == "live-0"

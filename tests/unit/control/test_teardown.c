@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -212,8 +213,9 @@ static void the_signal_reaches_the_process_that_is_held(void **state)
     pid_t pid = start_sleeper();
     uint64_t start;
     int status;
+    bool gone;
     struct err err;
-    int fd = process_open(pid, &start, &err);
+    int fd = process_open(pid, &start, &gone, &err);
     assert_true(fd >= 0 && start > 0);
     processes_hold(bench->processes, 77, fd);
     bench->pool->instances[0].pid = pid;
@@ -231,15 +233,78 @@ static void another_process_under_the_same_number_is_not_signalled(void **state)
     struct bench *bench = *state;
     pid_t pid = start_sleeper();
     uint64_t start = 0;
+    bool gone = false;
     struct err err;
-    close(process_open(pid, &start, &err));
+    close(process_open(pid, &start, &gone, &err));
     processes_recover(bench->processes, 77, pid, start + 1);
     assert_false(processes_signal(bench->processes, 77, SIGKILL, &err));
     processes_recover(bench->processes, 77, pid, start);
     assert_true(processes_signal(bench->processes, 77, SIGKILL, &err));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_false(processes_signal(bench->processes, 77, SIGKILL, &err));
-    assert_int_equal(process_open(pid, &start, &err), -1);
+    assert_int_equal(process_open(pid, &start, &gone, &err), -1);
+    assert_true(gone);
+}
+
+/* Until it is undone no descriptor, or only one, can be had. Returns the limit that was. */
+static struct rlimit use_up_descriptors(unsigned left)
+{
+    struct rlimit before, few;
+    int lowest = dup(STDERR_FILENO);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)lowest + left; /* what is open above it stays so */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    return before;
+}
+
+static void survive_a_shortage(struct bench *bench, unsigned left)
+{
+    pid_t pid = start_sleeper();
+    uint64_t start = 0;
+    bool gone = true;
+    struct err err;
+    close(process_open(pid, &start, &gone, &err));
+    struct rlimit before = use_up_descriptors(left);
+    int fd = process_open(pid, &start, &gone, &err);
+    processes_recover(bench->processes, 77, pid, start);
+    bool alive = processes_is_alive(bench->processes, 77, &err);
+    setrlimit(RLIMIT_NOFILE, &before);
+    assert_int_equal(fd, -1);
+    assert_false(gone || alive);
+    assert_non_null(strstr(err.text, "cannot be looked at: Too many open files"));
+    assert_true(processes_is_alive(bench->processes, 77, &err));
+    assert_true(processes_signal(bench->processes, 77, SIGKILL, &err));
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(processes_is_alive(bench->processes, 77, &err));
+    assert_string_equal(err.text, "the process has ended");
+    processes_drop(bench->processes, 77);
+}
+
+/* One is left: the process is opened, and when it started cannot be read. */
+static void a_shortage_of_descriptors_is_not_taken_for_the_end_of_a_process(void **state)
+{
+    survive_a_shortage(*state, 0);
+    survive_a_shortage(*state, 1);
+}
+
+static void a_process_that_ended_during_the_shortage_is_known_to_have_ended_afterwards(void **state)
+{
+    struct bench *bench = *state;
+    pid_t pid = start_sleeper();
+    uint64_t start = 0;
+    bool gone;
+    struct err err;
+    close(process_open(pid, &start, &gone, &err));
+    struct rlimit before = use_up_descriptors(0);
+    processes_recover(bench->processes, 77, pid, start);
+    setrlimit(RLIMIT_NOFILE, &before);
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(processes_signal(bench->processes, 77, SIGUSR1, &err));
+    assert_non_null(strstr(err.text, "had ended"));
+    processes_drop(bench->processes, 77); /* it is held no more: this does nothing */
 }
 
 int main(void)
@@ -252,6 +317,8 @@ int main(void)
         EACH(without_hook_and_signal_it_is_done),
         EACH(the_signal_reaches_the_process_that_is_held),
         EACH(another_process_under_the_same_number_is_not_signalled),
+        EACH(a_shortage_of_descriptors_is_not_taken_for_the_end_of_a_process),
+        EACH(a_process_that_ended_during_the_shortage_is_known_to_have_ended_afterwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,10 +297,11 @@ static void *freeze(struct rig *rig, size_t *size)
                                             .pin_cookie = world->pin_cookie,
                                             .pool_count = (uint32_t)count,
                                             .live = world->pool != SNAPSHOT_NONE ? 0 : SNAPSHOT_NONE};
-    struct snapshot_listener_spec listener = {
-        .id = 1,
-        .address = "127.0.0.1:0",
-        .door = {.redirect = world->door_redirects, .staged = world->door_is_staged}};
+    struct snapshot_listener_spec listener = {.id = 1,
+                                              .address = "127.0.0.1:0",
+                                              .door = {.tls = world->door_speaks_tls,
+                                                       .redirect = world->door_redirects,
+                                                       .staged = world->door_is_staged}};
     struct snapshot_spec spec = {.version = rig->version,
                                  .settings = world->settings,
                                  .trusted = world->trusted,
@@ -355,6 +356,11 @@ struct message_hello rig_who(struct rig *rig)
     channel_send(rig->control, MESSAGE_WHO, NULL, 0, -1);
     await(rig, MESSAGE_HELLO);
     return rig->hello;
+}
+
+void rig_keyring(struct rig *rig, int fd)
+{
+    channel_send(rig->control, MESSAGE_KEYRING, NULL, 0, fd);
 }
 
 void rig_log_to(struct rig *rig, int fd)

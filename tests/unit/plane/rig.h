@@ -29,7 +29,8 @@ struct rig_world {
     uint32_t share;     /* of the new sessions for it, in millionths */
     const char *canary_cookie;
     const char *preview_field, *preview_secret;
-    bool door_is_staged; /* the listener leads to the candidate */
+    bool door_is_staged;  /* the listener leads to the candidate */
+    bool door_speaks_tls; /* by what rig_keyring has sent */
     bool listens;
     const struct address_prefix *trusted; /* one, or NULL */
 };
@@ -53,6 +54,8 @@ const char *rig_publish_bytes(struct rig *rig, const void *bytes, size_t size, b
 struct message_hello rig_who(struct rig *rig);
 /* Control goes away for good. */
 void rig_lose_control(struct rig *rig);
+/* Sends a sealed keyring, for the worlds that follow; fd stays the caller's. */
+void rig_keyring(struct rig *rig, int fd);
 /* Where the access log goes from now on; the rig keeps fd. */
 void rig_log_to(struct rig *rig, int fd);
 

@@ -1,5 +1,6 @@
 /* A channel's two directions: one message read a turn of the loop, and a queue of what the kernel did not
- * take. Invariant: after a callback that may have closed the channel, the channel is not touched any more. */
+ * take. Invariants: after a callback that may have closed the channel, the channel is not touched any more; a
+ * message leaves the kernel only once its descriptor is ours. */
 #include "link/channel.h"
 
 #include "base/clock.h"
@@ -21,7 +22,8 @@
 
 #define MAGIC 0x61777075U /* "upwa" */
 #define PAYLOAD_MAX 1024  /* bytes */
-#define AGAIN_MS 10       /* before what the kernel had no memory for is sent again */
+#define SPARES 4          /* one is enough, unless another thread is quicker than the message */
+#define AGAIN_MS 10       /* before what there was no memory or descriptor for is tried again */
 
 /* In front of every payload. The first two words and MESSAGE_VERSION itself are the same in all protocols. */
 struct frame {
@@ -49,11 +51,15 @@ struct queued {
 
 struct channel {
     int fd;
+    int spares[SPARES]; /* kept so that a descriptor can be received in a shortage */
+    unsigned spare_count;
     struct event readable, writable;
     struct channel_callbacks callbacks;
     void *arg;
     STAILQ_HEAD(, queued) queue; /* while it is not empty writable is set, or again */
     struct deadline again;       /* set: the kernel was short of memory, though there may be room */
+    struct deadline look;        /* set: there was a shortage; spares are made, and reading goes on */
+    bool waits;                  /* a descriptor waits in the kernel, and that was said */
     bool lost;                   /* sending has failed for good: nothing is sent any more */
     struct err fault;            /* why, where the reader will not notice by itself; or empty */
 };
@@ -218,42 +224,71 @@ bool channel_flush(struct channel *channel, uint64_t wait_ms)
 
 /* ---- receiving ---- */
 
+static void stop_reading(struct channel *channel)
+{
+    event_del(&channel->readable);
+    deadline_clear(&channel->look);
+}
+
 static void close_with(struct channel *channel, const char *why)
 {
     channel->lost = true;
     drop_all(channel);
-    event_del(&channel->readable);
+    stop_reading(channel);
     channel->callbacks.closed(channel->arg, why);
 }
 
-/* Takes the descriptors out of what was received: the first into *fd; more than one is a fault, and all are
- * closed then, as after a cut. */
-static bool take_fd(struct msghdr *header, int *fd, struct err *err)
+/* Returns whether all are there. */
+static bool keep_spares(struct channel *channel)
 {
-    int fds[2]; /* the padding of a control message for one descriptor leaves room for a second */
-    size_t count = 0;
-    *fd = -1;
-    struct cmsghdr *control = CMSG_FIRSTHDR(header);
-    if (control != NULL && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS) {
-        count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        assert(count <= 2);
-        memcpy(fds, CMSG_DATA(control), count * sizeof(int));
+    while (channel->spare_count < SPARES) {
+        int fd = fcntl(channel->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return false;
+        channel->spares[channel->spare_count++] = fd;
     }
-    if (count <= 1 && (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0) {
-        *fd = count == 1 ? fds[0] : -1;
-        return true;
-    }
-    for (size_t i = 0; i < count; i++)
-        close(fds[i]);
-    if ((header->msg_flags & MSG_TRUNC) != 0)
-        return err_set(err, "a message that is too long");
-    return err_set(err,
-                   "a message with more than one descriptor, or with one that this process, being out of "
-                   "descriptors, could not take");
+    return true;
 }
 
-/* One packet. Returns its bytes (0: the end), or -1 and errno; -2 and a sentence where it makes no sense. */
-static ssize_t receive(struct channel *channel, struct packet *packet, int *fd, struct err *err)
+/* Makes room for one descriptor. False: the spares have gone already. */
+static bool give_spare(struct channel *channel)
+{
+    if (channel->spare_count == 0)
+        return false;
+    close(channel->spares[--channel->spare_count]);
+    return true;
+}
+
+void channel_done_with(struct channel *channel, int fd)
+{
+    close(fd);
+    keep_spares(channel);
+}
+
+static void on_look(struct deadline *deadline)
+{
+    struct channel *channel = mem_container(deadline, struct channel, look);
+    if (!keep_spares(channel))
+        deadline_set(&channel->look, AGAIN_MS);
+    event_add(&channel->readable, NULL);
+}
+
+/* The kernel has what was sent, and the loop would not rest. */
+static void look_later(struct channel *channel)
+{
+    event_del(&channel->readable);
+    deadline_set(&channel->look, AGAIN_MS);
+}
+
+/* What came with a packet. */
+struct delivery {
+    int fds[2]; /* the padding of a control message for one descriptor leaves room for a second */
+    unsigned count;
+    int flags; /* MSG_TRUNC, MSG_CTRUNC */
+};
+
+/* The packet stays in the kernel, and what came with it there too: this process has its own of them. */
+static ssize_t look_at(int socket, struct packet *packet, struct delivery *delivery)
 {
     struct iovec part = {packet, sizeof *packet};
     union {
@@ -262,11 +297,81 @@ static ssize_t receive(struct channel *channel, struct packet *packet, int *fd, 
     } control;
     struct msghdr header = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    *delivery = (struct delivery){.count = 0};
     ssize_t n;
     do
-        n = FAULTY("channel.receive", ENOMEM, recvmsg(channel->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+        n = FAULTY("channel.receive", ENOMEM,
+                   recvmsg(socket, &header, MSG_DONTWAIT | MSG_PEEK | MSG_CMSG_CLOEXEC));
     while (n < 0 && errno == EINTR);
-    return n >= 0 && !take_fd(&header, fd, err) ? -2 : n;
+    struct cmsghdr *found = n < 0 ? NULL : CMSG_FIRSTHDR(&header);
+    if (found != NULL && found->cmsg_level == SOL_SOCKET && found->cmsg_type == SCM_RIGHTS) {
+        delivery->count = (unsigned)((found->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        assert(delivery->count <= 2);
+        memcpy(delivery->fds, CMSG_DATA(found), delivery->count * sizeof(int));
+    }
+    delivery->flags = header.msg_flags;
+    return n;
+}
+
+/* More descriptors than fit leave those that do. */
+static bool had_no_room(const struct delivery *delivery)
+{
+    return (delivery->flags & MSG_CTRUNC) != 0 && delivery->count == 0;
+}
+
+static void drop_delivery(const struct delivery *delivery)
+{
+    for (unsigned i = 0; i < delivery->count; i++)
+        close(delivery->fds[i]);
+}
+
+/* The packet that was looked at leaves the kernel. */
+static bool consume(int socket)
+{
+    ssize_t n;
+    do
+        n = recv(socket, NULL, 0, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
+}
+
+static void say_that_it_waits(struct channel *channel)
+{
+    if (!channel->waits)
+        log_warn(
+            "out of descriptors: what another process of the daemon sends waits until one is free; raise "
+            "the limit of open files (LimitNOFILE, ulimit -n)");
+    channel->waits = true;
+}
+
+/* One packet. Returns its bytes (0: the end), or -1 and errno (EMFILE: it waits in the kernel); -2 and a
+ * sentence where it makes no sense. */
+static ssize_t receive(struct channel *channel, struct packet *packet, int *fd, struct err *err)
+{
+    struct delivery delivery;
+    ssize_t n = look_at(channel->fd, packet, &delivery);
+    while (n >= 0 && had_no_room(&delivery) && give_spare(channel))
+        n = look_at(channel->fd, packet, &delivery);
+    if (n < 0)
+        return -1;
+    if (had_no_room(&delivery)) {
+        say_that_it_waits(channel);
+        errno = EMFILE;
+        return -1;
+    }
+    channel->waits = false;
+    if (!consume(channel->fd)) {
+        drop_delivery(&delivery);
+        return -1;
+    }
+    if (delivery.count > 1 || (delivery.flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+        drop_delivery(&delivery);
+        err_set(err, "a message %s",
+                (delivery.flags & MSG_TRUNC) != 0 ? "that is too long" : "with more than one descriptor");
+        return -2;
+    }
+    *fd = delivery.count == 1 ? delivery.fds[0] : -1;
+    return n;
 }
 
 /* Someone who does not read needs no further answer. */
@@ -322,6 +427,9 @@ static void on_readable(evutil_socket_t socket, short what, void *arg)
         return;
     }
     ssize_t n = receive(channel, &packet, &fd, &err);
+    int error = errno;
+    if (channel->spare_count < SPARES)
+        deadline_set(&channel->look, AGAIN_MS); /* now, since the channel may be closed below */
     if (n > 0 || fd >= 0) {
         dispatch(channel, &packet, (size_t)n, fd);
     } else if (n == 0) {
@@ -329,8 +437,10 @@ static void on_readable(evutil_socket_t socket, short what, void *arg)
     } else if (n == -2) {
         err_prefix(&err, "the other side of the channel sent nonsense");
         close_with(channel, err.text);
-    } else if (errno != EAGAIN && !is_shortage(errno)) {
-        err_set(&err, "cannot read from the channel: %s", strerror(errno));
+    } else if (error == EMFILE || is_shortage(error)) {
+        look_later(channel);
+    } else if (error != EAGAIN) {
+        err_set(&err, "cannot read from the channel: %s", strerror(error));
         close_with(channel, err.text);
     }
 }
@@ -343,6 +453,8 @@ struct channel *channel_open(struct loop *loop, int fd, const struct channel_cal
     channel->arg = arg;
     STAILQ_INIT(&channel->queue);
     deadline_init(&channel->again, loop, on_again);
+    deadline_init(&channel->look, loop, on_look);
+    keep_spares(channel);
     event_assign(&channel->readable, loop_base(loop), fd, EV_READ | EV_PERSIST, on_readable, channel);
     event_assign(&channel->writable, loop_base(loop), fd, EV_WRITE | EV_PERSIST, on_writable, channel);
     event_add(&channel->readable, NULL);
@@ -354,7 +466,9 @@ void channel_close(struct channel *channel)
     if (channel == NULL)
         return;
     drop_all(channel);
-    event_del(&channel->readable);
+    stop_reading(channel);
+    while (give_spare(channel))
+        continue;
     close(channel->fd);
     free(channel);
 }

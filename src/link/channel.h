@@ -2,7 +2,8 @@
  *
  * A message is whole or not there. Each carries the protocol's version; a message of another version is
  * answered with MESSAGE_VERSION and dropped, never misread. Sending never blocks: what the kernel does not
- * take is queued. */
+ * take is queued. A message whose descriptor this process has no room for is not lost: each channel keeps
+ * some spare for it, and what needs more waits in the kernel, with all that was sent after it. */
 #pragma once
 
 #include "base/err.h"
@@ -33,5 +34,8 @@ void channel_close(struct channel *channel);
 /* Sends (copies) a message of `type` with `size` bytes of payload and, if fd >= 0, a duplicate of that
  * descriptor (fd stays the caller's). Queued if the kernel is full. */
 void channel_send(struct channel *channel, enum message_type type, const void *payload, size_t size, int fd);
+/* Closes a descriptor that came by this channel. Better than close(), which leaves it to whichever thread
+ * wants one first: in a shortage its place is kept for the next message. */
+void channel_done_with(struct channel *channel, int fd);
 /* Sends all that is queued before it returns (blocking, at most wait_ms); for the moment before an exit. */
 bool channel_flush(struct channel *channel, uint64_t wait_ms);

@@ -94,7 +94,7 @@ static void take_counters(struct plane *plane, int fd)
 {
     struct err err;
     struct counters *counters = plane->counters != NULL ? NULL : counters_map(fd, &err);
-    close(fd);
+    channel_done_with(plane->control, fd);
     if (plane->counters != NULL)
         return;
     if (counters == NULL)
@@ -126,7 +126,7 @@ static void take_keyring(struct plane *plane, int fd)
 {
     struct err err;
     struct contexts *contexts = contexts_new(fd, &err);
-    close(fd);
+    channel_done_with(plane->control, fd);
     if (contexts == NULL) {
         log_error("the certificates cannot be used, those before them stay: %s", err.text);
         return;
@@ -168,7 +168,7 @@ static void take_world(struct plane *plane, const struct message_world *told, in
 {
     struct err err;
     if (told->version == plane->version && plane->version != 0) {
-        close(fd);
+        channel_done_with(plane->control, fd);
         tell_published(plane);
         return;
     }
@@ -179,7 +179,7 @@ static void take_world(struct plane *plane, const struct message_world *told, in
         err_set(&err, "version %llu is published already", (unsigned long long)plane->version);
     else
         world = world_open(fd, told, &err);
-    close(fd);
+    channel_done_with(plane->control, fd);
     if (world == NULL) {
         refuse(plane, told->version, &err);
         return;

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from harness.admin import Admin
 from harness.backend import Backend
 from harness.client import RawClient, ask
 from harness.load import Load
@@ -155,6 +156,24 @@ def test_running_out_of_descriptors_is_told_and_passes(make_daemon, make_backend
         client.close()
     wait_until(lambda: ask(daemon.port).status == 200, what="descriptors to be there again")
     assert daemon.pids["proxy"] == proxy
+
+
+def test_a_new_world_reaches_a_proxy_whose_descriptors_are_all_with_clients(make_daemon, make_backend):
+    """Each comes with a descriptor; and it is under such a load that a rollback is wanted."""
+    daemon, _, clients = crowd_of_clients(make_daemon, make_backend, 100, limits={"connections": 10000})
+    admin, proxy = Admin(daemon.socket), daemon.pids["proxy"]
+    waiting = {client.socket: client for client in clients}
+    answer = None
+    while answer is None or answer.upswap != "overloaded":
+        (first, *_), _, _ = select.select(list(waiting), [], [], 10)
+        client = waiting.pop(first)
+        answer = client.response()
+    for on in (True, False, True):
+        admin.command("maintenance", on=on)
+        wait_until(lambda: (client.ask().upswap == "maintenance") is on, what="the new world")
+    assert daemon.pids["proxy"] == proxy
+    for client in clients:
+        client.close()
 
 
 def test_a_hundred_services_route_to_their_own_pools(make_daemon, make_backend):

@@ -10,9 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define KEPT_MOST 10 /* more than a channel has to spare */
 
 /* What one end of a channel has seen. The loop is stopped when `wanted` messages, or the end, have come. */
 struct end {
@@ -23,6 +26,9 @@ struct end {
     char payload[1024];
     size_t size;
     int fd;
+    bool keeps; /* all descriptors that come, in `kept` */
+    int kept[KEPT_MOST];
+    unsigned kept_count;
     unsigned closed;
     char why[600];
     bool close_at_once; /* from inside the callback */
@@ -37,9 +43,13 @@ static void received(void *arg, const struct message *message)
     end->type = message->type;
     end->size = message->size;
     memcpy(end->payload, message->payload, message->size);
-    if (end->fd >= 0)
-        close(end->fd);
-    end->fd = message->fd;
+    if (end->keeps && message->fd >= 0) {
+        end->kept[end->kept_count++] = message->fd;
+    } else {
+        if (end->fd >= 0)
+            close(end->fd);
+        end->fd = message->fd;
+    }
     if (end->close_at_once) {
         channel_close(end->channel);
         end->channel = NULL;
@@ -74,6 +84,8 @@ static void end_close(struct end *end)
     channel_close(end->channel);
     if (end->fd >= 0)
         close(end->fd);
+    while (end->kept_count > 0)
+        close(end->kept[--end->kept_count]);
 }
 
 static void run_until(struct end *end, unsigned wanted)
@@ -456,6 +468,127 @@ static void a_successor_takes_up_the_same_end(void **state)
     end_close(&second);
 }
 
+/* ---- without a descriptor to be had ---- */
+
+static struct rlimit limit_before;
+
+/* Only numbers that are in use are left. */
+static void use_up_descriptors(void)
+{
+    int lowest = dup(STDERR_FILENO);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit_before), 0);
+    struct rlimit few = limit_before;
+    few.rlim_cur = (rlim_t)lowest;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+}
+
+static void restore_descriptors(void)
+{
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit_before), 0);
+}
+
+static void send_listener(struct bench *bench)
+{
+    static const int fd = STDERR_FILENO;
+    send_wire(bench->peer, MESSAGE_PROTOCOL, MESSAGE_LISTENER, sizeof(struct message_listener), &fd, 1);
+}
+
+static void stop_loop(struct deadline *deadline)
+{
+    loop_stop(deadline->loop);
+}
+
+/* Longer than the channel waits before it looks again. */
+static void let_it_look_again(struct bench *bench)
+{
+    struct deadline deadline;
+    deadline_init(&deadline, bench->loop, stop_loop);
+    deadline_set(&deadline, 50);
+    bench->end.wanted = 0;
+    loop_run(bench->loop);
+    deadline_clear(&deadline);
+}
+
+static bool is_any_left(void)
+{
+    int fd = dup(STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static void a_descriptor_is_taken_though_none_is_free_again_and_again(void **state)
+{
+    struct bench *bench = *state;
+    use_up_descriptors();
+    for (unsigned i = 1; i <= 100; i++) {
+        send_listener(bench);
+        run_until(&bench->end, i);
+        assert_true(bench->end.fd >= 0);
+        channel_done_with(bench->end.channel, bench->end.fd);
+        bench->end.fd = -1;
+        assert_false(is_any_left());
+    }
+    restore_descriptors();
+    assert_int_equal(bench->end.closed, 0);
+}
+
+/* As where the callee keeps it. */
+static void what_is_freed_is_spare_again_soon(void **state)
+{
+    struct bench *bench = *state;
+    use_up_descriptors();
+    send_listener(bench);
+    run_until(&bench->end, 1);
+    close(bench->end.fd);
+    bench->end.fd = -1;
+    assert_true(is_any_left());
+    while (is_any_left())
+        let_it_look_again(bench);
+    restore_descriptors();
+}
+
+static void what_there_is_no_room_for_waits_in_its_place_and_is_not_lost(void **state)
+{
+    struct bench *bench = *state;
+    bench->end.keeps = true;
+    use_up_descriptors();
+    for (int i = 0; i < KEPT_MOST; i++)
+        send_listener(bench);
+    send_wire(bench->peer, MESSAGE_PROTOCOL, MESSAGE_RELOAD, 0, NULL, 0);
+    let_it_look_again(bench);
+    assert_in_range(bench->end.received, 1, KEPT_MOST - 1);
+    assert_int_equal(bench->end.closed, 0);
+    restore_descriptors();
+    run_until(&bench->end, KEPT_MOST + 1);
+    assert_int_equal(bench->end.type, MESSAGE_RELOAD);
+    assert_int_equal(bench->end.kept_count, KEPT_MOST);
+}
+
+static void a_channel_that_waits_for_room_may_be_closed(void **state)
+{
+    struct bench *bench = *state;
+    bench->end.keeps = true;
+    use_up_descriptors();
+    for (int i = 0; i < KEPT_MOST; i++)
+        send_listener(bench);
+    let_it_look_again(bench);
+    restore_descriptors();
+}
+
+static void too_many_descriptors_are_nonsense_without_room_too(void **state)
+{
+    static const int fds[] = {STDERR_FILENO, STDERR_FILENO, STDERR_FILENO};
+    struct bench *bench = *state;
+    use_up_descriptors();
+    send_wire(bench->peer, MESSAGE_PROTOCOL, MESSAGE_LISTENER, sizeof(struct message_listener), fds, 3);
+    run_until(&bench->end, 1);
+    restore_descriptors();
+    assert_int_equal(bench->end.closed, 1);
+    assert_non_null(strstr(bench->end.why, "more than one descriptor"));
+}
+
 static void every_type_has_a_name(void **state)
 {
     (void)state;
@@ -486,6 +619,11 @@ int main(void)
         TEST(another_protocol_is_answered_with_the_version_and_dropped),
         TEST(the_version_of_another_protocol_is_received_not_answered),
         TEST(a_successor_takes_up_the_same_end),
+        TEST(a_descriptor_is_taken_though_none_is_free_again_and_again),
+        TEST(what_is_freed_is_spare_again_soon),
+        TEST(what_there_is_no_room_for_waits_in_its_place_and_is_not_lost),
+        TEST(a_channel_that_waits_for_room_may_be_closed),
+        TEST(too_many_descriptors_are_nonsense_without_room_too),
         cmocka_unit_test(every_type_has_a_name),
     };
     alarm(60); /* a message that never comes fails the test instead of hanging it */

@@ -149,7 +149,8 @@ static uint64_t request_set(const struct http_request *request, const struct htt
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |
         HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
-    return ~(NEVER | ours | bit_when(hides(how), HTTP_FIELD_COOKIE)) |
+    return ~(NEVER | ours | bit_when(hides(how), HTTP_FIELD_COOKIE) |
+             bit_when(request->expect_void, HTTP_FIELD_EXPECT)) |
            bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
            bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
            bit_when(request->upgrade, HTTP_FIELD_UPGRADE) |

@@ -35,9 +35,9 @@ struct http_forward {
 /* Writes the request head for an instance (always HTTP/1.1) into `room` bytes at out. Returns its length, or
  * 0 if it does not fit (at most the parsed head's length + HTTP_FORWARD_EXTRA + the lengths of the strings in
  * `how`, three times the authority for X-Forwarded-Host and Forwarded, and http_rules_room). Expect:
- * 100-continue and Upgrade (with Connection: upgrade) are passed on; TE only as "trailers". Via gets "1.1
- * upswap" (or 1.0, or 2.0) appended. Where the request has no authority (HTTP/1.0), Host is empty: RFC 9112
- * section 3.2. */
+ * 100-continue (from HTTP/1.1) and Upgrade (with Connection: upgrade) are passed on; TE only as "trailers".
+ * Via gets "1.1 upswap" (or 1.0, or 2.0) appended. Where the request has no authority (HTTP/1.0), Host is
+ * empty: RFC 9112 section 3.2. */
 size_t http_forward_request(const struct http_request *request, const struct http_forward *how, char *out,
                             size_t room);
 

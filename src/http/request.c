@@ -116,8 +116,9 @@ static void read_rest(struct http_request *request, const struct head_framing *f
                                              : HTTP_BODY_NONE;
     request->content_length = framing->length;
     request->keep_alive = head_keeps_alive(connection, request->minor);
-    request->expect_continue =
-        request->minor == 1 && has_element(fields, HTTP_FIELD_EXPECT, STR("100-continue"));
+    bool expects = has_element(fields, HTTP_FIELD_EXPECT, STR("100-continue"));
+    request->expect_continue = expects && request->minor == 1;
+    request->expect_void = expects && request->minor == 0;
     request->upgrade = wants_upgrade(request, connection);
     request->te_trailers = has_element(fields, HTTP_FIELD_TE, STR("trailers"));
 }

@@ -30,6 +30,7 @@ struct http_request {
     uint64_t content_length; /* bytes, with HTTP_BODY_LENGTH */
     bool keep_alive;         /* may the connection serve another request, as far as the client goes */
     bool expect_continue;    /* Expect: 100-continue, from HTTP/1.1 */
+    bool expect_void;        /* the same from HTTP/1.0, where it says nothing: RFC 9110 section 10.1.1 */
     /* Upgrade is there and listed in Connection, from HTTP/1.1, without a body, and is not h2c. */
     bool upgrade;
     bool te_trailers; /* TE lists "trailers" */

@@ -174,6 +174,19 @@ def test_a_client_that_expects_100_waits_for_it_and_gets_it(front):
         assert client.response().text == digest_of(b"hello")
 
 
+def test_an_instance_hears_nothing_of_what_a_client_of_http_1_0_expects(front):
+    def script(connection, request):
+        assert request.get("Expect") is None
+        digest(connection, request)
+
+    front.backend.on("/expect", script)
+    with front.client() as client:
+        fields = "Host: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n"
+        client.send(f"POST /expect HTTP/1.0\r\n{fields}\r\nhello".encode())
+        response = client.response()
+        assert response.text == digest_of(b"hello") and response.interim == []
+
+
 def test_an_instance_that_refuses_an_expectation_gets_no_body(front):
     def script(connection, request):
         connection.answer("no", "417 Expectation Failed", ["Connection: close"])

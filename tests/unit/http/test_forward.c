@@ -145,6 +145,17 @@ static void expect_upgrade_te_and_close_are_passed_on(void **state)
                         "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" ADDED("h"));
 }
 
+/* RFC 9110 section 10.1.1: it must be ignored, and the instance would take it for HTTP/1.1's. */
+static void an_expectation_of_http_1_0_does_not_pass(void **state)
+{
+    (void)state;
+    assert_null(strstr(
+        forward("POST / HTTP/1.0\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n", stranger),
+        "Expect"));
+    assert_non_null(strstr(forward("GET / HTTP/1.0\r\nHost: h\r\nExpect: 200-ok\r\n\r\n", stranger),
+                           "\r\nExpect: 200-ok\r\n"));
+}
+
 static void nothing_that_a_stranger_says_of_the_client_passes(void **state)
 {
     (void)state;
@@ -467,6 +478,7 @@ int main(void)
         cmocka_unit_test(hop_by_hop_fields_do_not_pass),
         cmocka_unit_test(framing_passes_as_it_came),
         cmocka_unit_test(expect_upgrade_te_and_close_are_passed_on),
+        cmocka_unit_test(an_expectation_of_http_1_0_does_not_pass),
         cmocka_unit_test(nothing_that_a_stranger_says_of_the_client_passes),
         cmocka_unit_test(nobody_says_which_certificate_a_client_has),
         cmocka_unit_test(what_a_trusted_peer_says_of_the_client_is_kept),

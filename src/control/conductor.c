@@ -206,7 +206,7 @@ static void on_again(void *arg, uint64_t pause_ms)
 static void on_keys(struct deadline *deadline)
 {
     struct conductor *conductor = mem_container(deadline, struct conductor, keys);
-    if (secrets_turn(conductor->options.secrets, clock_wall_ns() / NS_PER_S))
+    if (secrets_turn(conductor->options.secrets, clock_steady_ns() / NS_PER_S))
         conductor_tell(conductor);
     deadline_set(&conductor->keys, KEYS_LOOK_MS);
 }

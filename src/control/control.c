@@ -12,6 +12,7 @@
 #include "control/credentials.h"
 #include "control/finishing.h"
 #include "control/secrets.h"
+#include "control/steady.h"
 #include "control/token.h"
 #include "io/child.h"
 #include "io/file.h"
@@ -168,7 +169,9 @@ static bool open_state(struct control *control, const char *directory, struct er
     free(lock);
     if (!ok || control->lock < 0)
         return false;
-    control->secrets = secrets_open(directory, clock_wall_ns() / 1000000000, err);
+    steady_open(directory);
+    clock_may_be_set();
+    control->secrets = secrets_open(directory, clock_steady_ns() / 1000000000, err);
     control->events = control->secrets == NULL ? NULL : event_log_open(directory, err);
     control->archive = control->events == NULL ? NULL : archive_open(control->loop, directory, err);
     if (control->archive == NULL)

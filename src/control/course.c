@@ -193,10 +193,10 @@ void course_test(struct course *course, const struct pool *pool)
 
 /* ---- holding and confirming ---- */
 
-/* Of something that goes on while the daemon is down, so by the wall clock. */
+/* Of something that goes on while the daemon is down, so by the steady clock. */
 static uint64_t left_ms(const struct deployment *deployment, uint64_t length_ms)
 {
-    uint64_t now = clock_wall_ns();
+    uint64_t now = clock_steady_ns();
     uint64_t passed_ms = now > deployment->since_ns ? (now - deployment->since_ns) / NS_PER_MS : 0;
     return passed_ms < length_ms ? length_ms - passed_ms : 0;
 }

@@ -32,11 +32,11 @@ struct drain {
     struct limits *limits;
 };
 
-/* By the wall clock, since it must outlive a restart; never more than was configured. */
-static uint64_t until_ms(const struct pool *pool, uint64_t more_ms, uint64_t mono_ms, uint64_t wall_ns)
+/* By the steady clock, since it must outlive a restart; never more than was configured. */
+static uint64_t until_ms(const struct pool *pool, uint64_t more_ms, uint64_t mono_ms, uint64_t now_ns)
 {
     uint64_t length_ms = pool->drain.pinned_ms + more_ms;
-    uint64_t passed = wall_ns > pool->going_since_ns ? (wall_ns - pool->going_since_ns) / NS_PER_MS : 0;
+    uint64_t passed = now_ns > pool->going_since_ns ? (now_ns - pool->going_since_ns) / NS_PER_MS : 0;
     return mono_ms + (passed < length_ms ? length_ms - passed : 0);
 }
 
@@ -57,17 +57,17 @@ static struct limits *limits_of(struct drain *drain, const struct pool *pool)
     HASH_FIND_STR(drain->limits, pool->name, limits);
     if (limits != NULL)
         return limits;
-    uint64_t mono_ms = clock_mono_ms(), wall_ns = clock_wall_ns();
+    uint64_t mono_ms = clock_mono_ms(), now_ns = clock_steady_ns();
     const struct drain_times *times = &pool->drain;
     limits = mem_alloc(sizeof *limits);
     *limits = (struct limits){
         .pool = mem_dup(pool->name),
-        .until = {.requests_until_ms = until_ms(pool, times->requests_ms, mono_ms, wall_ns),
-                  .streams_until_ms = until_ms(pool, times->streams_ms, mono_ms, wall_ns),
-                  .websockets_until_ms = until_ms(pool, times->websockets_ms, mono_ms, wall_ns),
-                  .tunnels_until_ms = until_ms(pool, times->tunnels_ms, mono_ms, wall_ns),
+        .until = {.requests_until_ms = until_ms(pool, times->requests_ms, mono_ms, now_ns),
+                  .streams_until_ms = until_ms(pool, times->streams_ms, mono_ms, now_ns),
+                  .websockets_until_ms = until_ms(pool, times->websockets_ms, mono_ms, now_ns),
+                  .tunnels_until_ms = until_ms(pool, times->tunnels_ms, mono_ms, now_ns),
                   .spread_ms = times->spread_ms,
-                  .pinned_until_ms = times->pinned_ms > 0 ? until_ms(pool, 0, mono_ms, wall_ns) : 0},
+                  .pinned_until_ms = times->pinned_ms > 0 ? until_ms(pool, 0, mono_ms, now_ns) : 0},
     };
     limits->last_ms = GRACE_MS + last_of(&limits->until);
     HASH_ADD_KEYPTR(hh, drain->limits, limits->pool, strlen(limits->pool), limits);

@@ -246,7 +246,7 @@ static void note_drained(struct conductor *conductor, const struct pool *pool)
     }
     if (!pool->was_live)
         return;
-    uint64_t now = clock_wall_ns();
+    uint64_t now = clock_steady_ns();
     double seconds = now > pool->going_since_ns ? (double)(now - pool->going_since_ns) / 1e9 : 0;
     announce(conductor, "drain.finished", pool,
              json_pack("{s:s*, s:f, s:I}", "by", pool->replaced_by, "seconds", seconds, "forced",

@@ -286,15 +286,23 @@ static void flush(struct journal *journal)
     buf_free(&batch);
 }
 
+/* As a replay will read it. */
+static void stamp(struct record *record)
+{
+    clock_may_be_set();
+    int64_t set_by_ns = clock_set_by_ns();
+    record->time_ns = clock_wall_ns();
+    record->time_ns -= record->time_ns % NS_PER_MS;
+    record->steady_ns = set_by_ns == 0 ? 0 : record->time_ns - (uint64_t)set_by_ns;
+}
+
 void journal_append(struct journal *journal, struct record *record,
                     void (*done)(void *arg, struct record *record, int error), void *arg)
 {
     struct entry *entry = mem_alloc(sizeof *entry);
     *entry = (struct entry){.record = record, .done = done, .arg = arg};
     fault_die("record.before", record_type_names[record->type]);
-    if (record->time_ns == 0)
-        record->time_ns = clock_wall_ns();
-    record->time_ns -= record->time_ns % NS_PER_MS; /* as a replay will read it */
+    stamp(record);
     STAILQ_INSERT_TAIL(&journal->waiting, entry, next);
     if (STAILQ_EMPTY(&journal->writing))
         flush(journal);

@@ -1,4 +1,4 @@
-/* pauses.c: by the wall clock, since a pause outlives a restart; but it is never longer than was asked. */
+/* pauses.c: by the steady clock, since a pause outlives a restart; and it is never longer than was asked. */
 #include "control/pauses.h"
 
 #include "base/clock.h"
@@ -51,8 +51,8 @@ static struct moment_of *make(struct pauses *pauses, const char *service)
 
 static void set(struct moment_of *moment, const struct mode *mode)
 {
-    uint64_t wall_ns = clock_wall_ns();
-    uint64_t passed_ms = wall_ns > mode->since_ns ? (wall_ns - mode->since_ns) / NS_PER_MS : 0;
+    uint64_t now_ns = clock_steady_ns();
+    uint64_t passed_ms = now_ns > mode->since_ns ? (now_ns - mode->since_ns) / NS_PER_MS : 0;
     uint64_t left_ms = passed_ms < mode->length_ms ? mode->length_ms - passed_ms : 0;
     moment->since_ns = mode->since_ns;
     moment->length_ms = mode->length_ms;

@@ -18,7 +18,7 @@
 struct secrets {
     char *path;
     struct snapshot_secrets keys;
-    uint64_t made_s; /* when the key was made that signs cookies; wall, seconds since 1970 */
+    uint64_t made_s; /* when the key was made that signs cookies; steady, seconds since 1970 */
 };
 
 static bool make_key(void *key, size_t size, struct err *err)
@@ -112,33 +112,46 @@ static bool load(struct secrets *secrets, bool *missing, struct err *err)
 /* ---- the outside ---- */
 
 /* There is no key before the first one; another that nobody knows stands for it. */
-static bool make_keys(struct secrets *secrets, uint64_t wall_s, struct err *err)
+static bool make_keys(struct secrets *secrets, uint64_t now_s, struct err *err)
 {
-    secrets->made_s = wall_s;
+    secrets->made_s = now_s;
     return make_key(secrets->keys.hash, sizeof secrets->keys.hash, err) &&
            make_key(secrets->keys.cookie, sizeof secrets->keys.cookie, err) && store(secrets, err);
 }
 
-struct secrets *secrets_open(const char *directory, uint64_t wall_s, struct err *err)
+/* Its clock was wrong when the key was made, and if it was years ahead the key would never turn: its time
+ * begins now. */
+static void make_past(struct secrets *secrets, uint64_t now_s)
+{
+    struct err err;
+    if (secrets->made_s <= now_s)
+        return;
+    secrets->made_s = now_s;
+    if (!store(secrets, &err))
+        log_warn("the time of the key that signs cookies begins anew with each start: %s", err.text);
+}
+
+struct secrets *secrets_open(const char *directory, uint64_t now_s, struct err *err)
 {
     struct secrets *secrets = mem_zero(1, sizeof *secrets);
     bool missing = false;
     secrets->path = mem_printf("%s/secrets", directory);
-    if (load(secrets, &missing, err) || (missing && make_keys(secrets, wall_s, err))) {
-        (void)secrets_turn(secrets, wall_s);
+    if (load(secrets, &missing, err) || (missing && make_keys(secrets, now_s, err))) {
+        make_past(secrets, now_s);
+        (void)secrets_turn(secrets, now_s);
         return secrets;
     }
     secrets_free(secrets);
     return NULL;
 }
 
-bool secrets_turn(struct secrets *secrets, uint64_t wall_s)
+bool secrets_turn(struct secrets *secrets, uint64_t now_s)
 {
     struct secrets next = *secrets;
     struct err err;
-    if (wall_s < secrets->made_s + SECRETS_TURN_S)
+    if (now_s < secrets->made_s + SECRETS_TURN_S)
         return false;
-    next.made_s = wall_s;
+    next.made_s = now_s;
     memcpy(next.keys.cookie[1], secrets->keys.cookie[0], sizeof next.keys.cookie[1]);
     bool ok = make_key(next.keys.cookie[0], sizeof next.keys.cookie[0], &err) && store(&next, &err);
     if (ok)

@@ -1,5 +1,6 @@
 /* secrets: the keys of this installation, which outlive every restart: the file "secrets" in the state
- * directory, for the daemon's eyes only. The proxy gets them with the world. */
+ * directory, for the daemon's eyes only. The proxy gets them with the world. Their age is measured with the
+ * steady clock, in seconds. */
 #pragma once
 
 #include "base/err.h"
@@ -11,11 +12,11 @@ struct secrets;
 #define SECRETS_TURN_S (30 * 86400)
 
 /* Reads the file, or makes it with new keys. NULL with a sentence. */
-struct secrets *secrets_open(const char *directory, uint64_t wall_s, struct err *err) MUST_CHECK;
+struct secrets *secrets_open(const char *directory, uint64_t now_s, struct err *err) MUST_CHECK;
 void secrets_free(struct secrets *secrets);
 
 /* A new key for cookies where the present one has had its time. True: there is one now, and it is in the
  * file; the world must say so. */
-bool secrets_turn(struct secrets *secrets, uint64_t wall_s);
+bool secrets_turn(struct secrets *secrets, uint64_t now_s);
 
 const struct snapshot_secrets *secrets_get(const struct secrets *secrets);

@@ -298,7 +298,7 @@ static struct pool *make_pool(struct step *step, const struct stage *stage)
         deployment_pause_with(deployment, (const char *const *)stage->pause_with, stage->pause_with_count,
                               stage->pause_ms);
     deployment->created_ns = clock_wall_ns();
-    deployment->since_ns = deployment->created_ns;
+    deployment->since_ns = clock_steady_ns();
     if (stage->launch)
         deployment->state = DEPLOYMENT_LAUNCHING;
     deployment_mark(deployment, deployment->created_ns,

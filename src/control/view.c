@@ -262,6 +262,12 @@ static const char *state_of(const struct service *service)
     return service == NULL || service->live == NULL ? "empty" : "serving";
 }
 
+/* What the wall clock, as it is set now, showed or will show at a moment of the steady one. */
+static json_t *shown_json(uint64_t steady_ns)
+{
+    return time_json(steady_ns + (uint64_t)clock_set_by_ns());
+}
+
 /* Of one that is not serving, else null. */
 static json_t *mode_json(struct conductor *conductor, const struct service *service)
 {
@@ -269,8 +275,9 @@ static json_t *mode_json(struct conductor *conductor, const struct service *serv
     if (mode == NULL || mode->kind == MODE_SERVING)
         return json_null();
     bool paused = mode->kind == MODE_PAUSED;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "since", time_json(mode->since_ns), "until",
-                     time_json(paused ? mode->since_ns + mode->length_ms * NS_PER_MS : 0), "waiting",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "since", shown_json(mode->since_ns), "until",
+                     paused ? shown_json(mode->since_ns + mode->length_ms * NS_PER_MS) : json_null(),
+                     "waiting",
                      paused ? json_integer((json_int_t)conductor_waiting(conductor, service)) : json_null(),
                      "message", view_text(mode->message), "asked_by", view_asker(&mode->asker));
 }

@@ -3,6 +3,7 @@
 #include "control/world_spec.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "control/sockaddr.h"
 #include "http/rules.h"
@@ -446,6 +447,7 @@ struct world_spec *world_spec_new(const struct registry *registry, const struct 
     made->pauses = pauses;
     made->spec.version = version;
     made->spec.settings = settings_of(config);
+    made->spec.settings.steady_ahead_ns = clock_steady_ahead_ns();
     made->spec.settings.secrets = *secrets_get(secrets);
     made->spec.trusted = config->trusted_proxies;
     made->spec.trusted_count = config->trusted_count;

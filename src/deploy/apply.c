@@ -150,7 +150,7 @@ static void leave(struct pool *pool, enum retire_reason reason, const struct poo
     pool->state = POOL_DRAINING;
     pool->reason = reason;
     pool->drain = record->drain;
-    pool->going_since_ns = record->time_ns;
+    pool->going_since_ns = record_moment_ns(record);
     pool->going_since_world = record->world;
     set_text(&pool->replaced_by, by == NULL ? NULL : by->name);
 }
@@ -269,7 +269,7 @@ static void act_event(struct registry *registry, const struct record *record, co
         pool->state = POOL_RETIRED;
     deployment->state = row->to;
     if (record->event != EVENT_RESTARTED || row->to != row->from)
-        deployment->since_ns = record->time_ns;
+        deployment->since_ns = record_moment_ns(record);
     mark(deployment, record);
     if (is_bad(row->to) && row->to != row->from)
         set_text(&deployment->reason, record->why);
@@ -415,7 +415,7 @@ static void act_mode(struct registry *registry, struct record *record)
         mode->slot = slot;
     record->mode.message = record->mode.deployment = NULL;
     if (mode->since_ns == 0)
-        mode->since_ns = record->time_ns;
+        mode->since_ns = record_moment_ns(record);
     mode->asker = record->asker;
 }
 

@@ -237,11 +237,18 @@ static void add_asker_and_why(json_t *line, const struct record *record)
         set(line, "asked_by", asker_json(&record->asker));
 }
 
+uint64_t record_moment_ns(const struct record *record)
+{
+    return record->steady_ns != 0 ? record->steady_ns : record->time_ns;
+}
+
 char *record_encode(const struct record *record, size_t *size)
 {
     json_t *line = json_object();
     set(line, "seq", number_json(record->seq));
     set(line, "time", time_json(record->time_ns));
+    if (record->steady_ns != 0)
+        set(line, "steady", time_json(record->steady_ns));
     set(line, "type", json_string(record_type_names[record->type]));
     if (record->world != 0)
         set(line, "world", number_json(record->world));

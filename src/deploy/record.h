@@ -20,13 +20,14 @@ enum record_type {
 struct record {
     enum record_type type;
     uint64_t seq;
-    uint64_t time_ns; /* wall */
-    uint64_t world;   /* the version that is published after it; 0: none */
-    char *pool;       /* name; for RECORD_POOL: NULL */
+    uint64_t time_ns;   /* wall */
+    uint64_t steady_ns; /* the same moment by the steady clock (base/clock.h); 0: it shows the same time */
+    uint64_t world;     /* the version that is published after it; 0: none */
+    char *pool;         /* name; for RECORD_POOL: NULL */
 
     struct pool *fresh; /* RECORD_POOL; the registry takes it and leaves NULL */
     char *service;      /* RECORD_POOL, RECORD_MODE */
-    struct mode mode;   /* RECORD_MODE; its asker is the record's, its since_ns 0 the record's time */
+    struct mode mode;   /* RECORD_MODE; its asker is the record's, its since_ns 0 the record's moment */
 
     enum deployment_event event; /* RECORD_EVENT */
     char *why;                   /* RECORD_EVENT, RECORD_WORLD: a sentence, or NULL */
@@ -50,6 +51,9 @@ void record_add_instance(struct record *record, size_t index);
 struct instance *record_added(struct record *record);
 /* Frees what it holds, not itself. */
 void record_free(struct record *record);
+
+/* The moment from which lengths of time are measured: by the steady clock. */
+uint64_t record_moment_ns(const struct record *record);
 
 /* The line, with its line end, to be freed. */
 char *record_encode(const struct record *record, size_t *size);

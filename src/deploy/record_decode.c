@@ -335,19 +335,20 @@ static bool to_common(json_t *line, struct record *record, struct err *err)
     bool ok = asker == NULL || to_asker(asker, &record->asker, err);
     json_decref(asker);
     json_t *head = json_object();
-    static const char *const keys[] = {"seq", "time", "type", "world", "why"};
+    static const char *const keys[] = {"seq", "time", "steady", "type", "world", "why"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         json_t *value = take(line, keys[i]);
         if (value != NULL)
             json_object_set_new(head, keys[i], value);
     }
     json_int_t seq, world = 0;
-    const char *time, *type, *why = NULL;
+    const char *time, *steady = NULL, *type, *why = NULL;
     ok = ok &&
-         UNPACK(head, err, "{s:I, s:s, s:s, s?I, s?s}", "seq", &seq, "time", &time, "type", &type, "world",
-                &world, "why", &why) &&
+         UNPACK(head, err, "{s:I, s:s, s?s, s:s, s?I, s?s}", "seq", &seq, "time", &time, "steady", &steady,
+                "type", &type, "world", &world, "why", &why) &&
          to_count(seq, &record->seq, err) && to_time(time, &record->time_ns, err) &&
-         to_count(world, &record->world, err) && to_type(type, record, err);
+         to_time(steady, &record->steady_ns, err) && to_count(world, &record->world, err) &&
+         to_type(type, record, err);
     record->why = ok ? mem_dup(why) : NULL;
     json_decref(head);
     return ok;

@@ -81,7 +81,7 @@ enum mode_kind {
 
 struct mode {
     enum mode_kind kind;
-    uint64_t since_ns;  /* wall; 0: always was */
+    uint64_t since_ns;  /* steady; 0: always was */
     uint64_t length_ms; /* PAUSED: at most */
     uint32_t rate;      /* PAUSED: of requests before it, thousandths a second; 0: not known */
     uint32_t slot;      /* PAUSED, and after it: of the counters of what waits; 0: none yet */
@@ -141,7 +141,7 @@ struct deployment {
     char *replaces; /* the pool that was live when it was staged, later the one it replaced; NULL: none */
     struct asker asker;
     uint64_t created_ns, ended_ns; /* wall; ended 0: not yet */
-    uint64_t since_ns;             /* wall: when its state began, restarts of the daemon aside */
+    uint64_t since_ns;             /* steady: when its state began, restarts of the daemon aside */
     struct moment *timeline;
     size_t timeline_count;
 };
@@ -159,7 +159,7 @@ struct pool {
     /* once it drains: */
     enum retire_reason reason;
     char *replaced_by;          /* NULL: by none */
-    uint64_t going_since_ns;    /* wall */
+    uint64_t going_since_ns;    /* steady */
     uint64_t going_since_world; /* the first world in which it gets no new request */
     struct drain_times drain;
     struct deployment *deployment; /* NULL: the first pool, from the config */

@@ -184,6 +184,7 @@ static void take_world(struct plane *plane, const struct message_world *told, in
         refuse(plane, told->version, &err);
         return;
     }
+    clock_may_be_set();
     world_count(world, &plane->worlds);
     plane->published_ns = publisher_publish(plane->publisher, world_snapshot(world), dispose, world);
     plane->version = told->version;

@@ -6,7 +6,6 @@
  * renewed where it would keep a pool from ending. */
 #include "plane/exchange.h"
 
-#include "base/clock.h"
 #include "base/siphash.h"
 #include "http/cookie.h"
 #include "plane/token.h"
@@ -15,13 +14,17 @@
 #include <string.h>
 
 #define TRIES_MAX 4 /* cookies of one name that are looked at */
-#define S_PER_NS 1000000000ULL
+#define NS_PER_S 1000000000ULL
+#define NS_PER_MS 1000000ULL
 
 /* ---- reading ---- */
 
-static uint64_t wall_s(void)
+/* By the steady clock, which goes on where the wall clock is set: a cookie lasts as long as it was given for,
+ * also over a proxy that was started again. */
+static uint64_t now_s(const struct exchange *x)
 {
-    return clock_wall_ns() / S_PER_NS;
+    uint64_t ahead_ns = snapshot_settings(x->view->snapshot)->steady_ahead_ns;
+    return (loop_ms(x->worker->loop) * NS_PER_MS + ahead_ns) / NS_PER_S;
 }
 
 static const struct snapshot_secrets *secrets_of(const struct exchange *x)
@@ -39,7 +42,7 @@ static bool find_token(struct exchange *x, const struct http_request *request, s
     for (unsigned i = 0; i < TRIES_MAX && http_cookies_next(&walk, &value); i++) {
         if (!token_open(x->worker->mac, secrets_of(x), kind, service, value, token))
             x->forged++;
-        else if (most_s == 0 || wall_s() < token->issued_s + most_s)
+        else if (most_s == 0 || now_s(x) < token->issued_s + most_s)
             return true;
     }
     return false;
@@ -246,7 +249,7 @@ static size_t write_line(struct exchange *x, struct str cookie, enum token_kind 
     char token[TOKEN_SIZE], age[32] = "";
     const struct snapshot *snapshot = x->view->snapshot;
     struct str path = snapshot_service_cookies(snapshot, x->service).path;
-    struct token fresh = {.number = number, .issued_s = wall_s()};
+    struct token fresh = {.number = number, .issued_s = now_s(x)};
     token_write(x->worker->mac, secrets_of(x), kind, snapshot_service_name(snapshot, x->service), &fresh,
                 token);
     if (age_s > 0)

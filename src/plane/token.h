@@ -14,7 +14,7 @@ enum token_kind {
 
 struct token {
     uint64_t number;
-    uint64_t issued_s; /* wall, seconds since 1970 */
+    uint64_t issued_s; /* by the steady clock, seconds since 1970 */
     bool is_old;       /* read: signed with the key before the present one */
 };
 

@@ -82,6 +82,7 @@ struct snapshot_http2 {
 /* What holds for all services. Flat: is copied into the image as it is. All times in ms, sizes in bytes; 0:
  * no limit. */
 struct snapshot_settings {
+    uint64_t steady_ahead_ns; /* of the steady clock (base/clock.h), by which cookies have their age */
     uint64_t body_max;        /* of a request */
     uint32_t head_max;        /* of a head */
     uint32_t fields_max;      /* field lines of a head */

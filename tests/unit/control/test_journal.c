@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "io/file.h"
 
@@ -262,6 +263,49 @@ static void compaction_keeps_what_there_is_and_the_highest_version(void **state)
     buf_free(&after);
 }
 
+static void start_maintenance(struct place *place)
+{
+    struct record record;
+    record_init(&record, RECORD_MODE, NULL);
+    record.service = mem_dup("a");
+    record.mode.kind = MODE_MAINTENANCE;
+    append(place, &record, 1);
+    assert_int_equal(place->error, 0);
+}
+
+static uint64_t maintained_since_ns(const struct place *place)
+{
+    return registry_service(place->registry, "a")->mode.since_ns;
+}
+
+/* Each time the clock has been set by another hour: what a replay or a compaction has is what was measured.
+ */
+static void a_beginning_is_the_same_however_the_wall_clock_was_set(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    struct buf bytes = BUF_EMPTY;
+    uint64_t ahead_ns = clock_steady_ahead_ns();
+    for (int hours = -1; hours <= 1; hours++) {
+        clock_steady_set(ahead_ns + (uint64_t)(hours * 3600000000000LL));
+        uint64_t before_ns = clock_steady_ns(), since_ns;
+        start_maintenance(place);
+        since_ns = maintained_since_ns(place);
+        assert_in_range(since_ns, before_ns - 200000000, clock_steady_ns() + 200000000);
+        close_it(place);
+        read_bytes(place, &bytes);
+        buf_add(&bytes, "", 1);
+        assert_true((strstr(bytes.p, "\"steady\"") != NULL) == (hours != 0));
+        clock_steady_set(ahead_ns);
+        assert_true(open_it(place, hours < 0 ? UINT64_MAX : 1, &err));
+        assert_int_equal(maintained_since_ns(place), since_ns);
+        close_it(place);
+        assert_true(open_it(place, 1, &err));
+        assert_int_equal(maintained_since_ns(place), since_ns);
+    }
+    buf_free(&bytes);
+}
+
 /* A limit on the file's size stands for a full disk. */
 static void a_record_that_cannot_be_written_gives_its_number_back(void **state)
 {
@@ -302,6 +346,7 @@ int main(void)
         EACH(damage_further_up_names_record_and_offset),
         EACH(a_lost_line_is_noticed_by_the_numbers),
         EACH(compaction_keeps_what_there_is_and_the_highest_version),
+        EACH(a_beginning_is_the_same_however_the_wall_clock_was_set),
         EACH(a_record_that_cannot_be_written_gives_its_number_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

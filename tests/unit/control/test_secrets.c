@@ -97,6 +97,20 @@ static void a_daemon_that_was_long_away_turns_at_its_start(void **state)
     secrets_free(secrets);
 }
 
+/* Its clock was wrong when the key was made; the key must not stay until then. */
+static void a_key_from_the_future_has_its_time_from_now_on(void **state)
+{
+    (void)state;
+    struct err err;
+    struct snapshot_secrets first = open_once();
+    struct secrets *secrets = secrets_open(folder, NOW - 20 * SECRETS_TURN_S, &err);
+    assert_memory_equal(secrets_get(secrets), &first, sizeof first);
+    secrets_free(secrets);
+    secrets = secrets_open(folder, NOW - 19 * SECRETS_TURN_S, &err);
+    assert_memory_equal(secrets_get(secrets)->cookie[1], first.cookie[0], sizeof first.cookie[0]);
+    secrets_free(secrets);
+}
+
 static void a_turn_that_cannot_be_kept_is_none(void **state)
 {
     (void)state;
@@ -157,6 +171,7 @@ int main(void)
         EACH(a_file_that_is_not_whole_is_refused),
         EACH(the_key_of_cookies_takes_turns),
         EACH(a_daemon_that_was_long_away_turns_at_its_start),
+        EACH(a_key_from_the_future_has_its_time_from_now_on),
         EACH(a_turn_that_cannot_be_kept_is_none),
         EACH(a_folder_that_takes_no_file_is_told),
     };

@@ -125,6 +125,8 @@ static void step(struct walk *walk)
     struct record record;
     struct err err;
     random_record(walk, &record);
+    if (pick(3) == 0)
+        record.steady_ns = (1 + pick(9)) * 1000000; /* the wall clock has been set */
     char *before = registry_image(walk->registry);
     struct pool *live = live_of(walk);
     bool allowed = registry_allows(walk->registry, &record, &err);

@@ -174,6 +174,52 @@ static void a_mode_survives_the_round_trip(void **state)
     }
 }
 
+/* Where the wall clock was set, a record of any type has both times. */
+static void the_steady_time_survives_the_round_trip_of_every_type(void **state)
+{
+    (void)state;
+    struct pool *pool = make_pool("web-17", 3, 1, true);
+    struct record records[5];
+    pool_record(&records[0], make_pool("web-17", 3, 1, true));
+    event_record(&records[1], pool, EVENT_CONFIRMED);
+    added_record(&records[2], "web-17", 5);
+    record_init(&records[3], RECORD_WORLD, NULL);
+    records[3].time_ns = 1000000;
+    record_init(&records[4], RECORD_MODE, NULL);
+    records[4].time_ns = 1000000;
+    records[4].service = mem_dup("web");
+    records[4].mode.kind = MODE_MAINTENANCE;
+    for (size_t i = 0; i < 5; i++) {
+        size_t size;
+        struct record read;
+        struct err err;
+        assert_int_equal(record_moment_ns(&records[i]), records[i].time_ns);
+        records[i].steady_ns = 86400123000000;
+        assert_int_equal(record_moment_ns(&records[i]), 86400123000000);
+        char *line = record_encode(&records[i], &size);
+        assert_true(record_decode((struct str){line, size - 1}, &read, &err));
+        assert_int_equal(read.steady_ns, 86400123000000);
+        free(line);
+        record_free(&read);
+        assert_round_trip(&records[i]);
+    }
+    pool_free(pool);
+}
+
+/* So a program from before reads what was written while nobody set the clock. */
+static void the_steady_time_is_not_written_where_it_is_the_same(void **state)
+{
+    (void)state;
+    struct record record;
+    size_t size;
+    record_init(&record, RECORD_WORLD, NULL);
+    record.time_ns = 1000000;
+    char *line = record_encode(&record, &size);
+    assert_null(strstr(line, "steady"));
+    free(line);
+    record_free(&record);
+}
+
 static void any_changed_byte_is_noticed(void **state)
 {
     (void)state;
@@ -207,6 +253,9 @@ static void unknown_missing_and_wrong_keys_are_refused(void **state)
     assert_false(reads("{\"seq\":1,\"type\":\"world\""));
     assert_false(reads("{\"seq\":1,\"time\":\"yesterday\",\"type\":\"world\""));
     assert_false(reads(HEAD "\"seq\":2,\"type\":\"world\""));
+    assert_true(reads(HEAD "\"steady\":\"2026-11-21T10:00:00.123Z\",\"type\":\"world\""));
+    assert_false(reads(HEAD "\"steady\":\"yesterday\",\"type\":\"world\""));
+    assert_false(reads(HEAD "\"steady\":5,\"type\":\"world\""));
 }
 
 #define CANARY(shares, taken)                                                                        \
@@ -344,6 +393,8 @@ int main(void)
         cmocka_unit_test(instance_records_survive_the_round_trip),
         cmocka_unit_test(an_instance_of_a_launch_survives_the_round_trip),
         cmocka_unit_test(a_mode_survives_the_round_trip),
+        cmocka_unit_test(the_steady_time_survives_the_round_trip_of_every_type),
+        cmocka_unit_test(the_steady_time_is_not_written_where_it_is_the_same),
         cmocka_unit_test(any_changed_byte_is_noticed),
         cmocka_unit_test(unknown_missing_and_wrong_keys_are_refused),
         cmocka_unit_test(events_carry_exactly_their_keys),

@@ -295,6 +295,30 @@ static void the_timeline_says_who_asked(void **state)
     assert_string_equal(deployment->timeline[1].by, "alice");
 }
 
+/* Lengths go by the steady clock, what people read by that on the wall. */
+static void a_clock_that_was_set_moves_no_beginning(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    record_init(&record, RECORD_MODE, NULL);
+    record.time_ns = 4000000;
+    record.steady_ns = 7000000;
+    record.service = mem_dup("web");
+    record.mode.kind = MODE_MAINTENANCE;
+    assert_true(apply(registry, &record));
+    assert_int_equal(registry_service(registry, "web")->mode.since_ns, 7000000);
+    assert_true(stage_with(registry, "web-1", 10, 1000, 0));
+    const struct pool *pool = registry_pool(registry, "web-1");
+    event_record(&record, pool, EVENT_WATCH_FAILED);
+    record.time_ns = 4000000;
+    record.steady_ns = 8000000;
+    assert_true(apply(registry, &record));
+    assert_int_equal(pool->going_since_ns, 8000000);
+    assert_int_equal(pool->deployment->since_ns, 8000000);
+    assert_int_equal(pool->deployment->ended_ns, 4000000);
+    assert_int_equal(pool->deployment->timeline[pool->deployment->timeline_count - 1].time_ns, 4000000);
+}
+
 static void restarts_in_a_row_are_one_moment_of_the_timeline(void **state)
 {
     struct registry *registry = *state;
@@ -522,6 +546,7 @@ int main(void)
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         EACH(a_mode_is_kept_with_its_moment_until_it_is_taken_back),
+        EACH(a_clock_that_was_set_moves_no_beginning),
         EACH(a_service_may_be_known_for_its_mode_before_its_first_pool),
         EACH(the_first_pool_of_the_config_is_live_without_a_deployment),
         EACH(a_swap_moves_live_and_sends_the_old_pool_away),

@@ -257,6 +257,25 @@ static void a_pin_that_is_too_old_binds_nobody(void **state)
     assert_int_equal(rig_stop(rig), 0);
 }
 
+/* The world says what the steady clock shows; what the wall clock shows is nothing to a pin. */
+static void a_pin_ages_by_the_clock_that_nobody_sets(void **state)
+{
+    (void)state;
+    struct rig *rig = start(NULL, "pin");
+    uint64_t *ahead_ns = &rig_world(rig)->settings.steady_ahead_ns;
+    char cookie[200];
+    snprintf(cookie, sizeof cookie, "%s", cookie_of(ask(rig, "", NULL)));
+    swap(rig, clock_mono_ms() + 600000);
+    assert_null(rig_field(ask(rig, cookie, NULL), "Set-Cookie"));
+    *ahead_ns += 30 * 1000000000ULL; /* half of its time */
+    rig_publish(rig);
+    assert_null(rig_field(ask(rig, cookie, NULL), "Set-Cookie"));
+    *ahead_ns += 31 * 1000000000ULL;
+    rig_publish(rig);
+    assert_non_null(rig_field(ask(rig, cookie, NULL), "Set-Cookie"));
+    assert_int_equal(rig_stop(rig), 0);
+}
+
 /* Its connections serve the next pinned request too, and its requests have the drain's deadlines. */
 static void a_pinned_request_is_cut_at_the_deadline_of_the_drain(void **state)
 {
@@ -419,6 +438,7 @@ int main(void)
         cmocka_unit_test(workers_look_at_the_time_themselves),
         cmocka_unit_test(a_pin_to_a_pool_that_nobody_knows_is_a_new_one_to_the_live_pool),
         cmocka_unit_test(a_pin_that_is_too_old_binds_nobody),
+        cmocka_unit_test(a_pin_ages_by_the_clock_that_nobody_sets),
         cmocka_unit_test(a_pinned_request_is_cut_at_the_deadline_of_the_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,7 +78,8 @@ def send_pieces(port, pieces):
 def send_stream(port, fields, body):
     told = Told()
     with Http2Client(port) as client:
-        stream = client.begin(fields=fields, end=body is None)
+        # In one write: were the body late, one that is longer than its length might find its answer already sent.
+        stream = client.begin(fields=fields, end=body is None, more=body is not None)
         if body is not None:
             try:
                 client.send(stream, body, end=True)

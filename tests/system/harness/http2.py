@@ -92,12 +92,13 @@ class Http2Client:
     def fields(self, method="GET", path="/", extra=(), host="app.test"):
         return [(":method", method), (":scheme", "http"), (":authority", host), (":path", path), *extra]
 
-    def begin(self, method="GET", path="/", extra=(), end=True, fields=None):
-        """Sends a head; the stream's id."""
+    def begin(self, method="GET", path="/", extra=(), end=True, fields=None, more=False):
+        """Sends a head, or with `more` keeps it for the write of what comes next; the stream's id."""
         stream = self.h2.get_next_available_stream_id()
         self.answers[stream] = Answer()
         self.h2.send_headers(stream, fields or self.fields(method, path, extra), end_stream=end)
-        self.flush()
+        if not more:
+            self.flush()
         return stream
 
     def send(self, stream, data=b"", end=False):

@@ -88,15 +88,6 @@ static bool take_line(struct registry *registry, const struct reading *reading, 
     return taken;
 }
 
-static bool is_whole(struct str line)
-{
-    struct record record;
-    struct err ignored;
-    bool whole = record_decode(line, &record, &ignored);
-    record_free(&record);
-    return whole;
-}
-
 static bool read_lines(struct reading *reading, struct registry *registry, struct err *err)
 {
     char *bytes = NULL;
@@ -106,7 +97,7 @@ static bool read_lines(struct reading *reading, struct registry *registry, struc
     while (ok && (n = getline(&bytes, &room, reading->file)) > 0) {
         bool ended = bytes[n - 1] == '\n';
         struct str line = {bytes, (size_t)n - ended};
-        if (!ended || (!is_whole(line) && is_at_end(reading->file))) {
+        if (!ended || (!record_is_whole(line) && is_at_end(reading->file))) {
             ok = cut_back(reading, err);
             break;
         }

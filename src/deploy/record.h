@@ -60,5 +60,8 @@ char *record_encode(const struct record *record, size_t *size);
 /* Reads a line (without line end). False with a sentence if it is not exactly what record_encode writes. */
 bool record_decode(struct str line, struct record *record, struct err *err) MUST_CHECK;
 
+/* Is the line (without line end) as it was written, whatever stands in it? */
+bool record_is_whole(struct str line);
+
 /* The name's parts: "web-17" -> "web", 17. */
 bool pool_name_parse(struct str name, struct str *service, uint64_t *number);

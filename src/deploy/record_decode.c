@@ -433,21 +433,21 @@ static bool to_rest(json_t *line, struct record *record, struct err *err)
     }
 }
 
-static bool check_crc(struct str line, struct err *err)
+bool record_is_whole(struct str line)
 {
     char tail[32];
     if (line.n <= CRC_TAIL)
-        return err_set(err, "it is too short");
+        return false;
     size_t n = line.n - CRC_TAIL;
     snprintf(tail, sizeof tail, ",\"crc\":\"%08" PRIx32 "\"}", crc32c(line.p, n));
-    return memcmp(line.p + n, tail, CRC_TAIL) == 0 || err_set(err, "its checksum is wrong");
+    return memcmp(line.p + n, tail, CRC_TAIL) == 0;
 }
 
 bool record_decode(struct str line, struct record *record, struct err *err)
 {
     record_init(record, RECORD_WORLD, NULL);
-    if (!check_crc(line, err))
-        return false;
+    if (!record_is_whole(line))
+        return err_set(err, "its checksum is wrong");
     json_error_t fault;
     json_t *json = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &fault);
     if (json == NULL)

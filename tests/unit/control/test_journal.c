@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "io/file.h"
 
@@ -184,6 +185,31 @@ static void a_last_line_with_a_wrong_checksum_is_torn_too(void **state)
     buf_free(&bytes);
 }
 
+/* Of a program that knows more than this one: nothing of it is thrown away. */
+static void a_last_line_that_is_whole_and_not_understood_is_kept(void **state)
+{
+    struct place *place = *state;
+    struct buf bytes = BUF_EMPTY, after = BUF_EMPTY;
+    struct err err;
+    static const char body[] = "{\"seq\":4,\"time\":\"2026-11-22T10:00:00.123Z\",\"type\":\"world\","
+                               "\"world\":9,\"colour\":\"red\"";
+    write_three(place);
+    read_bytes(place, &bytes);
+    buf_printf(&bytes, "%s,\"crc\":\"%08" PRIx32 "\"}\n", body, crc32c(body, sizeof body - 1));
+    write_bytes(place, bytes.p, bytes.n);
+    assert_false(open_it(place, UINT64_MAX, &err));
+    assert_non_null(strstr(err.text, "record 4 "));
+    assert_non_null(strstr(err.text, "colour"));
+    read_bytes(place, &after);
+    assert_int_equal(after.n, bytes.n);
+    assert_memory_equal(after.p, bytes.p, bytes.n);
+    buf_free(&bytes);
+    buf_free(&after);
+    close_it(place);
+    unlink(place->path);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
 static void damage_further_up_names_record_and_offset(void **state)
 {
     struct place *place = *state;
@@ -343,6 +369,7 @@ int main(void)
         EACH(what_was_appended_is_there_again),
         EACH(a_torn_last_record_is_dropped_wherever_it_is_torn),
         EACH(a_last_line_with_a_wrong_checksum_is_torn_too),
+        EACH(a_last_line_that_is_whole_and_not_understood_is_kept),
         EACH(damage_further_up_names_record_and_offset),
         EACH(a_lost_line_is_noticed_by_the_numbers),
         EACH(compaction_keeps_what_there_is_and_the_highest_version),

@@ -262,7 +262,8 @@ json_t *pausing_json(const struct pausing *pausing)
         state = pausing->failure == NULL ? "passed" : "failed";
     else if (pausing->has_begun)
         state = "running";
-    return json_pack("{s:O, s:s, s:o, s:o, s:b, s:f, s:s%}", "argv", pausing->argv, "state", state, "exit",
+    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:f, s:s%}", "argv", json_deep_copy(pausing->argv), "state",
+                     state, "exit",
                      pausing->exit_status < 0 ? json_null() : json_integer(pausing->exit_status), "signal",
                      pausing->signal == 0 ? json_null() : json_integer(pausing->signal), "timed_out",
                      pausing->timed_out, "seconds", (double)pausing->ns / 1e9, "output",

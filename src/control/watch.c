@@ -420,7 +420,7 @@ json_t *watch_view(const struct watch *watch, const struct pool *pool)
     const struct evidence *evidence = &vigil->evidence;
     const struct yardstick *yardstick = &evidence->yardstick;
     uint64_t now_ms = clock_mono_ms();
-    return json_pack("{s:f, s:f, s:I, s:s, s:o, s:o, s:f, s:I, s:I, s:f, s:I, s:O?, s:s?}", "seconds",
+    return json_pack("{s:f, s:f, s:I, s:s, s:o, s:o, s:f, s:I, s:I, s:f, s:I, s:o?, s:s?}", "seconds",
                      (double)(now_ms - vigil->begun_ms) / 1000, "left",
                      now_ms < vigil->ends_ms ? (double)(vigil->ends_ms - now_ms) / 1000 : 0.0, "requests",
                      (json_int_t)evidence->requests, "verdict", verdicts[evidence->verdict], "errors",
@@ -429,5 +429,5 @@ json_t *watch_view(const struct watch *watch, const struct pool *pool)
                      yardstick->slow_us / 1e6, "requests_before", (json_int_t)yardstick->old.requests,
                      "errors_before", (json_int_t)yardstick->old.errors, "p99_before",
                      yardstick->p99_us / 1e6, "uptests_passed", (json_int_t)vigil->passes, "uptest",
-                     vigil->broken, "failure", vigil->failure);
+                     json_deep_copy(vigil->broken), "failure", vigil->failure);
 }

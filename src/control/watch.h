@@ -48,5 +48,6 @@ void watch_end(struct watch *watch, const char *service);
 /* Do its uptests run? */
 bool watch_is_testing(const struct watch *watch, const char *service);
 
-/* How it stands, with all figures, as the API shows it; NULL: the pool is not watched. A new reference. */
+/* How it stands, with all figures, as the API shows it; NULL: the pool is not watched. A new
+ * reference, to what nobody else has a part of. */
 json_t *watch_view(const struct watch *watch, const struct pool *pool);

@@ -186,21 +186,28 @@ static void run_uptests(struct vigil *vigil)
         rerun_start(options->loop, pool, settings_of(vigil), !pool->deployment->untested, &callbacks, vigil);
 }
 
-static void run_is_due(struct deadline *deadline)
-{
-    struct vigil *vigil = mem_container(deadline, struct vigil, next_run);
-    const struct watch_options *options = &vigil->watch->options;
-    if (vigil->told || run_interval_ms(vigil) == 0)
-        return;
-    options->testing(options->arg, vigil->service);
-    run_uptests(vigil);
-}
-
 /* Where requests tell nothing, the uptests do: they have been run once at least before it is over. */
 static bool awaits_uptests(const struct vigil *vigil)
 {
     return vigil->failure == NULL && vigil->runs == 0 && vigil->evidence.verdict == EVIDENCE_MISSING &&
            run_interval_ms(vigil) > 0;
+}
+
+static bool is_over(const struct vigil *vigil)
+{
+    return clock_mono_ms() >= vigil->ends_ms;
+}
+
+/* No other run begins once it is over: the look that ends the watch might find one under way again and again.
+ */
+static void run_is_due(struct deadline *deadline)
+{
+    struct vigil *vigil = mem_container(deadline, struct vigil, next_run);
+    const struct watch_options *options = &vigil->watch->options;
+    if (vigil->told || run_interval_ms(vigil) == 0 || (is_over(vigil) && !awaits_uptests(vigil)))
+        return;
+    options->testing(options->arg, vigil->service);
+    run_uptests(vigil);
 }
 
 /* ---- instances ---- */
@@ -322,7 +329,7 @@ static void look(struct deadline *deadline)
 {
     struct vigil *vigil = mem_container(deadline, struct vigil, look);
     const struct pool *pool = pool_of(vigil);
-    bool is_over = clock_mono_ms() >= vigil->ends_ms;
+    bool over = is_over(vigil);
     compare(vigil, pool);
     measure_anew(vigil, pool);
     if (vigil->told)
@@ -331,9 +338,9 @@ static void look(struct deadline *deadline)
     char *failure = vigil->failure == NULL ? find_failure(vigil, pool) : NULL;
     if (failure != NULL)
         fail(vigil, failure);
-    else if (is_over && vigil->run == NULL && !awaits_uptests(vigil))
+    else if (over && vigil->run == NULL && !awaits_uptests(vigil))
         end_well(vigil);
-    else if (is_over && vigil->run == NULL)
+    else if (over && vigil->run == NULL)
         deadline_set(&vigil->next_run, 0);
 }
 

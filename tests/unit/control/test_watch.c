@@ -161,16 +161,16 @@ static int setup(void **state)
     bench->registry = registry_new();
     bench->fd = counters_create(1, &err);
     bench->counters = counters_map(bench->fd, &err);
-    bench->settings.watch = (struct config_watch){
-        .duration_ms = 60000, .errors = 20000, .latency = 3000000, .minimum = 100};
+    bench->settings.watch =
+        (struct config_watch){.duration_ms = 60000, .errors = 20000, .latency = 3000000, .minimum = 100};
     bench->settings.uptests = (struct config_uptests){
         .timeout_ms = 10000, .total_timeout_ms = 60000, .parallel = 8, .required = true};
     bench->settings.ejection.failures = 5;
     strcpy(bench->directory, "/tmp/upswap-watch-XXXXXX");
     assert_non_null(mkdtemp(bench->directory));
     make_service(bench);
-    bench->trail = trail_new(&(struct trail_options){
-        bench->loop, bench->registry, bench->counters, settings_of, bench});
+    bench->trail =
+        trail_new(&(struct trail_options){bench->loop, bench->registry, bench->counters, settings_of, bench});
     bench->health = health_new(&(struct health_options){
         .loop = bench->loop, .registry = bench->registry, .counters = bench->counters, .arg = bench});
     bench->ejections = ejections_new(&(struct ejections_options){
@@ -332,8 +332,7 @@ static void an_instance_that_is_down_is_a_failure(void **state)
     take_down(bench, bench->new, 1);
     run_until_told(bench, 1);
     assert_int_equal(bench->failed, 1);
-    assert_string_equal(bench->why,
-                        "instance 10.0.2.1:80 is down (1 of 2), while of web-1 0 of 2 are");
+    assert_string_equal(bench->why, "instance 10.0.2.1:80 is down (1 of 2), while of web-1 0 of 2 are");
 }
 
 static void an_instance_that_the_workers_leave_alone_is_a_failure(void **state)
@@ -411,6 +410,18 @@ static void an_uptest_that_fails_is_a_failure_and_stands_in_the_view(void **stat
     json_decref(view);
 }
 
+/* Each look would find one under way. */
+static void uptests_that_are_run_without_rest_do_not_keep_it_from_its_end(void **state)
+{
+    struct bench *bench = *state;
+    write_uptest(bench, "sleep 0.15");
+    bench->settings.watch.uptests_ms = 1;
+    begin(bench, 400);
+    run_until_told(bench, 1);
+    assert_int_equal(bench->passed, 1);
+    assert_in_range(bench->testing, 1, 4);
+}
+
 static void uptests_that_could_not_be_run_are_no_failure(void **state)
 {
     struct bench *bench = *state;
@@ -479,6 +490,7 @@ int main(void)
         TEST(who_was_taken_out_by_hand_is_not_looked_at),
         TEST(where_requests_tell_nothing_the_uptests_are_run_before_it_is_over),
         TEST(an_uptest_that_fails_is_a_failure_and_stands_in_the_view),
+        TEST(uptests_that_are_run_without_rest_do_not_keep_it_from_its_end),
         TEST(uptests_that_could_not_be_run_are_no_failure),
         TEST(it_may_be_ended_by_who_is_told),
         TEST(what_is_left_of_its_time_counts_and_not_its_length),

@@ -2,6 +2,7 @@
  * the config is refused. */
 #include "control/credentials.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/places.h"
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #define ROTATE_MS (8 * 3600 * 1000ULL)
+#define NS_PER_MS 1000000
 #define TICKETS_KEPT 4 /* so that a ticket is taken for a day at least */
 
 /* A listener that speaks TLS, as it was read. */
@@ -32,6 +34,12 @@ struct draft {
     size_t count;
 };
 
+/* Of what is in force, for the next control. */
+struct memo {
+    uint8_t config[SHA256_DIGEST_LENGTH]; /* it was made for */
+    uint64_t turned_ns;                   /* when the key that seals tickets was made, steady; 0: not known */
+};
+
 struct credentials {
     struct channel *keeper;
     void (*changed)(void *arg, int fd);
@@ -39,7 +47,7 @@ struct credentials {
     struct deadline rotate;
     int fd; /* what is in force; -1: nothing needs any */
     bool restored;
-    uint8_t config[SHA256_DIGEST_LENGTH]; /* what is in force was made for */
+    struct memo memo;
     struct draft *drafts;
     size_t count;
     struct upstream_files *upstreams; /* NULL: none were read */
@@ -145,6 +153,7 @@ static bool new_ticket_key(struct credentials *credentials, struct err *err)
         return err_set(err, "no random numbers can be had for the keys of tickets");
     memmove(keys + 1, keys, (TICKETS_KEPT - 1) * sizeof *keys);
     keys[0] = fresh;
+    credentials->memo.turned_ns = clock_steady_ns();
     explicit_bzero(&fresh, sizeof fresh);
     if (credentials->ticket_count < TICKETS_KEPT)
         credentials->ticket_count++;
@@ -159,7 +168,7 @@ static struct str tickets(const struct credentials *credentials)
 
 static size_t size_of(const struct credentials *credentials)
 {
-    size_t size = keyring_size(tickets(credentials).n) + keyring_size(sizeof credentials->config) +
+    size_t size = keyring_size(tickets(credentials).n) + keyring_size(sizeof credentials->memo) +
                   upstream_files_size(credentials->upstreams);
     for (size_t i = 0; i < credentials->count; i++) {
         const struct draft *draft = &credentials->drafts[i];
@@ -207,6 +216,11 @@ static void replace(struct credentials *credentials, int fd)
     credentials->changed(credentials->arg, fd);
 }
 
+static void add_memo(const struct memo *memo, struct buf *image)
+{
+    keyring_add(image, KEYRING_CONFIG, (struct str){(const char *)memo, sizeof *memo});
+}
+
 static int seal(struct credentials *credentials, const struct sockets *sockets, struct err *err)
 {
     struct buf image = BUF_EMPTY;
@@ -214,8 +228,7 @@ static int seal(struct credentials *credentials, const struct sockets *sockets, 
         return -1;
     buf_reserve(&image, size_of(credentials));
     keyring_add(&image, KEYRING_TICKETS, tickets(credentials));
-    keyring_add(&image, KEYRING_CONFIG,
-                (struct str){(const char *)credentials->config, sizeof credentials->config});
+    add_memo(&credentials->memo, &image);
     for (size_t i = 0; i < credentials->count; i++)
         add_draft(&image, &credentials->drafts[i], sockets);
     upstream_files_add(credentials->upstreams, &image);
@@ -227,12 +240,21 @@ static void compare(struct credentials *credentials, const struct config *config
                     const uint8_t digest[SHA256_DIGEST_LENGTH])
 {
     struct err err;
-    if (!credentials->restored || memcmp(credentials->config, digest, SHA256_DIGEST_LENGTH) == 0)
+    if (!credentials->restored || memcmp(credentials->memo.config, digest, SHA256_DIGEST_LENGTH) == 0)
         return;
     if (read_all(credentials, config, &err))
         credentials->restored = false;
     else
         log_error("%s; the certificates before stay: mend it and reload", err.text);
+}
+
+/* Till the next key of tickets is due, which does not begin anew with each control. */
+static uint64_t left_ms(const struct memo *memo)
+{
+    uint64_t now_ns = clock_steady_ns();
+    bool is_known = memo->turned_ns != 0 && memo->turned_ns < now_ns;
+    uint64_t passed_ms = is_known ? (now_ns - memo->turned_ns) / NS_PER_MS : 0;
+    return passed_ms < ROTATE_MS ? ROTATE_MS - passed_ms : 0;
 }
 
 void credentials_commit(struct credentials *credentials, const struct config *config, struct str text,
@@ -243,7 +265,7 @@ void credentials_commit(struct credentials *credentials, const struct config *co
     SHA256((const unsigned char *)text.p, text.n, digest);
     compare(credentials, config, digest);
     if (!credentials->restored)
-        memcpy(credentials->config, digest, sizeof digest);
+        memcpy(credentials->memo.config, digest, sizeof digest);
     bool needs = credentials->count > 0 || !upstream_files_is_empty(credentials->upstreams) ||
                  (credentials->fd >= 0 && !credentials->restored);
     if (needs) {
@@ -258,24 +280,36 @@ void credentials_commit(struct credentials *credentials, const struct config *co
     credentials->restored = false;
     credentials_discard(credentials);
     if (credentials->fd >= 0 && !deadline_is_set(&credentials->rotate))
-        deadline_set(&credentials->rotate, ROTATE_MS);
+        deadline_set(&credentials->rotate, left_ms(&credentials->memo));
 }
 
 /* ---- rotation ---- */
 
-/* The same records, but for the keys of tickets. */
+/* One of a program from before tickets had their time is shorter. */
+static void take_memo(struct memo *memo, struct str bytes)
+{
+    memcpy(memo, bytes.p, bytes.n < sizeof *memo ? bytes.n : sizeof *memo);
+}
+
+/* The same records, but for the keys of tickets and when they turned. */
 static int reseal(const struct credentials *credentials, struct err *err)
 {
     struct keyring old;
     struct keyring_record record;
+    struct memo memo = {.turned_ns = 0};
     struct buf image = BUF_EMPTY;
     if (!keyring_map(&old, credentials->fd, err))
         return -1;
-    buf_reserve(&image, old.n + keyring_size(tickets(credentials).n));
+    buf_reserve(&image, old.n + keyring_size(tickets(credentials).n) + keyring_size(sizeof memo));
     keyring_add(&image, KEYRING_TICKETS, tickets(credentials));
     while (keyring_next(&old, &record)) {
-        if (record.kind != KEYRING_TICKETS)
+        if (record.kind == KEYRING_CONFIG) {
+            take_memo(&memo, record.bytes);
+            memo.turned_ns = credentials->memo.turned_ns;
+            add_memo(&memo, &image);
+        } else if (record.kind != KEYRING_TICKETS) {
             keyring_add(&image, record.kind, record.bytes);
+        }
     }
     keyring_unmap(&old);
     return keyring_seal(&image, err);
@@ -329,8 +363,8 @@ void credentials_restore(struct credentials *credentials, int fd)
     while (keyring_next(&keyring, &record)) {
         if (record.kind == KEYRING_TICKETS)
             take_tickets(credentials, record.bytes);
-        else if (record.kind == KEYRING_CONFIG && record.bytes.n == sizeof credentials->config)
-            memcpy(credentials->config, record.bytes.p, sizeof credentials->config);
+        else if (record.kind == KEYRING_CONFIG)
+            take_memo(&credentials->memo, record.bytes);
     }
     keyring_unmap(&keyring);
     credentials->fd = fd;

@@ -14,7 +14,7 @@
 /* A record's kind says what its bytes are. */
 enum keyring_kind {
     KEYRING_TICKETS = 1, /* struct tls_ticket_key, all that are in use, the one that seals first */
-    KEYRING_CONFIG,      /* SHA-256 of the config's text; for control alone */
+    KEYRING_CONFIG,      /* what control knows of all this; for control alone */
     KEYRING_LISTENER,    /* struct keyring_listener; what follows is this listener's: */
     KEYRING_CLIENT_CA,   /* PEM */
     KEYRING_CERTIFICATE, /* PEM; begins a pair */

@@ -218,6 +218,30 @@ static void a_ticket_is_taken_until_the_fourth_key_after_its_own_eight_hours_eac
     issued_free(&site);
 }
 
+static void a_key_has_its_eight_hours_over_every_control(void **state)
+{
+    (void)state;
+    uint64_t ahead_ns = clock_steady_ahead_ns();
+    adopt(begin(), true);
+    int kept = dup(told);
+    clock_steady_set(ahead_ns + 7 * HOUR * 1000000); /* seven hours pass while there is no control */
+    struct credentials *next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_equal(told, kept);
+    rotate(1);
+    kept = dup(told);
+    clock_steady_set(ahead_ns + 16 * HOUR * 1000000);
+    next = begin();
+    credentials_restore(next, kept);
+    adopt(next, true);
+    assert_int_equal(told, kept); /* the new key belongs to the same config */
+    told = -1;
+    pass(loop, 60000);
+    assert_int_not_equal(told, -1);
+    clock_steady_set(ahead_ns);
+}
+
 static int set_up(void **state)
 {
     static const struct channel_callbacks callbacks = {NULL, NULL};
@@ -258,6 +282,7 @@ int main(void)
         TEST(what_was_made_for_another_config_is_made_anew),
         TEST(what_was_made_for_another_config_stays_where_the_files_are_no_good),
         TEST(a_ticket_is_taken_until_the_fourth_key_after_its_own_eight_hours_each),
+        TEST(a_key_has_its_eight_hours_over_every_control),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

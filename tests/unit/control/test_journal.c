@@ -328,6 +328,9 @@ static void a_beginning_is_the_same_however_the_wall_clock_was_set(void **state)
         close_it(place);
         assert_true(open_it(place, 1, &err));
         assert_int_equal(maintained_since_ns(place), since_ns);
+        read_bytes(place, &bytes);
+        buf_add(&bytes, "", 1);
+        assert_null(strstr(bytes.p, "\"steady\"")); /* a compaction has but what programs from before read */
     }
     buf_free(&bytes);
 }

@@ -27,8 +27,14 @@ static inline bool str_equal(struct str a, struct str b)
     return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
 
-/* As str_equal, with ASCII letters of either case equal. Locale plays no part. */
-bool str_equal_nocase(struct str a, struct str b);
+/* Are so many bytes the same, with ASCII letters of either case equal? Locale plays no part. */
+bool str_same_letters(const char *a, const char *b, size_t count);
+
+/* As str_equal, with ASCII letters of either case equal. */
+static inline bool str_equal_nocase(struct str a, struct str b)
+{
+    return a.n == b.n && str_same_letters(a.p, b.p, a.n);
+}
 
 /* Are both the same text, or both NULL? */
 bool str_is_same(const char *a, const char *b);

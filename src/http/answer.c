@@ -201,30 +201,37 @@ static struct str range_of(struct str element, unsigned *q)
     return str_trim(range);
 }
 
-/* How much the field wants type/sub: the weight of the most specific range that matches, then how specific it
- * is, so that one that is named beats one that "any" stands for. 0: not at all. */
-static unsigned preference(struct str accept, const struct str ranges[3])
+/* How much a field wants a type: the weight of the most specific range that matches, then how specific it is,
+ * so that one that is named beats one that "any" stands for. 0: not at all. */
+struct preference {
+    struct str ranges[3]; /* the type itself, its kind, any */
+    unsigned rank, much;
+};
+
+static void weigh(struct preference *type, struct str range, unsigned q)
 {
-    unsigned best = 0, best_rank = 0;
-    struct str element;
-    while (head_element(&accept, &element)) {
-        unsigned q;
-        struct str range = range_of(element, &q);
-        for (unsigned rank = 3; rank > best_rank; rank--) {
-            if (!str_equal_nocase(range, ranges[3 - rank]))
-                continue;
-            best_rank = rank;
-            best = q > 0 ? q * 4 + rank : 0;
-        }
+    for (unsigned rank = 3; rank > type->rank; rank--) {
+        if (!str_equal_nocase(range, type->ranges[3 - rank]))
+            continue;
+        type->rank = rank;
+        type->much = q > 0 ? q * 4 + rank : 0;
     }
-    return best;
 }
 
 bool http_accept_prefers_json(struct str accept)
 {
-    static const struct str json[3] = {{"application/json", 16}, {"application/*", 13}, {"*/*", 3}};
-    static const struct str html[3] = {{"text/html", 9}, {"text/*", 6}, {"*/*", 3}};
-    return accept.n > 0 && preference(accept, json) > preference(accept, html);
+    struct preference json = {.ranges = {{"application/json", 16}, {"application/*", 13}, {"*/*", 3}}};
+    struct preference html = {.ranges = {{"text/html", 9}, {"text/*", 6}, {"*/*", 3}}};
+    struct str element;
+    if (accept.n == 0 || str_equal(accept, STR("*/*")))
+        return false;
+    while (head_element(&accept, &element)) {
+        unsigned q;
+        struct str range = range_of(element, &q);
+        weigh(&json, range, q);
+        weigh(&html, range, q);
+    }
+    return json.much > html.much;
 }
 
 void http_date_write(uint64_t seconds, char out[HTTP_DATE_SIZE])

@@ -3,6 +3,7 @@
 #include "http/head.h"
 
 #include "http/field.h"
+#include "http/span.h"
 
 #include <string.h>
 
@@ -76,6 +77,11 @@ enum http_result head_version(struct head *head, uint8_t *minor)
     static const char pattern[] = "HTTP/0.0";
     enum { MAJOR = 5, MINOR = 7, SIZE = 8 };
     const char *p = head->at;
+    if (head->end - p >= SIZE && memcmp(p, "HTTP/1.1", SIZE) == 0) {
+        *minor = 1;
+        head->at = p + SIZE;
+        return HTTP_DONE;
+    }
     for (int i = 0; i < SIZE; i++) {
         if (p + i == head->end)
             return HTTP_MORE;
@@ -87,27 +93,6 @@ enum http_result head_version(struct head *head, uint8_t *minor)
     *minor = p[MINOR] != '0';
     head->at = p + SIZE;
     return HTTP_DONE;
-}
-
-/* Is a byte below 0x20, or 0x7f, among the eight? */
-static bool has_control(uint64_t word)
-{
-    const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
-    uint64_t del = word ^ (ones * 0x7f);
-    return (((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & tops;
-}
-
-/* The first byte that no field value may hold, or `end`. Tabs are rare: eight bytes at a time up to one. */
-static const char *value_span(const char *at, const char *end)
-{
-    while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, sizeof word);
-        if (has_control(word))
-            break;
-        at += 8;
-    }
-    return head_span(at, end, CLASS_VALUE);
 }
 
 static bool is_blank(char byte)
@@ -125,7 +110,7 @@ static enum http_result refuse_name(struct head *head, const char *at)
 /* Reads one field line. */
 static enum http_result field_line(struct head *head, struct http_field *field)
 {
-    const char *p = head_span(head->at, head->end, CLASS_TOKEN);
+    const char *p = span_token(head->at, head->end);
     if (p == head->end)
         return HTTP_MORE;
     if (*p != ':' || p == head->at)
@@ -135,7 +120,7 @@ static enum http_result field_line(struct head *head, struct http_field *field)
     while (p < head->end && is_blank(*p))
         p++;
     const char *value = p;
-    p = value_span(p, head->end);
+    p = span_value(p, head->end);
     if (head->end - p < 2 || p[0] != '\r' || p[1] != '\n')
         return no_line_end(head, p, "bad-field-value");
     head->at = p + 2;

@@ -3,6 +3,7 @@
 #include "http/request.h"
 
 #include "http/head.h"
+#include "http/span.h"
 #include "http/target.h"
 
 /* RFC 9112 section 2.2 asks to skip at least one; old clients send CRLF after a body. */
@@ -20,7 +21,7 @@ static enum http_result skip_empty_lines(struct head *head)
 
 static enum http_result read_method(struct head *head, struct http_request *request)
 {
-    const char *p = head_span(head->at, head->end, CLASS_TOKEN);
+    const char *p = span_token(head->at, head->end);
     if (p == head->end)
         return HTTP_MORE;
     if (*p != ' ' || p == head->at)
@@ -35,7 +36,7 @@ static enum http_result read_method(struct head *head, struct http_request *requ
 
 static enum http_result read_target(struct head *head, struct http_request *request)
 {
-    const char *p = head_span(head->at, head->end, CLASS_URI);
+    const char *p = span_uri(head->at, head->end);
     if (p == head->end)
         return HTTP_MORE;
     if (*p != ' ')

@@ -34,10 +34,27 @@ uint32_t random_below(struct random *random, uint32_t below)
     return (uint32_t)(((random_next(random) >> 32) * below) >> 32);
 }
 
+/* Eight digits, the first one in the lowest byte; all are made at once, a byte each. */
+static uint64_t hex_of(uint32_t bits)
+{
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t x = __builtin_bswap32(bits);
+    x = (x | x << 16) & 0x0000ffff0000ffff;
+    x = (x | x << 8) & 0x00ff00ff00ff00ff;
+    x = (x >> 4 | x << 8) & 0x0f0f0f0f0f0f0f0f;
+    uint64_t is_letter = (x + 6 * ones) >> 4 & ones;
+    return x + '0' * ones + is_letter * ('a' - '9' - 1);
+}
+
 static void write_hex(uint64_t bits, char out[16])
 {
-    for (unsigned i = 0; i < 16; i++)
-        out[i] = "0123456789abcdef"[bits >> (60 - 4 * i) & 15];
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t digits = hex_of((uint32_t)(bits >> (half == 0 ? 32 : 0)));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        digits = __builtin_bswap64(digits);
+#endif
+        memcpy(out + 8 * half, &digits, sizeof digits);
+    }
 }
 
 void random_id(struct random *random, char out[RANDOM_ID_SIZE])

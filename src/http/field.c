@@ -52,15 +52,23 @@ static const struct {
 };
 
 /* Among token bytes, setting bit 0x20 maps to a letter, digit or '-' nothing but that byte in either case. */
+static bool matches_8(const char *name, const char *lower)
+{
+    uint64_t a, b;
+    memcpy(&a, name, sizeof a);
+    memcpy(&b, lower, sizeof b);
+    return (a | 0x2020202020202020) == b;
+}
+
 static bool matches(const char *name, const char *lower, size_t length)
 {
     size_t i = 0;
-    for (; i + 8 <= length; i += 8) {
-        uint64_t a, b;
-        memcpy(&a, name + i, sizeof a);
-        memcpy(&b, lower + i, sizeof b);
-        if ((a | 0x2020202020202020) != b)
-            return false;
+    if (length >= 8) { /* the last eight may overlap those before */
+        for (; i + 8 < length; i += 8) {
+            if (!matches_8(name + i, lower + i))
+                return false;
+        }
+        return matches_8(name + length - 8, lower + length - 8);
     }
     for (; i < length; i++) {
         if ((name[i] | 0x20) != lower[i])

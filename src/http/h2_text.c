@@ -5,6 +5,7 @@
 
 #include "http/field.h"
 #include "http/head.h"
+#include "http/span.h"
 
 /* Where a text is being written. */
 struct text {
@@ -58,7 +59,8 @@ static bool is_value(struct str value)
 {
     if (value.n == 0)
         return true;
-    return !is_blank(value.p[0]) && !is_blank(value.p[value.n - 1]) && is_all_class(value, CLASS_VALUE);
+    return !is_blank(value.p[0]) && !is_blank(value.p[value.n - 1]) &&
+           span_value(value.p, value.p + value.n) == value.p + value.n;
 }
 
 /* RFC 9113 section 8.2.2. */
@@ -108,7 +110,7 @@ static bool take_pseudo(struct block_head *head, struct str name, struct str val
         bool repeated = (head->present & BIT(i)) != 0;
         head->present |= BIT(i);
         head->pseudo[i] = value;
-        return !repeated && value.n > 0 && is_all_class(value, CLASS_URI);
+        return !repeated && value.n > 0 && span_uri(value.p, value.p + value.n) == value.p + value.n;
     }
     return false;
 }

@@ -36,7 +36,8 @@ static inline sixteen not_in_targets(sixteen bytes)
 }
 
 /* One function a class, once `stops` is in its place. */
-static inline const char *span(const char *at, const char *end, sixteen (*stops)(sixteen bytes), unsigned class)
+static inline const char *span(const char *at, const char *end, sixteen (*stops)(sixteen bytes),
+                               unsigned class)
 {
     while (end - at >= 16) {
         sixteen bytes;

@@ -344,6 +344,20 @@ static void a_response_becomes_a_list(void **state)
     expect_list(":status=200|sec-websocket-protocol=p|");
 }
 
+/* Of all bytes that a name may have, at each place of the eight that are looked at at once. */
+static void a_name_in_a_list_has_small_letters(void **state)
+{
+    (void)state;
+#define OTHERS "!#$%&'*+-.^_`|~0123456789"
+#define REST(begin) begin OTHERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz: 1\r\n"
+#define SMALL(begin) begin OTHERS "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz=1|"
+    read_response("HTTP/1.1 200 OK\r\n" REST("") REST("Z") REST("AZ") REST("aZA") REST("AzAZ") REST("azAZa")
+                      REST("AZAZAZ") REST("azazazA") "\r\n");
+    h2_list_response(&list, &response);
+    expect_list(":status=200|" SMALL("") SMALL("z") SMALL("az") SMALL("aza") SMALL("azaz") SMALL("azaza")
+                    SMALL("azazaz") SMALL("azazaza"));
+}
+
 static void what_does_not_come_twice_stays_out_of_the_peers_table(void **state)
 {
     (void)state;
@@ -374,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_request_becomes_a_list),
         cmocka_unit_test(an_upgrade_becomes_an_extended_connect),
         cmocka_unit_test(a_response_becomes_a_list),
+        cmocka_unit_test(a_name_in_a_list_has_small_letters),
         cmocka_unit_test(what_does_not_come_twice_stays_out_of_the_peers_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SERVICES 8
@@ -193,14 +194,26 @@ static int setup(void **state)
     return 0;
 }
 
+/* Runs that were given up: until there is no child to be reaped any more. */
+static void let_them_end(struct bench *bench)
+{
+    siginfo_t ignored;
+    while (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0)
+        run_for(bench, 10);
+}
+
 static int teardown(void **state)
 {
+    static struct schedule *stopped[32]; /* a schedule lives as long as the process */
+    static unsigned count;
     struct bench *bench = *state;
+    stopped[count++] = bench->schedule;
     char *remove = mem_printf("rm -rf %s", bench->directory);
     for (struct service *each = bench->registry->services; each != NULL; each = each->hh.next)
         each->live = NULL;
     schedule_watch(bench->schedule); /* no round is left */
     schedule_stop(bench->schedule);
+    let_them_end(bench);
     int status = system(remove);
     free(remove);
     registry_free(bench->registry);
@@ -208,7 +221,6 @@ static int teardown(void **state)
     counters_unmap(bench->counters);
     close(bench->fd);
     loop_free(bench->loop);
-    free(bench->schedule);
     free(bench->ejections);
     free(bench->uptests);
     free(bench);

@@ -19,6 +19,7 @@ const struct admin_limits admin_limits_usual = {
     .idle = 60000,
     .stall = 30000,
     .linger = 2000,
+    .name = 1000,
 };
 
 /* One listening socket. */
@@ -135,6 +136,8 @@ struct admin *admin_start(struct loop *loop, const struct admin_options *options
         .closed = client_closed,
         .arg = admin,
     };
+    admin->host.names = names_new(&(struct names_options){
+        .loop = loop, .wait_ms = admin->host.limits.name, .look_up = options->look_up});
     TAILQ_INIT(&admin->host.clients);
     TAILQ_INIT(&admin->host.idle);
     admin->api = (struct api){.loop = loop,
@@ -154,6 +157,7 @@ void admin_stop(struct admin *admin)
     while (!TAILQ_EMPTY(&admin->host.clients))
         admin_client_close(TAILQ_FIRST(&admin->host.clients));
     metrics_free(admin->api.metrics);
+    names_free(admin->host.names);
     free(admin->host.token);
     free(admin);
 }

@@ -5,6 +5,7 @@
 
 #include "control/admin_peer.h"
 #include "control/conductor.h"
+#include "control/names.h"
 
 struct admin;
 
@@ -15,6 +16,7 @@ struct admin_limits {
     size_t connections;
     uint64_t head, body, idle, stall; /* stall: an answer that is not read */
     uint64_t linger;                  /* reading on, after the last answer, so that it is not lost */
+    uint64_t name;                    /* to find out what a user is called; then the number has to do */
 };
 extern const struct admin_limits admin_limits_usual;
 
@@ -29,6 +31,7 @@ struct admin_options {
     struct conductor *conductor;
     struct event_log *events;
     const struct admin_limits *limits; /* NULL: the usual ones */
+    names_look_up *look_up;            /* what users are called; NULL: as the system does */
 };
 
 /* From here on the process ignores SIGPIPE. */

@@ -25,7 +25,7 @@ static const struct http_limits head_limits = {.head = 32 * 1024, .fields = 100}
 enum state {
     READING_HEAD,
     READING_BODY,
-    ANSWERING, /* the request is with its handler */
+    ANSWERING, /* the request is with its handler, or will be when it is known who asks */
     CLOSING,   /* the last answer is written; the rest of the input is thrown away */
 };
 
@@ -33,7 +33,8 @@ struct admin_client {
     struct admin_host *host;
     struct bufferevent *stream;
     bool tcp;
-    struct admin_peer peer; /* where it is not by TCP */
+    struct admin_peer peer;         /* where it is not by TCP */
+    struct names_question question; /* what that is called: under way before a request is dispatched */
     enum state state;
     bool idle;       /* is in host->idle */
     bool ended;      /* the client has sent its end */
@@ -78,15 +79,6 @@ static struct admin_request *request_new(struct admin_client *client, const stru
     return request;
 }
 
-/* The kernel says who is at the other end of a Unix socket; over TCP the token does. */
-static void identify(const struct admin_client *client, struct asker *asker)
-{
-    if (client->tcp)
-        *asker = (struct asker){.uid = -1, .user = "token"};
-    else
-        admin_peer_name(&client->peer, asker);
-}
-
 /* ---- the connection's end ---- */
 
 static void leave_idle(struct admin_client *client)
@@ -105,11 +97,13 @@ static void run_freeing(struct loop_deferred *deferred)
 static void abandon_request(struct admin_client *client)
 {
     struct admin_request *request = client->request;
+    bool is_kept = client->state == READING_BODY || client->question.names != NULL;
     client->request = NULL;
+    names_cancel(&client->question);
     if (request == NULL)
         return;
     request->client = NULL;
-    if (client->state == READING_BODY) {
+    if (is_kept) {
         admin_request_free(request);
     } else if (request->gone != NULL) {
         request->gone(request->arg);
@@ -293,14 +287,26 @@ static bool read_head(struct admin_client *client)
     return true;
 }
 
+static void on_name(struct names_question *question, const char *name)
+{
+    struct admin_client *client = mem_container(question, struct admin_client, question);
+    admin_peer_name(&client->peer, name, &client->request->asker);
+    client->host->dispatch(client->host->arg, client->request);
+}
+
+/* The kernel says who is at the other end of a Unix socket; over TCP the token does. Who only looks is not
+ * asked for. */
 static void dispatch(struct admin_client *client)
 {
     struct admin_request *request = client->request;
     assert(request != NULL);
     client->state = ANSWERING;
     deadline_clear(&client->deadline);
-    if (request->method == HTTP_POST)
-        identify(client, &request->asker);
+    if (request->method == HTTP_POST && !client->tcp) {
+        names_ask(client->host->names, client->peer.uid, &client->question, on_name);
+        return;
+    }
+    request->asker = (struct asker){.uid = -1, .user = "token"};
     client->host->dispatch(client->host->arg, request);
 }
 

@@ -17,6 +17,7 @@ struct admin_host {
     struct loop *loop;
     struct admin_limits limits;
     struct admin_owners owners;
+    struct names *names;                    /* of users */
     bool (*is_proxy)(void *arg, pid_t pid); /* NULL: none is */
     void *is_proxy_arg;
     char *token; /* what clients over TCP must show; NULL: nobody is let in there */

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -36,17 +35,12 @@ void admin_peer_ask(struct admin_peer *peer, int fd, const struct admin_owners *
                    is_member(fd, owners->group);
 }
 
-void admin_peer_name(const struct admin_peer *peer, struct asker *asker)
+void admin_peer_name(const struct admin_peer *peer, const char *name, struct asker *asker)
 {
-    struct passwd entry, *found = NULL;
-    char room[4096];
     *asker = (struct asker){.uid = -1, .user = "unknown"};
     if (!peer->known)
         return;
     asker->uid = (int64_t)peer->uid;
     asker->pid = peer->pid;
-    if (getpwuid_r(peer->uid, &entry, room, sizeof room, &found) == 0 && found != NULL)
-        snprintf(asker->user, sizeof asker->user, "%s", found->pw_name);
-    else
-        snprintf(asker->user, sizeof asker->user, "%u", (unsigned)peer->uid);
+    snprintf(asker->user, sizeof asker->user, "%s", name);
 }

@@ -20,5 +20,5 @@ struct admin_peer {
 
 /* Of a connected Unix socket. */
 void admin_peer_ask(struct admin_peer *peer, int fd, const struct admin_owners *owners);
-/* As events and records tell it; user is a name where there is one. */
-void admin_peer_name(const struct admin_peer *peer, struct asker *asker);
+/* As events and records tell it, by that name. */
+void admin_peer_name(const struct admin_peer *peer, const char *name, struct asker *asker);

@@ -41,6 +41,8 @@ static void configure(void)
     assert_non_null(events);
 }
 
+static names_look_up *directory; /* of users; NULL: the system's */
+
 static void start(const struct admin_limits *limits)
 {
     struct admin_options options = {.unix_fd = unix_fd,
@@ -49,7 +51,8 @@ static void start(const struct admin_limits *limits)
                                     .token = "sesame",
                                     .conductor = conductor,
                                     .events = events,
-                                    .limits = limits};
+                                    .limits = limits,
+                                    .look_up = directory};
     admin = admin_start(loop, &options);
 }
 
@@ -464,11 +467,46 @@ static void a_client_that_sends_its_end_still_gets_its_answers(void **state)
     conductor->holds = true;
     peer_expect(peer, "ok\n");
     peer_shut(peer);
-    go_round();
+    while (conductor->done == NULL)
+        go_round();
     fake_conductor_answer(conductor);
     peer_expect(peer, "{\"asked\":\"reload\"}");
     peer_expect_end(peer);
     peer_free(peer);
+}
+
+static bool never_answers(uid_t uid, char name[NAMES_SIZE])
+{
+    (void)uid;
+    (void)name;
+    while (pause() != 0)
+        continue;
+    return false;
+}
+
+/* The loop is not held up, nor is who only looks; and the number has to do for a name. */
+static void a_directory_that_does_not_answer_holds_up_commands_alone_and_not_for_long(void **state)
+{
+    (void)state;
+    struct admin_limits limits = admin_limits_usual;
+    limits.name = 300;
+    directory = never_answers;
+    restart_with(limits);
+    directory = NULL;
+    struct peer *commands = peer_new(), *leaves = peer_new(), *looks = peer_new();
+    char number[16];
+    snprintf(number, sizeof number, "%u", (unsigned)getuid());
+    request(leaves, "POST", "/v1/services/web/promote", "");
+    request(commands, "POST", "/v1/reload", "");
+    get(looks, "/healthz");
+    peer_expect(looks, "ok\n");
+    assert_string_equal(conductor->asked, "");
+    peer_free(leaves);
+    peer_expect(commands, "{\"asked\":\"reload\"}");
+    assert_string_equal(conductor->asker.user, number);
+    assert_int_equal(conductor->asker.uid, getuid());
+    peer_free(commands);
+    peer_free(looks);
 }
 
 static void chunked_bodies_and_expect_are_understood(void **state)
@@ -952,6 +990,7 @@ int main(void)
         TEST(pipelined_requests_are_answered_in_order_though_the_first_takes_long),
         TEST(an_answer_to_a_client_that_has_gone_goes_nowhere),
         TEST(a_client_that_sends_its_end_still_gets_its_answers),
+        TEST(a_directory_that_does_not_answer_holds_up_commands_alone_and_not_for_long),
         TEST(chunked_bodies_and_expect_are_understood),
         TEST(a_body_over_1_mib_is_a_413),
         TEST(what_is_not_http_is_a_problem_and_the_end),

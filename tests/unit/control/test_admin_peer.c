@@ -106,7 +106,7 @@ static void who_is_no_peer_is_not_known(void **state)
     admin_peer_ask(&peer, fd, &owners);
     close(fd);
     assert_false(peer.known || peer.let_in);
-    admin_peer_name(&peer, &asker);
+    admin_peer_name(&peer, "somebody", &asker);
     assert_int_equal(asker.uid, -1);
     assert_string_equal(asker.user, "unknown");
 }

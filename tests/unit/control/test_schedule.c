@@ -293,8 +293,8 @@ static void a_world_more_moves_no_run(void **state)
     bench->busy = true;
     schedule_watch(bench->schedule);
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
     uint64_t begun_ms = clock_mono_ms();
+    schedule_watch(bench->schedule);
     while (bench->asked == 0 && clock_mono_ms() < begun_ms + LIMIT_MS) {
         run_for(bench, 10);
         schedule_watch(bench->schedule);

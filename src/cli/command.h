@@ -72,3 +72,4 @@ extern const struct command command_stage;
 extern const struct command command_status;
 extern const struct command command_upgrade;
 extern const struct command command_uptest;
+extern const struct command command_why;

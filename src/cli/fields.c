@@ -1,5 +1,6 @@
 #include "cli/fields.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *field_text(const json_t *object, const char *key, const char *otherwise)
@@ -27,4 +28,12 @@ bool field_true(const json_t *object, const char *key)
 bool field_is(const json_t *object, const char *key, const char *text)
 {
     return strcmp(field_text(object, key, ""), text) == 0;
+}
+
+char *field_time(const json_t *object, const char *key, char out[FIELD_TIME_SIZE])
+{
+    snprintf(out, FIELD_TIME_SIZE, "%.19s", field_text(object, key, "-"));
+    if (strlen(out) == FIELD_TIME_SIZE - 1)
+        out[10] = ' ';
+    return out;
 }

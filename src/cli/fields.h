@@ -14,3 +14,8 @@ int64_t field_number(const json_t *object, const char *key, int64_t otherwise);
 double field_real(const json_t *object, const char *key);
 bool field_true(const json_t *object, const char *key);
 bool field_is(const json_t *object, const char *key, const char *text);
+
+/* "2026-11-22T10:00:00.123Z" -> "2026-11-22 10:00:00", to the second and in UTC; "-" where absent. Returns
+ * out. */
+#define FIELD_TIME_SIZE 20
+char *field_time(const json_t *object, const char *key, char out[FIELD_TIME_SIZE]);

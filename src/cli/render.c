@@ -6,15 +6,6 @@
 
 #include <string.h>
 
-/* "2026-11-22T10:00:00.123Z" -> "2026-11-22 10:00:00", to the second and in UTC. Returns out. */
-static char *short_time(const char *time, char out[20])
-{
-    snprintf(out, 20, "%.19s", time);
-    if (strlen(out) == 19)
-        out[10] = ' ';
-    return out;
-}
-
 static const char *plural(json_int_t count)
 {
     return count == 1 ? "" : "s";
@@ -59,18 +50,17 @@ static void render_state(struct terminal *terminal, const json_t *service)
 {
     const json_t *mode = json_object_get(service, "mode");
     const char *message = field_text(mode, "message", "");
-    char since[20];
+    char since[FIELD_TIME_SIZE];
     terminal_line(terminal, json_is_object(mode) ? TONE_BAD : TONE_PLAIN, "%s: %s",
                   field_text(service, "service", "?"), field_text(service, "state", "?"));
     if (!json_is_object(mode))
         return;
     if (json_is_integer(json_object_get(mode, "waiting")))
         terminal_line(terminal, TONE_PLAIN, "  until %s, %lld requests wait",
-                      short_time(field_text(mode, "until", "?"), since),
-                      (long long)field_number(mode, "waiting", 0));
-    terminal_line(
-        terminal, TONE_PLAIN, "  since %s, by %.32s%s%s", short_time(field_text(mode, "since", "?"), since),
-        field_text(json_object_get(mode, "asked_by"), "user", "?"), message[0] != '\0' ? ": " : "", message);
+                      field_time(mode, "until", since), (long long)field_number(mode, "waiting", 0));
+    terminal_line(terminal, TONE_PLAIN, "  since %s, by %.32s%s%s", field_time(mode, "since", since),
+                  field_text(json_object_get(mode, "asked_by"), "user", "?"), message[0] != '\0' ? ": " : "",
+                  message);
 }
 
 static void render_limits(struct terminal *terminal, const json_t *watched)
@@ -146,12 +136,12 @@ void render_history(struct terminal *terminal, const json_t *history)
 {
     size_t i;
     const json_t *deployment;
-    char created[20];
+    char created[FIELD_TIME_SIZE];
     json_array_foreach (json_object_get(history, "deployments"), i, deployment) {
         terminal_line(terminal, tone_of(deployment), "%-16.24s %-11s %-12.16s %s  %.12s",
                       field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"),
-                      field_text(deployment, "release", "-"),
-                      short_time(field_text(deployment, "created", "-"), created), asker_of(deployment));
+                      field_text(deployment, "release", "-"), field_time(deployment, "created", created),
+                      asker_of(deployment));
         terminal_block(terminal, "    ", field_text(deployment, "reason", ""));
     }
 }
@@ -184,11 +174,11 @@ static void render_run(struct terminal *terminal, const char *what, const char *
 
 static void render_moment(struct terminal *terminal, const json_t *moment)
 {
-    char time[20];
+    char time[FIELD_TIME_SIZE];
     const char *by = field_text(moment, "by", "");
-    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s%s%s%s",
-                  short_time(field_text(moment, "time", "-"), time), field_text(moment, "state", "?"),
-                  field_text(moment, "why", ""), by[0] != '\0' ? " (" : "", by, by[0] != '\0' ? ")" : "");
+    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s%s%s%s", field_time(moment, "time", time),
+                  field_text(moment, "state", "?"), field_text(moment, "why", ""), by[0] != '\0' ? " (" : "",
+                  by, by[0] != '\0' ? ")" : "");
 }
 
 static void render_head(struct terminal *terminal, const json_t *deployment)

@@ -3,9 +3,13 @@
 #include "cli/terminal.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define COLUMNS 79
+#define COLUMNS_USUAL 80
+#define COLUMNS_LEAST 20 /* narrower than that is as good as unknown */
 
 static const char *const colours[] = {
     [TONE_PLAIN] = "",
@@ -13,6 +17,12 @@ static const char *const colours[] = {
     [TONE_BAD] = "\033[31m",
     [TONE_FAINT] = "\033[2m",
 };
+
+static size_t columns_of(int fd)
+{
+    struct winsize size;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= COLUMNS_LEAST ? size.ws_col : COLUMNS_USUAL;
+}
 
 struct terminal terminal_open(FILE *out)
 {
@@ -23,6 +33,7 @@ struct terminal terminal_open(FILE *out)
         .out = out,
         .colour = is_able && (no_colour == NULL || no_colour[0] == '\0'),
         .live = is_able,
+        .width = is_able ? columns_of(fileno(out)) : 0,
     };
 }
 
@@ -86,6 +97,31 @@ void terminal_block(struct terminal *terminal, const char *indent, const char *t
         if (line.n > 0 && line.p[line.n - 1] == '\r')
             line.n--;
         terminal_line(terminal, TONE_PLAIN, "%s%.*s", indent, STR_ARG(line));
+    }
+}
+
+/* How many bytes of it stand in so many columns: up to the last space that does, or the first one after.
+ * A byte is taken for a column: what has others than ASCII is broken sooner. */
+static size_t fitting(struct str text, size_t columns)
+{
+    size_t at = 0;
+    if (text.n <= columns)
+        return text.n;
+    for (size_t i = 1; i < text.n && (i <= columns || at == 0); i++) {
+        if (text.p[i] == ' ')
+            at = i;
+    }
+    return at > 0 ? at : text.n;
+}
+
+void terminal_text(struct terminal *terminal, enum tone tone, const char *indent, const char *text)
+{
+    struct str rest = str_trim(str_of(text));
+    size_t margin = strlen(indent), columns = terminal->width > margin ? terminal->width - margin : SIZE_MAX;
+    while (rest.n > 0) {
+        size_t n = fitting(rest, columns);
+        terminal_line(terminal, tone, "%s%.*s", indent, (int)n, rest.p);
+        rest = str_trim((struct str){rest.p + n, rest.n - n});
     }
 }
 

@@ -5,6 +5,7 @@
 #include "base/str.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 enum tone { TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_FAINT };
@@ -14,6 +15,7 @@ struct terminal {
     bool colour;
     bool live;    /* shows progress */
     bool pending; /* a line of progress stands there */
+    size_t width; /* columns; 0: there is no such limit, since it is no terminal */
 };
 
 /* Looks at the stream and at NO_COLOR and TERM. */
@@ -24,6 +26,9 @@ void terminal_line(struct terminal *terminal, enum tone tone, const char *format
 
 /* A text of several lines, each behind `indent`. Nothing for an empty one. */
 void terminal_block(struct terminal *terminal, const char *indent, const char *text);
+
+/* A paragraph, each line behind `indent`: broken between words where the terminal ends. */
+void terminal_text(struct terminal *terminal, enum tone tone, const char *indent, const char *text);
 
 /* Replaces the line of progress. Cut at 79 columns. */
 void terminal_progress(struct terminal *terminal, const char *format, ...) PRINTF_LIKE(2, 3);

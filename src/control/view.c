@@ -275,11 +275,12 @@ static json_t *mode_json(struct conductor *conductor, const struct service *serv
     if (mode == NULL || mode->kind == MODE_SERVING)
         return json_null();
     bool paused = mode->kind == MODE_PAUSED;
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "since", shown_json(mode->since_ns), "until",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "since", shown_json(mode->since_ns), "until",
                      paused ? shown_json(mode->since_ns + mode->length_ms * NS_PER_MS) : json_null(),
                      "waiting",
                      paused ? json_integer((json_int_t)conductor_waiting(conductor, service)) : json_null(),
-                     "message", view_text(mode->message), "asked_by", view_asker(&mode->asker));
+                     "message", view_text(mode->message), "deployment", view_text(mode->deployment),
+                     "asked_by", view_asker(&mode->asker));
 }
 
 json_t *view_service(struct conductor *conductor, const char *name)

@@ -531,6 +531,7 @@ def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
 def test_the_pause_of_a_deployment_is_not_ended_by_hand(pausing):
     pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
     wait_until(lambda: has_run(pausing), what="the command")
+    assert pausing.admin.status()["services"][0]["mode"]["deployment"] == "web-1"
     assert "has paused service" in pausing.admin.command("resume").detail
     assert "has paused service" in pausing.admin.command("pause").detail
     assert pausing.admin.command("abort").status == 200

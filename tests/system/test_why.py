@@ -1,0 +1,61 @@
+"""upswap why: in two or three sentences why a service is as it is, against the real daemon."""
+
+import json
+
+import pytest
+
+from harness.backend import Backend
+from harness.waiting import wait_until
+
+CHECKS = {"interval": "50ms", "timeout": "1s", "rise": 1, "fall": 1}
+
+
+def why(daemon, *more):
+    done = daemon.upswap("why", "web", *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_rejected_deployment_is_told_with_its_reason_and_what_to_do(stand, make_backend):
+    stand.suite.shell("02_fail", "exit 7")
+    assert stand.daemon.upswap("stage", "web", make_backend("next").address, "--release", "v2").returncode == 3
+    live, last, remedy = why(stand.daemon).splitlines()
+    assert live == "web is served by web-0, its one instance is up."
+    assert last.startswith("The last deployment, web-1 (release v2), was rejected at 20") and "02_fail" in last
+    assert remedy.endswith('"upswap show web-1" has the whole story.')
+
+
+def test_a_deployment_that_waits_is_told_with_what_it_waits_for(stand, make_backend):
+    assert stand.daemon.upswap("stage", "web", make_backend("next").address, "--hold").returncode == 0
+    _, held, remedy = why(stand.daemon).splitlines()
+    assert held.startswith("web-1, staged by ") and "is held, as was asked for." in held
+    assert remedy == '"upswap promote web" swaps it in, "upswap abort web" gives it up.'
+
+
+def test_an_instance_that_is_down_is_told_with_what_its_check_has_found(start_own_front):
+    front = start_own_front(Backend("a"), Backend("b"), service={"health": CHECKS})
+    front.backends[1].close()
+    wait_until(lambda: "is down" in why(front.daemon), what="the check to fail")
+    address = front.backends[1].address
+    assert f"with 1 of 2 instances: {address} is down, because it " in why(front.daemon).splitlines()[0]
+    assert "It gets requests again when its checks pass" in why(front.daemon)
+
+
+@pytest.mark.parametrize(
+    "mode, keys, because, remedy",
+    [
+        ("pause", {"max": "1h"}, "paused it; 0 wait now.", '"upswap resume web"'),
+        ("maintenance", {"on": True, "message": "back soon"}, "maintenance, with the message: back soon.", "web off"),
+    ],
+)
+def test_a_mode_is_told_with_who_asked_and_what_ends_it(stand, mode, keys, because, remedy):
+    assert stand.admin.command(mode, **keys).status == 200
+    told = json.loads(why(stand.daemon, "--json"))
+    assert told["service"] == "web" and len(told["why"]) == 3
+    assert because in told["why"][0] and remedy in told["why"][2]
+
+
+def test_an_unknown_service_is_refused_with_the_nearest_name(stand):
+    done = stand.daemon.upswap("why", "wbe")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'did you mean "web"?' in done.stderr

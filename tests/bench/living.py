@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import loads
 import machine
 from harness.admin import Admin, Events  # noqa: E402
+from harness.waiting import wait_until  # noqa: E402
 from programs import MANY, Upswap, many_services
 
 WINDOW_MS = 10
@@ -122,7 +123,10 @@ def _alone(suite, hosts, port):
 
 def _gated(admin, events, hosts, port):
     deployment = admin.stage([f"{host}:{port}" for host in hosts], hold=True)
-    events.wait("deployment.held", deployment=deployment, timeout=10 * LONG)
+    verdicts = ("deployment.held", "deployment.rejected")
+    verdict = wait_until(lambda: [one for name in verdicts for one in events.of(name, deployment=deployment)], 10 * LONG, "the gate")[0]
+    if verdict["type"] != "deployment.held":
+        sys.exit(f"scripts/bench: the gate has failed: {admin.deployment(deployment)['reason']}")
     admin.command("abort")
     events.wait_end(deployment, timeout=LONG)
 

@@ -150,7 +150,8 @@ def many_services(count, app, instances=1):
 
 
 class Haproxy(Program):
-    """Its reckoning of two descriptors a client may go beyond the limit: idle ones have one. Long bodies are spliced, which HAProxy does where it finds it worth it."""
+    """Its reckoning of two descriptors a client may go beyond the limit: idle ones have one. Long
+    bodies are always spliced, by large pipes."""
 
     name = "haproxy"
     config = """
@@ -158,6 +159,7 @@ global
   nbthread {workers}
   maxconn {most}
   no strict-limits
+  {pipes}
   tune.ssl.cachesize 0
 defaults
   mode http
@@ -180,8 +182,8 @@ backend app
 """
 
     def values(self):
-        splice = "option splice-auto" if self.setting.long else ""
-        return {**super().values(), "most": self.setting.clients + 1000, "splice": splice}
+        long = {"pipes": "tune.pipesize 1048576", "splice": "option splice-request\n  option splice-response"}
+        return {**super().values(), "most": self.setting.clients + 1000, **(long if self.setting.long else dict.fromkeys(long, ""))}
 
     def argv(self):
         return [shutil.which("haproxy", path=machine.SBIN), "-db", "-f", self.conf]

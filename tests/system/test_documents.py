@@ -11,6 +11,7 @@ import pytest
 
 from harness import documents
 from harness.admin import Admin
+from harness.daemon import ROOT, program, upswapd
 from harness.waiting import wait_until
 
 # ---- the examples of uptests(7) ----
@@ -111,8 +112,8 @@ def free_port():
 
 # Where `make install` puts what the pages use, and where it is in the source.
 INSTALLED = {
-    "/usr/local/share/doc/upswap/launch": os.path.join(documents.ROOT, "doc", "launch"),
-    "/usr/local/share/doc/upswap/example": os.path.join(documents.ROOT, "conf", "example"),
+    "/usr/local/share/doc/upswap/launch": os.path.join(ROOT, "doc", "launch"),
+    "/usr/local/share/doc/upswap/example": os.path.join(ROOT, "conf", "example"),
 }
 
 
@@ -120,7 +121,8 @@ INSTALLED = {
 def fixture_session():
     home = tempfile.mkdtemp(prefix="upswap-")
     os.chmod(home, 0o755)
-    made = documents.Session(home, {**INSTALLED, "8080": str(free_port())})
+    port = free_port()
+    made = documents.Session(home, {**INSTALLED, "8080": str(port), "5000": str(port + 1)})
     yield made
     made.close()
     shutil.rmtree(home)
@@ -129,10 +131,10 @@ def fixture_session():
 def is_at_rest(admin):
     """A reader is slow: the daemon that was started serves, and the deployment that goes on waits for something."""
     try:
-        deployment = admin.service()["deployment"]
-        return deployment is None or deployment["state"] in ("held", "watching")
-    except (OSError, KeyError):
+        deployments = [service["deployment"] for service in admin.status()["services"]]
+    except OSError:
         return False
+    return all(each is None or each["state"] in ("held", "watching") for each in deployments)
 
 
 def run_page(session, *names, folder):
@@ -160,3 +162,74 @@ def test_the_guide_leaves_out_the_installation_alone():
     tested = documents.read("scripts", "test")
     for step in ("scripts/packages build", "autoreconf -fi", "/configure", "make", "install"):
         assert step in left_out[0] and step in tested
+
+
+def test_the_recipes_work(session):
+    run_page(session, "doc", "recipes.md", folder="shop")
+
+
+def test_the_recipes_leave_out_what_needs_systemd_or_docker_alone():
+    for block in documents.blocks("doc", "recipes.md"):
+        assert block.is_run or re.search("systemctl|docker", block.commands), block.commands
+
+
+# ---- the pages that name what is there ----
+
+
+def test_every_file_and_test_that_promises_md_names_is_there():
+    text = documents.read("doc", "promises.md")
+    named = re.findall(r"`((?:src|tests|doc|scripts)/[^`:]+)(?:::(\w+))?`", text)
+    assert sum(bool(test) for _, test in named) > 30
+    for path, test in named:
+        assert os.path.exists(os.path.join(ROOT, path)), path
+        if test:
+            begin = "def" if path.endswith(".py") else "static void"
+            assert f"\n{begin} {test}(" in documents.read(path), f"{path} has no {test}"
+
+
+def test_promises_md_has_each_promise_and_a_test_for_it():
+    parts = documents.read("doc", "promises.md").split("\n## ")[1:]
+    assert [part.split(".")[0] for part in parts] == [str(number) for number in range(1, 10)]
+    for part in parts:
+        assert "\n- `tests/" in part and "`src/" in part, part
+
+
+def words_of_client(*arguments):
+    return subprocess.run(
+        [program("upswap"), "--words", *arguments], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def assert_command(text):
+    """ "upswap stage --canary 5,25": the client has the command and the options."""
+    command, *rest = text.split()[1:]
+    assert command in words_of_client(), text
+    for option in [word for word in rest if word.startswith("--")]:
+        assert option in words_of_client(command), text
+
+
+def assert_key(text, page, folder):
+    """ "health.path" or "balance = "random"": the page has an entry for the key, and a service may have the value."""
+    key, _, value = text.partition(" = ")
+    assert f"\n.It Ic {key}\n" in page, text
+    if value:
+        service = f'listeners = ( {{ address = "127.0.0.1:0"; }} ); services = ( {{ name = "web"; {text}; }} );'
+        (folder / "upswapd.conf").write_text(service)
+        result = upswapd("-t", "-c", str(folder / "upswapd.conf"))
+        assert result.returncode == 0, result
+
+
+def named_here():
+    """What stands in the last column of each row."""
+    rows = [line for line in documents.read("doc", "from-haproxy-nginx-kamal.md").splitlines() if line.startswith("| ")]
+    assert len(rows) > 60
+    return [name for row in rows for name in re.findall("`([^`]+)`", row.split(" | ")[-1])]
+
+
+def test_every_key_and_command_that_the_page_for_newcomers_names_is_there(tmp_path):
+    page = documents.read("doc", "upswapd.conf.5")
+    for name in named_here():
+        if name.startswith("upswap "):
+            assert_command(name)
+        elif not name.startswith(("upswapd -t", "127.0.0.1:", "*.")):
+            assert_key(name, page, tmp_path)

@@ -233,3 +233,25 @@ def test_every_key_and_command_that_the_page_for_newcomers_names_is_there(tmp_pa
             assert_command(name)
         elif not name.startswith(("upswapd -t", "127.0.0.1:", "*.")):
             assert_key(name, page, tmp_path)
+
+
+def walks():
+    """The parts of CONTRIBUTING.md that lead through the code: a paragraph or an item each."""
+    text = documents.read("CONTRIBUTING.md")
+    return re.split(r"\n\n|\n(?=\d\. |- )", text[text.index("## Layout") :])
+
+
+def test_contributing_md_leads_through_files_and_names_that_are_there():
+    names = 0
+    for part in walks():
+        quoted = re.findall("`([^`]+)`", part)
+        paths = [name for name in quoted if name.split("/")[0] in ("src", "tests", "doc", "conf", "scripts")]
+        missing = [path for path in paths if not os.path.exists(os.path.join(ROOT, path))]
+        assert not missing, missing
+        text = "".join(documents.read(path) for path in paths if os.path.isfile(os.path.join(ROOT, path)))
+        if not paths or part.startswith("- "):
+            continue
+        for name in set(quoted) - set(paths):
+            names += 1
+            assert re.search(rf"\b{re.escape(name.removesuffix('()'))}\b", text), f"{name} is not in {paths}"
+    assert names > 30

@@ -102,6 +102,21 @@ static void derive_listener(struct config_listener *listener)
     listener->proxies = parsed_networks(&listener->proxy_texts);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct config_service *const *left = a, *const *right = b;
+    return strcmp((*left)->name, (*right)->name);
+}
+
+/* There may be ten thousand, and each is looked up as often. */
+static void index_services(struct config *config)
+{
+    config->by_name = mem_zero(config->service_count, sizeof *config->by_name);
+    for (size_t i = 0; i < config->service_count; i++)
+        config->by_name[i] = &config->services[i];
+    qsort(config->by_name, config->service_count, sizeof *config->by_name, by_name);
+}
+
 static void derive(struct config *config)
 {
     if (config->access_log_path == NULL)
@@ -122,6 +137,7 @@ static void derive(struct config *config)
         split_balance(&config->services[i]);
         derive_rate(config, &config->services[i]);
     }
+    index_services(config);
 }
 
 /* The address in one spelling: "[::1]:80" for "[0:0::1]:80". */
@@ -484,16 +500,25 @@ void config_free(struct config *config)
     section_release(&keys_file, config);
     pages_release(config);
     free(config->trusted_proxies);
+    free(config->by_name);
     places_free(config->places);
     free(config->path);
     free(config);
 }
 
+static int compare(const void *key, const void *item)
+{
+    const struct str *name = key;
+    const struct config_service *const *service = item;
+    struct str other = str_of((*service)->name);
+    int order = memcmp(name->p, other.p, name->n < other.n ? name->n : other.n);
+    return order != 0 ? order : (name->n > other.n) - (name->n < other.n);
+}
+
 const struct config_service *config_service(const struct config *config, struct str name)
 {
-    for (size_t i = 0; i < config->service_count; i++) {
-        if (str_equal(str_of(config->services[i].name), name))
-            return &config->services[i];
-    }
-    return NULL;
+    const struct config_service **found = name.n == 0 ? NULL
+                                                      : bsearch(&name, config->by_name, config->service_count,
+                                                                sizeof *config->by_name, compare);
+    return found == NULL ? NULL : *found;
 }

@@ -352,7 +352,8 @@ struct config {
     struct config_timeouts default_timeouts; /* head and idle act from here */
     struct config_service *services;
     size_t service_count;
-    struct config_file *files; /* pages; read by config_check */
+    const struct config_service **by_name; /* the services in the order of their names; the room's own */
+    struct config_file *files;             /* pages; read by config_check */
     size_t file_count;
     struct config_places *places; /* where each value was written; the room's own */
 };

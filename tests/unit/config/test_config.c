@@ -197,6 +197,8 @@ static void a_service_is_found_by_its_whole_name(void **state)
         must_read(LISTEN "services = ( { name = \"web\"; }, { name = \"web-2\"; hosts = [ \"x\" ]; } );");
     assert_ptr_equal(config_service(config, STR("web-2")), &config->services[1]);
     assert_null(config_service(config, STR("we")));
+    assert_null(config_service(config, STR("web-2\0x")));
+    assert_null(config_service(config, STR("")));
     config_free(config);
 }
 

@@ -6,13 +6,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import textwrap
 
 import pytest
 
 from harness import documents
 from harness.admin import Admin
-from harness.daemon import ROOT, program, upswapd
-from harness.waiting import wait_until
+from harness.daemon import ROOT, build_folder, program, upswapd
+from harness.waiting import PATIENCE, wait_until
 
 # ---- the examples of uptests(7) ----
 
@@ -171,6 +172,37 @@ def test_the_recipes_work(session):
 def test_the_recipes_leave_out_what_needs_systemd_or_docker_alone():
     for block in documents.blocks("doc", "recipes.md"):
         assert block.is_run or re.search("systemctl|docker", block.commands), block.commands
+
+
+def test_the_first_deployment_of_the_readme_works(session):
+    shown = re.search(r"\nA first deployment by hand\n-+\n((?: {4}.*\n)+)", documents.read("README"))[1]
+    install, rest = textwrap.dedent(shown).split("\n", 1)
+    assert install.endswith("make install")
+    start, daemon, deploy = re.split(r"^(upswapd -c .*\n)", rest, flags=re.M)
+    session.given["/tmp/up"] = os.path.join(session.home, "up")
+    session.run(documents.Block("sh", start + daemon))
+    admin = Admin(os.path.join(session.home, "up", "admin.sock"))
+    wait_until(lambda: is_at_rest(admin), what="the daemon to be at rest")
+    printed = session.run(documents.Block("sh", deploy))
+    assert documents.missing("web: web-1 is live\n01_alive\nweb: web-2 is live\nweb-2 ... live", printed) is None, printed
+
+
+def test_the_examples_of_upswap_1_work(bench, make_app):
+    """Its instances are elsewhere; these are as good, and are in order, so that each command ends with 0."""
+    bench.suite.clear()
+    bench.suite.shell("01_pass")
+    blocks = documents.man_examples("upswap.1")
+    assert any("--hold" in block and "promote" in block for block in blocks)
+    for block in blocks:
+        for address in set(re.findall(r"10\.0\.0\.\d+:\d+", block)):
+            block = block.replace(address, make_app("v42").address)
+        environment = {"PATH": f"{build_folder()}:{os.environ['PATH']}", "UPSWAP_SOCKET": bench.daemon.socket}
+        subprocess.run(["bash", "-euc", block], env=environment, check=True, capture_output=True, timeout=4 * PATIENCE)
+
+    def states():
+        return [each["state"] for each in bench.admin.history()]
+
+    wait_until(lambda: states() == ["done"] * len(blocks), what="a deployment that ended well for each example")
 
 
 # ---- the pages that name what is there ----

@@ -5,13 +5,16 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/ask.h"
+#include "cli/board.h"
 #include "cli/feed.h"
 #include "cli/fields.h"
 #include "cli/report.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define TURN_MS 1000   /* also how often in-flight requests are asked for */
+#define DRAW_MS 200    /* the same where a person looks at it */
 #define CHECK_MS 5000  /* the state is asked for this often even without an event that calls for it */
 #define ANSWER_MS 3000 /* a control process that is just starting answers later; then it is asked again */
 #define REST_MS 1000   /* for events that are still on their way when the end is known */
@@ -31,6 +34,9 @@ struct follower {
     uint64_t next_count_ms; /* of requests in flight */
     char *replaces;         /* or NULL */
     int64_t in_flight;      /* last shown; -1: none */
+    struct board *board;    /* NULL: plain lines */
+    bool gate_kept;         /* the matrix stands above what is drawn */
+    struct buf drawn;       /* last */
     json_t *deployment;     /* as last asked for, or NULL */
 };
 
@@ -76,6 +82,53 @@ static uint64_t elapsed(const struct follower *follower)
     return clock_mono_ms() - follower->plan->start_ms;
 }
 
+/* Where a person looks at the board, and it shows this as well. */
+static bool is_on_board(const struct follower *follower, const json_t *event)
+{
+    return follower->board != NULL &&
+           (field_is(event, "type", "uptest.started") || field_is(event, "type", "teardown.started") ||
+            field_is(event, "type", "instance.retired") ||
+            (field_is(event, "type", "uptest.finished") && field_true(event, "passed")));
+}
+
+/* Does its state change with it? */
+static bool is_turn(const char *type)
+{
+    static const char *const prefixes[] = {"deployment.", "gate.", "swap.", "canary.", "watch."};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        if (strncmp(type, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The matrix is full, or will not be any fuller: it is left standing, and what follows comes below it. */
+static void keep_gate(struct follower *follower)
+{
+    if (follower->board == NULL || follower->gate_kept || !board_has_gate(follower->board))
+        return;
+    struct screen screen = screen_new(&follower->terminal);
+    screen.height = SIZE_MAX;
+    board_draw_gate(follower->board, &screen, clock_mono_ms());
+    terminal_keep(&follower->terminal, &screen);
+    screen_free(&screen);
+    follower->gate_kept = true;
+}
+
+static void tell_board(struct follower *follower, const json_t *event)
+{
+    const char *type = field_text(event, "type", "");
+    bool starts = strcmp(type, "uptest.started") == 0;
+    if (follower->board == NULL)
+        return;
+    if (board_take_event(follower->board, event, clock_mono_ms()))
+        follower->is_due = true;
+    if (starts) /* a gate may begin again, behind a restart */
+        follower->gate_kept = false;
+    if (strncmp(type, "gate.", 5) == 0 || follower->end_seen)
+        keep_gate(follower);
+}
+
 static void take_event(void *arg, struct str line, const json_t *event)
 {
     struct follower *follower = arg;
@@ -83,15 +136,15 @@ static void take_event(void *arg, struct str line, const json_t *event)
         return;
     const char *type = field_text(event, "type", "");
     follower->seen = true;
-    follower->is_due =
-        follower->is_due || strncmp(type, "deployment.", 11) == 0 || strcmp(type, "watch.failed") == 0;
+    follower->is_due = follower->is_due || is_turn(type);
     if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
         follower->drains = true;
     if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) != GOES_ON)
         follower->end_seen = true;
     if (follower->session->json)
         printf("%.*s\n", STR_ARG(line));
-    else
+    tell_board(follower, event);
+    if (!follower->session->json && !is_on_board(follower, event))
         report_event(&follower->terminal, elapsed(follower), event);
     fflush(stdout);
 }
@@ -127,19 +180,35 @@ static const json_t *draining_pool(const struct follower *follower, const json_t
     return NULL;
 }
 
-static void show_in_flight(struct follower *follower)
+/* Its traffic is measured. */
+static bool is_measured(const struct follower *follower)
 {
-    if (!follower->drains || follower->session->json || clock_mono_ms() < follower->next_count_ms)
-        return;
-    unsigned ignored;
-    json_t *service = get(follower, "/v1/services/", follower->plan->service, &ignored);
+    return follower->board != NULL && (field_is(follower->deployment, "state", "watching") ||
+                                       field_is(follower->deployment, "state", "canary"));
+}
+
+static void print_in_flight(struct follower *follower, const json_t *service)
+{
     const json_t *pool = draining_pool(follower, service);
     int64_t count = field_number(pool, "in_flight", 0);
-    follower->next_count_ms = clock_mono_ms() + TURN_MS;
     if (pool != NULL && count != follower->in_flight)
         terminal_line(&follower->terminal, TONE_FAINT, "%8.1f s  %s drains: %lld in flight",
                       (double)elapsed(follower) / 1000, follower->replaces, (long long)count);
     follower->in_flight = count;
+}
+
+static void show_in_flight(struct follower *follower)
+{
+    if ((!follower->drains && !is_measured(follower)) || follower->session->json ||
+        clock_mono_ms() < follower->next_count_ms)
+        return;
+    unsigned ignored;
+    json_t *service = get(follower, "/v1/services/", follower->plan->service, &ignored);
+    follower->next_count_ms = clock_mono_ms() + TURN_MS;
+    if (follower->board != NULL)
+        board_take_service(follower->board, service, follower->replaces);
+    else
+        print_in_flight(follower, service);
     json_decref(service);
 }
 
@@ -164,6 +233,8 @@ static int check_state(struct follower *follower)
     follower->is_due = false;
     follower->next_check_ms = clock_mono_ms() + CHECK_MS;
     keep_deployment(follower, deployment);
+    if (follower->board != NULL && !follower->gate_kept)
+        board_take_deployment(follower->board, deployment, clock_mono_ms());
     if (is_doubted(deployment))
         return CLI_REJECTED;
     return follow_status(field_text(deployment, "state", ""), follower->plan->hold);
@@ -195,6 +266,24 @@ static void show_failed(struct follower *follower, const char *state)
                   replaces != NULL ? replaces : "no pool is live", replaces != NULL ? " stays live" : "");
 }
 
+/* What a person can do now. */
+static void show_next(struct follower *follower, const char *state)
+{
+    const char *deployment = follower->plan->deployment, *service = follower->plan->service;
+    char *text = NULL;
+    if (strcmp(state, "rejected") == 0)
+        text = mem_printf("Next: \"upswap show %s\" has every uptest's whole output; \"upswap uptest %s "
+                          "HOST:PORT\" runs the suite without staging.",
+                          deployment, service);
+    else if (strcmp(state, "rolled_back") == 0)
+        text = mem_printf("Next: \"upswap show %s\" has what was measured; \"upswap why %s\" tells how the "
+                          "service stands.",
+                          deployment, service);
+    if (text != NULL)
+        terminal_text(&follower->terminal, TONE_PLAIN, "", text);
+    free(text);
+}
+
 static void show_end(struct follower *follower)
 {
     const char *service = follower->plan->service, *state = field_text(follower->deployment, "state", "");
@@ -212,8 +301,10 @@ static void show_end(struct follower *follower)
     else if (is_doubted(follower->deployment))
         terminal_line(terminal, TONE_BAD, "%s: %s waits for a person: %s", service, deployment,
                       field_text(follower->deployment, "reason", ""));
-    else
+    else {
         show_failed(follower, state);
+        show_next(follower, state);
+    }
 }
 
 static int leave(struct follower *follower, int status, const char *why)
@@ -226,19 +317,49 @@ static int leave(struct follower *follower, int status, const char *why)
     return status;
 }
 
+static void draw_board(const struct follower *follower, struct screen *screen)
+{
+    if (!follower->gate_kept && board_has_gate(follower->board))
+        board_draw_gate(follower->board, screen, clock_mono_ms());
+    if (is_measured(follower))
+        board_draw_watch(follower->board, screen);
+    board_draw_drain(follower->board, screen);
+}
+
+/* Only what differs is drawn: a terminal far away takes its time. */
+static void draw(struct follower *follower, const struct screen *screen)
+{
+    bool is_same =
+        follower->terminal.pending > 0 && str_equal(buf_str(&follower->drawn), buf_str(&screen->text));
+    if (is_same)
+        return;
+    terminal_draw(&follower->terminal, screen);
+    buf_free(&follower->drawn);
+    buf_add_str(&follower->drawn, buf_str(&screen->text));
+}
+
+/* The line of the time comes first: a matrix that is longer than the terminal is cut below. */
 static void show_progress(struct follower *follower)
 {
-    if (!follower->session->json)
-        terminal_progress(&follower->terminal, "%8.1f s  %s: %s", (double)elapsed(follower) / 1000,
-                          follower->plan->deployment, field_text(follower->deployment, "state", "staged"));
+    if (follower->board == NULL)
+        return;
+    terminal_measure(&follower->terminal);
+    struct screen screen = screen_new(&follower->terminal);
+    screen_add(&screen, TONE_PLAIN, "%8.1f s  %s: %s", (double)elapsed(follower) / 1000,
+               follower->plan->deployment, field_text(follower->deployment, "state", "staged"));
+    screen_end_line(&screen);
+    draw_board(follower, &screen);
+    draw(follower, &screen);
+    screen_free(&screen);
 }
 
 /* How long a turn may wait: never past --timeout. */
 static uint64_t turn_ms(const struct follower *follower)
 {
     uint64_t gone = elapsed(follower), timeout = follower->plan->timeout_ms;
-    if (timeout == 0 || timeout > gone + TURN_MS)
-        return TURN_MS;
+    uint64_t most = follower->board != NULL ? DRAW_MS : TURN_MS;
+    if (timeout == 0 || timeout > gone + most)
+        return most;
     return timeout > gone ? timeout - gone : 0;
 }
 
@@ -279,6 +400,8 @@ int follow(const struct session *session, const struct follow_plan *plan)
     struct feed_options options = {
         .service = plan->service, .since = plan->since, .follow = true, .patient = true};
     follower.terminal = terminal_open(stdout);
+    if (follower.terminal.live && !session->json)
+        follower.board = board_new();
     client_catch_interrupt(session->client);
     follower.feed = feed_open(session->client, &options, take_event, &follower);
     (void)!check_state(&follower); /* which pool it replaces is to be known before the first event */
@@ -289,6 +412,8 @@ int follow(const struct session *session, const struct follow_plan *plan)
     terminal_settle(&follower.terminal);
     feed_close(follower.feed);
     json_decref(follower.deployment);
+    board_free(follower.board);
+    buf_free(&follower.drawn);
     free(follower.replaces);
     return status;
 }

@@ -10,6 +10,8 @@
 #define COLUMNS 79
 #define COLUMNS_USUAL 80
 #define COLUMNS_LEAST 20 /* narrower than that is as good as unknown */
+#define LINES_USUAL 24
+#define LINES_LEAST 4
 
 static const char *const colours[] = {
     [TONE_PLAIN] = "",
@@ -18,10 +20,14 @@ static const char *const colours[] = {
     [TONE_FAINT] = "\033[2m",
 };
 
-static size_t columns_of(int fd)
+void terminal_measure(struct terminal *terminal)
 {
-    struct winsize size;
-    return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= COLUMNS_LEAST ? size.ws_col : COLUMNS_USUAL;
+    struct winsize size = {.ws_col = 0};
+    if (!terminal->live)
+        return;
+    bool told = ioctl(fileno(terminal->out), TIOCGWINSZ, &size) == 0;
+    terminal->width = told && size.ws_col >= COLUMNS_LEAST ? size.ws_col : COLUMNS_USUAL;
+    terminal->height = told && size.ws_row >= LINES_LEAST ? size.ws_row : LINES_USUAL;
 }
 
 struct terminal terminal_open(FILE *out)
@@ -29,23 +35,38 @@ struct terminal terminal_open(FILE *out)
     const char *no_colour = getenv("NO_COLOR"), *type = getenv("TERM");
     bool is_terminal = isatty(fileno(out)) == 1;
     bool is_able = is_terminal && type != NULL && strcmp(type, "dumb") != 0;
-    return (struct terminal){
+    struct terminal terminal = {
         .out = out,
         .colour = is_able && (no_colour == NULL || no_colour[0] == '\0'),
         .live = is_able,
-        .width = is_able ? columns_of(fileno(out)) : 0,
     };
+    terminal_measure(&terminal);
+    return terminal;
+}
+
+void terminal_erase(struct terminal *terminal)
+{
+    if (terminal->pending > 1)
+        fprintf(terminal->out, "\r\033[%zuA\033[J", terminal->pending - 1);
+    else if (terminal->pending == 1)
+        fputs("\r\033[K", terminal->out);
+    terminal->pending = 0;
 }
 
 void terminal_settle(struct terminal *terminal)
 {
-    if (terminal->pending)
-        fputs("\r\033[K", terminal->out);
-    terminal->pending = false;
+    if (terminal->pending == 0)
+        return;
+    terminal_erase(terminal);
+    fflush(terminal->out); /* what is written to stderr next is not to be wiped out */
 }
 
-/* Is there a control character, of one byte or (U+0080 to U+009F) of two? */
-static bool is_control(struct str text, size_t at)
+const char *terminal_colour(enum tone tone)
+{
+    return colours[tone];
+}
+
+bool terminal_is_control(struct str text, size_t at)
 {
     unsigned char c = (unsigned char)text.p[at];
     unsigned char next = (unsigned char)(at + 1 < text.n ? text.p[at + 1] : 0);
@@ -55,7 +76,7 @@ static bool is_control(struct str text, size_t at)
 static void put(const struct terminal *terminal, struct str text)
 {
     for (size_t i = 0; i < text.n; i++) {
-        bool control = is_control(text, i);
+        bool control = terminal_is_control(text, i);
         fputc(control ? '?' : text.p[i], terminal->out);
         if (control && (unsigned char)text.p[i] == 0xc2)
             i++;
@@ -136,6 +157,6 @@ void terminal_progress(struct terminal *terminal, const char *format, ...)
     va_end(args);
     terminal_settle(terminal);
     put(terminal, str_of(text));
-    terminal->pending = true;
+    terminal->pending = 1;
     fflush(terminal->out);
 }

@@ -13,13 +13,16 @@ enum tone { TONE_PLAIN, TONE_GOOD, TONE_BAD, TONE_FAINT };
 struct terminal {
     FILE *out;
     bool colour;
-    bool live;    /* shows progress */
-    bool pending; /* a line of progress stands there */
-    size_t width; /* columns; 0: there is no such limit, since it is no terminal */
+    bool live;            /* shows progress */
+    size_t pending;       /* lines of progress that stand there */
+    size_t width, height; /* columns and lines; 0: there is no such limit, since it is no terminal */
 };
 
 /* Looks at the stream and at NO_COLOR and TERM. */
 struct terminal terminal_open(FILE *out);
+
+/* Takes up a change of its size. */
+void terminal_measure(struct terminal *terminal);
 
 /* A line; the line end is added. Control characters in it are shown as "?". */
 void terminal_line(struct terminal *terminal, enum tone tone, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -30,7 +33,14 @@ void terminal_block(struct terminal *terminal, const char *indent, const char *t
 /* A paragraph, each line behind `indent`: broken between words where the terminal ends. */
 void terminal_text(struct terminal *terminal, enum tone tone, const char *indent, const char *text);
 
-/* Replaces the line of progress. Cut at 79 columns. */
+/* What turns the tone on; "" for the plain one. */
+const char *terminal_colour(enum tone tone);
+/* Is there a control character, of one byte or (U+0080 to U+009F) of two? */
+bool terminal_is_control(struct str text, size_t at);
+
+/* Replaces what progress there is by this line. Cut at 79 columns. */
 void terminal_progress(struct terminal *terminal, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Takes it away. */
 void terminal_settle(struct terminal *terminal);
+/* The same together with what is written next, so that nothing flickers. */
+void terminal_erase(struct terminal *terminal);

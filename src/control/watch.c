@@ -426,8 +426,10 @@ json_t *watch_view(const struct watch *watch, const struct pool *pool)
         return NULL;
     const struct evidence *evidence = &vigil->evidence;
     const struct yardstick *yardstick = &evidence->yardstick;
+    struct answers answers; /* all that it has ever given: that of a canary too */
+    (void)read_answers(vigil, pool, &answers);
     uint64_t now_ms = clock_mono_ms();
-    return json_pack("{s:f, s:f, s:I, s:s, s:o, s:o, s:f, s:I, s:I, s:f, s:I, s:o?, s:s?}", "seconds",
+    return json_pack("{s:f, s:f, s:I, s:s, s:o, s:o, s:f, s:I, s:I, s:f, s:f, s:I, s:o?, s:s?}", "seconds",
                      (double)(now_ms - vigil->begun_ms) / 1000, "left",
                      now_ms < vigil->ends_ms ? (double)(vigil->ends_ms - now_ms) / 1000 : 0.0, "requests",
                      (json_int_t)evidence->requests, "verdict", verdicts[evidence->verdict], "errors",
@@ -435,6 +437,7 @@ json_t *watch_view(const struct watch *watch, const struct pool *pool)
                      share_view(evidence->slow.bad, evidence->requests, &yardstick->slow), "slow_seconds",
                      yardstick->slow_us / 1e6, "requests_before", (json_int_t)yardstick->old.requests,
                      "errors_before", (json_int_t)yardstick->old.errors, "p99_before",
-                     yardstick->p99_us / 1e6, "uptests_passed", (json_int_t)vigil->passes, "uptest",
-                     json_deep_copy(vigil->broken), "failure", vigil->failure);
+                     yardstick->p99_us / 1e6, "p99", answers_quantile_us(&answers, 0.01) / 1e6,
+                     "uptests_passed", (json_int_t)vigil->passes, "uptest", json_deep_copy(vigil->broken),
+                     "failure", vigil->failure);
 }

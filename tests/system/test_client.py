@@ -3,15 +3,20 @@
 Needs the built `upswap` only; the folder with it is $UPSWAP_BUILD.
 """
 
+import fcntl
 import http.server
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socketserver
+import struct
 import subprocess
+import termios
 import threading
+import time
 
 import pytest
 
@@ -444,22 +449,158 @@ def test_check_tells_the_place_of_a_fault(play, tmp_path):
     assert done.stderr.startswith(f"{config}:1: ")
 
 
-def on_terminal(play, environment, *words):
-    """Runs it on a terminal of its own; returns what that terminal got."""
+def on_terminal(play, environment, *words, status=0, look=None, columns=80):
+    """Runs it on a terminal of its own; returns what that terminal got. look(client, text), where given, is
+    called with what has come, each time that more has."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     client = subprocess.Popen(
         command(play, *words), stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm", **environment}
     )
     os.close(slave)
-    out = b""
+    out, until = b"", time.monotonic() + PATIENCE
     while select.select([master], [], [], PATIENCE)[0]:
+        if time.monotonic() > until:  # it draws and draws, and what is waited for does not come
+            client.kill()
+            pytest.fail("\n".join(shown(out.decode(errors="replace"))))
         try:
             out += os.read(master, 65536)
         except OSError:  # the other side is closed
             break
+        if look is not None:
+            look(client, out.decode(errors="replace"))
     os.close(master)
-    assert client.wait(PATIENCE) == 0
+    assert client.wait(PATIENCE) == status
     return out.decode()
+
+
+def shown(text):
+    """The lines that stand on a terminal, and above it, when all of this has been written to it."""
+    lines, row, column = [""], 0, 0
+    for move, count, what, plain in re.findall(r"(\r|\n|\033\[(\d*)([A-Za-z]))|([^\r\n\033]+)", text):
+        if move == "\r":
+            column = 0
+        elif move == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif what == "A":
+            row -= int(count)
+            assert row >= 0, "the cursor left the terminal"
+        elif what in ("J", "K"):
+            lines[row] = lines[row][:column]
+            if what == "J":
+                del lines[row + 1:]
+        elif plain:
+            lines[row] = lines[row][:column].ljust(column) + plain + lines[row][column + len(plain):]
+            column += len(plain)
+        else:
+            assert what == "m", f"{move!r} is not known"
+    return lines
+
+
+GATE = {"cells": [{"instance": f"127.0.0.1:{port}", "uptest": uptest, "state": "waiting"}
+                  for port in (1, 2) for uptest in ("01_alive", "02_login")]}
+
+
+def cell(kind, port, uptest, **more):
+    return (f"uptest.{kind}", {"instance": f"127.0.0.1:{port}", "uptest": uptest, **more})
+
+
+def test_on_a_terminal_the_matrix_fills_and_stays_above_what_comes_after(play):
+    play.deployment["gate"] = GATE
+    play.happens([DONE[0], DONE[1], cell("started", 1, "01_alive")])
+    steps = [
+        lambda text: "01_alive 02_login" in text and re.search(r"127.0.0.1:1  \S+ s +waiting\n  127.0.0.1:2  waiting", text),
+        lambda text: re.search(r"127.0.0.1:1  passed +waiting\n  127.0.0.1:2  failed", text),
+    ]
+    then = [
+        ([cell("finished", 1, "01_alive", passed=True),
+          cell("finished", 2, "01_alive", passed=False, exit=7, output="no db\n", seconds=0.1)], None),
+        ([("gate.failed", {}), ("deployment.rejected", {"why": "01_alive failed"})], "rejected"),
+    ]
+
+    def look(_, text):
+        if steps and steps[0]("\n".join(shown(text))):
+            del steps[0]
+            play.happens(*then.pop(0))
+
+    out = on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1", status=3, look=look)
+    lines = [re.sub(r"^ +[0-9.]+ s  ", "", line) for line in shown(out)]
+    assert lines == [
+        "web-2 is staged: release v2",
+        "web-2 is ready: every instance accepts connections",
+        "127.0.0.1:2  01_alive  exited with 7 in 0.10 s",
+        "               no db",
+        "               01_alive 02_login",
+        "  127.0.0.1:1  passed   waiting",
+        "  127.0.0.1:2  failed   waiting",
+        "web-2 failed its gate",
+        "web-2 is rejected: 01_alive failed",
+        lines[9],
+        'Next: "upswap show web-2" has every uptest\'s whole output; "upswap uptest web',
+        'HOST:PORT" runs the suite without staging.',
+        "",
+    ]
+    assert "web-1 stays live" in lines[9]
+
+
+def test_on_a_terminal_the_watch_and_the_drain_are_measured(play):
+    watched = {"seconds": 15, "left": 45, "requests": 812, "errors": {"share": 0.051}, "p99": 0.0123,
+               "requests_before": 2000, "errors_before": 2, "p99_before": 0.01}
+    drains = {"deployment": "web-1", "state": "draining", "in_flight": 3,
+              "in_flight_by_class": {"request": 2, "stream": 0, "websocket": 1}}
+    play.answers["/v1/services/web"] = (200, {"service": "web", "deployment": {"watched": watched}, "pools": []})
+    play.happens([*DONE[:6], ("watch.started", {})], "watching")
+    steps = ["15 of 60 s", "web-1: 3 in flight: 2 request, 1 websocket"]
+
+    def look(_, text):
+        if not steps or steps[0] not in text:
+            return
+        if len(steps) == 2:
+            assert "  new pool        812 requests     5.10% errors   p99 12.3 ms" in text
+            play.answers["/v1/services/web"] = (200, {"service": "web", "pools": [drains]})
+            play.happens([("watch.passed", {}), DONE[6]], "draining")
+        else:
+            play.happens(DONE[7:], "done")
+        del steps[0]
+
+    out = on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1", look=look)
+    assert not steps
+    left = "\n".join(shown(out))
+    assert "in flight" not in left and "15 of 60" not in left and "web-2 is live, 0.043 ms" in left
+
+
+def test_ctrl_c_on_a_terminal_clears_the_board_and_says_that_the_deployment_goes_on(play):
+    play.deployment["gate"] = GATE
+    play.happens([DONE[0], DONE[1]], "testing")
+    done = []
+
+    def look(client, text):
+        if "waiting" in text and not done:
+            done.append(True)
+            client.send_signal(signal.SIGINT)
+
+    out = on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1", status=130, look=look)
+    left = "\n".join(shown(out))
+    assert "waiting" not in left
+    assert 'interrupted; web-2 goes on: "upswap show web-2" tells how, "upswap abort web" gives it up' in left
+
+
+@pytest.mark.parametrize("columns", [24, 40, 200])
+def test_nothing_is_wider_than_the_terminal(play, columns):
+    play.deployment["gate"] = {"cells": [{"instance": f"[2001:db8::{port}]:8001", "uptest": f"{n:02}_é" + "x" * 30,
+                                          "state": "waiting"} for port in range(2) for n in range(12)]}
+    play.happens(DONE[:1], "testing")
+    seen = []
+
+    def look(_, text):
+        matrix = [line for line in shown(text) if "8001" in line]
+        if len(matrix) == 2 and not seen:
+            seen.extend(matrix)
+            play.happens([("deployment.aborted", {})], "aborted")
+
+    on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1", status=5, look=look, columns=columns)
+    assert max(len(line) for line in seen) < columns
 
 
 def test_colour_is_for_terminals_that_want_it(play):

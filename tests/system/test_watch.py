@@ -301,6 +301,7 @@ def test_status_shows_how_the_watch_stands(make_watched, make_release):
         stand.ask()
     wait_until(lambda: stand.admin.service()["deployment"]["watched"]["requests"] == 8, what="the answers to be seen")
     watched = stand.admin.deployment(deployment)["watched"]
+    assert 0 < watched["p99"] < 60
     assert watched["errors"]["count"] == 2 and watched["errors"]["share"] == 0.25
     assert watched["requests_before"] == 10 and watched["errors_before"] == 0
     assert watched["errors"]["limit"] > 0.5, "10 requests tell little"

@@ -193,10 +193,11 @@ def test_the_examples_of_upswap_1_work(bench, make_app):
     bench.suite.shell("01_pass")
     blocks = documents.man_examples("upswap.1")
     assert any("--hold" in block and "promote" in block for block in blocks)
+    programs = f"{build_folder()}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "UPSWAP_SOCKET": bench.daemon.socket}
     for block in blocks:
         for address in set(re.findall(r"10\.0\.0\.\d+:\d+", block)):
             block = block.replace(address, make_app("v42").address)
-        environment = {"PATH": f"{build_folder()}:{os.environ['PATH']}", "UPSWAP_SOCKET": bench.daemon.socket}
         subprocess.run(["bash", "-euc", block], env=environment, check=True, capture_output=True, timeout=4 * PATIENCE)
 
     def states():
@@ -287,3 +288,31 @@ def test_contributing_md_leads_through_files_and_names_that_are_there():
             names += 1
             assert re.search(rf"\b{re.escape(name.removesuffix('()'))}\b", text), f"{name} is not in {paths}"
     assert names > 30
+
+
+# ---- no document is forgotten ----
+
+
+def files_below(folder, *endings):
+    return [
+        os.path.relpath(os.path.join(at, name), ROOT)
+        for at, _, names in os.walk(os.path.join(ROOT, folder))
+        for name in names
+        if name.endswith(endings)
+    ]
+
+
+def test_the_readme_leads_to_every_document():
+    readme = documents.read("README")
+    pages = files_below("doc", ".md", ".1", ".5", ".7", ".8")
+    assert len(pages) > 15
+    for page in pages:
+        name, _, section = os.path.basename(page).rpartition(".")
+        wanted = f"{name}({section})" if section != "md" else page.replace("doc/internals/" + name + ".md", "doc/internals/")
+        assert wanted in readme, f"README does not name {wanted}"
+
+
+def test_every_document_is_in_the_tarball():
+    lists = "".join(documents.read(*path) for path in (("doc", "doc.am"), ("conf", "conf.am")))
+    for page in files_below("doc", ".md", ".1", ".5", ".7", ".8") + files_below("conf", ".conf", ".in", "file", ".logrotate"):
+        assert re.search(rf"\s{re.escape(page)}(\s|$)", lists), f"neither doc.am nor conf.am has {page}"

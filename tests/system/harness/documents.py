@@ -83,7 +83,7 @@ class Session:
         self.shell = processes.spawn(
             ["bash", "-euo", "pipefail"],
             cwd=home,
-            env={"HOME": home, "PATH": f"{build_folder()}:{os.environ['PATH']}", "LANG": "C.UTF-8"},
+            env={**os.environ, "HOME": home, "PATH": f"{build_folder()}:{os.environ['PATH']}", "LANG": "C.UTF-8"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -11,13 +11,50 @@ static const char *plural(json_int_t count)
     return count == 1 ? "" : "s";
 }
 
-static void render_instance(struct terminal *terminal, const json_t *instance)
+/* Of a live pool: clients miss it, or will if more of its kind go. */
+static bool is_amiss(const json_t *instance)
+{
+    return !field_is(instance, "state", "up") || field_is(instance, "uptests", "failed");
+}
+
+/* Does the deployment go on only when a person says so? */
+static bool waits_for_person(const json_t *deployment)
+{
+    bool judged = field_is(deployment, "state", "watching") || field_is(deployment, "state", "canary");
+    return field_is(deployment, "state", "held") ||
+           (judged && field_text(deployment, "reason", "")[0] != '\0');
+}
+
+/* Somebody should look at it: it is not served, or with less than it has, or waits for a person. */
+static bool needs_attention(const json_t *service)
+{
+    size_t i, j;
+    const json_t *pool, *instance;
+    json_array_foreach (json_object_get(service, "pools"), i, pool) {
+        json_array_foreach (json_object_get(pool, "instances"), j, instance) {
+            if (field_is(pool, "state", "live") && is_amiss(instance))
+                return true;
+        }
+    }
+    return !field_is(service, "state", "serving") || waits_for_person(json_object_get(service, "deployment"));
+}
+
+/* In front of what needs attention; without colour it is all that tells. */
+static const char *mark(bool needed)
+{
+    return needed ? "! " : "  ";
+}
+
+static void render_instance(struct terminal *terminal, const json_t *instance, bool is_live)
 {
     long long in_flight = field_number(instance, "in_flight", 0), pid = field_number(instance, "pid", 0);
     const char *state = field_text(instance, "state", "?");
     long long weight = field_number(instance, "weight", 1);
     char more[32] = "", option[32] = "", name[64];
-    if (pid > 0)
+    bool fails = field_is(instance, "uptests", "failed");
+    if (fails) /* in the place of the pid: both are too wide */
+        snprintf(more, sizeof more, "  fails uptests");
+    else if (pid > 0)
         snprintf(more, sizeof more, "  pid %lld", pid);
     if (weight != 1)
         snprintf(option, sizeof option, ",weight=%lld", weight);
@@ -26,8 +63,9 @@ static void render_instance(struct terminal *terminal, const json_t *instance)
     bool is_long = n > most; /* the end of a path tells it from others */
     snprintf(name, sizeof name, "%s%s%.11s", is_long ? "..." : "", is_long ? address + n - most + 3 : address,
              option);
-    terminal_line(terminal, strcmp(state, "up") == 0 ? TONE_PLAIN : TONE_BAD,
-                  "    %-27s %-9.9s %5lld in flight%s", name, state, in_flight, more);
+    terminal_line(terminal, strcmp(state, "up") == 0 && !fails ? TONE_PLAIN : TONE_BAD,
+                  "  %s%-27s %-9.9s %5lld in flight%s", mark(is_live && is_amiss(instance)), name, state,
+                  in_flight, more);
 }
 
 static void render_pool(struct terminal *terminal, const json_t *pool)
@@ -42,7 +80,7 @@ static void render_pool(struct terminal *terminal, const json_t *pool)
                   (long long)field_number(pool, "in_flight", 0), (long long)field_number(pool, "requests", 0),
                   (long long)field_number(pool, "errors", 0));
     json_array_foreach (json_object_get(pool, "instances"), i, instance)
-        render_instance(terminal, instance);
+        render_instance(terminal, instance, live);
 }
 
 /* And since when, by whom and why, where it is not served. */
@@ -51,8 +89,9 @@ static void render_state(struct terminal *terminal, const json_t *service)
     const json_t *mode = json_object_get(service, "mode");
     const char *message = field_text(mode, "message", "");
     char since[FIELD_TIME_SIZE];
-    terminal_line(terminal, json_is_object(mode) ? TONE_BAD : TONE_PLAIN, "%s: %s",
-                  field_text(service, "service", "?"), field_text(service, "state", "?"));
+    bool served = field_is(service, "state", "serving");
+    terminal_line(terminal, served ? TONE_PLAIN : TONE_BAD, "%s: %s%s", field_text(service, "service", "?"),
+                  field_text(service, "state", "?"), served ? "" : " !");
     if (!json_is_object(mode))
         return;
     if (json_is_integer(json_object_get(mode, "waiting")))
@@ -101,9 +140,25 @@ void render_service(struct terminal *terminal, const json_t *service)
     json_array_foreach (json_object_get(service, "pools"), i, pool)
         render_pool(terminal, pool);
     if (json_is_object(deployment))
-        terminal_line(terminal, TONE_PLAIN, "  deployment %.24s is %s",
-                      field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"));
+        terminal_line(terminal, waits_for_person(deployment) ? TONE_BAD : TONE_PLAIN,
+                      "%sdeployment %.24s is %s%s", mark(waits_for_person(deployment)),
+                      field_text(deployment, "deployment", "?"), field_text(deployment, "state", "?"),
+                      waits_for_person(deployment) ? ", and waits for a person" : "");
     render_watched(terminal, json_object_get(deployment, "watched"));
+}
+
+/* Last, so that it stands above the next prompt. */
+static void render_attention(struct terminal *terminal, const json_t *services)
+{
+    size_t i, count = 0;
+    const json_t *service;
+    json_array_foreach (services, i, service) {
+        if (!needs_attention(service))
+            continue;
+        if (count++ == 0)
+            terminal_line(terminal, TONE_BAD, "needs attention (\"upswap why SERVICE\" says more):");
+        terminal_line(terminal, TONE_BAD, "! %s", field_text(service, "service", "?"));
+    }
 }
 
 void render_status(struct terminal *terminal, const json_t *status)
@@ -112,6 +167,7 @@ void render_status(struct terminal *terminal, const json_t *status)
     const json_t *service, *services = json_object_get(status, "services");
     json_array_foreach (services, i, service)
         render_service(terminal, service);
+    render_attention(terminal, services);
     if (json_array_size(services) == 0)
         terminal_line(terminal, TONE_PLAIN, "no services are configured");
 }

@@ -385,6 +385,39 @@ def test_status_fits_80_columns(play):
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
+@pytest.mark.parametrize(
+    "more, line",
+    [
+        ({"state": "maintenance"}, "web: maintenance !"),
+        ({"state": "empty", "pools": []}, "web: empty !"),
+        ({"pools": service(state="down")["pools"]}, "  ! 10.0.0.5:8001               down          3 in flight  pid 4711"),
+        ({"pools": service(uptests="failed")["pools"]},
+         "  ! 10.0.0.5:8001               up            3 in flight  fails uptests"),
+        ({"deployment": {"deployment": "web-17", "state": "held"}},
+         "! deployment web-17 is held, and waits for a person"),
+        ({"deployment": {"deployment": "web-17", "state": "watching", "reason": "5xx"}},
+         "! deployment web-17 is watching, and waits for a person"),
+    ],
+)
+def test_status_marks_what_needs_attention(play, more, line):
+    services = [{**service(), "service": "shop"}, {**service(), **more}]
+    play.answers["/v1/status"] = (200, {"services": services})
+    lines = run(play, "status").stdout.splitlines()
+    assert line in lines
+    assert lines[-2:] == ['needs attention ("upswap why SERVICE" says more):', "! web"]
+    assert max(len(each) for each in lines) <= 80
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"deployment": {"deployment": "web-17", "state": "watching", "reason": None}},
+     {"pools": [*service()["pools"], {**service(state="torn_down")["pools"][0], "state": "draining"}]}],
+)
+def test_status_marks_nothing_where_all_is_well(play, more):
+    play.answers["/v1/status"] = (200, {"services": [{**service(), **more}]})
+    assert "!" not in run(play, "status").stdout
+
+
 def test_json_is_printed_as_it_came(play):
     play.answers["/v1/services/web"] = (200, b'{"service":  "web"}')
     assert run(play, "--json", "status", "web").stdout == '{"service":  "web"}\n'
@@ -609,21 +642,28 @@ def test_colour_is_for_terminals_that_want_it(play):
     assert "\033[32m" not in on_terminal(play, {"NO_COLOR": "1"}, "stage", "web", "127.0.0.1:1")
 
 
-def test_completion_offers_commands_options_and_services(play):
+BASH = """. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _upswap; printf '%s\\n' "${COMPREPLY[@]}" """
+# zsh's completion stands still without a person; what it would be given to choose from is printed instead.
+ZSH = """compadd() { print -l -- ${(P)2}; }; _files() { print FILES; }; words=("$@"); CURRENT=$#
+. "$0" | while read -r word; do [[ $word == ${words[CURRENT]}* || $word == FILES ]] && print -r -- $word; done; true"""
+
+
+@pytest.mark.parametrize("shell, script", [(["bash", "-c", BASH], "upswap.bash"), (["zsh", "-fc", ZSH], "_upswap")])
+def test_completion_offers_commands_options_and_services(play, shell, script):
     play.answers["/v1/status"] = (200, {"services": [service(), {**service(), "service": "shop"}]})
-    script = os.path.join(os.path.dirname(__file__), "..", "..", "conf", "upswap.bash")
+    script = os.path.join(os.path.dirname(__file__), "..", "..", "conf", script)
 
     def complete(*words):
-        line = " ".join(f"'{word}'" for word in words)
         done = subprocess.run(
-            ["bash", "-c", f'. "{script}"; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _upswap; '
-             'printf "%s\\n" "${COMPREPLY[@]}"'],
+            [*shell, script, *words],
             env={**os.environ, "PATH": f"{os.path.abspath(BUILD)}:{os.environ['PATH']}", "UPSWAP_SOCKET": play.path},
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )
+        assert done.returncode == 0 and not done.stderr, done.stderr
         return done.stdout.split()
 
     assert complete("upswap", "st") == ["status", "stage"]
     assert complete("upswap", "stage", "") == ["web", "shop"]
     assert complete("upswap", "stage", "web", "--re") == ["--release"]
     assert complete("upswap", "-s", play.path, "drain", "s") == ["shop"]
+    assert complete("upswap", "drain", "web", "") == []

@@ -45,6 +45,14 @@ def test_the_config_of_the_example_is_valid_where_its_programs_are(tmp_path):
 # ---- systemd ----
 
 
+def assert_understood(unit):
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{unit.parent}:"}
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", unit], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 def test_systemd_understands_every_line_of_the_unit_and_of_its_drop_in(tmp_path):
     """Unknown keys and values are no errors to systemd, which ignores them and says so."""
     unit = tmp_path / "upswapd.service"
@@ -52,11 +60,15 @@ def test_systemd_understands_every_line_of_the_unit_and_of_its_drop_in(tmp_path)
     unit.write_text(text.replace("@sysconfdir@", "/etc"))
     (tmp_path / "upswapd.service.d").mkdir()
     shutil.copy(os.path.join(CONF, "upswapd-unprivileged.conf"), tmp_path / "upswapd.service.d")
-    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
-    result = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", unit], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert_understood(unit)
+
+
+def test_systemd_understands_every_line_of_the_units_of_instances(tmp_path):
+    unit = tmp_path / "web@.service"
+    launch = os.path.join(ROOT, "doc", "launch", "systemd")
+    with open(os.path.join(launch, "web@.service"), encoding="utf-8") as file:
+        unit.write_text(file.read().replace("/usr/local/lib/web", launch))
+    assert_understood(unit)
 
 
 # ---- logrotate ----

@@ -10,8 +10,9 @@
 /* By the groups besides its own, of which there may be thousands. */
 static bool is_member(int fd, gid_t group)
 {
-    socklen_t size = 0;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+    gid_t none;
+    socklen_t size = 0; /* asks how much there is */
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, &none, &size) == 0 || errno != ERANGE)
         return false;
     gid_t *groups = mem_alloc(size);
     bool found = false;

@@ -329,8 +329,9 @@ static void drop_delivery(const struct delivery *delivery)
 static bool consume(int socket)
 {
     ssize_t n;
+    char first; /* the rest of a packet goes with it */
     do
-        n = recv(socket, NULL, 0, MSG_DONTWAIT);
+        n = recv(socket, &first, sizeof first, MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n >= 0;
 }

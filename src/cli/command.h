@@ -70,6 +70,7 @@ extern const struct command command_rollback;
 extern const struct command command_show;
 extern const struct command command_stage;
 extern const struct command command_status;
+extern const struct command command_top;
 extern const struct command command_upgrade;
 extern const struct command command_uptest;
 extern const struct command command_why;

@@ -1,10 +1,13 @@
 #include "cli/command.h"
 
 const struct command *const commands[] = {
-    &command_status,      &command_why,      &command_deploy,  &command_stage,   &command_promote,
-    &command_abort,       &command_rollback, &command_uptest,  &command_history, &command_show,
-    &command_events,      &command_drain,    &command_enable,  &command_pause,   &command_resume,
-    &command_maintenance, &command_reload,   &command_upgrade, &command_check,   NULL,
+    &command_status,  &command_why,         &command_top,
+    &command_deploy,  &command_stage,       &command_promote,
+    &command_abort,   &command_rollback,    &command_uptest,
+    &command_history, &command_show,        &command_events,
+    &command_drain,   &command_enable,      &command_pause,
+    &command_resume,  &command_maintenance, &command_reload,
+    &command_upgrade, &command_check,       NULL,
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands - 1)

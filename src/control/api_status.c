@@ -9,11 +9,18 @@ static bool takes_no_query(struct admin_request *request)
 void api_status(struct api *api, struct admin_request *request, const char *name)
 {
     (void)name;
-    if (!takes_no_query(request))
+    struct api_parameter parameter = {"figures", NULL};
+    uint64_t figures = 0;
+    if (!api_read_query(request, &parameter, 1))
         return;
-    json_t *status = conductor_status(api->conductor);
-    admin_answer_json(request, 200, status);
-    json_decref(status);
+    if (api_read_number(request, &parameter, 0, 1, &figures)) {
+        json_t *status = conductor_status(api->conductor);
+        if (figures == 1)
+            conductor_add_figures(api->conductor, status);
+        admin_answer_json(request, 200, status);
+        json_decref(status);
+    }
+    api_free_query(&parameter, 1);
 }
 
 void api_services(struct api *api, struct admin_request *request, const char *name)

@@ -85,6 +85,9 @@ uint64_t conductor_waiting(struct conductor *conductor, const struct service *se
 
 /* JSON shapes of CONTRACT.md; new references. NULL: no such service or deployment. */
 json_t *conductor_status(struct conductor *conductor);
+/* Adds to such a status what only those need who take differences: of each pool `answers_5xx` and
+ * `durations`, of each instance `requests` and `errors`. */
+void conductor_add_figures(struct conductor *conductor, json_t *status);
 json_t *conductor_service(struct conductor *conductor, const char *service);
 json_t *conductor_history(struct conductor *conductor, const char *service, size_t limit);
 json_t *conductor_deployment(struct conductor *conductor, const char *deployment);

@@ -202,9 +202,11 @@ static void let_them_end(struct bench *bench)
         run_for(bench, 10);
 }
 
+/* A schedule lives as long as the process. Volatile, since nobody reads it but who looks for leaks. */
+static struct schedule *volatile stopped[32];
+
 static int teardown(void **state)
 {
-    static struct schedule *stopped[32]; /* a schedule lives as long as the process */
     static unsigned count;
     struct bench *bench = *state;
     stopped[count++] = bench->schedule;

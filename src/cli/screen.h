@@ -24,7 +24,8 @@ void screen_add(struct screen *screen, enum tone tone, const char *format, ...) 
 void screen_column(struct screen *screen, size_t column);
 void screen_end_line(struct screen *screen);
 
-/* Shows it in place of what terminal_progress or the last terminal_draw has shown there. */
+/* Shows it in place of what the last terminal_draw has shown, until a line or terminal_settle takes it away.
+ * Of a terminal that is live only. */
 void terminal_draw(struct terminal *terminal, const struct screen *screen);
 /* Shows it for good. */
 void terminal_keep(struct terminal *terminal, const struct screen *screen);

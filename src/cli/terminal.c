@@ -7,7 +7,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define COLUMNS 79
 #define COLUMNS_USUAL 80
 #define COLUMNS_LEAST 20 /* narrower than that is as good as unknown */
 #define LINES_USUAL 24
@@ -144,19 +143,4 @@ void terminal_text(struct terminal *terminal, enum tone tone, const char *indent
         terminal_line(terminal, tone, "%s%.*s", indent, (int)n, rest.p);
         rest = str_trim((struct str){rest.p + n, rest.n - n});
     }
-}
-
-void terminal_progress(struct terminal *terminal, const char *format, ...)
-{
-    char text[COLUMNS + 1];
-    va_list args;
-    if (!terminal->live)
-        return;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    terminal_settle(terminal);
-    put(terminal, str_of(text));
-    terminal->pending = 1;
-    fflush(terminal->out);
 }

@@ -38,9 +38,7 @@ const char *terminal_colour(enum tone tone);
 /* Is there a control character, of one byte or (U+0080 to U+009F) of two? */
 bool terminal_is_control(struct str text, size_t at);
 
-/* Replaces what progress there is by this line. Cut at 79 columns. */
-void terminal_progress(struct terminal *terminal, const char *format, ...) PRINTF_LIKE(2, 3);
-/* Takes it away. */
+/* Takes away what terminal_draw (screen.h) has shown. */
 void terminal_settle(struct terminal *terminal);
 /* The same together with what is written next, so that nothing flickers. */
 void terminal_erase(struct terminal *terminal);

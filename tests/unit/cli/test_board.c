@@ -174,8 +174,15 @@ static void what_is_drawn_takes_the_place_of_all_lines_before(void **state)
     terminal_draw(&terminal, &screen);
     terminal_draw(&terminal, &screen);
     terminal_line(&terminal, TONE_PLAIN, "c");
+    screen_free(&screen);
+    screen_add(&screen, TONE_PLAIN, "d");
+    screen.lines = screen.column = 0;
+    screen_end_line(&screen);
+    terminal_draw(&terminal, &screen);
+    terminal_settle(&terminal);
+    terminal_settle(&terminal); /* nothing stands there any more */
     fclose(terminal.out);
-    assert_string_equal(text, "a\nb\r\033[1A\033[Ja\nb\r\033[1A\033[Jc\n");
+    assert_string_equal(text, "a\nb\r\033[1A\033[Ja\nb\r\033[1A\033[Jc\nd\r\033[K");
     free(text);
     screen_free(&screen);
 }

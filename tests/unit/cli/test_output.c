@@ -82,24 +82,12 @@ static void an_end_of_an_uptest_is_told_by_its_cause(void **state)
     }
 }
 
-static void what_is_no_terminal_gets_neither_colour_nor_progress(void **state)
+static void what_is_no_terminal_gets_no_colour(void **state)
 {
     (void)state;
     struct terminal terminal = capture(false);
-    terminal_progress(&terminal, "%s", "1 s");
     terminal_line(&terminal, TONE_GOOD, "%s", "good");
     assert_output(&terminal, "good\n");
-}
-
-static void a_line_takes_the_place_of_progress(void **state)
-{
-    (void)state;
-    struct terminal terminal = capture(true);
-    terminal_progress(&terminal, "%s", "1 s");
-    terminal_progress(&terminal, "%s", "2 s");
-    terminal_line(&terminal, TONE_GOOD, "%s", "good");
-    terminal_settle(&terminal);
-    assert_output(&terminal, "1 s\r\033[K2 s\r\033[K\033[32mgood\033[0m\n");
 }
 
 static void control_characters_do_not_reach_the_terminal(void **state)
@@ -160,8 +148,7 @@ int main(void)
         cmocka_unit_test(an_event_is_a_line_with_its_time),
         cmocka_unit_test(events_of_a_daemon_of_another_version_are_shown_as_far_as_they_go),
         cmocka_unit_test(an_end_of_an_uptest_is_told_by_its_cause),
-        cmocka_unit_test(what_is_no_terminal_gets_neither_colour_nor_progress),
-        cmocka_unit_test(a_line_takes_the_place_of_progress),
+        cmocka_unit_test(what_is_no_terminal_gets_no_colour),
         cmocka_unit_test(control_characters_do_not_reach_the_terminal),
         cmocka_unit_test(results_are_counted),
         cmocka_unit_test(a_watch_shows_what_it_has_seen_and_its_limits),

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/file.h"
 #include "io/mailbox.h"
+#include "io/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -100,13 +101,10 @@ void archive_write(struct archive *archive, const char *deployment, enum archive
                         .done = done,
                         .arg = arg};
     LIST_INSERT_HEAD(&archive->jobs, job, entry);
-    pthread_t thread;
-    if (!fault_fails("archive.thread", EAGAIN) && pthread_create(&thread, NULL, write_file, job) == 0) {
-        job->thread = thread;
-        job->has_thread = true;
-    } else {
+    job->has_thread =
+        !fault_fails("archive.thread", EAGAIN) && thread_begin(&job->thread, write_file, job) == 0;
+    if (!job->has_thread)
         write_file(job); /* no thread to be had: slow is better than never */
-    }
 }
 
 json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind)

@@ -6,12 +6,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/mailbox.h"
+#include "io/thread.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,15 +70,8 @@ static void *look_up(void *arg)
 
 static bool start_thread(struct job *job)
 {
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
-    int error = fault_fails("names.thread", EAGAIN) ? errno : pthread_create(&thread, NULL, look_up, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error == 0)
-        pthread_detach(thread);
-    else
+    int error = fault_fails("names.thread", EAGAIN) ? errno : thread_begin(NULL, look_up, job);
+    if (error != 0)
         log_warn("the name of user %u is not looked up, since no thread can be started: %s",
                  (unsigned)job->uid, strerror(error));
     return error == 0;

@@ -7,12 +7,11 @@
 #include "base/mem.h"
 #include "control/sockaddr.h"
 #include "io/mailbox.h"
+#include "io/thread.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,18 +91,10 @@ static void *look_all_up(void *arg)
 
 static bool start_thread(struct resolve *resolve)
 {
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop's */
-    int error =
-        fault_fails("resolve.thread", EAGAIN) ? errno : pthread_create(&thread, NULL, look_all_up, resolve);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error != 0)
-        return err_set(&resolve->err, "names cannot be resolved, since no thread can be started: %s",
-                       strerror(error));
-    pthread_detach(thread);
-    return true;
+    int error = fault_fails("resolve.thread", EAGAIN) ? errno : thread_begin(NULL, look_all_up, resolve);
+    return error == 0 ||
+           err_set(&resolve->err, "names cannot be resolved, since no thread can be started: %s",
+                   strerror(error));
 }
 
 /* ---- the end ---- */

@@ -6,11 +6,11 @@
 #include "io/file.h"
 #include "io/folder.h"
 #include "io/mailbox.h"
+#include "io/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -177,19 +177,6 @@ static void deliver(void *arg, struct mail *mail)
     free(entry);
 }
 
-/* Signals are for the loop's thread. SIGXFSZ, blocked too, leaves a plain EFBIG. */
-static int start_thread(struct appender *appender)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = fault_fails("appender.thread", EAGAIN)
-                    ? errno
-                    : pthread_create(&appender->thread, NULL, write_on, appender);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 /* The descriptor, or -1. */
 static int open_synced(const char *path, uint64_t *size, struct err *err)
 {
@@ -236,7 +223,8 @@ struct appender *appender_open(struct loop *loop, const char *path, struct err *
     pthread_cond_init(&appender->shared.idle, NULL);
     queue_clear(&appender->shared.queue);
     appender->shared.size = size;
-    int error = start_thread(appender);
+    int error =
+        fault_fails("appender.thread", EAGAIN) ? errno : thread_begin(&appender->thread, write_on, appender);
     if (error == 0)
         return appender;
     err_set(err, "cannot start the thread that writes %s: %s", path, strerror(error));

@@ -56,12 +56,18 @@ char *(mem_dup)(const char *text)
     return text == NULL ? NULL : checked(strdup(text), 1);
 }
 
-char *(mem_printf)(const char *format, ...)
+char *(mem_vprintf)(const char *format, va_list args)
 {
     char *text = NULL;
+    int n = vasprintf(&text, format, args);
+    return checked(n < 0 ? NULL : text, 1);
+}
+
+char *(mem_printf)(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    char *text = (mem_vprintf)(format, args);
     va_end(args);
-    return checked(n < 0 ? NULL : text, 1);
+    return text;
 }

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /* `size` bytes, not cleared. Free with free(), as all below. */
@@ -24,6 +25,9 @@ char *mem_dup(const char *text);
 /* A text as by printf. */
 char *mem_printf(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* A text as by vprintf. */
+char *mem_vprintf(const char *format, va_list args) PRINTF_LIKE(1, 0);
+
 #ifdef FAULT_POINTS
 /* Dies as without memory, if the plan says so: each function that allocates is a point, mem.FUNCTION. */
 void mem_pass(const char *function);
@@ -33,6 +37,7 @@ void mem_pass(const char *function);
 #define mem_resize(...) (mem_pass(__func__), (mem_resize)(__VA_ARGS__))
 #define mem_dup(...) (mem_pass(__func__), (mem_dup)(__VA_ARGS__))
 #define mem_printf(...) (mem_pass(__func__), (mem_printf)(__VA_ARGS__))
+#define mem_vprintf(...) (mem_pass(__func__), (mem_vprintf)(__VA_ARGS__))
 #endif
 
 /* The struct that has `member` at `pointer`. */

@@ -55,18 +55,15 @@ static void add_text(struct screen *screen, struct str text)
 
 void screen_add(struct screen *screen, enum tone tone, const char *format, ...)
 {
-    char *text;
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    char *text = mem_vprintf(format, args);
     va_end(args);
-    if (n < 0)
-        abort();
     bool coloured = screen->colour && tone != TONE_PLAIN && is_shown(screen);
     if (coloured)
         buf_add_str(&screen->text, str_of(terminal_colour(tone)));
     if (is_shown(screen))
-        add_text(screen, (struct str){text, (size_t)n});
+        add_text(screen, str_of(text));
     if (coloured)
         buf_add_str(&screen->text, STR("\033[0m"));
     free(text);

@@ -2,6 +2,8 @@
  * the person sees, so none is passed on. */
 #include "cli/terminal.h"
 
+#include "base/mem.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -95,15 +97,12 @@ static void put_line(struct terminal *terminal, enum tone tone, struct str text)
 
 void terminal_line(struct terminal *terminal, enum tone tone, const char *format, ...)
 {
-    char *text;
     va_list args;
     va_start(args, format);
-    int n = vasprintf(&text, format, args);
+    char *text = mem_vprintf(format, args);
     va_end(args);
-    if (n < 0)
-        abort();
     terminal_settle(terminal);
-    put_line(terminal, tone, (struct str){text, (size_t)n});
+    put_line(terminal, tone, str_of(text));
     fflush(terminal->out);
     free(text);
 }

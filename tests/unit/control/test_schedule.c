@@ -3,6 +3,7 @@
  * test_quarantine. */
 #include "control/schedule.h"
 
+#include "pools.h"
 #include "unit.h"
 
 #include "base/clock.h"
@@ -102,18 +103,8 @@ static struct pool *add_pool(struct bench *bench, struct service *service, uint6
 {
     char name[16];
     snprintf(name, sizeof name, "%s-%u", service->name, (unsigned)number);
-    struct pool *pool = pool_new(name, "", 2);
-    for (uint32_t i = 0; i < 2; i++) {
-        pool->instances[i].address = mem_printf("10.0.%u.%u:80", slot, i);
-        pool->instances[i].resolved = mem_dup(pool->instances[i].address);
-        pool->instances[i].state = INSTANCE_UP;
-        pool->instances[i].slot = slot * 10 + i;
-    }
+    struct pool *pool = pools_add(bench->registry, service, name, slot);
     pool->number = number;
-    pool->slot = slot;
-    pool->service = service;
-    TAILQ_INSERT_TAIL(&service->pools, pool, of_service);
-    HASH_ADD_KEYPTR(hh, bench->registry->pools, pool->name, strlen(pool->name), pool);
     return pool;
 }
 
@@ -129,10 +120,9 @@ static void make_live(struct service *service, struct pool *pool)
 static void add_services(struct bench *bench, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        struct service *service = mem_zero(1, sizeof *service);
-        service->name = mem_printf("s%u", i);
-        TAILQ_INIT(&service->pools);
-        HASH_ADD_KEYPTR(hh, bench->registry->services, service->name, strlen(service->name), service);
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i);
+        struct service *service = pools_service(bench->registry, name);
         make_live(service, add_pool(bench, service, 1, i + 1));
     }
 }

@@ -2,6 +2,7 @@
  * often it tells. The statistics of a verdict are those of test_evidence. */
 #include "control/watch.h"
 
+#include "pools.h"
 #include "unit.h"
 
 #include "base/clock.h"
@@ -93,30 +94,16 @@ static void run_until_told(struct bench *bench, unsigned wanted)
     bench->wanted = 0;
 }
 
-/* Two instances, in the slots behind the pool's ten. */
 static struct pool *add_pool(struct bench *bench, const char *name, enum pool_state state, uint32_t slot)
 {
-    struct pool *pool = pool_new(name, "", 2);
-    for (uint32_t i = 0; i < 2; i++) {
-        pool->instances[i].address = mem_printf("10.0.%u.%u:80", slot, i);
-        pool->instances[i].resolved = mem_dup(pool->instances[i].address);
-        pool->instances[i].state = INSTANCE_UP;
-        pool->instances[i].slot = slot * 10 + i;
-    }
+    struct pool *pool = pools_add(bench->registry, bench->service, name, slot);
     pool->state = state;
-    pool->slot = slot;
-    pool->service = bench->service;
-    TAILQ_INSERT_TAIL(&bench->service->pools, pool, of_service);
-    HASH_ADD_KEYPTR(hh, bench->registry->pools, pool->name, strlen(pool->name), pool);
     return pool;
 }
 
 static void make_service(struct bench *bench)
 {
-    bench->service = mem_zero(1, sizeof *bench->service);
-    bench->service->name = mem_dup("web");
-    TAILQ_INIT(&bench->service->pools);
-    HASH_ADD_KEYPTR(hh, bench->registry->services, bench->service->name, 3, bench->service);
+    bench->service = pools_service(bench->registry, "web");
     bench->old = add_pool(bench, "web-1", POOL_ARMED, 1);
     bench->new = add_pool(bench, "web-2", POOL_LIVE, 2);
     bench->deployment.untested = true;

@@ -30,7 +30,8 @@ struct job {
     pthread_t thread;
     bool has_thread;
     char *path;
-    json_t *result;
+    json_t *result; /* the thread's */
+    json_t *shown;  /* the loop's, while it is not on disk; or NULL */
     bool failed;
     struct err err;
     void (*done)(void *arg, const char *failure);
@@ -59,6 +60,7 @@ static void delivered(void *arg, struct mail *mail)
     join(job);
     LIST_REMOVE(job, entry);
     job->done(job->arg, job->failed ? job->err.text : NULL);
+    json_decref(job->shown);
     free(job->path);
     free(job);
 }
@@ -91,34 +93,69 @@ static void *write_file(void *arg)
     return NULL;
 }
 
-void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
-                   void (*done)(void *arg, const char *failure), void *arg)
+static void begin(const struct job *what)
 {
     struct job *job = mem_zero(1, sizeof *job);
-    *job = (struct job){.archive = archive,
-                        .path = path_of(archive, deployment, kind),
-                        .result = result,
-                        .done = done,
-                        .arg = arg};
-    LIST_INSERT_HEAD(&archive->jobs, job, entry);
+    *job = *what;
+    LIST_INSERT_HEAD(&job->archive->jobs, job, entry);
     job->has_thread =
         !fault_fails("archive.thread", EAGAIN) && thread_begin(&job->thread, write_file, job) == 0;
     if (!job->has_thread)
         write_file(job); /* no thread to be had: slow is better than never */
 }
 
-json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind)
+void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
+                   void (*done)(void *arg, const char *failure), void *arg)
+{
+    begin(&(struct job){.archive = archive,
+                        .path = path_of(archive, deployment, kind),
+                        .result = result,
+                        .done = done,
+                        .arg = arg});
+}
+
+void archive_publish(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
+                     void (*done)(void *arg, const char *failure), void *arg)
+{
+    begin(&(struct job){.archive = archive,
+                        .path = path_of(archive, deployment, kind),
+                        .result = result,
+                        .shown = json_deep_copy(result),
+                        .done = done,
+                        .arg = arg});
+}
+
+/* The newest is the first. */
+static json_t *find_shown(const struct archive *archive, const char *path)
+{
+    const struct job *job;
+    LIST_FOREACH (job, &archive->jobs, entry) {
+        if (job->shown != NULL && strcmp(job->path, path) == 0)
+            return json_incref(job->shown);
+    }
+    return NULL;
+}
+
+static json_t *read_file(const char *path)
 {
     struct buf text = BUF_EMPTY;
     struct err err;
     bool missing = false;
     json_t *result = NULL;
-    char *path = path_of(archive, deployment, kind);
     if (file_read(path, FILE_MAX, &text, &missing, &err))
         result = json_loadb(text.p, text.n, 0, NULL);
     else if (!missing)
         log_warn("%s", err.text);
     buf_free(&text);
+    return result;
+}
+
+json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind)
+{
+    char *path = path_of(archive, deployment, kind);
+    json_t *result = find_shown(archive, path);
+    if (result == NULL)
+        result = read_file(path);
     free(path);
     return result;
 }

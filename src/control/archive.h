@@ -29,6 +29,10 @@ struct archive *archive_open(struct loop *loop, const char *directory, struct er
 void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                    void (*done)(void *arg, const char *failure), void *arg);
 
+/* As archive_write, for what nobody waits for: archive_read gives it at once, before it is on disk. */
+void archive_publish(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
+                     void (*done)(void *arg, const char *failure), void *arg);
+
 /* What was written for it; NULL where nothing was. A new reference. */
 json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind);
 /* All that was written for it. */

@@ -286,8 +286,8 @@ static void on_figures_kept(void *arg, const char *failure)
 /* For whoever looks at the deployment later. Nothing waits for it. */
 static void keep_figures(struct conductor *conductor, const struct pool *pool)
 {
-    archive_write(conductor->options.archive, pool->name, ARCHIVE_WATCH, watch_view(conductor->watch, pool),
-                  on_figures_kept, NULL);
+    archive_publish(conductor->options.archive, pool->name, ARCHIVE_WATCH, watch_view(conductor->watch, pool),
+                    on_figures_kept, NULL);
 }
 
 /* The pool that would have the clients again has no instance that is up. */

@@ -35,8 +35,11 @@ int net_listen(uint16_t port)
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(port)};
     int fd = open_socket();
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) != 0 ||
-        bind(fd, (struct sockaddr *)&name, sizeof name) != 0 || listen(fd, 4096) != 0)
+        bind(fd, (struct sockaddr *)&name, sizeof name) != 0 || listen(fd, 4096) != 0 ||
+        getsockname(fd, (struct sockaddr *)&name, &(socklen_t){sizeof name}) != 0)
         net_die("listen");
+    if (port == 0 && (printf("%u\n", ntohs(name.sin_port)) < 0 || fflush(stdout) != 0))
+        net_die("stdout");
     return fd;
 }
 

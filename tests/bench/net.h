@@ -8,7 +8,8 @@ _Noreturn void net_die(const char *what); /* errno says why */
 
 uint64_t net_now_ns(void); /* monotonic */
 
-/* Listens on all addresses, so that every 127.x.y.z is an address of its own. */
+/* Listens on all addresses, so that every 127.x.y.z is an address of its own. Port 0 is any that is free,
+ * which is printed as a line. */
 int net_listen(uint16_t port);
 /* The next connection, or -1: there is none. */
 int net_accept(int listening);

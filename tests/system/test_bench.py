@@ -9,7 +9,6 @@ import pytest
 
 from harness import processes
 from harness.daemon import build_folder
-from harness.waiting import wait_until
 
 TOOLS = os.path.join("tests", "bench")
 
@@ -25,32 +24,21 @@ def tools():
     subprocess.run(["make", "-s", "-C", build_folder(), *names], check=True, stdout=subprocess.DEVNULL)
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-def answers(port):
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def serve(tools):
     """serve(name, argument...): a program that listens on the port that is returned."""
     started = []
 
     def start(name, *arguments):
-        port = free_port()
-        started.append(processes.spawn([tool(name), str(port), *map(str, arguments)]))
-        wait_until(lambda: answers(port), what=f"{name} to listen")
-        return port
+        process = processes.spawn([tool(name), "0", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return int(process.stdout.readline())
 
     yield start
     for process in started:
         process.terminate()
         processes.finish(process)
+        process.stdout.close()
 
 
 def load(port, *words, seconds=0.2):

@@ -26,6 +26,7 @@ int main(void)
 
 #define WARM_UP 100 /* rounds: until the tables of field compression are full */
 #define ROUNDS 50
+#define TRIES 5   /* more may be under way at a time than in the warm-up, once, and stores grow for it */
 #define STREAMS 8 /* at a time */
 #define GET "GET / HTTP/1.1\r\nHost: app.test\r\nUser-Agent: test\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok"
@@ -165,11 +166,14 @@ static void expect_no_calls(bool h2_client, bool h2_instance, unsigned at_once)
     struct talk talk;
     begin(&talk, h2_client, h2_instance);
     run(&talk, WARM_UP, at_once);
-    uint64_t before = count_so_far();
-    run(&talk, ROUNDS, at_once);
-    uint64_t after = count_so_far();
+    uint64_t allocated = 1;
+    for (unsigned i = 0; i < TRIES && allocated > 0; i++) {
+        uint64_t before = count_so_far();
+        run(&talk, ROUNDS, at_once);
+        allocated = count_so_far() - before;
+    }
     end(&talk);
-    assert_int_equal(after - before, 0);
+    assert_int_equal(allocated, 0);
 }
 
 static void the_calls_of_libraries_count(void **state)

@@ -21,7 +21,7 @@ void api_dispatch(struct api *api, struct admin_request *request);
  * none), valid during the call. */
 typedef void api_handler(struct api *api, struct admin_request *request, const char *name);
 
-api_handler api_status, api_services, api_service, api_metrics, api_health;
+api_handler api_status, api_services, api_service, api_traffic, api_service_traffic, api_metrics, api_health;
 api_handler api_stage, api_history, api_deployment, api_promote, api_abort, api_rollback;
 api_handler api_drain, api_enable, api_reload, api_upgrade;
 api_handler api_maintenance, api_pause, api_resume;

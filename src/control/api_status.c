@@ -41,6 +41,28 @@ void api_service(struct api *api, struct admin_request *request, const char *nam
         api_found(api, request, conductor_service(api->conductor, name), name, conductor_no_service);
 }
 
+void api_traffic(struct api *api, struct admin_request *request, const char *name)
+{
+    (void)name;
+    if (!takes_no_query(request))
+        return;
+    json_t *traffic = conductor_traffic(api->conductor);
+    admin_answer_json(request, 200, traffic);
+    json_decref(traffic);
+}
+
+void api_service_traffic(struct api *api, struct admin_request *request, const char *name)
+{
+    struct api_parameter parameter = {"seconds", NULL};
+    uint64_t seconds = TRAFFIC_SECONDS_MAX;
+    if (!api_read_query(request, &parameter, 1))
+        return;
+    if (api_read_number(request, &parameter, 1, TRAFFIC_SECONDS_MAX, &seconds))
+        api_found(api, request, conductor_service_traffic(api->conductor, name, seconds), name,
+                  conductor_no_service);
+    api_free_query(&parameter, 1);
+}
+
 void api_metrics(struct api *api, struct admin_request *request, const char *name)
 {
     (void)name;

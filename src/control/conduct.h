@@ -20,6 +20,7 @@
 #include "control/probe.h"
 #include "control/process.h"
 #include "control/rates.h"
+#include "control/recent.h"
 #include "control/schedule.h"
 #include "control/slots.h"
 #include "control/sockets.h"
@@ -74,6 +75,7 @@ struct conductor {
     struct ejections *ejections;
     struct schedule *schedule;
     struct rates *rates;
+    struct recent *recent;
     struct pauses *pauses;
     struct trail *trail;
     struct watch *watch;

@@ -286,6 +286,7 @@ static void make_doers(struct conductor *conductor)
         .arg = conductor,
     });
     conductor->rates = rates_new(options->loop, options->registry, options->counters);
+    conductor->recent = recent_new(options->loop, options->registry, options->counters);
     conductor->pauses = pauses_new(&(struct pauses_options){
         .loop = options->loop,
         .registry = options->registry,

@@ -89,6 +89,13 @@ json_t *conductor_status(struct conductor *conductor);
  * `durations`, of each instance `requests` and `errors`. */
 void conductor_add_figures(struct conductor *conductor, json_t *status);
 json_t *conductor_service(struct conductor *conductor, const char *service);
+/* What every service that has had requests in the last 15 minutes has answered in the slice that ended last.
+ */
+json_t *conductor_traffic(struct conductor *conductor);
+/* What this one has answered in the last seconds, slice by slice, and when its clients moved to another pool.
+ */
+json_t *conductor_service_traffic(struct conductor *conductor, const char *service, uint64_t seconds);
+#define TRAFFIC_SECONDS_MAX 900
 json_t *conductor_history(struct conductor *conductor, const char *service, size_t limit);
 json_t *conductor_deployment(struct conductor *conductor, const char *deployment);
 

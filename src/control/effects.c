@@ -257,6 +257,7 @@ static void keep_counts(struct conductor *conductor, const struct pool *pool)
 {
     struct counters_pool sum;
     counters_pool_sum(conductor->options.counters, pool->slot, &sum);
+    recent_gone(conductor->recent, pool->service->name, &sum);
     if (!pool->was_live && sum.requests == 0)
         return;
     past_add(&conductor->past, pool->service->name, pool->name, &sum);

@@ -347,6 +347,14 @@ uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
     return sum;
 }
 
+uint64_t counters_pool_ended(struct counters *counters, uint32_t slot)
+{
+    uint64_t sum = 0;
+    FOREACH_USED (block, counters)
+        sum += counters_read(&block->pools[slot].requests);
+    return sum;
+}
+
 /* What becomes lasting is counted as such after it was in flight, and ends as such before: so the one that
  * is read first may be too low, and a request is not overlooked. */
 uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)

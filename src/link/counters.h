@@ -178,6 +178,8 @@ void counters_instance_sum(struct counters *counters, uint32_t slot, struct coun
 struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot);
 /* Requests that have begun: ended, or in flight. The cells are not of one moment. */
 uint64_t counters_pool_begun(struct counters *counters, uint32_t slot);
+/* Requests that have ended. */
+uint64_t counters_pool_ended(struct counters *counters, uint32_t slot);
 /* In flight, those that last aside. */
 uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);

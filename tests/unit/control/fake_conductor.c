@@ -188,6 +188,19 @@ struct counters *conductor_counters(struct conductor *conductor)
     return conductor->counters;
 }
 
+json_t *conductor_traffic(struct conductor *conductor)
+{
+    (void)conductor;
+    return json_pack("{s:[]}", "services");
+}
+
+json_t *conductor_service_traffic(struct conductor *conductor, const char *service, uint64_t seconds)
+{
+    if (config_service(conductor->config, str_of(service)) == NULL)
+        return NULL;
+    return json_pack("{s:s, s:I}", "service", service, "seconds", (json_int_t)seconds);
+}
+
 struct schedule_tally conductor_scheduled(struct conductor *conductor, const char *service)
 {
     (void)service;

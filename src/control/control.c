@@ -526,7 +526,7 @@ static void finish(struct control *control)
     /* Without a config it was told to stop before its first one was taken up. */
     const struct config *config = control->conductor == NULL ? NULL : conductor_config(control->conductor);
     if (control->stopping && config != NULL)
-        unlink(config->admin.socket);
+        sockets_unlink_admin(control->sockets);
 }
 
 int control_main(const struct control_options *options)

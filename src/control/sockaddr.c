@@ -63,3 +63,12 @@ char *sockaddr_text(const struct sockaddr_storage *storage)
     }
     return mem_dup(address_text(&address, text));
 }
+
+char *sockaddr_plain(const struct address *parsed)
+{
+    struct sockaddr_storage address;
+    if (parsed->kind == ADDRESS_NAME)
+        return NULL;
+    sockaddr_from(parsed, &address);
+    return sockaddr_text(&address);
+}

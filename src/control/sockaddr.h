@@ -13,3 +13,5 @@ socklen_t sockaddr_of(const char *resolved, struct sockaddr_storage *address);
 socklen_t sockaddr_from(const struct address *parsed, struct sockaddr_storage *address);
 /* The text, to be freed; NULL for a socket of another kind. */
 char *sockaddr_text(const struct sockaddr_storage *address);
+/* The same, in its one spelling, of an address as it was written; NULL for a name. */
+char *sockaddr_plain(const struct address *parsed);

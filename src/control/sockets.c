@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/places.h"
+#include "control/passed.h"
 #include "control/sockaddr.h"
 #include "io/listener.h"
 #include "route/snapshot.h"
@@ -22,6 +23,7 @@
 #define NAME_ADMIN "admin "
 #define NAME_ADMIN_TCP "admin-tcp "
 #define NAME_LISTENER "listener "
+#define NAME_PASSED "passed "
 
 /* One socket of the API. */
 struct door {
@@ -36,6 +38,7 @@ struct door {
 struct sockets {
     unsigned workers;
     struct channel *keeper;
+    struct passed *passed;
     struct listening *list;
     size_t count;
     size_t opened;
@@ -50,6 +53,7 @@ struct sockets *sockets_new(unsigned workers, struct channel *keeper)
     struct sockets *sockets = mem_zero(1, sizeof *sockets);
     sockets->workers = workers;
     sockets->keeper = keeper;
+    sockets->passed = passed_new();
     sockets->admin = (struct door){.prefix = NAME_ADMIN, .fd = -1, .next_fd = -1, .old_fd = -1};
     sockets->admin_tcp = (struct door){.prefix = NAME_ADMIN_TCP, .fd = -1, .next_fd = -1, .old_fd = -1};
     return sockets;
@@ -147,9 +151,20 @@ static bool take_prefix(struct str *name, const char *prefix)
     return true;
 }
 
+/* Of "passed 0 upswapd.socket". */
+static bool restore_passed(struct sockets *sockets, struct str name, int fd)
+{
+    struct str number;
+    str_split(&name, ' ', &number);
+    passed_add(sockets->passed, name.p == NULL ? STR("") : name, fd);
+    return true;
+}
+
 bool sockets_restore(struct sockets *sockets, const char *text, int fd)
 {
     struct str name = str_of(text);
+    if (take_prefix(&name, NAME_PASSED))
+        return restore_passed(sockets, name, fd);
     if (take_prefix(&name, NAME_LISTENER))
         return restore_listening(sockets, name, fd);
     struct door *door = take_prefix(&name, NAME_ADMIN)       ? &sockets->admin
@@ -171,6 +186,11 @@ size_t sockets_count(const struct sockets *sockets)
 const struct listening *sockets_at(const struct sockets *sockets, size_t index)
 {
     return &sockets->list[index];
+}
+
+bool sockets_is_passed(const struct sockets *sockets, const struct listening *listening)
+{
+    return passed_has(sockets->passed, listening->bound);
 }
 
 int sockets_admin(const struct sockets *sockets)
@@ -244,6 +264,18 @@ static bool free_id(struct sockets *sockets, uint32_t *id)
     return false;
 }
 
+/* One that was passed goes before one of our own, which could not be bound beside it. */
+static bool open_tcp(const struct sockets *sockets, struct address *address, unsigned count, int *fds,
+                     struct err *err)
+{
+    char *text = sockaddr_plain(address);
+    bool passed = text != NULL && passed_has(sockets->passed, text);
+    bool ok =
+        passed ? passed_dup(sockets->passed, text, count, fds, err) : listener_open(address, count, fds, err);
+    free(text);
+    return ok;
+}
+
 static bool open_listening(struct sockets *sockets, const struct config *config, size_t place,
                            struct err *err)
 {
@@ -253,7 +285,7 @@ static bool open_listening(struct sockets *sockets, const struct config *config,
     int *fds = mem_zero(sockets->workers, sizeof *fds);
     bool ok = free_id(sockets, &id) ||
               err_set(err, "there are %d listeners already; remove some first", SNAPSHOT_LISTENERS_MAX);
-    if (ok && listener_open(&address, sockets->workers, fds, err)) {
+    if (ok && open_tcp(sockets, &address, sockets->workers, fds, err)) {
         struct listening *listening = add_listening(sockets, id, str_of(wanted->text));
         memcpy(listening->fds, fds, sockets->workers * sizeof *fds);
         listening->bound = bound_text(fds[0]);
@@ -299,6 +331,27 @@ static bool is_there(const struct door *door, const char *address)
     return door->fd >= 0 && strcmp(door->address, address) == 0;
 }
 
+static bool is_passed_path(const struct sockets *sockets, const char *path)
+{
+    char *text = mem_printf("unix:%s", path);
+    bool passed = passed_has(sockets->passed, text);
+    free(text);
+    return passed;
+}
+
+/* Returns it, or -1. */
+static int open_unix(const struct sockets *sockets, const char *path, struct err *err)
+{
+    int fd = -1;
+    char *text = mem_printf("unix:%s", path);
+    if (!passed_has(sockets->passed, text))
+        fd = listener_open_unix(path, sockets->mode, sockets->group, err);
+    else if (!passed_dup(sockets->passed, text, 1, &fd, err))
+        fd = -1;
+    free(text);
+    return fd;
+}
+
 static bool prepare_admin(struct sockets *sockets, const struct config_admin *admin, struct err *err)
 {
     struct door *door = &sockets->admin;
@@ -308,7 +361,7 @@ static bool prepare_admin(struct sockets *sockets, const struct config_admin *ad
     door->next_address = mem_dup(admin->socket);
     if (is_there(door, admin->socket))
         return true;
-    door->next_fd = listener_open_unix(admin->socket, sockets->mode, sockets->group, err);
+    door->next_fd = open_unix(sockets, admin->socket, err);
     return door->next_fd >= 0;
 }
 
@@ -319,12 +372,12 @@ static bool prepare_admin_tcp(struct sockets *sockets, const struct config_admin
     if (admin->listen == NULL)
         return true;
     door->next_address = mem_dup(admin->listen);
-    return is_there(door, admin->listen) || listener_open(&address, 1, &door->next_fd, err);
+    return is_there(door, admin->listen) || open_tcp(sockets, &address, 1, &door->next_fd, err);
 }
 
 bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err)
 {
-    bool ok = prepare_listeners(sockets, config, err);
+    bool ok = passed_check(sockets->passed, config, err) && prepare_listeners(sockets, config, err);
     if (ok &&
         (!prepare_admin(sockets, &config->admin, err) || !prepare_admin_tcp(sockets, &config->admin, err)))
         ok = err_prefix(err, "%s:%u", config->path,
@@ -354,7 +407,8 @@ static void commit_door(struct sockets *sockets, struct door *door)
     door->next_address = NULL;
 }
 
-/* The socket stays while its file's mode and group may have changed. */
+/* The socket stays while its file's mode and group may have changed; and to one that was passed they were not
+ * given yet. */
 static void commit_admin(struct sockets *sockets)
 {
     char *old = mem_dup(sockets->admin.address);
@@ -363,7 +417,8 @@ static void commit_admin(struct sockets *sockets)
     assert(path != NULL); /* every config has one */
     if (old != NULL && strcmp(old, path) != 0)
         unlink(old);
-    else if (old != NULL && (chmod(path, sockets->mode) != 0 || chown(path, (uid_t)-1, sockets->group) != 0))
+    else if ((old != NULL || is_passed_path(sockets, path)) &&
+             (chmod(path, sockets->mode) != 0 || chown(path, (uid_t)-1, sockets->group) != 0))
         log_warn("%s: mode or group cannot be changed: %s", path, strerror(errno));
     free(old);
 }
@@ -416,7 +471,7 @@ static void discard_door(struct door *door)
 
 void sockets_discard(struct sockets *sockets)
 {
-    if (sockets->admin.next_fd >= 0)
+    if (sockets->admin.next_fd >= 0 && !is_passed_path(sockets, sockets->admin.next_address))
         unlink(sockets->admin.next_address);
     discard_door(&sockets->admin);
     discard_door(&sockets->admin_tcp);
@@ -435,4 +490,10 @@ void sockets_close_listeners(struct sockets *sockets)
         close_listening(sockets, &sockets->list[i]);
     }
     sockets->count = sockets->opened = 0; /* a reload may be under way */
+}
+
+void sockets_unlink_admin(const struct sockets *sockets)
+{
+    if (sockets->admin.address != NULL && !is_passed_path(sockets, sockets->admin.address))
+        unlink(sockets->admin.address);
 }

@@ -14,8 +14,8 @@ struct sockets;
 /* `keeper` (may change its process, not itself) gets what is to be kept. */
 struct sockets *sockets_new(unsigned workers, struct channel *keeper);
 
-/* A descriptor that an earlier control stored, by its name; owned from now on. Returns false if the name is
- * none of a socket. */
+/* A descriptor that the keeper holds, by its name: an earlier control stored it, or the service manager
+ * passed it. Owned from now on. Returns false if the name is none of a socket. */
 bool sockets_restore(struct sockets *sockets, const char *name, int fd);
 
 /* One of the proxy's listening sockets. */
@@ -34,6 +34,8 @@ const struct listening *sockets_at(const struct sockets *sockets, size_t index);
 /* Has it a socket for each worker? One that was being stored when an earlier control died may not: it is used
  * by nobody, and gone with the next config that is taken up. */
 bool sockets_is_complete(const struct sockets *sockets, const struct listening *listening);
+/* Does the service manager hold its sockets as well? */
+bool sockets_is_passed(const struct sockets *sockets, const struct listening *listening);
 int sockets_admin(const struct sockets *sockets);
 /* The group of the admin socket's file: the one that the config names, or the one that it got. */
 gid_t sockets_admin_group(const struct sockets *sockets);
@@ -41,7 +43,8 @@ int sockets_admin_tcp(const struct sockets *sockets);
 /* The bound address, or NULL where the API does not listen on TCP. */
 const char *sockets_admin_bound(const struct sockets *sockets);
 
-/* Opens what the config asks for and is not there. False with a sentence "PATH:LINE: ...", and nothing is
+/* Opens what the config asks for and is not there; where the service manager has passed a socket with that
+ * address, this is the one. False with a sentence "PATH:LINE: ...", and nothing is
  * changed. */
 bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err) MUST_CHECK;
 /* Takes up what was prepared: from now on these are the sockets. What is not wanted is closed, save the
@@ -52,3 +55,5 @@ void sockets_settle(struct sockets *sockets);
 void sockets_discard(struct sockets *sockets);
 /* The daemon stops: no listener of the proxy's is kept any longer, here or at the keeper. */
 void sockets_close_listeners(struct sockets *sockets);
+/* The daemon ends: removes the file of the admin socket, unless it is the service manager's. */
+void sockets_unlink_admin(const struct sockets *sockets);

@@ -59,9 +59,11 @@ static void tell_finishing(struct world *world, enum message_type type, const vo
 static void send_listening(struct world *world, const struct listening *listening)
 {
     unsigned workers = counters_workers(world->options.counters);
+    bool passed = sockets_is_passed(world->options.sockets, listening);
+    enum message_type type = passed ? MESSAGE_LISTENER_PASSED : MESSAGE_LISTENER;
     for (unsigned worker = 0; worker < workers; worker++) {
         struct message_listener message = {listening->id, worker};
-        channel_send(world->channel, MESSAGE_LISTENER, &message, sizeof message, listening->fds[worker]);
+        channel_send(world->channel, type, &message, sizeof message, listening->fds[worker]);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "keeper/notify.h"
+#include "keeper/passed.h"
 #include "keeper/trial.h"
 #include "link/privileges.h"
 
@@ -414,18 +415,19 @@ static void role_init(struct keeper *keeper, int which, const char *name, bool (
 
 static bool keeper_open(struct keeper *keeper, const struct keeper_options *options, struct err *err)
 {
-    *keeper = (struct keeper){.options = *options,
-                              .loop = loop_new(),
-                              .store = store_new(),
-                              .pair = {-1, -1},
-                              .upgrade.program = -1};
+    struct store *store = store_new();
+    bool taken = options->handover >= 0 || passed_take(store, err); /* while nothing else is open */
+    *keeper = (struct keeper){
+        .options = *options, .loop = loop_new(), .store = store, .pair = {-1, -1}, .upgrade.program = -1};
     LIST_INIT(&keeper->elders);
     role_init(keeper, CONTROL, "control", keeper_start_control);
     role_init(keeper, PROXY, "the proxy", start_proxy);
     upgrade_init(keeper);
     watch_signals(keeper);
     keeper->program = open(options->program, O_PATH | O_CLOEXEC);
-    return keeper->program >= 0 || err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+    if (keeper->program < 0)
+        return err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+    return taken;
 }
 
 /* What control says of a fault itself needs no sentence more. */

@@ -17,7 +17,8 @@ enum message_type {
     /* keeper -> control */
     MESSAGE_START,  /* the first one: struct message_start; then as many MESSAGE_STORED as it says, and a
                        MESSAGE_FINISHING for each proxy of an earlier program */
-    MESSAGE_STORED, /* a descriptor that an earlier control stored: struct message_name, fd */
+    MESSAGE_STORED, /* a descriptor that an earlier control stored, or the service manager passed:
+                       struct message_name, fd */
     MESSAGE_RELOAD, /* SIGHUP: re-read the config */
     MESSAGE_REOPEN, /* SIGUSR1: open the access log again */
     MESSAGE_PROXY_STARTED, /* struct message_proxy: also after each restart */
@@ -54,7 +55,9 @@ enum message_type {
     MESSAGE_REFUSED,   /* the world could not be used, the old one stays: struct message_refused */
 
     /* control -> proxy */
-    MESSAGE_WHO, /* a control has come up: say hello */
+    MESSAGE_WHO,             /* a control has come up: say hello */
+    MESSAGE_LISTENER_PASSED, /* as MESSAGE_LISTENER, of a socket that the service manager holds as well: it is
+                                not to be shut down */
 
     MESSAGE_TYPES
 };
@@ -72,7 +75,7 @@ struct message_start {
 };
 
 /* Names of stored descriptors: "config", "keyring", "counters", "listener N ADDRESS/WORKER", "admin",
- * "admin-tcp". */
+ * "admin-tcp"; by the keeper itself "passed N NAME". */
 struct message_name {
     char name[MESSAGE_NAME_MAX]; /* NUL-terminated */
 };

@@ -146,7 +146,7 @@ static void learn_address(struct listener_entry *entry)
     entry->port_length = (uint8_t)snprintf(entry->port, sizeof entry->port, "%u", entry->port_number);
 }
 
-void listeners_add(struct listeners *all, uint32_t id, int fd)
+void listeners_add(struct listeners *all, uint32_t id, int fd, bool passed)
 {
     if (id >= SNAPSHOT_LISTENERS_MAX) {
         log_error("listener %u is not used: ids end at %d", id, SNAPSHOT_LISTENERS_MAX - 1);
@@ -160,6 +160,7 @@ void listeners_add(struct listeners *all, uint32_t id, int fd)
     }
     drop(entry);
     entry->fd = fd;
+    entry->passed = passed;
     learn_address(entry);
     if (is_named(all->worker->snapshot, id))
         start(entry);
@@ -177,7 +178,7 @@ void listeners_turn(struct listeners *all, const struct snapshot *snapshot)
 }
 
 /* Shutting a socket down ends listening for every process that holds it; whoever has shaken hands with the
- * kernel before is taken. */
+ * kernel before is taken. Who comes to a socket that was passed waits for the next daemon. */
 void listeners_stop(struct listeners *all)
 {
     deadline_clear(&all->again);
@@ -185,7 +186,7 @@ void listeners_stop(struct listeners *all)
         struct listener_entry *entry = &all->at[id];
         if (entry->listener != NULL)
             listener_drain(entry->listener, LISTENER_BACKLOG);
-        if (entry->fd >= 0)
+        if (entry->fd >= 0 && !entry->passed)
             shutdown(entry->fd, SHUT_RDWR);
         drop(entry);
     }

@@ -103,7 +103,7 @@ static void take_counters(struct plane *plane, int fd)
         end(plane, 1);
 }
 
-static void take_listener(struct plane *plane, const struct message_listener *listener, int fd)
+static void take_listener(struct plane *plane, const struct message_listener *listener, bool passed, int fd)
 {
     if (listener->worker >= plane->worker_count) {
         log_error("a listening socket for worker %u is not used: %u workers run", listener->worker,
@@ -111,7 +111,8 @@ static void take_listener(struct plane *plane, const struct message_listener *li
         close(fd);
         return;
     }
-    order(plane, listener->worker, &(struct order){.type = ORDER_LISTENER, .id = listener->id, .fd = fd});
+    order(plane, listener->worker,
+          &(struct order){.type = ORDER_LISTENER, .id = listener->id, .fd = fd, .passed = passed});
 }
 
 static void take_log(struct plane *plane, int fd)
@@ -202,7 +203,8 @@ static void control_received(void *arg, const struct message *message)
         take_counters(plane, message->fd);
         return;
     case MESSAGE_LISTENER:
-        take_listener(plane, message->payload, message->fd);
+    case MESSAGE_LISTENER_PASSED:
+        take_listener(plane, message->payload, message->type == MESSAGE_LISTENER_PASSED, message->fd);
         return;
     case MESSAGE_ACCESS_LOG:
         take_log(plane, message->fd);

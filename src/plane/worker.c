@@ -175,7 +175,7 @@ static void deliver(void *arg, struct mail *mail)
         take_counters(worker, order->counters);
         break;
     case ORDER_LISTENER:
-        listeners_add(worker->listeners, order->id, order->fd);
+        listeners_add(worker->listeners, order->id, order->fd, order->passed);
         break;
     case ORDER_CONTEXTS:
         take_contexts(worker, order->contexts);

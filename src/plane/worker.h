@@ -48,6 +48,7 @@ struct order {
     struct counters *counters;
     uint32_t id;
     int fd;
+    bool passed; /* the service manager holds fd's socket as well */
     struct contexts *contexts;
 };
 

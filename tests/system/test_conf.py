@@ -63,6 +63,12 @@ def test_systemd_understands_every_line_of_the_unit_and_of_its_drop_in(tmp_path)
     assert_understood(unit)
 
 
+def test_systemd_understands_every_line_of_the_socket_unit_which_is_for_the_service(tmp_path):
+    (tmp_path / "upswapd.service").write_text("[Service]\nExecStart=/bin/true\n")
+    shutil.copy(os.path.join(CONF, "upswapd.socket"), tmp_path)
+    assert_understood(tmp_path / "upswapd.socket")
+
+
 def test_systemd_understands_every_line_of_the_units_of_instances(tmp_path):
     unit = tmp_path / "web@.service"
     launch = os.path.join(ROOT, "doc", "launch", "systemd")

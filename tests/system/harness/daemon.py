@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 
-from . import processes
+from . import activation, processes
 from .admin import Admin, Events
 from .config import config_text
 from .waiting import PATIENCE, wait_until
@@ -51,6 +51,7 @@ class Daemon:
         self.followers = []
         self.environment = {}
         self.prefix = []  # a command that runs the program, such as prlimit
+        self.sockets = []  # that it is passed, as by systemd
         self.program = program("upswapd")
 
     def path(self, *names):
@@ -73,10 +74,11 @@ class Daemon:
         """Starts the program and does not wait for it."""
         with open(self.stderr_path, "ab") as stderr:
             self.process = processes.spawn(
-                [*self.prefix, self.program, "-c", self.config_path],
+                [*self.prefix, *activation.prefix(self.sockets), self.program, "-c", self.config_path],
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
+                pass_fds=[sock.fileno() for sock in self.sockets],
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )

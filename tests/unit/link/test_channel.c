@@ -358,7 +358,7 @@ static void nonsense_closes_the_channel_with_a_sentence_and_leaks_nothing(void *
         {1, 1, MESSAGE_RELOAD, 0, 0, 1, "16 bytes that are no message"},
         {WIRE_MAGIC, 1, MESSAGE_RELOAD, 1, 0, 0, "16 bytes that are no message"},
         {WIRE_MAGIC, 1, 0, 0, 0, 0, "unknown type 0"},
-        {WIRE_MAGIC, 1, MESSAGE_TYPES, 0, 0, 1, "unknown type 29"},
+        {WIRE_MAGIC, 1, MESSAGE_TYPES, 0, 0, 1, "of the unknown type"},
         {WIRE_MAGIC, 1, UINT32_MAX, 0, 0, 0, "unknown type"},
         {WIRE_MAGIC, 1, MESSAGE_RELOAD, 8, 8, 0, "\"reload\" of 8 bytes instead of 0"},
         {WIRE_MAGIC, 1, MESSAGE_HELLO, 8, 8, 0, "\"hello\" of 8 bytes instead of 16"},

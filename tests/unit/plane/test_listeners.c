@@ -89,7 +89,7 @@ static void a_stop_takes_whom_the_kernel_holds_and_closes_for_every_process(void
 {
     struct door *door = *state;
     int elsewhere = dup(door->fd), visitor = visit(door);
-    listeners_add(door->worker.listeners, 2, door->fd);
+    listeners_add(door->worker.listeners, 2, door->fd, false);
     assert_int_equal(door->worker.client_count, 0);
     door->worker.stopping = true;
     listeners_stop(door->worker.listeners);
@@ -101,12 +101,27 @@ static void a_stop_takes_whom_the_kernel_holds_and_closes_for_every_process(void
     close(elsewhere);
 }
 
+static void a_stop_leaves_a_passed_socket_to_the_service_manager(void **state)
+{
+    struct door *door = *state;
+    int elsewhere = dup(door->fd), visitor = visit(door);
+    listeners_add(door->worker.listeners, 2, door->fd, true);
+    door->worker.stopping = true;
+    listeners_stop(door->worker.listeners);
+    assert_int_equal(door->worker.client_count, 1);
+    int waits = visit(door);
+    assert_true(waits >= 0);
+    close(waits);
+    close(visitor);
+    close(elsewhere);
+}
+
 static void the_same_socket_twice_is_one_listener(void **state)
 {
     struct door *door = *state;
     int again = dup(door->fd), visitor = visit(door);
-    listeners_add(door->worker.listeners, 2, door->fd);
-    listeners_add(door->worker.listeners, 2, again);
+    listeners_add(door->worker.listeners, 2, door->fd, false);
+    listeners_add(door->worker.listeners, 2, again, false);
     int second = visit(door);
     listeners_stop(door->worker.listeners);
     assert_int_equal(door->worker.client_count, 2);
@@ -117,7 +132,7 @@ static void the_same_socket_twice_is_one_listener(void **state)
 static void an_id_that_no_world_can_name_is_not_kept(void **state)
 {
     struct door *door = *state;
-    listeners_add(door->worker.listeners, SNAPSHOT_LISTENERS_MAX, door->fd);
+    listeners_add(door->worker.listeners, SNAPSHOT_LISTENERS_MAX, door->fd, false);
     assert_int_equal(visit(door), -1);
 }
 
@@ -127,7 +142,7 @@ static void a_full_house_does_not_accept(void **state)
     int visitors[3];
     for (int i = 0; i < 3; i++)
         visitors[i] = visit(door);
-    listeners_add(door->worker.listeners, 2, door->fd);
+    listeners_add(door->worker.listeners, 2, door->fd, false);
     listeners_stop(door->worker.listeners);
     assert_int_equal(door->worker.client_count, 2);
     for (int i = 0; i < 3; i++)
@@ -139,6 +154,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_stop_takes_whom_the_kernel_holds_and_closes_for_every_process),
+        TEST(a_stop_leaves_a_passed_socket_to_the_service_manager),
         TEST(the_same_socket_twice_is_one_listener),
         TEST(an_id_that_no_world_can_name_is_not_kept),
         TEST(a_full_house_does_not_accept),

@@ -1,8 +1,6 @@
 #include "cli/render.h"
 
-#include "base/buf.h"
 #include "cli/fields.h"
-#include "cli/report.h"
 
 #include <string.h>
 
@@ -200,76 +198,6 @@ void render_history(struct terminal *terminal, const json_t *history)
                       asker_of(deployment));
         terminal_block(terminal, "    ", field_text(deployment, "reason", ""));
     }
-}
-
-static void render_argv(const json_t *argv, struct buf *out)
-{
-    size_t i;
-    const json_t *word;
-    buf_add(out, "", 0);
-    json_array_foreach (argv, i, word)
-        buf_printf(out, "%s%s", i > 0 ? " " : "", json_is_string(word) ? json_string_value(word) : "?");
-}
-
-/* A program that was run: a launch, or an uptest on an instance. */
-static void render_run(struct terminal *terminal, const char *what, const char *on, const json_t *run)
-{
-    char verdict[REPORT_VERDICT_MAX];
-    struct buf argv = BUF_EMPTY;
-    const char *state = field_text(run, "state", "?");
-    bool ended = strcmp(state, "passed") == 0 || strcmp(state, "failed") == 0;
-    bool failed = strcmp(state, "failed") == 0;
-    render_argv(json_object_get(run, "argv"), &argv);
-    terminal_line(terminal, failed ? TONE_BAD : TONE_PLAIN, "  %s  %s  %s, %.2f s", on, what,
-                  ended ? report_verdict(run, verdict) : state, field_real(run, "seconds"));
-    if (argv.n > 0)
-        terminal_line(terminal, TONE_FAINT, "    %s", argv.p);
-    terminal_block(terminal, "    ", field_text(run, "output", ""));
-    buf_free(&argv);
-}
-
-static void render_moment(struct terminal *terminal, const json_t *moment)
-{
-    char time[FIELD_TIME_SIZE];
-    const char *by = field_text(moment, "by", "");
-    terminal_line(terminal, TONE_PLAIN, "  %s  %-9s %s%s%s%s", field_time(moment, "time", time),
-                  field_text(moment, "state", "?"), field_text(moment, "why", ""), by[0] != '\0' ? " (" : "",
-                  by, by[0] != '\0' ? ")" : "");
-}
-
-static void render_head(struct terminal *terminal, const json_t *deployment)
-{
-    const char *release = field_text(deployment, "release", ""),
-               *reason = field_text(deployment, "reason", "");
-    const char *replaces = field_text(deployment, "replaces", "");
-    size_t instances = json_array_size(json_object_get(deployment, "instances"));
-    terminal_line(terminal, tone_of(deployment), "%s: %s", field_text(deployment, "deployment", "?"),
-                  field_text(deployment, "state", "?"));
-    if (reason[0] != '\0')
-        terminal_block(terminal, "  ", reason);
-    terminal_line(terminal, TONE_PLAIN, "  %s%s%zu instance%s, asked for by %s%s%s", release,
-                  release[0] != '\0' ? ", " : "", instances, plural((json_int_t)instances),
-                  asker_of(deployment), replaces[0] != '\0' ? ", in place of " : "", replaces);
-}
-
-void render_deployment(struct terminal *terminal, const json_t *deployment)
-{
-    size_t i;
-    const json_t *item, *cells = json_object_get(json_object_get(deployment, "gate"), "cells");
-    const json_t *launch = json_object_get(deployment, "launch");
-    const json_t *command = json_object_get(deployment, "command");
-    render_head(terminal, deployment);
-    json_array_foreach (json_object_get(deployment, "timeline"), i, item)
-        render_moment(terminal, item);
-    if (json_is_object(launch))
-        render_run(terminal, "launch.command", field_text(deployment, "release", "?"), launch);
-    if (json_is_object(command))
-        render_run(terminal, "the command of the pause", field_text(deployment, "service", "?"), command);
-    render_watched(terminal, json_object_get(deployment, "watched"));
-    if (json_array_size(cells) > 0)
-        terminal_line(terminal, TONE_PLAIN, "uptests:");
-    json_array_foreach (cells, i, item)
-        render_run(terminal, field_text(item, "uptest", "?"), field_text(item, "instance", "?"), item);
 }
 
 void render_results(struct terminal *terminal, const json_t *results)

@@ -9,7 +9,5 @@
 void render_status(struct terminal *terminal, const json_t *status);
 void render_service(struct terminal *terminal, const json_t *service);
 void render_history(struct terminal *terminal, const json_t *history);
-/* A whole deployment: who, when, timeline, every uptest. */
-void render_deployment(struct terminal *terminal, const json_t *deployment);
 /* The array that an uptest run answers with.. */
 void render_results(struct terminal *terminal, const json_t *results);

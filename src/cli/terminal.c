@@ -119,27 +119,42 @@ void terminal_block(struct terminal *terminal, const char *indent, const char *t
     }
 }
 
-/* How many bytes of it stand in so many columns: up to the last space that does, or the first one after.
- * A byte is taken for a column: what has others than ASCII is broken sooner. */
+/* How many bytes of it stand in so many columns: up to the end of its line, or the last space that does, or
+ * the first one after. A byte is taken for a column: what has others than ASCII is broken sooner. */
 static size_t fitting(struct str text, size_t columns)
 {
     size_t at = 0;
-    if (text.n <= columns)
-        return text.n;
-    for (size_t i = 1; i < text.n && (i <= columns || at == 0); i++) {
+    const char *end = text.n > 0 ? memchr(text.p, '\n', text.n) : NULL;
+    size_t line = end != NULL ? (size_t)(end - text.p) : text.n;
+    if (line <= columns)
+        return line;
+    for (size_t i = 1; i < line && (i <= columns || at == 0); i++) {
         if (text.p[i] == ' ')
             at = i;
     }
-    return at > 0 ? at : text.n;
+    return at > 0 ? at : line;
+}
+
+/* Its first line stands behind `first`, the others behind as many spaces. */
+static void put_paragraph(struct terminal *terminal, enum tone tone, const char *first, struct str text)
+{
+    size_t margin = strlen(first), columns = terminal->width > margin ? terminal->width - margin : SIZE_MAX;
+    struct str rest = str_trim(text);
+    do {
+        size_t n = fitting(rest, columns);
+        terminal_line(terminal, tone, "%*s%.*s", (int)margin, first, (int)n, rest.p);
+        rest = str_trim((struct str){rest.p + n, rest.n - n});
+        first = "";
+    } while (rest.n > 0);
 }
 
 void terminal_text(struct terminal *terminal, enum tone tone, const char *indent, const char *text)
 {
-    struct str rest = str_trim(str_of(text));
-    size_t margin = strlen(indent), columns = terminal->width > margin ? terminal->width - margin : SIZE_MAX;
-    while (rest.n > 0) {
-        size_t n = fitting(rest, columns);
-        terminal_line(terminal, tone, "%s%.*s", indent, (int)n, rest.p);
-        rest = str_trim((struct str){rest.p + n, rest.n - n});
-    }
+    if (str_trim(str_of(text)).n > 0)
+        put_paragraph(terminal, tone, indent, str_of(text));
+}
+
+void terminal_entry(struct terminal *terminal, enum tone tone, const char *label, const char *text)
+{
+    put_paragraph(terminal, tone, label, str_of(text));
 }

@@ -30,8 +30,12 @@ void terminal_line(struct terminal *terminal, enum tone tone, const char *format
 /* A text of several lines, each behind `indent`. Nothing for an empty one. */
 void terminal_block(struct terminal *terminal, const char *indent, const char *text);
 
-/* A paragraph, each line behind `indent`: broken between words where the terminal ends. */
+/* A paragraph, or several, each line behind `indent`: broken between words where the terminal ends. */
 void terminal_text(struct terminal *terminal, enum tone tone, const char *indent, const char *text);
+
+/* The same behind a label of so many columns, also where the text is empty: it stands in the first line only.
+ */
+void terminal_entry(struct terminal *terminal, enum tone tone, const char *label, const char *text);
 
 /* What turns the tone on; "" for the plain one. */
 const char *terminal_colour(enum tone tone);

@@ -49,3 +49,12 @@ char *ending_sentence(const char *what, const char *how, struct str output)
     buf_free(&text);
     return clean;
 }
+
+json_t *ending_usage(const struct child_usage *usage)
+{
+    if (!usage->known)
+        return json_null();
+    return json_pack("{s:f, s:f, s:I}", "user", (double)usage->user_us / 1e6, "system",
+                     (double)usage->system_us / 1e6, usage->bound ? "memory_at_most" : "memory",
+                     (json_int_t)usage->memory);
+}

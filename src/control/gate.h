@@ -9,8 +9,6 @@
 #include "config/config.h"
 #include "io/child.h"
 
-#include <sys/resource.h>
-
 enum gate_cell_state { GATE_WAITING, GATE_RUNNING, GATE_PASSED, GATE_FAILED };
 extern const char *const gate_cell_state_names[];
 
@@ -28,7 +26,7 @@ struct gate_cell {
     size_t output_size;
     char *
         how; /* failed: how, to stand after "uptest U on I": "exited with status 1 after 0.21 s"; else NULL */
-    struct rusage usage;
+    struct child_usage usage;
 };
 
 /* What is tested. All of it must stay valid until gate_start returns. */

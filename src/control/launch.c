@@ -29,6 +29,7 @@ struct launch {
     int exit_status, signal;
     bool timed_out;
     uint64_t ns;
+    struct child_usage usage;
     char *output;
     size_t output_size;
     struct loop_deferred deferred;
@@ -94,6 +95,7 @@ static void keep_result(struct launch *launch, const struct child_result *result
     launch->signal = result->signal;
     launch->timed_out = result->timed_out;
     launch->ns = result->ns;
+    launch->usage = result->usage;
     launch->output = utf8_tail(result->output, OUTPUT_KEPT, result->truncated, &launch->output_size);
 }
 
@@ -225,11 +227,12 @@ json_t *launch_json(const struct launch *launch)
     for (size_t i = 0; launch->argv != NULL && launch->argv[i] != NULL; i++)
         json_array_append_new(argv, json_string(launch->argv[i]));
     const char *state = !launch->has_ended ? "running" : launch->failure == NULL ? "passed" : "failed";
-    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:f, s:s%}", "argv", argv, "state", state, "exit",
+    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:f, s:o, s:s%}", "argv", argv, "state", state, "exit",
                      launch->exit_status < 0 ? json_null() : json_integer(launch->exit_status), "signal",
                      launch->signal == 0 ? json_null() : json_integer(launch->signal), "timed_out",
-                     launch->timed_out, "seconds", (double)launch->ns / 1e9, "output",
-                     launch->output != NULL ? launch->output : "", launch->output_size);
+                     launch->timed_out, "seconds", (double)launch->ns / 1e9, "usage",
+                     ending_usage(&launch->usage), "output", launch->output != NULL ? launch->output : "",
+                     launch->output_size);
 }
 
 void launch_free(struct launch *launch)

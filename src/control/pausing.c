@@ -28,6 +28,7 @@ struct pausing {
     int exit_status, signal;
     bool timed_out;
     uint64_t ns;
+    struct child_usage usage;
     char *output;
     size_t output_size;
 };
@@ -94,6 +95,7 @@ static void on_done(void *arg, const struct child_result *result)
     pausing->signal = result->signal;
     pausing->timed_out = result->timed_out;
     pausing->ns = result->ns;
+    pausing->usage = result->usage;
     pausing->output = utf8_tail(result->output, OUTPUT_KEPT, result->truncated, &pausing->output_size);
     if (pausing->failure == NULL && (result->exit_status != 0 || result->timed_out || result->overflowed)) {
         char *how = ending_words(result, OUTPUT_LIMIT);
@@ -262,12 +264,12 @@ json_t *pausing_json(const struct pausing *pausing)
         state = pausing->failure == NULL ? "passed" : "failed";
     else if (pausing->has_begun)
         state = "running";
-    return json_pack("{s:o, s:s, s:o, s:o, s:b, s:f, s:s%}", "argv", json_deep_copy(pausing->argv), "state",
-                     state, "exit",
-                     pausing->exit_status < 0 ? json_null() : json_integer(pausing->exit_status), "signal",
-                     pausing->signal == 0 ? json_null() : json_integer(pausing->signal), "timed_out",
-                     pausing->timed_out, "seconds", (double)pausing->ns / 1e9, "output",
-                     pausing->output != NULL ? pausing->output : "", pausing->output_size);
+    return json_pack(
+        "{s:o, s:s, s:o, s:o, s:b, s:f, s:o, s:s%}", "argv", json_deep_copy(pausing->argv), "state", state,
+        "exit", pausing->exit_status < 0 ? json_null() : json_integer(pausing->exit_status), "signal",
+        pausing->signal == 0 ? json_null() : json_integer(pausing->signal), "timed_out", pausing->timed_out,
+        "seconds", (double)pausing->ns / 1e9, "usage", ending_usage(&pausing->usage), "output",
+        pausing->output != NULL ? pausing->output : "", pausing->output_size);
 }
 
 void pausing_free(struct pausing *pausing)

@@ -4,6 +4,8 @@
 #include "base/utf8.h"
 #include "base/version.h"
 #include "control/conduct.h"
+#include "control/difference.h"
+#include "control/ending.h"
 #include "control/standing.h"
 
 #include <stdlib.h>
@@ -52,12 +54,13 @@ static json_t *cell_json(const struct gate_cell *cell)
     json_t *argv = json_array();
     for (size_t i = 0; cell->argv != NULL && cell->argv[i] != NULL; i++)
         json_array_append_new(argv, view_text(cell->argv[i]));
-    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:f, s:o}", "instance", view_text(cell->instance),
-                     "uptest", view_text(cell->uptest), "state", gate_cell_state_names[cell->state], "argv",
-                     argv, "exit", cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status),
-                     "signal", cell->signal == 0 ? json_null() : json_integer(cell->signal), "timed_out",
-                     cell->timed_out, "seconds", (double)cell->ns / 1e9, "output",
-                     cell->output == NULL ? json_string("") : json_stringn(cell->output, cell->output_size));
+    return json_pack(
+        "{s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:f, s:o, s:o}", "instance", view_text(cell->instance), "uptest",
+        view_text(cell->uptest), "state", gate_cell_state_names[cell->state], "argv", argv, "exit",
+        cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status), "signal",
+        cell->signal == 0 ? json_null() : json_integer(cell->signal), "timed_out", cell->timed_out, "seconds",
+        (double)cell->ns / 1e9, "usage", ending_usage(&cell->usage), "output",
+        cell->output == NULL ? json_string("") : json_stringn(cell->output, cell->output_size));
 }
 
 json_t *view_gate(const struct gate *gate, bool passed)
@@ -108,6 +111,23 @@ static bool is_shown(const struct deployment *deployment, size_t index)
            deployment->timeline[index - 1].state == DEPLOYMENT_HELD;
 }
 
+/* How long it lasted: until the next one that is shown. Of the last one: until now, or null where that is the
+ * end. By the wall clock, which may have been set meanwhile. */
+static json_t *lasted_json(const struct deployment *deployment, size_t index)
+{
+    uint64_t began_ns = deployment->timeline[index].time_ns, now_ns = clock_steady_ns();
+    size_t next = index + 1;
+    while (next < deployment->timeline_count && !is_shown(deployment, next))
+        next++;
+    if (next < deployment->timeline_count) {
+        uint64_t ended_ns = deployment->timeline[next].time_ns;
+        return ended_ns < began_ns ? json_null() : json_real((double)(ended_ns - began_ns) / 1e9);
+    }
+    if (deployment_state_is_end(deployment->state) || now_ns < deployment->since_ns)
+        return json_null();
+    return json_real((double)(now_ns - deployment->since_ns) / 1e9);
+}
+
 static json_t *timeline_json(const struct deployment *deployment)
 {
     json_t *timeline = json_array();
@@ -115,9 +135,10 @@ static json_t *timeline_json(const struct deployment *deployment)
         const struct moment *moment = &deployment->timeline[i];
         if (!is_shown(deployment, i))
             continue;
-        json_array_append_new(timeline, json_pack("{s:o, s:s, s:o, s:o}", "time", time_json(moment->time_ns),
-                                                  "state", deployment_state_shown(moment->state), "why",
-                                                  view_text(moment->why), "by", view_text(moment->by)));
+        json_array_append_new(
+            timeline, json_pack("{s:o, s:s, s:o, s:o, s:o}", "time", time_json(moment->time_ns), "state",
+                                deployment_state_shown(moment->state), "seconds", lasted_json(deployment, i),
+                                "why", view_text(moment->why), "by", view_text(moment->by)));
     }
     return timeline;
 }
@@ -157,6 +178,29 @@ static json_t *watched_of(struct conductor *conductor, const struct pool *pool, 
     return watched != NULL ? watched : json_null();
 }
 
+/* The newest before it that was left alone with its traffic: its watch, if any, had passed. NULL: none. */
+static const struct pool *last_good(const struct pool *pool)
+{
+    do {
+        pool = TAILQ_PREV(pool, pools, of_service);
+    } while (pool != NULL && (pool->deployment == NULL || (pool->deployment->state != DEPLOYMENT_DONE &&
+                                                           pool->deployment->state != DEPLOYMENT_DRAINING)));
+    return pool;
+}
+
+/* Of a deployment that is shown whole to the last good one before it; null where there is none. */
+static json_t *difference_of(struct conductor *conductor, const struct pool *pool, const json_t *shown)
+{
+    const struct pool *good = last_good(pool);
+    if (good == NULL)
+        return json_null();
+    json_t *then = view_deployment(conductor, good, false);
+    json_object_set_new(then, "gate", gate_of(conductor, good));
+    json_t *json = difference(shown, then);
+    json_decref(then);
+    return json;
+}
+
 json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole)
 {
     const struct deployment *deployment = pool->deployment;
@@ -164,8 +208,9 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, json_string(pool->instances[i].address));
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "deployment", pool->name, "service",
-        pool->service->name, "release", pool->release, "state", deployment_state_shown(deployment->state),
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "deployment", pool->name,
+        "service", pool->service->name, "release", pool->release, "state",
+        deployment_state_shown(deployment->state), "phase", deployment_state_name(deployment->state),
         "reason", view_text(deployment->reason), "replaces", view_text(deployment->replaces), "asked_by",
         view_asker(&deployment->asker), "created", time_json(deployment->created_ns), "ended",
         time_json(deployment->ended_ns), "hold", deployment->hold, "allow_untested",
@@ -179,6 +224,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
         json_object_set_new(json, "gate", gate_of(conductor, pool));
         json_object_set_new(json, "shadow", course_shadow_view(conductor, pool));
         json_object_set_new(json, "timeline", timeline_json(deployment));
+        json_object_set_new(json, "difference", difference_of(conductor, pool, json));
     }
     return json;
 }

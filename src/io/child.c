@@ -22,6 +22,7 @@
 #define PIECE (64 * 1024) /* read in one turn: as much as a pipe holds */
 #define PIECES_LEFT 16    /* read at the end: as much as a pipe can be made to hold by its user */
 #define LATE_MS 10000     /* after KILL, for the end of all */
+#define GREW_KIB 2048     /* at most, between the report of the program and its exec */
 
 enum phase {
     RUNNING,   /* timer: timeout, if any */
@@ -168,6 +169,7 @@ static void tell(struct child *child)
     if (!result->started) {
         result->exit_status = -1;
         result->truncated = false;
+        result->usage.known = false;
     }
     result->output = result->started ? kept(child) : buf_str(&child->output);
     child->done(child->arg, result);
@@ -182,11 +184,26 @@ static void destroy(struct child *child)
     free(child);
 }
 
+static uint64_t us_of(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_usec;
+}
+
+/* A fork has all the memory of who forks, and the kernel never forgets how much that was. */
+static struct child_usage usage_of(const struct spawn *spawn, const struct rusage *usage)
+{
+    return (struct child_usage){.known = true,
+                                .bound = usage->ru_maxrss <= spawn->memory_kib + GREW_KIB,
+                                .user_us = us_of(usage->ru_utime),
+                                .system_us = us_of(usage->ru_stime),
+                                .memory = (uint64_t)usage->ru_maxrss * 1024};
+}
+
 static void program_exited(struct child *child, const struct warden_report *report)
 {
     child->exited = true;
     child->result.ns = clock_mono_ns() - child->start_ns;
-    child->result.usage = report->usage;
+    child->result.usage = usage_of(&child->spawn, &report->usage);
     if (WIFEXITED(report->status))
         child->result.exit_status = WEXITSTATUS(report->status);
     else
@@ -234,6 +251,7 @@ static void warden_was_killed(struct child *child, int status)
     if (child->spawn.program > 0)
         kill(-child->spawn.program, SIGKILL);
     child->result.ns = clock_mono_ns() - child->start_ns;
+    child->result.usage.known = false;
     child->result.exit_status = -1;
     child->result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }

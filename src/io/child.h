@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "io/loop.h"
 
-#include <sys/resource.h>
 #include <sys/types.h>
 
 /* Whom the program runs as. Made once with child_user_find. */
@@ -41,6 +40,14 @@ struct child_spec {
     bool apart; /* stdout is no part of the output: it is for child_on_stdout, and counts for output_limit */
 };
 
+/* What a program has used: itself, and what it has waited for. */
+struct child_usage {
+    bool known; /* false: it was not executed, or nobody lived to tell */
+    bool bound; /* memory is what was there before the exec: the most that it may have had, not what it had */
+    uint64_t user_us, system_us; /* of CPU time */
+    uint64_t memory; /* bytes: the most that one of its processes had in memory at once, shared pages too */
+};
+
 struct child_result {
     bool started;    /* false: could not be executed; output says why in a sentence */
     int exit_status; /* -1: did not exit by itself */
@@ -52,7 +59,7 @@ struct child_result {
                           during the callback */
     bool truncated;    /* there was more output than is kept */
     bool overflowed;   /* it wrote more than output_limit, and was killed for that */
-    struct rusage usage; /* of the file itself and what it waited for */
+    struct child_usage usage;
 };
 
 struct child;

@@ -193,7 +193,9 @@ static void in_program(const void *arg, pid_t warden)
 {
     const struct plan *plan = arg;
     setsid();
-    report(plan->socket, (struct warden_report){.word = WARDEN_STARTED, .pid = getpid()});
+    struct warden_report started = {.word = WARDEN_STARTED, .pid = getpid()};
+    getrusage(RUSAGE_SELF, &started.usage);
+    report(plan->socket, started);
     set_descriptors(plan);
     reset_signals();
     set_limits(plan);
@@ -348,8 +350,10 @@ bool spawn_hear(struct spawn *spawn, struct warden_report *report)
 {
     if (recv(spawn->socket, report, sizeof *report, MSG_DONTWAIT) != (ssize_t)sizeof *report)
         return false;
-    if (report->word == WARDEN_STARTED)
+    if (report->word == WARDEN_STARTED) {
         spawn->program = report->pid;
+        spawn->memory_kib = report->usage.ru_maxrss;
+    }
     if (report->word == WARDEN_FAILED) {
         spawn->step = report->step;
         spawn->error = report->error;

@@ -8,6 +8,7 @@
 struct spawn {
     pid_t warden;    /* our child; see warden.h */
     pid_t program;   /* its child, leads a process group of the same number; 0: not heard of yet */
+    long memory_kib; /* that it had before the exec: the kernel counts it as the program's */
     int pidfd;       /* readable when the warden, and so all that it answers for, has ended */
     int socket;      /* of the warden, non-blocking */
     int output_fd;   /* stdout and stderr, non-blocking; ends when the last writer is gone */

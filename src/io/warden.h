@@ -19,7 +19,7 @@ enum warden_order {
 
 /* What is read from it, a packet each. */
 enum warden_word {
-    WARDEN_STARTED, /* pid: the program's; sent by itself, before it can do any harm */
+    WARDEN_STARTED, /* pid and usage: the program's; sent by itself, before it can do any harm */
     WARDEN_FAILED,  /* step and error: it was not executed */
     WARDEN_EXITED   /* status and usage: it has ended; something that it has left may still run */
 };

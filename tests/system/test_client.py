@@ -435,7 +435,7 @@ def test_history_and_show_tell_what_became_of_a_deployment(play):
     assert "web-2            rejected    v2           2026-11-22 10:00:00  root" in history
     assert "    01_alive exited with 1\n" in history
     show = run(play, "show", "web-2").stdout
-    for sentence in ("testing   the gate runs", "h:1  01_alive  exited with 1, 0.50 s", "/u/01_alive h 1", "    no db\n"):
+    for sentence in ("testing               the gate runs", "h:1  01_alive  exited with 1, 0.50 s", "/u/01_alive h 1", "    no db\n"):
         assert sentence in show
 
 

@@ -116,15 +116,16 @@ static void a_watch_shows_what_it_has_seen_and_its_limits(void **state)
 {
     (void)state;
     struct terminal terminal = capture(false);
-    json_t *deployment = json_loads(
-        "{\"deployment\":\"web-2\",\"state\":\"rolled_back\",\"watched\":{\"seconds\":4.2,\"left\":55.8,"
-        "\"requests\":2100,\"requests_before\":9000,\"errors\":{\"share\":0.051,\"limit\":0.02},"
-        "\"slow\":{\"share\":0.001,\"limit\":0.01},\"slow_seconds\":0.08,\"failure\":\"5xx\","
-        "\"uptest\":{\"output\":\"no cache\"}}}",
-        0, NULL);
-    render_deployment(&terminal, deployment);
-    json_decref(deployment);
-    assert_output(&terminal, "web-2: rolled_back\n  0 instances, asked for by -\n"
+    json_t *service =
+        json_loads("{\"service\":\"web\",\"state\":\"serving\",\"deployment\":{\"deployment\":\"web-2\","
+                   "\"state\":\"watching\",\"watched\":{\"seconds\":4.2,\"left\":55.8,"
+                   "\"requests\":2100,\"requests_before\":9000,\"errors\":{\"share\":0.051,\"limit\":0.02},"
+                   "\"slow\":{\"share\":0.001,\"limit\":0.01},\"slow_seconds\":0.08,\"failure\":\"5xx\","
+                   "\"uptest\":{\"output\":\"no cache\"}}}}",
+                   0, NULL);
+    render_service(&terminal, service);
+    json_decref(service);
+    assert_output(&terminal, "web: serving\n  deployment web-2 is watching\n"
                              "  watched for 4 s, 56 s are left: 2100 requests\n"
                              "    5xx 5.1%, limit 2.0%; 80 ms or longer 0.1%, limit 1.0%\n    no cache\n");
 }

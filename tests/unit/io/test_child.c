@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -178,8 +179,30 @@ static void a_signal_is_reported_as_such(void **state)
 static void the_usage_of_what_it_waited_for_is_reported(void **state)
 {
     (void)state;
-    run(SHELL("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"));
-    assert_true(result.usage.ru_utime.tv_sec * 1000000 + result.usage.ru_utime.tv_usec > 1000);
+    run(SHELL("dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; i=0; "
+              "while [ $i -lt 20000 ]; do i=$((i+1)); done"));
+    assert_exited(0);
+    assert_true(result.usage.known);
+    assert_false(result.usage.bound);
+    assert_true(result.usage.memory > 64 << 20);
+    assert_true(result.usage.user_us + result.usage.system_us >= 1000);
+}
+
+/* The kernel counts the memory of who forks as the program's. */
+static void memory_that_was_ours_is_a_bound(void **state)
+{
+    (void)state;
+    size_t size = 24 << 20;
+    char *ours = malloc(size);
+    memset(ours, 1, size);
+    run(SHELL("exit 0"));
+    assert_true(result.usage.known);
+    assert_true(result.usage.bound);
+    assert_true(result.usage.memory > size);
+    run(SHELL("dd if=/dev/zero of=/dev/null bs=256M count=1 2>/dev/null"));
+    assert_false(result.usage.bound);
+    assert_int_equal(ours[size - 1], 1);
+    free(ours);
 }
 
 static void nothing_of_the_daemon_is_inherited(void **state)
@@ -385,6 +408,7 @@ static void who_kills_its_warden_has_not_passed(void **state)
     run_contained(SHELL("exec 9>witness; sleep 100 & kill -9 $PPID; sleep 100"));
     assert_int_equal(result.exit_status, -1);
     assert_int_equal(result.signal, SIGKILL);
+    assert_false(result.usage.known);
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
@@ -525,6 +549,7 @@ static void assert_not_started(const char *why)
 {
     char text[512];
     assert_false(result.started);
+    assert_false(result.usage.known);
     assert_int_equal(result.exit_status, -1);
     assert_int_equal(result.signal, 0);
     snprintf(text, sizeof text, "cannot be started: %s", why);
@@ -722,6 +747,7 @@ int main(void)
         TEST(exit_status_and_both_outputs_are_reported),
         TEST(a_signal_is_reported_as_such),
         TEST(the_usage_of_what_it_waited_for_is_reported),
+        TEST(memory_that_was_ours_is_a_bound),
         TEST(nothing_of_the_daemon_is_inherited),
         TEST(signals_that_the_daemon_ignores_or_blocks_are_as_by_default),
         TEST(it_leads_a_process_group_of_its_own),

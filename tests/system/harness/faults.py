@@ -28,6 +28,8 @@ mv %(calls)s.$$ %(calls)s.$$.done
 def program_with_faults():
     """The upswapd that has them, or None: $UPSWAP_FAULTS_BUILD, else the build that is tested."""
     path = os.path.join(os.environ.get("UPSWAP_FAULTS_BUILD") or build_folder(), "upswapd")
+    if not os.path.exists(path):
+        return None
     with open(path, "rb") as file:
         return path if b"UPSWAP_FAULTS" in file.read() else None
 

@@ -4,6 +4,7 @@
 #include "control/admin_client.h"
 
 #include "base/mem.h"
+#include "control/admin_browser.h"
 #include "http/answer.h"
 #include "http/body.h"
 #include "http/request.h"
@@ -202,14 +203,27 @@ static bool knows_token(const struct admin_client *client, const struct http_req
     return same_secret(str_trim((struct str){field->value.p + 7, field->value.n - 7}), str_of(token));
 }
 
+/* The dashboard's files are for everybody who comes by TCP: a browser has no token before the page has asked
+ * for it, and they hold no data. */
+static bool is_let_in(const struct admin_client *client, const struct http_request *head)
+{
+    if (client->tcp)
+        return admin_browser_wants_page(head) || knows_token(client, head);
+    return client->peer.let_in;
+}
+
 /* Says why not. */
 static bool may_enter(struct admin_client *client, const struct http_request *head)
 {
-    if (client->tcp ? knows_token(client, head) : client->peer.let_in)
+    struct err err;
+    bool allowed = admin_browser_allows(head, client->tcp, &err);
+    if (allowed && is_let_in(client, head))
         return true;
     client->state = ANSWERING;
     client->request->keep_alive &= client->body.done;
-    if (client->tcp)
+    if (!allowed)
+        admin_problem(client->request, 403, "%s", err.text);
+    else if (client->tcp)
         admin_problem_with(client->request, 401, "WWW-Authenticate: Bearer realm=\"upswap\"",
                            "this address is for those who know the token: send Authorization: Bearer TOKEN "
                            "with what is in admin.token_file");

@@ -79,6 +79,12 @@ void admin_answer_text(struct admin_request *request, const char *content_type, 
     answer(request, 200, content_type, "", body);
 }
 
+void admin_answer_file(struct admin_request *request, const char *content_type, const char *fields,
+                       struct str body)
+{
+    answer(request, 200, content_type, fields, body);
+}
+
 void admin_problem_with(struct admin_request *request, unsigned status, const char *field,
                         const char *sentence)
 {

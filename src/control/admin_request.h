@@ -40,6 +40,9 @@ struct admin_request {
 /* Answers with JSON; `body` is borrowed. */
 void admin_answer_json(struct admin_request *request, unsigned status, const json_t *body);
 void admin_answer_text(struct admin_request *request, const char *content_type, struct str body);
+/* The same with field lines of its own, each with its line end. */
+void admin_answer_file(struct admin_request *request, const char *content_type, const char *fields,
+                       struct str body);
 
 /* Answers with application/problem+json (RFC 9457); the sentence names field, value and remedy. */
 void admin_problem(struct admin_request *request, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);

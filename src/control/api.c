@@ -34,6 +34,8 @@ static const struct route routes[] = {
     {HTTP_POST, "/v1/upgrade", api_upgrade},
     {HTTP_GET, "/metrics", api_metrics},
     {HTTP_GET, "/healthz", api_health},
+    {HTTP_GET, "/", api_dashboard},
+    {HTTP_GET, "/dashboard/{}", api_dashboard},
 };
 
 #define ROUTES (sizeof routes / sizeof *routes)

@@ -25,7 +25,7 @@ api_handler api_status, api_services, api_service, api_traffic, api_service_traf
 api_handler api_stage, api_history, api_deployment, api_promote, api_abort, api_rollback;
 api_handler api_drain, api_enable, api_reload, api_upgrade;
 api_handler api_maintenance, api_pause, api_resume;
-api_handler api_events, api_uptest;
+api_handler api_events, api_uptest, api_dashboard;
 
 /* Answers with what a command of the conductor has come to; an outcome_fn, `request` is its arg. */
 void api_outcome(void *request, const struct outcome *outcome);

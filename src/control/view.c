@@ -380,7 +380,8 @@ json_t *conductor_status(struct conductor *conductor)
     json_t *admin =
         json_pack("{s:s, s:o, s:o}", "socket", config->admin.socket, "listen",
                   view_text(config->admin.listen), "bound", view_text(sockets_admin_bound(sockets)));
-    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o}", "version", version_text, "snapshot",
-                     (json_int_t)world_published(conductor->world), "pids", pids, "listeners",
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "version", version_text, "snapshot",
+                     (json_int_t)world_published(conductor->world), "last_event",
+                     (json_int_t)event_log_last(conductor->options.events), "pids", pids, "listeners",
                      listeners_json(sockets), "admin", admin, "services", services);
 }

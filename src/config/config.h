@@ -221,6 +221,7 @@ struct config_canaries {
 };
 
 enum config_pin { CONFIG_PIN_OFF, CONFIG_PIN_COOKIE };
+enum config_trace { CONFIG_TRACE_START, CONFIG_TRACE_PASS, CONFIG_TRACE_TRUSTED };
 
 struct config_teardown {
     struct config_list command; /* empty: none */
@@ -294,6 +295,7 @@ struct config_service {
     uint64_t body; /* bytes of a request; 0: as limits.body says */
     struct config_rate rate;
     bool forwarded;
+    enum config_trace trace;
     bool redirect_https;
     char *canonical_host; /* NULL: none */
     struct config_page *pages;

@@ -215,6 +215,13 @@ static const struct section affinity_section = {
     .line_offset = offsetof(struct config_affinity, line),
 };
 
+static const struct section_word traces[] = {
+    {"start", CONFIG_TRACE_START},
+    {"pass", CONFIG_TRACE_PASS},
+    {"trusted", CONFIG_TRACE_TRUSTED},
+    {NULL, 0},
+};
+
 static const struct section_word pins[] = {
     {"off", CONFIG_PIN_OFF},
     {"cookie", CONFIG_PIN_COOKIE},
@@ -345,6 +352,7 @@ static const struct section_key service_keys[] = {
      .section = &maintenance_section},
     {.name = "pause", .kind = KEY_SECTION, FIELD(config_service, pause), .section = &pause_section},
     {.name = "forwarded", .kind = KEY_BOOL, FIELD(config_service, forwarded), .fallback = "false"},
+    {.name = "trace", .kind = KEY_WORD, FIELD(config_service, trace), .fallback = "start", .words = traces},
     {.name = "headers", .kind = KEY_SECTION, FIELD(config_service, headers), .section = &headers_section},
     {.name = "body", .kind = KEY_SIZE, FIELD(config_service, body), .fallback = "0", RANGE(0, 1ULL << 50)},
     {.name = "requests_per_address",

@@ -102,6 +102,14 @@ static uint8_t balance_of(enum config_balance balance)
     return SNAPSHOT_ROUND_ROBIN;
 }
 
+static uint8_t trace_of(enum config_trace trace)
+{
+    static const enum snapshot_trace traces[] = {[CONFIG_TRACE_START] = SNAPSHOT_TRACE_START,
+                                                 [CONFIG_TRACE_PASS] = SNAPSHOT_TRACE_PASS,
+                                                 [CONFIG_TRACE_TRUSTED] = SNAPSHOT_TRACE_TRUSTED};
+    return (uint8_t)traces[trace];
+}
+
 static struct snapshot_rules rules_of(const struct config_service *service)
 {
     return (struct snapshot_rules){
@@ -136,6 +144,7 @@ static struct snapshot_rules rules_of(const struct config_service *service)
         .proxy_protocol = (uint8_t)service->proxy_protocol,
         .tls = service->tls.line > 0,
         .forwarded = service->forwarded,
+        .trace = trace_of(service->trace),
         .redirect_https = service->redirect_https,
     };
 }

@@ -5,7 +5,7 @@
 #include "http/field.h"
 
 #define FIELD_SLOTS 128
-#define SLOT(length, first, last_two) (((length) + (first) + (last_two)*11U) % FIELD_SLOTS)
+#define SLOT(length, first, last_two) (((length)*9U + (first) + (last_two)*11U) % FIELD_SLOTS)
 /* The letters, the last two of them as a sum, are spelled again, since a letter of a string is no constant in
  * C. */
 #define ROW(name, first, last_two, field) \
@@ -34,6 +34,8 @@ static const struct {
     ROW("proxy-connection", 'p', 'o' + 'n', HTTP_FIELD_PROXY_CONNECTION),
     ROW("referer", 'r', 'e' + 'r', HTTP_FIELD_REFERER),
     ROW("te", 't', 't' + 'e', HTTP_FIELD_TE),
+    ROW("traceparent", 't', 'n' + 't', HTTP_FIELD_TRACEPARENT),
+    ROW("tracestate", 't', 't' + 'e', HTTP_FIELD_TRACESTATE),
     ROW("trailer", 't', 'e' + 'r', HTTP_FIELD_TRAILER),
     ROW("transfer-encoding", 't', 'n' + 'g', HTTP_FIELD_TRANSFER_ENCODING),
     ROW("upgrade", 'u', 'd' + 'e', HTTP_FIELD_UPGRADE),
@@ -134,6 +136,8 @@ bool field_is_for_all(struct str name)
         "server",
         "set-cookie",
         "strict-transport-security",
+        "traceparent",
+        "tracestate",
         "trailer",
         "transfer-encoding",
         "user-agent",
@@ -191,6 +195,8 @@ bool field_is_for_heads(struct str name)
         "set-cookie",
         "strict-transport-security",
         "te",
+        "traceparent",
+        "tracestate",
         "trailer",
         "transfer-encoding",
         "upgrade",

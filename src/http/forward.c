@@ -149,11 +149,12 @@ static uint64_t request_set(const struct http_request *request, const struct htt
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PORT) |
         HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO) | HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) |
         HTTP_FIELD_BIT(HTTP_FIELD_FORWARDED);
-    return ~(NEVER | ours | bit_when(hides(how), HTTP_FIELD_COOKIE) |
+    const uint64_t traces = HTTP_FIELD_BIT(HTTP_FIELD_TRACEPARENT) | HTTP_FIELD_BIT(HTTP_FIELD_TRACESTATE);
+    return ~(NEVER | ours | traces | bit_when(hides(how), HTTP_FIELD_COOKIE) |
              bit_when(request->expect_void, HTTP_FIELD_EXPECT)) |
            bit_when(how->framing == HTTP_BODY_LENGTH, HTTP_FIELD_CONTENT_LENGTH) |
            bit_when(how->framing == HTTP_BODY_CHUNKED, HTTP_FIELD_TRAILER) |
-           bit_when(request->upgrade, HTTP_FIELD_UPGRADE) |
+           bit_when(request->upgrade, HTTP_FIELD_UPGRADE) | (how->traced ? traces : 0) |
            bit_when(how->trusted && !how->forwarded, HTTP_FIELD_FORWARDED) |
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_HOST) |
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PORT) |
@@ -283,6 +284,14 @@ static void put_cookies(struct out *out, const struct http_fields *fields, const
     }
 }
 
+/* What a rule says about it counts more. */
+static void put_trace(struct out *out, const struct http_forward *how, const struct http_rules *rules)
+{
+    struct str name = STR("traceparent");
+    if (how->trace.n > 0 && (rules == NULL || !http_rules_drop(rules, name)))
+        out_line(out, name, how->trace);
+}
+
 static void put_own_fields(struct out *out, const struct http_request *request,
                            const struct http_forward *how)
 {
@@ -321,6 +330,7 @@ size_t http_forward_request(const struct http_request *request, const struct htt
     if (how->framing == HTTP_BODY_CHUNKED)
         out_put(&to, STR("Transfer-Encoding: chunked\r\n"));
     put_own_fields(&to, request, how);
+    put_trace(&to, how, rules);
     if (rules != NULL)
         http_rules_put(rules, &to, how->variables);
     out_put(&to, STR("\r\n"));

@@ -21,6 +21,8 @@ struct http_forward {
      * and fingerprint of one that was verified. */
     struct str client_verify, client_subject, client_fingerprint;
     struct str request_id; /* a new one, used unless a trusted peer sent one */
+    struct str trace;      /* traceparent of a trace that begins here; empty: none does */
+    bool traced;           /* the client's traceparent and tracestate are passed; else they are not */
     bool http2;            /* the request came over HTTP/2: for Via */
     bool trusted;   /* the peer is a trusted proxy: its X-Forwarded-*, Forwarded and X-Request-Id are kept */
     uint32_t strip; /* bytes of the path to take off (a matched prefix): all of it, or up to a '/' */

@@ -51,6 +51,7 @@ static bool is_of_handshake(struct str name)
 
 static void add_fields(struct h2_list *list, const struct http_fields *fields, uint64_t never, bool tunnel)
 {
+    const uint64_t once = HTTP_FIELD_BIT(HTTP_FIELD_X_REQUEST_ID) | HTTP_FIELD_BIT(HTTP_FIELD_TRACEPARENT);
     char *names = list->names;
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct http_field *field = &fields->at[i];
@@ -58,7 +59,7 @@ static void add_fields(struct h2_list *list, const struct http_fields *fields, u
             continue;
         nghttp2_nv *pair = add(list, small(&names, field->name), field->value);
         /* Does not come twice: it would only drive others out of the peer's table. */
-        if (field->id == HTTP_FIELD_X_REQUEST_ID)
+        if (once & HTTP_FIELD_BIT(field->id))
             pair->flags = NGHTTP2_NV_FLAG_NO_INDEX;
     }
 }

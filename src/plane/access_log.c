@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/trace.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -197,6 +198,8 @@ static void write_json(struct access_log *log, struct line *line, const struct a
     put_json_or_null(line, entry->pool);
     PUT(line, ",\"request_id\":");
     put_json_or_null(line, entry->request_id);
+    PUT(line, ",\"trace_id\":");
+    put_json_or_null(line, entry->trace_id);
     PUT(line, ",\"user_agent\":");
     put_json_or_null(line, entry->user_agent);
     PUT(line, ",\"referer\":");
@@ -253,8 +256,8 @@ static struct str cut(struct str text, size_t most)
 static size_t line_bound(const struct access_log_entry *entry)
 {
     size_t texts = entry->client.n + entry->host.n + entry->method.n + entry->target.n + entry->user_agent.n +
-                   entry->referer.n + entry->request_id.n + entry->instance.n + entry->service.n +
-                   entry->pool.n + entry->reason.n;
+                   entry->referer.n + entry->request_id.n + entry->trace_id.n + entry->instance.n +
+                   entry->service.n + entry->pool.n + entry->reason.n;
     return LINE_FIXED + ESCAPED_MAX * texts;
 }
 
@@ -283,6 +286,7 @@ void access_log_write(struct access_log *log, enum snapshot_access_log format,
     entry.user_agent = cut(entry.user_agent, ACCESS_LOG_TEXT_MAX);
     entry.referer = cut(entry.referer, ACCESS_LOG_TEXT_MAX);
     entry.request_id = cut(entry.request_id, ACCESS_LOG_TEXT_MAX);
+    entry.trace_id = cut(entry.trace_id, HTTP_TRACE_ID_SIZE);
     struct access_log_batch *batch = batch_for(log, line_bound(&entry));
     if (batch == NULL)
         return;

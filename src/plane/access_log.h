@@ -20,9 +20,10 @@ struct access_log_batch {
 struct access_log_entry {
     struct str client; /* address */
     struct str host, method, target, user_agent, referer, request_id;
-    uint8_t minor;   /* HTTP/1.minor; of the request */
-    bool http2;      /* it came over HTTP/2 */
-    uint16_t status; /* 0: none was sent */
+    struct str trace_id; /* empty: it is of no trace */
+    uint8_t minor;       /* HTTP/1.minor; of the request */
+    bool http2;          /* it came over HTTP/2 */
+    uint16_t status;     /* 0: none was sent */
     uint32_t retries;
     uint64_t bytes_in;                    /* of the request, head and body */
     uint64_t bytes_out;                   /* of the response, head and body */
@@ -35,7 +36,7 @@ struct access_log_entry {
 
 /* Longer ones are cut, so that a line always fits into a batch. */
 #define ACCESS_LOG_TARGET_MAX 4096
-#define ACCESS_LOG_TEXT_MAX 1024 /* each other text */
+#define ACCESS_LOG_TEXT_MAX 1024 /* each other text but the id of the trace */
 
 struct access_log;
 

@@ -102,8 +102,34 @@ static void name_certificate(const struct peer *peer, struct http_forward *how)
     how->client_fingerprint = str_of(identity->fingerprint);
 }
 
+/* Which trace it is of. One that begins here has the id of its first request, where that was given here. */
+static void trace(struct exchange *x, const struct http_request *request, struct http_forward *how, bool own,
+                  char parent[HTTP_TRACEPARENT_SIZE])
+{
+    uint8_t rule = x->rules != NULL ? x->rules->trace : SNAPSHOT_TRACE_PASS;
+    struct str id = STR("");
+    if (rule != SNAPSHOT_TRACE_TRUSTED || how->trusted)
+        id = http_trace_id(&request->fields);
+    how->traced = x->traced = id.n > 0;
+    if (how->traced) {
+        memcpy(x->trace, id.p, sizeof x->trace);
+        return;
+    }
+    if (rule == SNAPSHOT_TRACE_PASS)
+        return;
+    char span[RANDOM_ID_SIZE / 2];
+    random_half_id(&x->worker->random, span);
+    if (own)
+        memcpy(x->trace, x->id, sizeof x->trace);
+    else
+        random_id(&x->worker->random, x->trace);
+    x->traced = true;
+    how->trace = http_trace_begin(x->trace, span, parent);
+}
+
 /* What upswap tells the instance about the client; a trusted proxy's id for the request is kept. */
-static void name(struct exchange *x, const struct http_request *request, struct http_forward *how)
+static void name(struct exchange *x, const struct http_request *request, struct http_forward *how,
+                 char parent[HTTP_TRACEPARENT_SIZE])
 {
     struct client *client = x->client;
     char own[RANDOM_ID_SIZE];
@@ -124,6 +150,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     memcpy(x->id, id.p, id.n);
     x->id_length = (uint8_t)id.n;
     how->request_id = (struct str){x->id, id.n};
+    trace(x, request, how, id.p == own, parent);
     x->https = http_forward_is_https(request, how);
 }
 
@@ -187,7 +214,7 @@ static bool write_head(struct exchange *x, const struct http_request *request, s
 {
     struct http_variable variables[HEADER_VARIABLES];
     size_t room = request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
-                  how->request_id.n + how->client_subject.n + how->client_fingerprint.n +
+                  how->request_id.n + how->trace.n + how->client_subject.n + how->client_fingerprint.n +
                   3 * request->authority.n;
     how->forwarded = x->rules->forwarded != 0;
     how->rules = x->up.rules = header_rules_of(x, SNAPSHOT_REQUEST_HEADERS);
@@ -244,9 +271,10 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
 {
     uint32_t prefix = 0;
     struct http_forward how;
+    char parent[HTTP_TRACEPARENT_SIZE];
     describe(x, request);
     hold_world(x, request, &prefix);
-    name(x, request, &how);
+    name(x, request, &how, parent);
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
     if (settings->access_log != SNAPSHOT_LOG_NONE && x->texts.buffer == NULL)
         keep_texts(x, request);
@@ -511,6 +539,7 @@ static void write_log(const struct exchange *x, const struct end *end, uint64_t 
         .user_agent = texts->user_agent,
         .referer = texts->referer,
         .request_id = {x->id, x->id_length},
+        .trace_id = {x->trace, x->traced ? sizeof x->trace : 0},
         .minor = x->minor,
         .http2 = client_is_stream(x->client),
         .status = x->status,

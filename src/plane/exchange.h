@@ -7,6 +7,7 @@
  * share this struct and nobody else looks inside. */
 #pragma once
 
+#include "http/trace.h"
 #include "http/websocket.h"
 #include "io/loop.h"
 #include "plane/balance.h"
@@ -99,6 +100,7 @@ struct exchange {
     bool preview;     /* of a pool that is staged: no session of a client */
     bool canary;      /* of the share of a pool that is not live yet */
     bool draws;       /* the client is told on which side it is */
+    bool traced;      /* it is of `trace` */
     bool resigns;     /* the affinity cookie holds, but was signed with the key before */
     uint8_t forged;   /* cookies under our names that are none of ours */
     uint8_t retries;
@@ -136,6 +138,7 @@ struct exchange {
     struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
     char id[EXCHANGE_ID_MAX];
+    char trace[HTTP_TRACE_ID_SIZE];
 
     struct snapshot_drain until;
     struct exchange_pace pace;

@@ -63,3 +63,8 @@ void random_id(struct random *random, char out[RANDOM_ID_SIZE])
     write_hex(random_next(random), out);
     write_hex(mix(random->state[1]), out + 16);
 }
+
+void random_half_id(struct random *random, char out[RANDOM_ID_SIZE / 2])
+{
+    write_hex(random_next(random) | 1, out);
+}

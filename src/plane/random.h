@@ -20,3 +20,6 @@ uint32_t random_below(struct random *random, uint32_t below);
 
 /* Writes 128 random bits in hex. */
 void random_id(struct random *random, char out[RANDOM_ID_SIZE]);
+
+/* The same with half as many, and never only zeros. */
+void random_half_id(struct random *random, char out[RANDOM_ID_SIZE / 2]);

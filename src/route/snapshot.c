@@ -143,8 +143,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->rules.h2 > 1)
             return err_set(err, "service \"%.*s\" has an unknown kind of upstream", STR_ARG(name));
         if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||
-            service->rules.forwarded > 1)
-            return err_set(err, "service \"%.*s\" has an unknown balance, strip_path or forwarded",
+            service->rules.forwarded > 1 || service->rules.trace >= SNAPSHOT_TRACES)
+            return err_set(err, "service \"%.*s\" has an unknown balance, strip_path, forwarded or trace",
                            STR_ARG(name));
         for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
             if (!is_long_text(snapshot, service->texts[k]))

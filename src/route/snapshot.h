@@ -111,6 +111,14 @@ struct snapshot_pause {
 
 #define SNAPSHOT_PAUSE_SLOTS 64
 
+/* What becomes of the trace that a client names; a valid one is passed on but with TRUSTED. */
+enum snapshot_trace {
+    SNAPSHOT_TRACE_START,   /* without one, one begins */
+    SNAPSHOT_TRACE_PASS,    /* none does */
+    SNAPSHOT_TRACE_TRUSTED, /* as START, and who is no trusted proxy has none */
+    SNAPSHOT_TRACES
+};
+
 /* Flat part of a service. */
 struct snapshot_rules {
     uint64_t body_max; /* bytes of a request; 0: as the settings say */
@@ -152,7 +160,8 @@ struct snapshot_rules {
     uint8_t redirect_https;     /* bool */
     uint8_t mode;               /* enum snapshot_mode */
     uint8_t shadow_credentials; /* bool: requests that name somebody are repeated too */
-    uint8_t unused[3];
+    uint8_t trace;              /* enum snapshot_trace */
+    uint8_t unused[2];
 };
 
 /* Flat part of a listener. */

@@ -6,6 +6,7 @@
 #include "http/field.h"
 #include "http/forward.h"
 #include "http/head.h"
+#include "http/trace.h"
 
 #include <stdlib.h>
 
@@ -50,7 +51,8 @@ struct sent {
 static size_t room_for(const struct http_request *request, const struct http_forward *how)
 {
     return request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
-           how->request_id.n + 3 * request->authority.n + http_rules_room(how->rules, how->variables);
+           how->request_id.n + how->trace.n + 3 * request->authority.n +
+           http_rules_room(how->rules, how->variables);
 }
 
 /* Sends it on and reads what was sent. */
@@ -197,6 +199,7 @@ static void send_on_trusted(const struct http_request *request)
                                      .port = STR("443"),
                                      .client_verify = STR("NONE"),
                                      .request_id = STR("0123456789abcdef"),
+                                     .traced = http_trace_id(&request->fields).n > 0,
                                      .http2 = true,
                                      .trusted = true,
                                      .strip = some_prefix(request->path),

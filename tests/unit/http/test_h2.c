@@ -361,11 +361,12 @@ static void a_name_in_a_list_has_small_letters(void **state)
 static void what_does_not_come_twice_stays_out_of_the_peers_table(void **state)
 {
     (void)state;
-    read_response("HTTP/1.1 200 OK\r\nServer: s\r\nX-Request-Id: 1\r\n\r\n");
+    read_response("HTTP/1.1 200 OK\r\nServer: s\r\nX-Request-Id: 1\r\nTraceparent: 2\r\n\r\n");
     h2_list_response(&list, &response);
-    expect_list(":status=200|server=s|x-request-id=1|");
+    expect_list(":status=200|server=s|x-request-id=1|traceparent=2|");
     assert_int_equal(list.at[1].flags, NGHTTP2_NV_FLAG_NONE);
     assert_int_equal(list.at[2].flags, NGHTTP2_NV_FLAG_NO_INDEX);
+    assert_int_equal(list.at[3].flags, NGHTTP2_NV_FLAG_NO_INDEX);
 }
 
 int main(void)

@@ -500,6 +500,8 @@ static void known_fields_get_their_id_in_any_case(void **state)
         {"Proxy-Connection", HTTP_FIELD_PROXY_CONNECTION},
         {"Referer", HTTP_FIELD_REFERER},
         {"te", HTTP_FIELD_TE},
+        {"Traceparent", HTTP_FIELD_TRACEPARENT},
+        {"tracestate", HTTP_FIELD_TRACESTATE},
         {"Trailer", HTTP_FIELD_TRAILER},
         {"Upgrade", HTTP_FIELD_UPGRADE},
         {"User-Agent", HTTP_FIELD_USER_AGENT},

@@ -86,6 +86,7 @@ static void a_json_line_has_all_fields_in_order(void **state)
         ",\"client\":\"10.0.0.1\",\"method\":\"GET\",\"host\":\"app.test\",\"target\":\"/x?y\","
         "\"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes_in\":100,\"bytes_out\":300,\"duration\":1.234567,"
         "\"instance\":\"10.0.0.5:80\",\"service\":\"web\",\"pool\":\"web-1\",\"request_id\":\"1f\","
+        "\"trace_id\":null,"
         "\"user_agent\":\"me/1.0\",\"referer\":null,\"reason\":null,\"retries\":2}\n");
 }
 
@@ -128,7 +129,8 @@ static void the_longest_line_fits_and_is_cut(void **state)
     memset(most, 1, sizeof most);
     struct str text = {most, sizeof most};
     struct access_log_entry entry = an_entry();
-    entry.method = entry.host = entry.target = entry.user_agent = entry.referer = entry.request_id = text;
+    entry.method = entry.host = entry.target = entry.user_agent = entry.referer = entry.request_id =
+        entry.trace_id = text;
     const char *line = written(*state, SNAPSHOT_LOG_JSON, &entry);
     assert_int_equal(line[strlen(line) - 1], '\n');
     assert_in_range(strlen(line), 6 * (ACCESS_LOG_TARGET_MAX + 5 * ACCESS_LOG_TEXT_MAX), ACCESS_LOG_BATCH);

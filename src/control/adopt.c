@@ -113,6 +113,7 @@ static void commit(struct adoption *adoption)
     struct conductor *conductor = adoption->conductor;
     config_free(conductor->config);
     conductor->config = adoption->config;
+    world_stir(conductor->world, conductor->config, NULL);
     adoption->config = NULL;
     sockets_commit(conductor->options.sockets);
     conductor->options.configured(conductor->options.arg, conductor->config,

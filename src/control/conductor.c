@@ -162,6 +162,20 @@ static bool on_news(void *arg)
     return true;
 }
 
+/* Of instances of one service. */
+static void on_moved(void *arg, const char *service)
+{
+    struct conductor *conductor = arg;
+    world_stir(conductor->world, conductor->config, service);
+}
+
+/* Of any service. */
+static bool on_unpin(void *arg)
+{
+    on_moved(arg, NULL);
+    return on_news(arg);
+}
+
 static bool on_is_busy(void *arg, const char *service)
 {
     const struct course *course = course_find(arg, service);
@@ -222,7 +236,7 @@ static void make_watchers(struct conductor *conductor)
         .registry = options->registry,
         .counters = options->counters,
         .drained = on_drained,
-        .unpin = on_news,
+        .unpin = on_unpin,
         .arg = conductor,
     });
     conductor->health = health_new(&(struct health_options){
@@ -232,6 +246,7 @@ static void make_watchers(struct conductor *conductor)
         .events = options->events,
         .settings = on_settings,
         .https = on_https,
+        .moved = on_moved,
         .publish = on_news,
         .arg = conductor,
     });
@@ -282,6 +297,7 @@ static void make_doers(struct conductor *conductor)
         .ejections = conductor->ejections,
         .settings = on_settings,
         .is_busy = on_is_busy,
+        .moved = on_moved,
         .changed = on_standing,
         .arg = conductor,
     });

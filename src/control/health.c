@@ -62,12 +62,18 @@ static void keep(const struct patient *patient, uint64_t since_ms)
     standing_keep(patient->health->options.counters, patient->instance, &now);
 }
 
+static void moved(const struct health *health, const struct pool *pool)
+{
+    health->options.moved(health->options.arg, pool->service->name);
+}
+
 /* Nobody checks it any more. */
-static void forget(const struct health *health, const struct instance *instance)
+static void forget(const struct health *health, const struct pool *pool, const struct instance *instance)
 {
     struct standing now = standing(health, instance);
     now.pulse = PULSE_UNKNOWN;
     standing_keep(health->options.counters, instance, &now);
+    moved(health, pool);
 }
 
 bool health_is_down(const struct health *health, const struct instance *instance)
@@ -165,6 +171,7 @@ static void take(struct patient *patient, bool passed, const char *why)
     if (before == patient->pulse.state)
         return;
     keep(patient, changed && passed ? clock_mono_ms() : 0);
+    moved(patient->health, patient->pool);
     if (!changed)
         return;
     if (passed)
@@ -318,7 +325,7 @@ static void look_after_pool(struct health *health, const struct pool *pool)
         if (settings != NULL)
             look_after(health, pool, instance, settings);
         else if (standing(health, instance).pulse != PULSE_UNKNOWN)
-            forget(health, instance);
+            forget(health, pool, instance);
     }
 }
 

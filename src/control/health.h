@@ -20,6 +20,8 @@ struct health_options {
     const struct config_service *(*settings)(void *arg, const char *service);
     /* What its clients speak: is it https? */
     bool (*https)(void *arg, const struct config_service *service);
+    /* What is known of an instance of the service has changed: the next world is to say so. */
+    void (*moved)(void *arg, const char *service);
     /* The proxy is to know: told once for all that has changed in a moment, and not more than four times a
      * second. False: not now; told again soon. */
     bool (*publish)(void *arg);

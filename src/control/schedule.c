@@ -132,6 +132,8 @@ static bool review(const struct schedule *schedule, const struct pool *pool, boo
         moved = true;
     }
     free(cases);
+    if (moved)
+        schedule->options.moved(schedule->options.arg, pool->service->name);
     return moved;
 }
 

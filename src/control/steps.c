@@ -251,6 +251,7 @@ static void recorded(struct step *step)
         log_error("a record that was allowed is not: %s", err.text);
         abort();
     }
+    world_stir(step->course->conductor->world, step->course->conductor->config, step->course->service);
     effects_follow(step, row);
     fault_die("record.followed", record_type_names[step->record.type]);
     step_end(step, true);

@@ -1,5 +1,6 @@
-/* world.c: the channel to the proxy. Invariant: `sent` is what a proxy that comes up must get, and its
- * version is never below one that any proxy has seen. */
+/* world.c: the channel to the proxy. Invariants: `sent`, and `whole` where it amends that, is what a proxy
+ * that comes up must get, and its version is never below one that any proxy has seen; and each service that
+ * is not in `stirred` is as `whole` says. */
 #include "control/world.h"
 
 #include "base/clock.h"
@@ -12,10 +13,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define AGAIN_MS 1000 /* before what has failed is tried again */
+#define AGAIN_MS 1000   /* before what has failed is tried again */
+#define STIRRED_MOST 32 /* services that one amendment names; with more, the whole world is made anew */
 
 /* An image on its way. */
 struct sent {
@@ -28,7 +31,12 @@ struct world {
     struct channel *channel;
     int access_log;
     int keyring;
-    struct sent sent;
+    struct sent whole;              /* the last whole image */
+    struct sent sent;               /* its descriptor is that of `whole` where it is that */
+    const struct config *config;    /* that `whole` is of; its services count the same way */
+    uint32_t stirred[STIRRED_MOST]; /* its services that may not be as `whole` says, ascending */
+    size_t stirred_count;
+    bool all_stirred;
     uint64_t highest; /* version given out, or seen at the proxy */
     uint64_t published;
     uint64_t told; /* listeners that the proxy has, a bit an id */
@@ -41,11 +49,19 @@ _Static_assert(SNAPSHOT_LISTENERS_MAX <= 64, "a bit a listener");
 
 /* ---- to the proxy ---- */
 
+static bool is_amendment(const struct world *world)
+{
+    return world->sent.fd != world->whole.fd;
+}
+
 static void send_world(struct world *world)
 {
-    if (world->greeted && world->sent.fd >= 0)
-        channel_send(world->channel, MESSAGE_WORLD, &world->sent.message, sizeof world->sent.message,
-                     world->sent.fd);
+    const struct sent *sent = &world->sent, *whole = &world->whole;
+    if (!world->greeted || sent->fd < 0)
+        return;
+    if (is_amendment(world))
+        channel_send(world->channel, MESSAGE_GROUND, &whole->message, sizeof whole->message, whole->fd);
+    channel_send(world->channel, MESSAGE_WORLD, &sent->message, sizeof sent->message, sent->fd);
 }
 
 /* To those that finish: they need no greeting, since they have all but the last world. */
@@ -54,6 +70,14 @@ static void tell_finishing(struct world *world, enum message_type type, const vo
 {
     if (fd >= 0)
         finishing_tell(world->options.finishing, type, payload, size, fd);
+}
+
+static void tell_finishing_world(struct world *world)
+{
+    const struct sent *sent = &world->sent, *whole = &world->whole;
+    if (is_amendment(world))
+        tell_finishing(world, MESSAGE_GROUND, &whole->message, sizeof whole->message, whole->fd);
+    tell_finishing(world, MESSAGE_WORLD, &sent->message, sizeof sent->message, sent->fd);
 }
 
 static void send_listening(struct world *world, const struct listening *listening)
@@ -149,6 +173,7 @@ static void refused(struct world *world, const struct message_refused *refused)
 {
     log_error("the proxy refuses version %" PRIu64 " and keeps the one before: %s", refused->version,
               refused->sentence);
+    world->all_stirred = true;
     if (refused->version == world->sent.message.version)
         world->options.again(world->options.arg, AGAIN_MS);
 }
@@ -209,39 +234,90 @@ static int seal(const void *image, size_t size, struct err *err)
     return -1;
 }
 
-static void *freeze(struct world *world, const struct config *config, uint64_t version, size_t *size,
-                    struct err *err)
+static void *freeze(struct world *world, const struct config *config, const struct world_extent *extent,
+                    uint64_t version, size_t *size, struct err *err)
 {
     const struct world_options *options = &world->options;
-    struct world_spec *made = world_spec_new(options->registry, config, options->sockets, options->drain,
-                                             options->health, options->pauses, options->secrets, version);
+    struct world_spec *made =
+        world_spec_new(options->registry, config, options->sockets, options->drain, options->health,
+                       options->pauses, options->secrets, extent, version);
     void *image = snapshot_freeze(world_spec_get(made), size, err);
     world_spec_free(made);
     return image;
 }
 
+static void stir(struct world *world, uint32_t service)
+{
+    size_t at = world->stirred_count;
+    while (at > 0 && world->stirred[at - 1] >= service)
+        at--;
+    if (at < world->stirred_count && world->stirred[at] == service)
+        return;
+    if (world->stirred_count == STIRRED_MOST) {
+        world->all_stirred = true;
+        return;
+    }
+    memmove(world->stirred + at + 1, world->stirred + at,
+            (world->stirred_count++ - at) * sizeof *world->stirred);
+    world->stirred[at] = service;
+}
+
+void world_stir(struct world *world, const struct config *config, const char *service)
+{
+    const struct config_service *found =
+        service == NULL || config == NULL ? NULL : config_service(config, str_of(service));
+    if (service == NULL || config != world->config)
+        world->all_stirred = true;
+    else if (found != NULL) /* else it is in no world */
+        stir(world, (uint32_t)(found - config->services));
+}
+
+static void forget_sent(struct world *world)
+{
+    if (is_amendment(world))
+        close(world->sent.fd);
+    world->sent.fd = world->whole.fd;
+}
+
+/* From now on only this one can be amended. */
+static void set_whole(struct world *world, const struct config *config, const struct sent *sent)
+{
+    if (world->whole.fd >= 0)
+        close(world->whole.fd);
+    world->whole = *sent;
+    world->config = config;
+    world->all_stirred = false;
+    world->stirred_count = 0;
+}
+
 void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns)
 {
+    bool is_whole = world->all_stirred || config != world->config;
+    struct world_extent extent = {.ground_version = is_whole ? 0 : world->whole.message.version,
+                                  .amended = world->stirred,
+                                  .count = world->stirred_count};
     struct err err;
     size_t size;
-    void *image = freeze(world, config, version, &size, &err);
+    void *image = freeze(world, config, &extent, version, &size, &err);
     int fd = image == NULL ? -1 : seal(image, size, &err);
     free(image);
     if (fd < 0) {
         log_error("version %" PRIu64 " cannot be published, the one before stays for now: %s", version,
                   err.text);
+        world->all_stirred = true;
         world->options.again(world->options.arg, AGAIN_MS);
         return;
     }
-    if (world->sent.fd >= 0)
-        close(world->sent.fd);
+    forget_sent(world);
     world->sent = (struct sent){fd, {.version = version, .decided_ns = decided_ns, .size = size}};
+    if (is_whole)
+        set_whole(world, config, &world->sent);
     if (version > world->highest)
         world->highest = version;
     /* New listeners go before the world that names them. */
     send_listeners(world);
     send_world(world);
-    tell_finishing(world, MESSAGE_WORLD, &world->sent.message, sizeof world->sent.message, fd);
+    tell_finishing_world(world);
 }
 
 uint64_t world_next(struct world *world)
@@ -273,7 +349,8 @@ struct world *world_new(const struct world_options *options)
     struct world *world = mem_zero(1, sizeof *world);
     world->options = *options;
     world->access_log = world->keyring = -1;
-    world->sent.fd = -1;
+    world->whole.fd = world->sent.fd = -1;
+    world->all_stirred = true;
     world->proxy_pid = options->proxy_pid;
     world->highest = counters_newest(options->counters);
     world->channel = channel_open(options->loop, options->proxy_fd, &callbacks, world);

@@ -1,5 +1,8 @@
 /* world: what the proxy is to know: built from the registry, the config and the sockets, frozen, and sent
- * over the channel whole each time. Also answers a proxy that has come up. */
+ * over the channel. Also answers a proxy that has come up.
+ *
+ * It is the whole world each time. But where few services are not any more as the last whole image says, that
+ * image is sent again (a proxy that has it need not look at it), and with it one that amends it. */
 #pragma once
 
 #include "config/config.h"
@@ -44,6 +47,9 @@ struct world *world_new(const struct world_options *options);
 /* A version above all that were given out, that the registry names, or that the proxy has. */
 uint64_t world_next(struct world *world);
 
+/* The service (NULL: any of them, or the config) may not be any more as the world that was published last
+ * says: to be called whenever what a world is made of changes, before the next one is. */
+void world_stir(struct world *world, const struct config *config, const char *service);
 /* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. Where that
  * cannot be done the old world stays for now: it is logged, and asked for again. */
 void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns);

@@ -353,48 +353,61 @@ static const char *preview_field(const struct config_service *service)
     return service->preview.line != 0 ? service->preview.header : NULL;
 }
 
-static void add_services(struct world_spec *made, const struct registry *registry,
-                         const struct config *config)
+static void add_service(struct world_spec *made, const struct registry *registry, const struct config *config,
+                        const struct config_service *service)
 {
-    made->services = mem_zero(config->service_count, sizeof *made->services);
-    made->pin_cookies = mem_zero(config->service_count, sizeof *made->pin_cookies);
-    made->canary_cookies = mem_zero(config->service_count, sizeof *made->canary_cookies);
-    for (size_t i = 0; i < config->service_count; i++) {
-        const struct config_service *service = &config->services[i];
-        const struct service *known = registry_service(registry, service->name);
-        made->pin_cookies[i] = mem_printf("upswap-pin-%s", service->name);
-        made->canary_cookies[i] = mem_printf("upswap-canary-%s", service->name);
-        made->services[i] = (struct snapshot_service_spec){
-            .name = service->name,
-            .hosts = (const char *const *)service->hosts.items,
-            .host_count = service->hosts.count,
-            .paths = (const char *const *)service->paths.items,
-            .path_count = service->paths.count,
-            .rules = rules_of(service),
-            .hash_name = service->hash_name,
-            .texts = {[SNAPSHOT_REQUEST_HEADERS] =
-                          header_rules(&service->headers.request, preview_field(service)),
-                      [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response, NULL),
-                      [SNAPSHOT_CANONICAL_HOST] = service->canonical_host,
-                      [SNAPSHOT_PREVIEW_FIELD] = preview_field(service),
-                      [SNAPSHOT_PREVIEW_SECRET] = service->preview.secret,
-                      [SNAPSHOT_PASS] = pass_of(service)},
-            .pages = pages_of(config, service),
-            .page_count = count_pages(service),
-            .allowed = service->maintenance.allowed,
-            .allowed_count = service->maintenance.allow.count,
-            .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
-            .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
-            .canary_cookie = service->canary.by == CONFIG_CANARY_COOKIE ? made->canary_cookies[i] : NULL,
-            .cookie_path = cookie_path(service),
-            .live = SNAPSHOT_NONE,
-        };
-        if (known == NULL)
-            continue;
-        add_pools(made, known, &made->services[i]);
-        set_mode(made, service, known, &made->services[i]);
-        set_shadow(&made->services[i], known, &service->shadow);
-    }
+    size_t i = made->spec.service_count++;
+    const struct service *known = registry_service(registry, service->name);
+    made->pin_cookies[i] = mem_printf("upswap-pin-%s", service->name);
+    made->canary_cookies[i] = mem_printf("upswap-canary-%s", service->name);
+    made->services[i] = (struct snapshot_service_spec){
+        .name = service->name,
+        .hosts = (const char *const *)service->hosts.items,
+        .host_count = service->hosts.count,
+        .paths = (const char *const *)service->paths.items,
+        .path_count = service->paths.count,
+        .rules = rules_of(service),
+        .hash_name = service->hash_name,
+        .texts = {[SNAPSHOT_REQUEST_HEADERS] =
+                      header_rules(&service->headers.request, preview_field(service)),
+                  [SNAPSHOT_RESPONSE_HEADERS] = header_rules(&service->headers.response, NULL),
+                  [SNAPSHOT_CANONICAL_HOST] = service->canonical_host,
+                  [SNAPSHOT_PREVIEW_FIELD] = preview_field(service),
+                  [SNAPSHOT_PREVIEW_SECRET] = service->preview.secret,
+                  [SNAPSHOT_PASS] = pass_of(service)},
+        .pages = pages_of(config, service),
+        .page_count = count_pages(service),
+        .allowed = service->maintenance.allowed,
+        .allowed_count = service->maintenance.allow.count,
+        .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
+        .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
+        .canary_cookie = service->canary.by == CONFIG_CANARY_COOKIE ? made->canary_cookies[i] : NULL,
+        .cookie_path = cookie_path(service),
+        .live = SNAPSHOT_NONE,
+    };
+    if (known == NULL)
+        return;
+    add_pools(made, known, &made->services[i]);
+    set_mode(made, service, known, &made->services[i]);
+    set_shadow(&made->services[i], known, &service->shadow);
+}
+
+static void add_services(struct world_spec *made, const struct registry *registry,
+                         const struct config *config, const struct world_extent *extent)
+{
+    bool is_whole = extent->ground_version == 0;
+    size_t count = is_whole ? config->service_count : extent->count;
+    made->services = mem_zero(count, sizeof *made->services);
+    made->pin_cookies = mem_zero(count, sizeof *made->pin_cookies);
+    made->canary_cookies = mem_zero(count, sizeof *made->canary_cookies);
+    for (size_t i = 0; i < count; i++)
+        add_service(made, registry, config, &config->services[is_whole ? i : extent->amended[i]]);
+    made->spec.services = made->services;
+    if (is_whole)
+        return;
+    made->spec.ground_version = extent->ground_version;
+    made->spec.ground_services = config->service_count;
+    made->spec.amended = extent->amended;
 }
 
 /* That of the first listener with TLS, unless it is the one that needs not be written. Without one, TLS is
@@ -448,7 +461,8 @@ static void add_listeners(struct world_spec *made, const struct config *config, 
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
                                   const struct health *health, const struct pauses *pauses,
-                                  const struct secrets *secrets, uint64_t version)
+                                  const struct secrets *secrets, const struct world_extent *extent,
+                                  uint64_t version)
 {
     struct world_spec *made = mem_zero(1, sizeof *made);
     made->drain = drain;
@@ -461,9 +475,7 @@ struct world_spec *world_spec_new(const struct registry *registry, const struct 
     made->spec.trusted = config->trusted_proxies;
     made->spec.trusted_count = config->trusted_count;
     add_listeners(made, config, sockets);
-    add_services(made, registry, config);
-    made->spec.services = made->services;
-    made->spec.service_count = config->service_count;
+    add_services(made, registry, config, extent);
     made->spec.pools = made->pools;
     return made;
 }

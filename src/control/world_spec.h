@@ -1,4 +1,5 @@
-/* world_spec: the registry, the config and the sockets as the description that a snapshot is frozen from. */
+/* world_spec: the registry, the config and the sockets as the description that a snapshot is frozen from, or
+ * one that amends another. */
 #pragma once
 
 #include "config/config.h"
@@ -12,10 +13,18 @@
 
 struct world_spec;
 
+/* Which of the config's services. */
+struct world_extent {
+    uint64_t ground_version; /* of the image that is amended; 0: all services */
+    const uint32_t *amended; /* else these, ascending */
+    size_t count;
+};
+
 /* All of it must stay while the spec is used. */
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
                                   const struct health *health, const struct pauses *pauses,
-                                  const struct secrets *secrets, uint64_t version);
+                                  const struct secrets *secrets, const struct world_extent *extent,
+                                  uint64_t version);
 const struct snapshot_spec *world_spec_get(const struct world_spec *made);
 void world_spec_free(struct world_spec *made);

@@ -47,7 +47,8 @@ enum message_type {
     MESSAGE_LISTENER,   /* a listening socket for one worker: struct message_listener, fd */
     MESSAGE_ACCESS_LOG, /* where access log lines go from now on: fd */
     MESSAGE_KEYRING,    /* what TLS needs (link/keyring.h), in force at once: fd: sealed memfd */
-    MESSAGE_WORLD,      /* the world now: struct message_world, fd: sealed memfd with the image */
+    MESSAGE_WORLD,      /* the world now: struct message_world, fd: sealed memfd with the image, whole or an
+                           amendment */
 
     /* proxy -> control */
     MESSAGE_HELLO, /* a proxy has come up and knows nothing, or answers MESSAGE_WHO: struct message_hello */
@@ -58,6 +59,10 @@ enum message_type {
     MESSAGE_WHO,             /* a control has come up: say hello */
     MESSAGE_LISTENER_PASSED, /* as MESSAGE_LISTENER, of a socket that the service manager holds as well: it is
                                 not to be shut down */
+
+    /* control -> proxy */
+    MESSAGE_GROUND, /* the image that the world which follows amends, itself no world any more: struct
+                       message_world, fd: sealed memfd; said each time, so that nobody need know who has it */
 
     MESSAGE_TYPES
 };

@@ -107,13 +107,9 @@ void drain_class(struct exchange *x, enum exchange_class class)
 /* The drain of the pool in the slot, or NULL where it does not drain. */
 static const struct snapshot_drain *drain_of(const struct snapshot *snapshot, uint32_t slot)
 {
-    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
-        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
-        const struct snapshot_drain *drain = snapshot_pool_drain(pool);
-        if (snapshot_pool_slot(pool) == slot)
-            return drain->requests_until_ms != 0 ? drain : NULL;
-    }
-    return NULL;
+    const struct snapshot_pool *pool = snapshot_pool_of_slot(snapshot, slot);
+    const struct snapshot_drain *drain = pool == NULL ? NULL : snapshot_pool_drain(pool);
+    return drain != NULL && drain->requests_until_ms != 0 ? drain : NULL;
 }
 
 /* A pool that has come back to life takes its exchanges' deadlines back. */

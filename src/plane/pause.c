@@ -225,7 +225,7 @@ static void follow(struct pause_line *line, const struct snapshot *snapshot)
 void pause_turn(struct pause *pause, const struct snapshot *snapshot)
 {
     struct pause_line *line, *next;
-    for (size_t i = 0; i < snapshot_service_count(snapshot); i++) {
+    for (size_t i = 0; snapshot_may_pause(snapshot) && i < snapshot_service_count(snapshot); i++) {
         const struct snapshot_service *service = snapshot_service_at(snapshot, i);
         const struct snapshot_rules *rules = snapshot_service_rules(service);
         if (rules->mode == SNAPSHOT_PAUSED)

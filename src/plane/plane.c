@@ -37,7 +37,7 @@ struct plane {
     unsigned worker_count, running;
     unsigned generation; /* of the counters */
     uint64_t version, published_ns;
-    unsigned worlds; /* that are mapped */
+    struct world *ground; /* the whole one that the next may amend; NULL: none has come */
     struct deadline reap;
     int log_fd;
     uint64_t log_complained_ms;
@@ -159,9 +159,30 @@ static void dispose(struct view *view)
 static void reap(struct deadline *deadline)
 {
     struct plane *plane = mem_container(deadline, struct plane, reap);
-    publisher_reap(plane->publisher);
-    if (plane->worlds > 1)
+    if (publisher_reap(plane->publisher))
         deadline_set(&plane->reap, REAP_MS);
+}
+
+/* Owns the reference. */
+static void set_ground(struct plane *plane, struct world *ground)
+{
+    world_free(plane->ground);
+    plane->ground = ground;
+}
+
+/* It is said before each world that amends it, so mostly it is there. Where it cannot be used, the world that
+ * follows is refused. */
+static void take_ground(struct plane *plane, const struct message_world *told, int fd)
+{
+    struct err err;
+    bool is_there = world_is(plane->ground, fd);
+    struct world *ground = is_there ? NULL : world_open(fd, told, NULL, &err);
+    channel_done_with(plane->control, fd);
+    if (ground != NULL)
+        set_ground(plane, ground);
+    else if (!is_there)
+        log_error("snapshot %llu, which others amend, cannot be used: %s", (unsigned long long)told->version,
+                  err.text);
 }
 
 /* Control may say again what it has said; an older world never comes back. */
@@ -179,14 +200,15 @@ static void take_world(struct plane *plane, const struct message_world *told, in
     else if (told->version < plane->version)
         err_set(&err, "version %llu is published already", (unsigned long long)plane->version);
     else
-        world = world_open(fd, told, &err);
+        world = world_open(fd, told, plane->ground, &err);
     channel_done_with(plane->control, fd);
     if (world == NULL) {
         refuse(plane, told->version, &err);
         return;
     }
     clock_may_be_set();
-    world_count(world, &plane->worlds);
+    if (world_ground(world) == world)
+        set_ground(plane, world_ref(world));
     plane->published_ns = publisher_publish(plane->publisher, world_snapshot(world), dispose, world);
     plane->version = told->version;
     order_all(plane, &(struct order){.type = ORDER_WORLD});
@@ -211,6 +233,9 @@ static void control_received(void *arg, const struct message *message)
         return;
     case MESSAGE_KEYRING:
         take_keyring(plane, message->fd);
+        return;
+    case MESSAGE_GROUND:
+        take_ground(plane, message->payload, message->fd);
         return;
     case MESSAGE_WORLD:
         take_world(plane, message->payload, message->fd);
@@ -394,6 +419,7 @@ static void release(struct plane *plane)
     deadline_clear(&plane->reap);
     mailbox_free(plane->reports);
     publisher_free(plane->publisher);
+    set_ground(plane, NULL);
     crowd_free(plane->crowd);
     rate_free(plane->rate);
     if (plane->counters != NULL)

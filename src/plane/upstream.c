@@ -26,6 +26,7 @@ struct upstreams {
     bool stopping;
     uint32_t idle_count, idle_most; /* of all instances */
     TAILQ_HEAD(, idler) by_age;     /* the idle ones; the one kept for longest comes first */
+    uint64_t ground;                /* version of the last one that was gone through */
     struct upstream **by_slot;
     TAILQ_HEAD(, upstream) list;
 };
@@ -200,29 +201,70 @@ void upstreams_free(struct upstreams *all)
     free(all);
 }
 
-static void mark(struct upstreams *all, const struct snapshot *snapshot, const struct snapshot_pool *pool)
+static struct upstream *known(const struct upstreams *all, const struct snapshot_instance *instance)
 {
-    for (size_t i = 0; i < snapshot_pool_size(pool); i++) {
-        struct snapshot_instance instance = snapshot_pool_instance(snapshot, pool, i);
-        struct upstream *upstream = all->by_slot[instance.slot];
-        if (upstream != NULL && upstream->id == instance.id && !instance.drained && !instance.down)
-            upstream->seen = snapshot_version(snapshot);
+    struct upstream *upstream = all->by_slot[instance->slot];
+    return upstream != NULL && upstream->id == instance->id ? upstream : NULL;
+}
+
+/* All pools of the snapshot's own image. */
+static void mark(struct upstreams *all, const struct snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
+        for (size_t k = 0; k < snapshot_pool_size(pool); k++) {
+            struct snapshot_instance instance = snapshot_pool_instance(snapshot, pool, k);
+            struct upstream *upstream = known(all, &instance);
+            if (upstream != NULL && instance.routed_by != 0)
+                upstream->seen = instance.routed_by;
+        }
     }
+}
+
+/* What the ground says of this service does not count. */
+static void overrule(struct upstreams *all, const struct snapshot *snapshot, uint32_t service)
+{
+    const struct snapshot *ground = snapshot_ground(snapshot);
+    const struct snapshot_service *before = snapshot_service_at(ground, service);
+    for (size_t i = 0; i < snapshot_service_pool_count(before); i++) {
+        const struct snapshot_pool *pool = snapshot_service_pool_at(ground, before, i);
+        for (size_t k = 0; k < snapshot_pool_size(pool); k++) {
+            struct snapshot_instance instance = snapshot_pool_instance(ground, pool, k);
+            struct upstream *upstream = known(all, &instance);
+            if (upstream != NULL)
+                upstream->overruled = snapshot_version(snapshot);
+        }
+    }
+}
+
+/* A ground is gone through once: what has been made since then knows by itself which image routes to it. */
+static void mark_all(struct upstreams *all, const struct snapshot *snapshot)
+{
+    const struct snapshot *ground = snapshot_ground(snapshot);
+    if (all->ground != snapshot_version(ground))
+        mark(all, ground);
+    all->ground = snapshot_version(ground);
+    for (size_t i = 0; i < snapshot_amended_count(snapshot); i++)
+        overrule(all, snapshot, snapshot_amended_at(snapshot, i));
+    if (ground != snapshot)
+        mark(all, snapshot);
+}
+
+static bool is_routed(const struct upstream *upstream, const struct snapshot *snapshot)
+{
+    uint64_t version = snapshot_version(snapshot);
+    return upstream->seen == version ||
+           (upstream->seen == upstream->all->ground && upstream->overruled != version);
 }
 
 /* Slots may be re-used, and instances may come back into rotation: both are told by id and version. */
 void upstreams_turn(struct upstreams *all, const struct snapshot *snapshot)
 {
     struct upstream *next;
-    for (size_t i = 0; i < snapshot_pool_count(snapshot); i++) {
-        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
-        const struct snapshot_drain *drain = snapshot_pool_drain(pool);
-        if (drain->requests_until_ms == 0 || drain->pinned_until_ms != 0)
-            mark(all, snapshot, pool);
-    }
+    mark_all(all, snapshot);
     for (struct upstream *upstream = TAILQ_FIRST(&all->list); upstream != NULL; upstream = next) {
         next = TAILQ_NEXT(upstream, link);
-        upstream->retired = all->stopping || upstream->seen != snapshot_version(snapshot);
+        upstream->retired = all->stopping || !is_routed(upstream, snapshot);
         if (upstream->retired)
             retire(upstream);
     }
@@ -236,6 +278,7 @@ static struct upstream *make(struct upstreams *all, const struct snapshot_instan
     upstream->all = all;
     upstream->id = instance->id;
     upstream->slot = instance->slot;
+    upstream->seen = instance->routed_by;
     upstream->retired = all->stopping;
     upstream->cells = counters_instance(all->counters, all->worker, instance->slot);
     TAILQ_INIT(&upstream->idle);
@@ -247,9 +290,10 @@ static struct upstream *make(struct upstreams *all, const struct snapshot_instan
 
 struct upstream *upstream_of(struct upstreams *all, const struct snapshot_instance *instance)
 {
-    struct upstream *upstream = all->by_slot[instance->slot];
-    if (upstream != NULL && upstream->id == instance->id)
+    struct upstream *upstream = known(all, instance);
+    if (upstream != NULL)
         return upstream;
+    upstream = all->by_slot[instance->slot];
     if (upstream != NULL) {
         all->by_slot[instance->slot] = NULL;
         retire(upstream);

@@ -50,9 +50,10 @@ struct upstream {
     uint32_t slot;
     uint32_t connections; /* in every state */
     uint32_t idle_count;
-    bool retired;     /* no request of the present world comes here: nothing is kept idle */
-    uint64_t lost_ms; /* when the instance last closed a kept connection; 0: never */
-    uint64_t seen;    /* the last snapshot version that routes to it */
+    bool retired;       /* no request of the present world comes here: nothing is kept idle */
+    uint64_t lost_ms;   /* when the instance last closed a kept connection; 0: never */
+    uint64_t seen;      /* version of the last image that routes to it */
+    uint64_t overruled; /* of the last snapshot that amends its service */
     struct counters_instance *cells;
     struct connection_list idle;         /* the one used last comes first */
     struct connection *owned;            /* uthash by owner: idle ones of one client each */

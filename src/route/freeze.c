@@ -1,5 +1,5 @@
 /* freeze: from the description of the world to an image. What one could write into a config by mistake is
- * refused here with the service's name; the rest is left to snapshot_open, which has the last word on every
+ * refused here with the service's name; the rest is left to image_check, which has the last word on every
  * image that leaves this room. */
 #include "route/image.h"
 
@@ -205,6 +205,7 @@ static void count_parts(struct freezer *freezer)
     for (size_t i = 0; i < spec->listener_count; i++)
         parts[IMAGE_PROXIES].count += (uint32_t)spec->listeners[i].proxy_count;
     parts[IMAGE_SERVICES].count = (uint32_t)spec->service_count;
+    parts[IMAGE_AMENDED].count = spec->ground_version != 0 ? (uint32_t)spec->service_count : 0;
     parts[IMAGE_POOLS].count = (uint32_t)spec->pool_count;
     for (size_t i = 0; i < spec->service_count; i++) {
         parts[IMAGE_PAGES].count += (uint32_t)spec->services[i].page_count;
@@ -366,6 +367,7 @@ static bool put_services(struct freezer *freezer, struct err *err)
     for (size_t i = 0; i < freezer->spec->service_count; i++) {
         const struct snapshot_service_spec *spec = freezer->spec->services + i;
         services[i].live = spec->live;
+        freezer->image->paused += spec->rules.mode == SNAPSHOT_PAUSED;
         put_candidate(freezer, &services[i], spec);
         services[i].rules = spec->rules;
         services[i].pools = (struct image_span){spec->pool_first, spec->pool_count};
@@ -457,9 +459,12 @@ static bool put_records(struct freezer *freezer, struct err *err)
     freezer->image->magic = IMAGE_MAGIC;
     freezer->image->layout = IMAGE_LAYOUT;
     freezer->image->version = spec->version;
+    freezer->image->ground_version = spec->ground_version;
     freezer->image->settings = spec->settings;
     if (spec->trusted_count > 0)
         memcpy(part_of(freezer, IMAGE_TRUSTED), spec->trusted, spec->trusted_count * sizeof *spec->trusted);
+    if (spec->ground_version != 0 && spec->service_count > 0)
+        memcpy(part_of(freezer, IMAGE_AMENDED), spec->amended, spec->service_count * sizeof *spec->amended);
     put_routes(freezer);
     return put_listeners(freezer, err) && put_services(freezer, err) && put_pools(freezer, err);
 }
@@ -480,10 +485,11 @@ static bool put_texts(struct freezer *freezer, struct err *err)
     memset(texts, 0, size - freezer->parts[IMAGE_TEXTS].at);
     if (freezer->texts.n > 0)
         memcpy(texts, freezer->texts.p, freezer->texts.n);
-    return snapshot_open(freezer->image, size, err) != NULL;
+    return image_check(freezer->image, size, freezer->spec->ground_version, freezer->spec->ground_services,
+                       err);
 }
 
-static bool freeze(struct freezer *freezer, struct err *err)
+static bool make_routes(struct freezer *freezer, struct err *err)
 {
     const struct snapshot_spec *spec = freezer->spec;
     size_t routes = 0;
@@ -494,7 +500,13 @@ static bool freeze(struct freezer *freezer, struct err *err)
         if (!add_routes(freezer, (uint32_t)i, err))
             return false;
     }
-    return sort_routes(freezer, err) && put_records(freezer, err) && put_texts(freezer, err);
+    return sort_routes(freezer, err);
+}
+
+static bool freeze(struct freezer *freezer, struct err *err)
+{
+    bool is_whole = freezer->spec->ground_version == 0;
+    return (!is_whole || make_routes(freezer, err)) && put_records(freezer, err) && put_texts(freezer, err);
 }
 
 void *snapshot_freeze(const struct snapshot_spec *spec, size_t *size, struct err *err)

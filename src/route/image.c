@@ -7,6 +7,7 @@ static const size_t record_sizes[IMAGE_PARTS] = {
     [IMAGE_ALLOWED] = sizeof(struct address_prefix),
     [IMAGE_LISTENERS] = sizeof(struct image_listener),
     [IMAGE_SERVICES] = sizeof(struct snapshot_service),
+    [IMAGE_AMENDED] = sizeof(uint32_t),
     [IMAGE_PAGES] = sizeof(struct image_page),
     [IMAGE_POOLS] = sizeof(struct snapshot_pool),
     [IMAGE_INSTANCES] = sizeof(struct image_instance),

@@ -1,7 +1,11 @@
 /* image: how a snapshot lies in memory: a header, then one run of fixed-size records a part, then the texts.
  *
  * Records name each other by index and texts by offset and length, so the bytes mean the same wherever they
- * are mapped. Each part begins where the one before ended, rounded up to 8 bytes. Only for the room route. */
+ * are mapped. Each part begins where the one before ended, rounded up to 8 bytes. Only for the room route.
+ *
+ * An amendment is an image of some of another one's services, its ground's, as they are now: it has pools,
+ * pages and texts of its own for these, and settings and listeners; routes, and all other services, are read
+ * from the ground. No record names one in the other image. */
 #pragma once
 
 #include "route/snapshot.h"
@@ -9,7 +13,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 24
+#define IMAGE_LAYOUT 25
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -20,6 +24,7 @@ enum image_part {
     IMAGE_ALLOWED,      /* struct address_prefix, service by service */
     IMAGE_LISTENERS,    /* struct image_listener */
     IMAGE_SERVICES,     /* struct snapshot_service */
+    IMAGE_AMENDED,      /* uint32_t, in an amendment one a service, ascending: its index in the ground */
     IMAGE_PAGES,        /* struct image_page, service by service */
     IMAGE_POOLS,        /* struct snapshot_pool */
     IMAGE_INSTANCES,    /* struct image_instance, pool by pool */
@@ -48,6 +53,10 @@ struct snapshot {
     uint64_t layout;
     uint64_t size; /* bytes of the whole image */
     uint64_t version;
+    uint64_t ground_version; /* of the image that this one amends; 0: it is whole */
+    int64_t ground;          /* from here to there, in bytes; 0: it is whole, or not opened yet */
+    uint32_t paused;         /* services of this image that are */
+    uint32_t unused;
     struct snapshot_settings settings;
     struct image_span parts[IMAGE_PARTS];
 };
@@ -130,6 +139,18 @@ struct image_slot {
 /* Sets each part's offset from the counts of all. Returns the size of the image in bytes. */
 uint64_t image_place(struct image_span parts[IMAGE_PARTS]);
 
+/* The image that has the routes: the snapshot's own where it is whole. */
+static inline const struct snapshot *image_ground(const struct snapshot *snapshot)
+{
+    return (const struct snapshot *)((const char *)snapshot + snapshot->ground);
+}
+
+/* The one of its two images that the record lies in. */
+static inline const struct snapshot *image_of(const struct snapshot *snapshot, const void *record)
+{
+    return (uintptr_t)record - (uintptr_t)snapshot < snapshot->size ? snapshot : image_ground(snapshot);
+}
+
 static inline const void *image_part(const struct snapshot *snapshot, enum image_part part)
 {
     return (const char *)snapshot + snapshot->parts[part].at;
@@ -172,6 +193,11 @@ static inline uint32_t image_first_slot(uint32_t hash)
 
 /* Do they all have one weight? */
 bool image_is_even(const struct snapshot_seat *seats, size_t count);
+
+/* Checks all of an image that is whole, where `ground_version` is 0, or amends one with that version and so
+ * many services. */
+bool image_check(const struct snapshot *snapshot, size_t size, uint64_t ground_version,
+                 size_t ground_services, struct err *err) MUST_CHECK;
 
 /* Hashes keys from the last byte to the first, paths from the first to the last. */
 uint32_t image_hash_key(struct str key);

@@ -42,6 +42,7 @@ const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, s
         host.n--;
     if (host.n > IMAGE_HOST_MAX)
         return NULL;
+    const struct snapshot *ground = image_ground(snapshot);
     uint32_t hashes[IMAGE_HOST_MAX + 1]; /* of host[i] to its end */
     hashes[host.n] = IMAGE_HASH_START;
     for (size_t i = host.n; i > 0; i--)
@@ -50,8 +51,8 @@ const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, s
         if (!may_be_key(host, i))
             continue;
         struct str key = {host.p + i, host.n - i};
-        const struct image_host *found = image_find_host(snapshot, key, hashes[i]);
-        uint32_t service = found == NULL ? SNAPSHOT_NONE : match_path(snapshot, found, path, prefix);
+        const struct image_host *found = image_find_host(ground, key, hashes[i]);
+        uint32_t service = found == NULL ? SNAPSHOT_NONE : match_path(ground, found, path, prefix);
         if (service != SNAPSHOT_NONE)
             return snapshot_service_at(snapshot, service);
     }

@@ -90,7 +90,7 @@ static bool is_read(const struct publisher *publisher, const struct view *view)
     return false;
 }
 
-void publisher_reap(struct publisher *publisher)
+bool publisher_reap(struct publisher *publisher)
 {
     struct view **link = &publisher->views;
     while (*link != NULL) {
@@ -102,6 +102,7 @@ void publisher_reap(struct publisher *publisher)
         *link = view->next;
         dispose(view);
     }
+    return publisher->views != NULL && publisher->views->next != NULL;
 }
 
 struct view *publisher_take(struct publisher *publisher, unsigned worker)

@@ -31,8 +31,9 @@ void publisher_free(struct publisher *publisher);
 uint64_t publisher_publish(struct publisher *publisher, const struct snapshot *snapshot,
                            void (*dispose)(struct view *view), void *arg);
 
-/* Disposes of views that nobody reads any more; from the publishing thread, now and then. */
-void publisher_reap(struct publisher *publisher);
+/* Disposes of views that nobody reads any more; from the publishing thread, now and then. Is any left but the
+ * present one? */
+bool publisher_reap(struct publisher *publisher);
 
 /* The present view (NULL before the first), kept until view_release by the same worker. */
 struct view *publisher_take(struct publisher *publisher, unsigned worker);

@@ -1,334 +1,37 @@
-/* Opens an image: everything is checked here once, so that no reader has to check anything later. */
+/* Reads an image that has passed image_check, so that nothing has to be checked any more. Whatever belongs to
+ * a record is looked for in the image that the record lies in. */
 #include "route/image.h"
 
 #include <assert.h>
 
-static bool is_text(const struct snapshot *snapshot, struct image_text text)
-{
-    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
-    return text.n <= IMAGE_TEXT_MAX && text.at <= all && text.n <= all - text.at;
-}
-
-static bool is_span(const struct snapshot *snapshot, enum image_part part, struct image_span span)
-{
-    uint32_t all = snapshot->parts[part].count;
-    return span.at <= all && span.count <= all - span.at;
-}
-
-static bool is_rate(struct snapshot_rate rate)
-{
-    return rate.per_second == 0 || (rate.per_second <= SNAPSHOT_RATE_MAX && rate.burst > 0 &&
-                                    rate.burst / rate.per_second < SNAPSHOT_RATE_WINDOW);
-}
-
-static bool check_header(const struct snapshot *snapshot, size_t size, struct err *err)
-{
-    if ((uintptr_t)snapshot % 8 != 0)
-        return err_set(err, "it does not begin at a multiple of 8");
-    if (size < sizeof *snapshot || snapshot->magic != IMAGE_MAGIC)
-        return err_set(err, "its %zu bytes do not begin with a snapshot's header", size);
-    if (snapshot->layout != IMAGE_LAYOUT)
-        return err_set(err, "its layout is %llu, this program reads layout %d",
-                       (unsigned long long)snapshot->layout, IMAGE_LAYOUT);
-    struct image_span parts[IMAGE_PARTS];
-    memcpy(parts, snapshot->parts, sizeof parts);
-    if (snapshot->size != size || image_place(parts) != size)
-        return err_set(err, "its parts do not add up to its %zu bytes", size);
-    if (memcmp(parts, snapshot->parts, sizeof parts) != 0)
-        return err_set(err, "its parts do not follow each other");
-    if (parts[IMAGE_SEATS].count != parts[IMAGE_INSTANCES].count)
-        return err_set(err, "it has %u instances, but seats for %u", parts[IMAGE_INSTANCES].count,
-                       parts[IMAGE_SEATS].count);
-    if (snapshot->settings.http2.window > INT32_MAX)
-        return err_set(err, "window %u of HTTP/2 is too large", snapshot->settings.http2.window);
-    if (snapshot->settings.access_log > SNAPSHOT_LOG_COMBINED)
-        return err_set(err, "access log format %u is unknown", snapshot->settings.access_log);
-    if (snapshot->settings.https_port_length > sizeof snapshot->settings.https_port)
-        return err_set(err, "its port for https is too long");
-    return is_rate(snapshot->settings.rate) || err_set(err, "its limit of requests is impossible");
-}
-
-static bool check_networks(const struct snapshot *snapshot, enum image_part part, struct err *err)
-{
-    const struct address_prefix *networks = image_part(snapshot, part);
-    for (uint32_t i = 0; i < snapshot->parts[part].count; i++) {
-        if (networks[i].bits > 128)
-            return err_set(err, "network %u has %u bits", i, networks[i].bits);
-    }
-    return true;
-}
-
-static bool check_listeners(const struct snapshot *snapshot, struct err *err)
-{
-    const struct image_listener *listeners = image_part(snapshot, IMAGE_LISTENERS);
-    if (snapshot->parts[IMAGE_LISTENERS].count > SNAPSHOT_LISTENERS_MAX)
-        return err_set(err, "it has %u listeners; at most %d are possible",
-                       snapshot->parts[IMAGE_LISTENERS].count, SNAPSHOT_LISTENERS_MAX);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_LISTENERS].count; i++) {
-        if (listeners[i].id >= SNAPSHOT_LISTENERS_MAX || !is_text(snapshot, listeners[i].address))
-            return err_set(err, "listener %u has the impossible id %u or address", i, listeners[i].id);
-        if (!is_span(snapshot, IMAGE_PROXIES, listeners[i].proxies))
-            return err_set(err, "listener %u has proxies that are not in it", i);
-    }
-    return true;
-}
-
-/* No text may end a line of a head: what a rule makes of it is one line. */
-static bool is_long_text(const struct snapshot *snapshot, struct image_text text)
-{
-    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
-    if (text.n > IMAGE_LONG_MAX || text.at > all || text.n > all - text.at)
-        return false;
-    struct str bytes = image_str(snapshot, text);
-    for (size_t i = 0; i < bytes.n; i++) {
-        uint8_t byte = (uint8_t)bytes.p[i];
-        if ((byte < ' ' && byte != '\n' && byte != '\t') || byte == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-/* What goes into a Set-Cookie line as it is. */
-static bool is_cookie_text(const struct snapshot *snapshot, struct image_text text)
-{
-    if (!is_text(snapshot, text))
-        return false;
-    struct str bytes = image_str(snapshot, text);
-    for (size_t i = 0; i < bytes.n; i++) {
-        if (bytes.p[i] <= ' ' || bytes.p[i] >= 0x7f || bytes.p[i] == ';')
-            return false;
-    }
-    return true;
-}
-
-static bool are_cookies(const struct snapshot *snapshot, const struct snapshot_service *service)
-{
-    return is_cookie_text(snapshot, service->affinity_cookie) &&
-           is_cookie_text(snapshot, service->pin_cookie) &&
-           is_cookie_text(snapshot, service->canary_cookie) && is_cookie_text(snapshot, service->cookie_path);
-}
-
-/* Copies are of live requests and for a candidate, and whose they are is known. */
-static bool is_shadow(const struct snapshot_service *service)
-{
-    const struct snapshot_rules *rules = &service->rules;
-    bool may_be =
-        rules->shadow_run != 0 && service->live != SNAPSHOT_NONE && service->candidate != SNAPSHOT_NONE;
-    return rules->shadow_share <= (may_be ? SNAPSHOT_WHOLE : 0) && rules->shadow_credentials <= 1;
-}
-
-static bool check_services(const struct snapshot *snapshot, struct err *err)
-{
-    const struct snapshot_service *services = image_part(snapshot, IMAGE_SERVICES);
-    uint32_t pools = snapshot->parts[IMAGE_POOLS].count;
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_SERVICES].count; i++) {
-        const struct snapshot_service *service = services + i;
-        if (!is_text(snapshot, service->name) || !is_text(snapshot, service->hash_name))
-            return err_set(err, "service %u has no readable name", i);
-        struct str name = image_str(snapshot, service->name);
-        if (!are_cookies(snapshot, service) || !is_span(snapshot, IMAGE_POOLS, service->pools))
-            return err_set(err, "service \"%.*s\" has cookies or pools that cannot be", STR_ARG(name));
-        if (service->live != SNAPSHOT_NONE && service->live >= pools)
-            return err_set(err, "service \"%.*s\" has the live pool %u, but there are only %u pools",
-                           STR_ARG(name), service->live, pools);
-        if (service->candidate != SNAPSHOT_NONE && service->candidate >= pools)
-            return err_set(err, "service \"%.*s\" has the candidate %u, but there are only %u pools",
-                           STR_ARG(name), service->candidate, pools);
-        bool may_share = service->live != SNAPSHOT_NONE && service->candidate != SNAPSHOT_NONE;
-        if (service->canary_share > (may_share ? SNAPSHOT_WHOLE : 0))
-            return err_set(err, "service \"%.*s\" has the impossible canary share %u", STR_ARG(name),
-                           service->canary_share);
-        if (!is_shadow(service))
-            return err_set(err, "service \"%.*s\" has an impossible shadow", STR_ARG(name));
-        if (service->rules.h2 > 1)
-            return err_set(err, "service \"%.*s\" has an unknown kind of upstream", STR_ARG(name));
-        if (service->rules.balance > SNAPSHOT_HASH_COOKIE || service->rules.strip_path > 1 ||
-            service->rules.forwarded > 1 || service->rules.trace >= SNAPSHOT_TRACES)
-            return err_set(err, "service \"%.*s\" has an unknown balance, strip_path, forwarded or trace",
-                           STR_ARG(name));
-        for (unsigned k = 0; k < SNAPSHOT_TEXTS; k++) {
-            if (!is_long_text(snapshot, service->texts[k]))
-                return err_set(err, "service \"%.*s\" has the impossible text %u", STR_ARG(name), k);
-        }
-        if (service->rules.redirect_https > 1 || !is_span(snapshot, IMAGE_PAGES, service->pages))
-            return err_set(err, "service \"%.*s\" has pages or a redirect that are not in it", STR_ARG(name));
-        if (service->rules.mode >= SNAPSHOT_MODES || service->rules.pause.slot >= SNAPSHOT_PAUSE_SLOTS ||
-            !is_span(snapshot, IMAGE_ALLOWED, service->allowed))
-            return err_set(err, "service \"%.*s\" has an unknown mode, or networks that are not in it",
-                           STR_ARG(name));
-        if (!is_rate(service->rules.rate))
-            return err_set(err, "service \"%.*s\" has an impossible limit of requests", STR_ARG(name));
-        if (service->rules.tls > 1)
-            return err_set(err, "service \"%.*s\" has an unknown kind of tls", STR_ARG(name));
-        if (service->rules.proxy_protocol > 2)
-            return err_set(err, "service \"%.*s\" has an unknown version of the PROXY protocol",
-                           STR_ARG(name));
-    }
-    return true;
-}
-
-static bool check_pages(const struct snapshot *snapshot, struct err *err)
-{
-    const struct image_page *pages = image_part(snapshot, IMAGE_PAGES);
-    uint32_t all = snapshot->parts[IMAGE_TEXTS].count;
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PAGES].count; i++) {
-        struct image_text body = pages[i].body;
-        if (body.n > SNAPSHOT_PAGE_MAX || body.at > all || body.n > all - body.at || pages[i].json > 1)
-            return err_set(err, "error page %u has no readable body", i);
-    }
-    return true;
-}
-
-static bool check_pools(const struct snapshot *snapshot, struct err *err)
-{
-    const struct snapshot_pool *pools = image_part(snapshot, IMAGE_POOLS);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_POOLS].count; i++) {
-        const struct snapshot_pool *pool = pools + i;
-        if (!is_text(snapshot, pool->deployment) || !is_text(snapshot, pool->release))
-            return err_set(err, "pool %u has no readable deployment or release", i);
-        struct str name = image_str(snapshot, pool->deployment);
-        if (pool->slot >= SNAPSHOT_POOL_SLOTS)
-            return err_set(err, "pool \"%.*s\" has the counter slot %u of %d", STR_ARG(name), pool->slot,
-                           SNAPSHOT_POOL_SLOTS);
-        if (!is_span(snapshot, IMAGE_INSTANCES, pool->instances))
-            return err_set(err, "pool \"%.*s\" has instances that are not in it", STR_ARG(name));
-        if (pool->even != image_is_even(snapshot_pool_seats(snapshot, pool), pool->instances.count))
-            return err_set(err, "pool \"%.*s\" does not tell how the weights of its instances are",
-                           STR_ARG(name));
-    }
-    return true;
-}
-
-static bool is_address(const struct image_instance *instance)
-{
-    const union image_address *address = &instance->address;
-    size_t head = offsetof(struct sockaddr_un, sun_path), n = instance->address_length;
-    switch (address->any.sa_family) {
-    case AF_UNIX:
-        return n > head + 1 && n <= sizeof address->path && address->path.sun_path[0] == '/' &&
-               strnlen(address->path.sun_path, n - head) == n - head - 1;
-    case AF_INET:
-        return instance->address_length == sizeof(struct sockaddr_in) && instance->address.ip4.sin_port != 0;
-    case AF_INET6:
-        return instance->address_length == sizeof(struct sockaddr_in6) &&
-               instance->address.ip6.sin6_port != 0;
-    default:
-        return false;
-    }
-}
-
-static bool check_instances(const struct snapshot *snapshot, struct err *err)
-{
-    const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
-    const struct snapshot_seat *seats = image_part(snapshot, IMAGE_SEATS);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_INSTANCES].count; i++) {
-        const struct image_instance *instance = instances + i;
-        if (!is_text(snapshot, instance->name))
-            return err_set(err, "instance %u has no readable name", i);
-        struct str name = image_str(snapshot, instance->name);
-        if (!is_address(instance))
-            return err_set(err,
-                           "instance \"%.*s\" has no IPv4 or IPv6 address with a port, nor an "
-                           "absolute path",
-                           STR_ARG(name));
-        if (instance->slot >= SNAPSHOT_INSTANCE_SLOTS || instance->drained > 1 || instance->down > 1)
-            return err_set(
-                err, "instance \"%.*s\" has the counter slot %u of %d, or is drained by %u and down by %u",
-                STR_ARG(name), instance->slot, SNAPSHOT_INSTANCE_SLOTS, instance->drained, instance->down);
-        if (seats[i].weight == 0 || seats[i].weight > SNAPSHOT_WEIGHT_MAX)
-            return err_set(err, "instance \"%.*s\" has the weight %u; 1 to %d are possible", STR_ARG(name),
-                           seats[i].weight, SNAPSHOT_WEIGHT_MAX);
-    }
-    return true;
-}
-
-static bool lengths_ascend(const struct snapshot *snapshot, struct image_span span)
-{
-    const uint32_t *lengths = (const uint32_t *)image_part(snapshot, IMAGE_LENGTHS) + span.at;
-    for (uint32_t i = 1; i < span.count; i++) {
-        if (lengths[i] <= lengths[i - 1])
-            return false;
-    }
-    return true;
-}
-
-static bool check_hosts(const struct snapshot *snapshot, struct err *err)
-{
-    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
-    uint32_t services = snapshot->parts[IMAGE_SERVICES].count;
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
-        const struct image_host *host = hosts + i;
-        if (!is_text(snapshot, host->key) || !is_span(snapshot, IMAGE_LENGTHS, host->lengths) ||
-            !lengths_ascend(snapshot, host->lengths))
-            return err_set(err, "host %u has no readable key or lengths", i);
-        if (host->root != SNAPSHOT_NONE && host->root >= services)
-            return err_set(err, "host %u leads to service %u of %u", i, host->root, services);
-    }
-    return true;
-}
-
-static bool check_prefixes(const struct snapshot *snapshot, struct err *err)
-{
-    const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PREFIXES].count; i++) {
-        const struct image_prefix *prefix = prefixes + i;
-        if (!is_text(snapshot, prefix->path) || prefix->host >= snapshot->parts[IMAGE_HOSTS].count ||
-            prefix->service >= snapshot->parts[IMAGE_SERVICES].count)
-            return err_set(err, "path prefix %u has no readable path, host or service", i);
-    }
-    return true;
-}
-
-/* As many slots are taken as there are records, and one is empty: then every probe sequence ends. */
-static bool is_table(const struct snapshot *snapshot, enum image_part slots_part, enum image_part records)
-{
-    const struct image_slot *slots = image_part(snapshot, slots_part);
-    uint32_t count = snapshot->parts[slots_part].count, taken = 0;
-    if (count == 0 || (count & (count - 1)) != 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (slots[i].index == SNAPSHOT_NONE)
-            continue;
-        if (slots[i].index >= snapshot->parts[records].count)
-            return false;
-        taken++;
-    }
-    return taken == snapshot->parts[records].count && taken < count;
-}
-
-/* Both tables must be sound, and every record be found under its own key. */
-static bool check_tables(const struct snapshot *snapshot, struct err *err)
-{
-    if (!is_table(snapshot, IMAGE_HOST_SLOTS, IMAGE_HOSTS) ||
-        !is_table(snapshot, IMAGE_PREFIX_SLOTS, IMAGE_PREFIXES))
-        return err_set(err, "its hash tables do not hold its hosts and path prefixes");
-    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
-        struct str key = image_str(snapshot, hosts[i].key);
-        if (image_find_host(snapshot, key, image_hash_key(key)) != hosts + i)
-            return err_set(err, "host %u cannot be found by its key", i);
-    }
-    const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
-    for (uint32_t i = 0; i < snapshot->parts[IMAGE_PREFIXES].count; i++) {
-        struct str path = image_str(snapshot, prefixes[i].path);
-        uint32_t hash = image_hash_path(prefixes[i].host, path);
-        if (image_find_prefix(snapshot, prefixes[i].host, path, hash) != prefixes + i)
-            return err_set(err, "path prefix %u cannot be found by its path", i);
-    }
-    return true;
-}
-
 const struct snapshot *snapshot_open(const void *image, size_t size, struct err *err)
 {
-    const struct snapshot *snapshot = image;
-    if (check_header(snapshot, size, err) && check_networks(snapshot, IMAGE_TRUSTED, err) &&
-        check_networks(snapshot, IMAGE_PROXIES, err) && check_networks(snapshot, IMAGE_ALLOWED, err) &&
-        check_listeners(snapshot, err) && check_services(snapshot, err) && check_pages(snapshot, err) &&
-        check_pools(snapshot, err) && check_instances(snapshot, err) && check_hosts(snapshot, err) &&
-        check_prefixes(snapshot, err) && check_tables(snapshot, err))
-        return snapshot;
-    err_prefix(err, "not a valid snapshot");
-    return NULL;
+    return image_check(image, size, 0, 0, err) ? image : NULL;
+}
+
+const struct snapshot *snapshot_amend(void *image, size_t size, const struct snapshot *ground,
+                                      struct err *err)
+{
+    struct snapshot *snapshot = image;
+    if (!image_check(snapshot, size, ground->version, ground->parts[IMAGE_SERVICES].count, err))
+        return NULL;
+    snapshot->ground = (const char *)ground - (const char *)image;
+    return snapshot;
+}
+
+_Static_assert(offsetof(struct snapshot, ground_version) + sizeof(uint64_t) == SNAPSHOT_BEGIN,
+               "the first bytes tell what an image amends");
+
+uint64_t snapshot_amends(const uint8_t begin[SNAPSHOT_BEGIN])
+{
+    struct snapshot head;
+    memcpy(&head, begin, SNAPSHOT_BEGIN);
+    return head.magic == IMAGE_MAGIC && head.layout == IMAGE_LAYOUT ? head.ground_version : 0;
+}
+
+const struct snapshot *snapshot_ground(const struct snapshot *snapshot)
+{
+    return image_ground(snapshot);
 }
 
 uint64_t snapshot_version(const struct snapshot *snapshot)
@@ -400,6 +103,49 @@ const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, si
     return (const struct snapshot_pool *)image_part(snapshot, IMAGE_POOLS) + index;
 }
 
+/* Among those of its own image; SNAPSHOT_NONE: the ground's holds. */
+static uint32_t find_amended(const struct snapshot *snapshot, uint32_t index)
+{
+    const uint32_t *amended = image_part(snapshot, IMAGE_AMENDED);
+    uint32_t low = 0, high = snapshot->parts[IMAGE_AMENDED].count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (amended[middle] < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < snapshot->parts[IMAGE_AMENDED].count && amended[low] == index ? low : SNAPSHOT_NONE;
+}
+
+/* Does this pool of the ground belong to a service that is not as the ground has it? */
+static bool is_overruled(const struct snapshot *snapshot, uint32_t pool)
+{
+    const struct snapshot_service *services = image_part(image_ground(snapshot), IMAGE_SERVICES);
+    for (size_t i = 0; i < snapshot_amended_count(snapshot); i++) {
+        struct image_span pools = services[snapshot_amended_at(snapshot, i)].pools;
+        if (pool >= pools.at && pool - pools.at < pools.count)
+            return true;
+    }
+    return false;
+}
+
+const struct snapshot_pool *snapshot_pool_of_slot(const struct snapshot *snapshot, uint32_t slot)
+{
+    const struct snapshot *ground = image_ground(snapshot);
+    for (uint32_t i = 0; i < snapshot->parts[IMAGE_POOLS].count; i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, i);
+        if (pool->slot == slot)
+            return pool;
+    }
+    for (uint32_t i = 0; ground != snapshot && i < ground->parts[IMAGE_POOLS].count; i++) {
+        const struct snapshot_pool *pool = snapshot_pool_at(ground, i);
+        if (pool->slot == slot && !is_overruled(snapshot, i))
+            return pool;
+    }
+    return NULL;
+}
+
 uint64_t snapshot_pool_number(const struct snapshot_pool *pool)
 {
     return pool->number;
@@ -412,12 +158,12 @@ uint32_t snapshot_pool_slot(const struct snapshot_pool *pool)
 
 struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struct snapshot_pool *pool)
 {
-    return image_str(snapshot, pool->deployment);
+    return image_str(image_of(snapshot, pool), pool->deployment);
 }
 
 struct str snapshot_pool_release(const struct snapshot *snapshot, const struct snapshot_pool *pool)
 {
-    return image_str(snapshot, pool->release);
+    return image_str(image_of(snapshot, pool), pool->release);
 }
 
 const struct snapshot_drain *snapshot_pool_drain(const struct snapshot_pool *pool)
@@ -433,7 +179,8 @@ size_t snapshot_pool_size(const struct snapshot_pool *pool)
 const struct snapshot_seat *snapshot_pool_seats(const struct snapshot *snapshot,
                                                 const struct snapshot_pool *pool)
 {
-    return (const struct snapshot_seat *)image_part(snapshot, IMAGE_SEATS) + pool->instances.at;
+    return (const struct snapshot_seat *)image_part(image_of(snapshot, pool), IMAGE_SEATS) +
+           pool->instances.at;
 }
 
 uint64_t snapshot_pool_since_ms(const struct snapshot_pool *pool)
@@ -446,14 +193,21 @@ bool snapshot_pool_is_even(const struct snapshot_pool *pool)
     return pool->even != 0;
 }
 
+static bool is_routed(const struct snapshot_pool *pool, const struct image_instance *instance)
+{
+    bool leaves = pool->drain.requests_until_ms != 0 && pool->drain.pinned_until_ms == 0;
+    return !leaves && !instance->drained && !instance->down;
+}
+
 struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
                                                 const struct snapshot_pool *pool, size_t index)
 {
     assert(index < pool->instances.count);
-    const struct image_instance *instances = image_part(snapshot, IMAGE_INSTANCES);
+    const struct snapshot *image = image_of(snapshot, pool);
+    const struct image_instance *instances = image_part(image, IMAGE_INSTANCES);
     const struct image_instance *instance = instances + pool->instances.at + index;
     return (struct snapshot_instance){
-        .name = image_str(snapshot, instance->name),
+        .name = image_str(image, instance->name),
         .address = &instance->address.any,
         .address_length = instance->address_length,
         .id = instance->id,
@@ -462,51 +216,86 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
         .drained = instance->drained != 0,
         .down = instance->down != 0,
         .since_ms = instance->since_ms,
+        .routed_by = is_routed(pool, instance) ? image->version : 0,
     };
 }
 
 size_t snapshot_service_count(const struct snapshot *snapshot)
 {
-    return snapshot->parts[IMAGE_SERVICES].count;
+    return image_ground(snapshot)->parts[IMAGE_SERVICES].count;
 }
 
 const struct snapshot_service *snapshot_service_at(const struct snapshot *snapshot, size_t index)
 {
     assert(index < snapshot_service_count(snapshot));
-    return (const struct snapshot_service *)image_part(snapshot, IMAGE_SERVICES) + index;
+    uint32_t own = find_amended(snapshot, (uint32_t)index);
+    const struct snapshot *image = own == SNAPSHOT_NONE ? image_ground(snapshot) : snapshot;
+    return (const struct snapshot_service *)image_part(image, IMAGE_SERVICES) +
+           (own == SNAPSHOT_NONE ? index : own);
+}
+
+size_t snapshot_amended_count(const struct snapshot *snapshot)
+{
+    return snapshot->parts[IMAGE_AMENDED].count;
+}
+
+uint32_t snapshot_amended_at(const struct snapshot *snapshot, size_t index)
+{
+    assert(index < snapshot_amended_count(snapshot));
+    return ((const uint32_t *)image_part(snapshot, IMAGE_AMENDED))[index];
+}
+
+bool snapshot_may_pause(const struct snapshot *snapshot)
+{
+    return snapshot->paused != 0 || image_ground(snapshot)->paused != 0;
 }
 
 struct str snapshot_service_name(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
-    return image_str(snapshot, service->name);
+    return image_str(image_of(snapshot, service), service->name);
 }
 
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
-    return (uint32_t)(service - (const struct snapshot_service *)image_part(snapshot, IMAGE_SERVICES));
+    const struct snapshot *image = image_of(snapshot, service);
+    uint32_t index = (uint32_t)(service - (const struct snapshot_service *)image_part(image, IMAGE_SERVICES));
+    return image == image_ground(snapshot) ? index : snapshot_amended_at(snapshot, index);
 }
 
 struct str snapshot_service_hash_name(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
-    return image_str(snapshot, service->hash_name);
+    return image_str(image_of(snapshot, service), service->hash_name);
 }
 
 struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
                                                  const struct snapshot_service *service)
 {
+    const struct snapshot *image = image_of(snapshot, service);
     return (struct snapshot_cookies){
-        .affinity = image_str(snapshot, service->affinity_cookie),
-        .pin = image_str(snapshot, service->pin_cookie),
-        .canary = image_str(snapshot, service->canary_cookie),
-        .path = image_str(snapshot, service->cookie_path),
+        .affinity = image_str(image, service->affinity_cookie),
+        .pin = image_str(image, service->pin_cookie),
+        .canary = image_str(image, service->canary_cookie),
+        .path = image_str(image, service->cookie_path),
     };
+}
+
+size_t snapshot_service_pool_count(const struct snapshot_service *service)
+{
+    return service->pools.count;
+}
+
+const struct snapshot_pool *snapshot_service_pool_at(const struct snapshot *snapshot,
+                                                     const struct snapshot_service *service, size_t index)
+{
+    assert(index < service->pools.count);
+    return snapshot_pool_at(image_of(snapshot, service), service->pools.at + index);
 }
 
 const struct snapshot_pool *snapshot_service_pool(const struct snapshot *snapshot,
                                                   const struct snapshot_service *service, uint64_t number)
 {
     for (uint32_t i = 0; i < service->pools.count; i++) {
-        const struct snapshot_pool *pool = snapshot_pool_at(snapshot, service->pools.at + i);
+        const struct snapshot_pool *pool = snapshot_service_pool_at(snapshot, service, i);
         if (pool->number == number)
             return pool;
     }
@@ -521,11 +310,12 @@ const struct snapshot_rules *snapshot_service_rules(const struct snapshot_servic
 struct str snapshot_service_page(const struct snapshot *snapshot, const struct snapshot_service *service,
                                  unsigned status, bool json)
 {
+    const struct snapshot *image = image_of(snapshot, service);
     const struct image_page *pages =
-        (const struct image_page *)image_part(snapshot, IMAGE_PAGES) + service->pages.at;
+        (const struct image_page *)image_part(image, IMAGE_PAGES) + service->pages.at;
     for (uint32_t i = 0; i < service->pages.count; i++) {
         if (pages[i].status == status && (pages[i].json != 0) == json)
-            return image_str(snapshot, pages[i].body);
+            return image_str(image, pages[i].body);
     }
     return (struct str){NULL, 0};
 }
@@ -533,26 +323,29 @@ struct str snapshot_service_page(const struct snapshot *snapshot, const struct s
 bool snapshot_service_allows(const struct snapshot *snapshot, const struct snapshot_service *service,
                              const uint8_t address[16])
 {
-    const struct address_prefix *allowed = image_part(snapshot, IMAGE_ALLOWED);
+    const struct address_prefix *allowed = image_part(image_of(snapshot, service), IMAGE_ALLOWED);
     return covers(allowed + service->allowed.at, service->allowed.count, address);
 }
 
 struct str snapshot_service_text(const struct snapshot *snapshot, const struct snapshot_service *service,
                                  enum snapshot_text which)
 {
-    return image_str(snapshot, service->texts[which]);
+    return image_str(image_of(snapshot, service), service->texts[which]);
 }
 
 const struct snapshot_pool *snapshot_service_live(const struct snapshot *snapshot,
                                                   const struct snapshot_service *service)
 {
-    return service->live == SNAPSHOT_NONE ? NULL : snapshot_pool_at(snapshot, service->live);
+    return service->live == SNAPSHOT_NONE ? NULL
+                                          : snapshot_pool_at(image_of(snapshot, service), service->live);
 }
 
 const struct snapshot_pool *snapshot_service_candidate(const struct snapshot *snapshot,
                                                        const struct snapshot_service *service)
 {
-    return service->candidate == SNAPSHOT_NONE ? NULL : snapshot_pool_at(snapshot, service->candidate);
+    return service->candidate == SNAPSHOT_NONE
+               ? NULL
+               : snapshot_pool_at(image_of(snapshot, service), service->candidate);
 }
 
 uint32_t snapshot_service_canary_share(const struct snapshot_service *service)

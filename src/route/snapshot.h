@@ -253,8 +253,13 @@ struct snapshot_listener_spec {
     struct snapshot_door door;
 };
 
+/* Of the whole world, or (`ground_version`) of those services that are not any more as a whole image says
+ * that was frozen before: then the routes of these are not looked at, since they must be what they were. */
 struct snapshot_spec {
     uint64_t version;
+    uint64_t ground_version; /* of the image that is amended; 0: this is the whole world */
+    size_t ground_services;  /* that it has */
+    const uint32_t *amended; /* one a service, ascending: its place among those */
     struct snapshot_settings settings;
     const struct address_prefix *trusted;
     size_t trusted_count;
@@ -266,8 +271,9 @@ struct snapshot_spec {
     size_t pool_count;
 };
 
-/* Freezes the world into one image (to be freed with free()). NULL with a sentence: two services on one host
- * and path, a live index that is no pool, a name that is too long, more than the image can hold. */
+/* Freezes the world, or what amends it, into one image (to be freed with free()). NULL with a sentence: two
+ * services on one host and path, a live index that is no pool, a name that is too long, more than the image
+ * can hold. */
 void *snapshot_freeze(const struct snapshot_spec *spec, size_t *size, struct err *err) MUST_CHECK;
 
 /* ---- what the proxy reads ---- */
@@ -284,6 +290,7 @@ struct snapshot_instance {
     bool drained;
     bool down;
     uint64_t since_ms;
+    uint64_t routed_by; /* version of its image, the snapshot's or the ground's; 0: it gets no new requests */
 };
 
 /* What is looked at of every instance where all are weighed against each other. Flat: lies so in the image.
@@ -299,10 +306,21 @@ struct snapshot_pool;
 struct snapshot_service;
 
 /* Checks every offset, length and index of an image and gives it back as a snapshot (no copy; the image,
- * 8-byte aligned, must outlive it). A hostile image is refused, never followed. */
+ * 8-byte aligned, must outlive it). A hostile image is refused, never followed. One that amends another is
+ * refused too. */
 const struct snapshot *snapshot_open(const void *image, size_t size, struct err *err) MUST_CHECK;
+/* The same for one that amends `ground`, which snapshot_open has given, and which must outlive it too. Where
+ * that lies is noted in the image, which must be the caller's own. */
+const struct snapshot *snapshot_amend(void *image, size_t size, const struct snapshot *ground,
+                                      struct err *err) MUST_CHECK;
+/* The version of the image that one amends which begins with these bytes; 0: it is whole, or no image that
+ * could be opened. Nothing else is checked. */
+#define SNAPSHOT_BEGIN 40
+uint64_t snapshot_amends(const uint8_t begin[SNAPSHOT_BEGIN]);
 
 uint64_t snapshot_version(const struct snapshot *snapshot);
+/* The one that it amends; itself where it is whole. */
+const struct snapshot *snapshot_ground(const struct snapshot *snapshot);
 const struct snapshot_settings *snapshot_settings(const struct snapshot *snapshot);
 /* Is this 16-byte (IPv4-mapped) address a trusted proxy? */
 bool snapshot_trusts(const struct snapshot *snapshot, const uint8_t address[16]);
@@ -314,8 +332,11 @@ const struct snapshot_door *snapshot_door(const struct snapshot *snapshot, uint3
 /* Must a connection to this listener from this 16-byte address begin with a PROXY header? */
 bool snapshot_expects_proxy(const struct snapshot *snapshot, uint32_t listener, const uint8_t address[16]);
 
+/* The pools of its own image: where it is whole, all; else those of the services that it amends. */
 size_t snapshot_pool_count(const struct snapshot *snapshot);
 const struct snapshot_pool *snapshot_pool_at(const struct snapshot *snapshot, size_t index);
+/* The one of the whole world that has this slot of the counters. NULL: none has. */
+const struct snapshot_pool *snapshot_pool_of_slot(const struct snapshot *snapshot, uint32_t slot);
 uint64_t snapshot_pool_number(const struct snapshot_pool *pool);
 uint32_t snapshot_pool_slot(const struct snapshot_pool *pool);
 struct str snapshot_pool_deployment(const struct snapshot *snapshot, const struct snapshot_pool *pool);
@@ -335,6 +356,11 @@ struct snapshot_instance snapshot_pool_instance(const struct snapshot *snapshot,
 size_t snapshot_service_count(const struct snapshot *snapshot);
 const struct snapshot_service *snapshot_service_at(const struct snapshot *snapshot, size_t index);
 struct str snapshot_service_name(const struct snapshot *snapshot, const struct snapshot_service *service);
+/* How many of them are not as the ground has them, and the place of each. 0: it is whole. */
+size_t snapshot_amended_count(const struct snapshot *snapshot);
+uint32_t snapshot_amended_at(const struct snapshot *snapshot, size_t index);
+/* Is any of them paused? May say so where the last one is paused no more. */
+bool snapshot_may_pause(const struct snapshot *snapshot);
 /* The service's place among the services, 0 to count - 1. */
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service);
 /* Of the field or cookie whose value is hashed, or "". */
@@ -346,6 +372,10 @@ struct snapshot_cookies {
 };
 struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
                                                  const struct snapshot_service *service);
+/* The pools of the service, in the order in which they came. */
+size_t snapshot_service_pool_count(const struct snapshot_service *service);
+const struct snapshot_pool *snapshot_service_pool_at(const struct snapshot *snapshot,
+                                                     const struct snapshot_service *service, size_t index);
 /* The service's pool of that number, or NULL. */
 const struct snapshot_pool *snapshot_service_pool(const struct snapshot *snapshot,
                                                   const struct snapshot_service *service, uint64_t number);

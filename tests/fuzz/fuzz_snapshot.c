@@ -1,6 +1,6 @@
 /* A hostile image is refused or harmless: whatever snapshot_open accepts can be matched, and everything that
  * can be read of it lies inside it and within the bounds that readers count on. The input changes a good
- * image, step by step; with a first byte of 0xff it is an image itself. */
+ * image, step by step, and also one that amends another; with a first byte of 0xff it is an image itself. */
 #include "fuzz.h"
 
 #include "route/image.h"
@@ -9,7 +9,8 @@
 
 /* ---- a good image ---- */
 
-static void *freeze(size_t *size)
+/* NULL: whole; else, amending service 1 of one. */
+static void *freeze(const struct snapshot *ground, size_t *size)
 {
     struct sockaddr_in ip4 = {.sin_family = AF_INET, .sin_port = 0x411f};
     struct sockaddr_un path = {.sun_family = AF_UNIX, .sun_path = "/run/a"};
@@ -54,12 +55,15 @@ static void *freeze(size_t *size)
     const struct snapshot_listener_spec listeners[] = {
         {.id = 5, .address = "0.0.0.0:80", .proxies = &network, .proxy_count = 1}};
     const struct snapshot_spec spec = {.version = 12,
+                                       .ground_version = ground == NULL ? 0 : snapshot_version(ground),
+                                       .ground_services = 2,
+                                       .amended = (const uint32_t[]){1},
                                        .trusted = &network,
                                        .trusted_count = 1,
                                        .listeners = listeners,
                                        .listener_count = 1,
                                        .services = services,
-                                       .service_count = 2,
+                                       .service_count = ground == NULL ? 2 : 1,
                                        .pools = pools,
                                        .pool_count = 2};
     struct err err;
@@ -156,10 +160,12 @@ static struct image change(struct image image, struct fuzz_reader *reader)
 
 static volatile uint64_t sink; /* so that nothing that is read is left out */
 static struct str whole;       /* the image */
+static struct str amended;     /* the one that it amends; empty: none */
 
 static void touch(struct str text)
 {
-    fuzz_check(fuzz_lies_in(text, whole.p, whole.n));
+    fuzz_check(fuzz_lies_in(text, whole.p, whole.n) ||
+               (amended.n > 0 && fuzz_lies_in(text, amended.p, amended.n)));
     for (size_t i = 0; i < text.n; i++)
         sink += (uint8_t)text.p[i];
 }
@@ -245,16 +251,17 @@ static void check_match(const struct snapshot *snapshot, struct str host, struct
 
 static void match_all(const struct snapshot *snapshot)
 {
-    const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
-    const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);
+    const struct snapshot *ground = image_ground(snapshot);
+    const struct image_host *hosts = image_part(ground, IMAGE_HOSTS);
+    const struct image_prefix *prefixes = image_part(ground, IMAGE_PREFIXES);
     static const char *const paths[] = {"/", "/api", "/api/x/y", "/apix"};
-    for (uint32_t i = 0; i <= snapshot->parts[IMAGE_HOSTS].count; i++) {
+    for (uint32_t i = 0; i <= ground->parts[IMAGE_HOSTS].count; i++) {
         struct str host =
-            i == snapshot->parts[IMAGE_HOSTS].count ? STR("b.A.example.") : image_str(snapshot, hosts[i].key);
+            i == ground->parts[IMAGE_HOSTS].count ? STR("b.A.example.") : image_str(ground, hosts[i].key);
         for (size_t k = 0; k < sizeof paths / sizeof *paths; k++)
             check_match(snapshot, host, str_of(paths[k]));
-        for (uint32_t k = 0; k < snapshot->parts[IMAGE_PREFIXES].count; k++)
-            check_match(snapshot, host, image_str(snapshot, prefixes[k].path));
+        for (uint32_t k = 0; k < ground->parts[IMAGE_PREFIXES].count; k++)
+            check_match(snapshot, host, image_str(ground, prefixes[k].path));
     }
 }
 
@@ -277,23 +284,56 @@ static void read_all(const struct snapshot *snapshot)
     match_all(snapshot);
 }
 
+static void read_or_refused(const struct snapshot *snapshot, const struct err *err)
+{
+    if (snapshot == NULL) {
+        fuzz_check(err->text[0] != '\0');
+        return;
+    }
+    read_all(snapshot);
+    for (uint32_t slot = 0; slot < 5; slot++)
+        sink += snapshot_pool_of_slot(snapshot, slot) != NULL;
+}
+
+static struct image changed(const struct snapshot *ground, struct fuzz_reader reader)
+{
+    struct image image;
+    image.bytes = freeze(ground, &image.size);
+    return change(image, &reader);
+}
+
+static void try_whole(struct image image)
+{
+    struct err err = {.text = ""};
+    whole = (struct str){image.bytes, image.size};
+    amended = (struct str){NULL, 0};
+    read_or_refused(snapshot_open(image.bytes, image.size, &err), &err);
+    free(image.bytes);
+}
+
+static void try_amendment(struct fuzz_reader reader)
+{
+    struct err err = {.text = ""};
+    size_t size;
+    void *bytes = freeze(NULL, &size);
+    const struct snapshot *ground = snapshot_open(bytes, size, &err);
+    fuzz_check(ground != NULL);
+    struct image image = changed(ground, reader);
+    whole = (struct str){image.bytes, image.size};
+    amended = (struct str){bytes, size};
+    read_or_refused(snapshot_amend(image.bytes, image.size, ground, &err), &err);
+    free(image.bytes);
+    free(bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     struct fuzz_reader reader = {bytes, count};
-    struct image image;
-    struct err err = {.text = ""};
     if (count > 0 && bytes[0] == 0xff) {
-        image = (struct image){fuzz_copy(bytes + 1, count - 1), count - 1};
-    } else {
-        image.bytes = freeze(&image.size);
-        image = change(image, &reader);
+        try_whole((struct image){fuzz_copy(bytes + 1, count - 1), count - 1});
+        return 0;
     }
-    const struct snapshot *snapshot = snapshot_open(image.bytes, image.size, &err);
-    whole = (struct str){image.bytes, image.size};
-    if (snapshot != NULL)
-        read_all(snapshot);
-    else
-        fuzz_check(err.text[0] != '\0');
-    free(image.bytes);
+    try_whole(changed(NULL, reader));
+    try_amendment(reader);
     return 0;
 }

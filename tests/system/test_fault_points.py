@@ -149,7 +149,7 @@ SCENARIOS = [
 ONCE_BROKEN = [
     "nothing@keeper.1/role.fork:2",  # a proxy that could not be started was not started again
     "nothing@control.1/world.memfd:4",  # a world that could not be made was never made: the swap was never published
-    "nothing@proxy.1/world.map:2",  # nor was one that the proxy could not take
+    "nothing@proxy.1/world.copy:1",  # nor was one that the proxy could not take
     "nothing@proxy.1/channel.send:2",  # a shortage of the kernel's closed the channel for good
     "reload@control.1/send.before.store:7",  # a listener that was stored in part ended every next control
     "nothing@proxy.1/counters.dup:1",  # a proxy without counters went on, and served nobody

@@ -22,6 +22,14 @@
 
 #define TEXT_MAX 70000
 
+/* Sealed memory that was, or is to be sent. */
+struct image {
+    int fd; /* -1: none */
+    uint64_t version;
+    size_t size;
+    const char *path; /* the prefix in it */
+};
+
 struct rig {
     struct loop *loop; /* the test's own, turned only while it waits for a message */
     struct channel *keeper, *control;
@@ -40,6 +48,7 @@ struct rig {
     int listening[RIG_INSTANCES];
     struct sockaddr_in addresses[RIG_INSTANCES];
     uint64_t version;
+    struct image whole; /* the last whole one */
     struct rig_world world;
 };
 
@@ -178,6 +187,7 @@ struct rig *rig_start(unsigned workers)
 {
     struct rig *rig = mem_zero(1, sizeof *rig);
     rig->options.workers = workers;
+    rig->whole.fd = -1;
     rig->loop = loop_new();
     deadline_init(&rig->patience, rig->loop, out_of_patience);
     open_channels(rig);
@@ -198,6 +208,8 @@ static void release(struct rig *rig)
         if (rig->listening[i] >= 0)
             close(rig->listening[i]);
     }
+    if (rig->whole.fd >= 0)
+        close(rig->whole.fd);
     channel_close(rig->keeper);
     channel_close(rig->control);
     counters_unmap(rig->counters);
@@ -242,6 +254,12 @@ void rig_lose_control(struct rig *rig)
 struct rig_world *rig_world(struct rig *rig)
 {
     return &rig->world;
+}
+
+/* Routes are those of the whole image. */
+static bool can_amend(const struct rig *rig)
+{
+    return rig->whole.fd >= 0 && strcmp(rig->world.path, rig->whole.path) == 0;
 }
 
 static void *freeze(struct rig *rig, size_t *size)
@@ -308,6 +326,9 @@ static void *freeze(struct rig *rig, size_t *size)
                                  .trusted_count = world->trusted != NULL,
                                  .listeners = &listener,
                                  .listener_count = world->listens,
+                                 .ground_version = can_amend(rig) ? rig->whole.version : 0,
+                                 .ground_services = 1,
+                                 .amended = &(uint32_t){0},
                                  .services = &service,
                                  .service_count = 1,
                                  .pools = pools,
@@ -317,38 +338,94 @@ static void *freeze(struct rig *rig, size_t *size)
     return image;
 }
 
-static void send_world(struct rig *rig, const void *bytes, size_t size, bool sealed)
+static int memory_of(const void *bytes, size_t size, bool sealed)
 {
-    struct message_world told = {.version = rig->version, .decided_ns = clock_mono_ns(), .size = size};
     int fd = memfd_create("world", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, bytes, size), size);
     if (sealed)
         assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
-    channel_send(rig->control, MESSAGE_WORLD, &told, sizeof told, fd);
-    close(fd);
+    return fd;
+}
+
+static void send_image(struct rig *rig, enum message_type type, const struct image *image)
+{
+    struct message_world told = {
+        .version = image->version, .decided_ns = clock_mono_ns(), .size = image->size};
+    channel_send(rig->control, type, &told, sizeof told, image->fd);
+}
+
+/* Like control: a whole image for other routes, else one that amends that. */
+static struct image make_image(struct rig *rig)
+{
+    struct image image = {.version = rig->version, .path = rig->world.path};
+    void *bytes = freeze(rig, &image.size);
+    image.fd = memory_of(bytes, image.size, true);
+    free(bytes);
+    return image;
+}
+
+static void keep_whole(struct rig *rig, const struct image *image)
+{
+    if (rig->whole.fd >= 0)
+        close(rig->whole.fd);
+    rig->whole = *image;
 }
 
 void rig_publish(struct rig *rig)
 {
-    size_t size;
+    bool is_whole = !can_amend(rig);
     rig->version++;
-    void *image = freeze(rig, &size);
-    send_world(rig, image, size, true);
-    free(image);
+    struct image image = make_image(rig);
+    if (!is_whole)
+        send_image(rig, MESSAGE_GROUND, &rig->whole);
+    send_image(rig, MESSAGE_WORLD, &image);
+    if (is_whole)
+        keep_whole(rig, &image);
+    else
+        close(image.fd);
     await(rig, MESSAGE_PUBLISHED);
     assert_int_equal(rig->published.version, rig->version);
     rig_until(counters_version(rig->counters) == rig->version);
 }
 
-const char *rig_publish_bytes(struct rig *rig, const void *bytes, size_t size, bool sealed)
+static const char *publish_refused(struct rig *rig, const struct image *image)
 {
-    rig->version++;
-    send_world(rig, bytes, size, sealed);
+    send_image(rig, MESSAGE_WORLD, image);
     await(rig, MESSAGE_REFUSED);
     assert_int_equal(rig->refused.version, rig->version);
     rig->version--;
     return rig->refused.sentence;
+}
+
+const char *rig_publish_bytes(struct rig *rig, const void *bytes, size_t size, bool sealed)
+{
+    struct image image = {.version = ++rig->version, .size = size};
+    image.fd = memory_of(bytes, size, sealed);
+    const char *sentence = publish_refused(rig, &image);
+    close(image.fd);
+    return sentence;
+}
+
+const char *rig_publish_baseless(struct rig *rig)
+{
+    assert_true(can_amend(rig));
+    rig->whole.version++;
+    rig->version++;
+    struct image image = make_image(rig);
+    rig->whole.version--;
+    const char *sentence = publish_refused(rig, &image);
+    close(image.fd);
+    return sentence;
+}
+
+void rig_send_ground(struct rig *rig)
+{
+    keep_whole(rig, &(struct image){.fd = -1});
+    rig->version++;
+    struct image image = make_image(rig);
+    send_image(rig, MESSAGE_GROUND, &image);
+    keep_whole(rig, &image);
 }
 
 struct message_hello rig_who(struct rig *rig)

@@ -46,8 +46,13 @@ int rig_join(struct rig *rig);
 int rig_lose_keeper(struct rig *rig);
 
 struct rig_world *rig_world(struct rig *rig);
-/* Publishes it and waits until every worker has taken its turn. */
+/* Publishes it and waits until every worker has taken its turn. Like control: as an amendment of the last
+ * whole image, which is sent again before it, unless the path is another one. */
 void rig_publish(struct rig *rig);
+/* Sends it as an image that others amend, which is no world by itself; rig_publish then amends that. */
+void rig_send_ground(struct rig *rig);
+/* Sends an amendment of an image that was never sent; returns the sentence of the refusal. */
+const char *rig_publish_baseless(struct rig *rig);
 /* Sends bytes as a world; returns the sentence of the refusal. */
 const char *rig_publish_bytes(struct rig *rig, const void *bytes, size_t size, bool sealed);
 /* Asks who it is. */

@@ -85,6 +85,49 @@ static void a_world_that_cannot_be_used_is_refused_and_the_old_one_stays(void **
     close(instance);
 }
 
+static void an_amendment_of_what_has_never_come_is_refused_and_the_old_world_stays(void **state)
+{
+    struct rig *rig = *state;
+    assert_non_null(strstr(rig_publish_baseless(rig), "it amends version 2, not 1"));
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
+    finish(client, instance);
+    rig_publish(rig);
+    assert_int_equal(rig_who(rig).version, 2);
+    close(client);
+    close(instance);
+}
+
+static void an_image_that_is_to_be_amended_is_no_world_by_itself(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->pool = SNAPSHOT_NONE;
+    rig_send_ground(rig);
+    assert_int_equal(rig_who(rig).version, 1);
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET);
+    finish(client, instance);
+    close(instance);
+    rig_world(rig)->pool = 1;
+    rig_publish(rig);
+    assert_int_equal(rig_who(rig).version, 3);
+    instance = rig_ask(rig, client, GET);
+    finish(client, instance);
+    close(client);
+    close(instance);
+}
+
+static void other_routes_come_whole_and_are_amended_then(void **state)
+{
+    struct rig *rig = *state;
+    int client = rig_client(rig);
+    rig_publish(rig);
+    rig_world(rig)->path = "/there";
+    rig_publish(rig);
+    rig_publish(rig);
+    rig_say(client, GET);
+    assert_non_null(strstr(rig_head(client), " 404 "));
+    close(client);
+}
+
 static void who_is_asked_after_tells_the_published_version(void **state)
 {
     struct rig *rig = *state;
@@ -210,6 +253,9 @@ int main(void)
         TEST(a_request_belongs_to_the_pool_that_was_live_when_its_head_was_complete),
         TEST(idle_connections_to_instances_that_get_no_more_requests_are_closed),
         TEST(a_world_that_cannot_be_used_is_refused_and_the_old_one_stays),
+        TEST(an_amendment_of_what_has_never_come_is_refused_and_the_old_world_stays),
+        TEST(an_image_that_is_to_be_amended_is_no_world_by_itself),
+        TEST(other_routes_come_whole_and_are_amended_then),
         TEST(who_is_asked_after_tells_the_published_version),
         TEST(a_listener_that_the_world_does_not_name_is_closed),
         TEST(traffic_does_not_notice_that_control_is_gone),

@@ -267,10 +267,13 @@ static void another_instance_in_the_same_slot_gets_none_of_its_connections(void 
     close(peer);
 }
 
-/* A world whose one pool has the instance; live unless it drains. */
-static const struct snapshot *world(struct bench *bench, uint64_t version, bool drains, void **image)
+/* A world of two services, of which the first has a pool with the instance; live unless it drains. `ground`:
+ * what it amends, in which the service `amended` is to be another one; NULL: it is whole. */
+static const struct snapshot *world_of(struct bench *bench, uint64_t version, bool drains, void **image,
+                                       const struct snapshot *ground, uint32_t amended)
 {
-    static const char *path = "/";
+    static const char *paths[] = {"/", "/rest"};
+    bool is_whole = ground == NULL, has_pool = is_whole || amended == 0;
     struct snapshot_instance_spec one = {.name = "127.0.0.1:80",
                                          .address = bench->instance.address,
                                          .address_length = bench->instance.address_length,
@@ -279,17 +282,33 @@ static const struct snapshot *world(struct bench *bench, uint64_t version, bool 
     struct snapshot_pool_spec pool = {
         .deployment = "web-1", .release = "", .slot = 1, .instances = &one, .instance_count = 1};
     pool.drain.requests_until_ms = drains;
-    struct snapshot_service_spec service = {
-        .name = "web", .paths = &path, .path_count = 1, .live = drains ? SNAPSHOT_NONE : 0};
-    struct snapshot_spec spec = {
-        .version = version, .services = &service, .service_count = 1, .pools = &pool, .pool_count = 1};
+    struct snapshot_service_spec services[] = {
+        {.name = "web",
+         .paths = &paths[0],
+         .path_count = 1,
+         .pool_count = has_pool,
+         .live = drains || !has_pool ? SNAPSHOT_NONE : 0},
+        {.name = "rest", .paths = &paths[1], .path_count = 1, .live = SNAPSHOT_NONE}};
+    struct snapshot_spec spec = {.version = version,
+                                 .ground_version = is_whole ? 0 : snapshot_version(ground),
+                                 .ground_services = 2,
+                                 .amended = &amended,
+                                 .services = services,
+                                 .service_count = is_whole ? 2 : 1,
+                                 .pools = &pool,
+                                 .pool_count = has_pool};
     spec.settings.head_max = 4096;
     spec.settings.fields_max = 10;
     struct err err;
     size_t size;
     *image = snapshot_freeze(&spec, &size, &err);
     assert_non_null(*image);
-    return snapshot_open(*image, size, &err);
+    return is_whole ? snapshot_open(*image, size, &err) : snapshot_amend(*image, size, ground, &err);
+}
+
+static const struct snapshot *world(struct bench *bench, uint64_t version, bool drains, void **image)
+{
+    return world_of(bench, version, drains, image, NULL, 0);
 }
 
 static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **state)
@@ -309,6 +328,56 @@ static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **
     free(images[1]);
     close(peers[0]);
     close(peers[1]);
+}
+
+/* The worker asks at an instance as a world describes it. */
+static struct connection *connected_by(struct bench *bench, const struct snapshot *snapshot, int *peer)
+{
+    const struct snapshot_pool *pool = snapshot_pool_of_slot(snapshot, 1);
+    bench->instance = snapshot_pool_instance(snapshot, pool, 0);
+    return connected(bench, peer);
+}
+
+static void an_amendment_of_another_service_leaves_idle_connections_alone(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    void *images[4];
+    const struct snapshot *ground = world(bench, 1, false, &images[0]);
+    upstreams_turn(bench->upstreams, ground);
+    connection_release(connected_by(bench, ground, &peer), KEEP, false);
+    upstreams_turn(bench->upstreams, world_of(bench, 2, false, &images[1], ground, 1));
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    const struct snapshot *amended = world_of(bench, 3, false, &images[2], ground, 0);
+    upstreams_turn(bench->upstreams, amended);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    upstreams_turn(bench->upstreams, world_of(bench, 4, false, &images[3], ground, 0));
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    for (size_t i = 0; i < 4; i++)
+        free(images[i]);
+    close(peer);
+}
+
+static void an_amendment_that_drains_the_pool_closes_idle_ones_of_ground_and_amendment(void **state)
+{
+    struct bench *bench = *state;
+    int peer;
+    void *images[4];
+    const struct snapshot *ground = world(bench, 1, false, &images[0]);
+    upstreams_turn(bench->upstreams, ground);
+    connection_release(connected_by(bench, ground, &peer), KEEP, false);
+    upstreams_turn(bench->upstreams, world_of(bench, 2, true, &images[1], ground, 0));
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    close(peer);
+    const struct snapshot *back = world_of(bench, 3, false, &images[2], ground, 0);
+    upstreams_turn(bench->upstreams, back);
+    connection_release(connected_by(bench, back, &peer), KEEP, false);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    upstreams_turn(bench->upstreams, world_of(bench, 4, true, &images[3], ground, 0));
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    for (size_t i = 0; i < 4; i++)
+        free(images[i]);
+    close(peer);
 }
 
 static void an_idle_connection_makes_room_when_descriptors_are_used_up(void **state)
@@ -368,6 +437,8 @@ int main(void)
         TEST(a_full_unix_socket_is_waited_for),
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
+        TEST(an_amendment_of_another_service_leaves_idle_connections_alone),
+        TEST(an_amendment_that_drains_the_pool_closes_idle_ones_of_ground_and_amendment),
         TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),
         TEST(above_the_workers_share_the_one_kept_for_longest_goes),
     };

@@ -12,30 +12,38 @@ function running(service) {
   return each ? release(each.deployment, each.release) : "";
 }
 
+function old(service) {
+  return service.deployment.replaces ?? "the pool before";
+}
+
 const REASON = { name: "reason", label: "Reason (told to whoever asks later)", maxlength: 300 };
 
 /**
- * A place for a button each, which shows what is possible there, else its first, which cannot be pressed then. `when`: in
- * these states of the running deployment; `modes`: in these of the service. `says`: what it will do.
+ * A place for a button each, which shows what is possible there, else its first, which cannot be pressed then.
+ * `when`: in these states of the running deployment; `modes`: in these of the service. `says`: what it will do.
  */
 const PLACES = [
   [{ verb: "promote", label: "Promote", when: ["held", "canary", "watching"],
     says: (s) => ({
       held: `${running(s)} goes on: it becomes a canary, or all new requests of ${s.service} go to it.`,
       canary: `${running(s)} gets its next share of the new sessions at once.`,
-      watching: `The watch of ${running(s)} ends now: it stays live, and ${s.deployment.replaces ?? "the old pool"} is drained. There is no rollback after that.`,
+      watching: `The watch of ${running(s)} ends now: it stays live, and ${old(s)} is drained. There is no rollback `
+        + "after that.",
     })[s.deployment.state] }],
   [{ verb: "abort", label: "Abort", danger: true, when: ["staged", "testing", "held", "canary"], field: REASON,
-    says: (s) => `${running(s)} is given up and its instances are torn down. ${s.live ? `${s.live} stays live.` : "No pool is live."}` }],
+    says: (s) => `${running(s)} is given up and its instances are torn down. ${s.live ?? "No pool"} stays live.` }],
   [{ verb: "rollback", label: "Roll back", danger: true, when: ["canary", "watching"], field: REASON,
-    says: (s) => `All new requests of ${s.service} go to ${s.deployment.replaces ?? "the pool before"} again; ${running(s)} is drained and torn down.` }],
-  [{ verb: "pause", label: "Pause", modes: ["serving"], field: { name: "max", label: "For at most (then requests are let go)", value: "30s" },
+    says: (s) => `All new requests of ${s.service} go to ${old(s)} again; ${running(s)} is drained and torn down.` }],
+  [{ verb: "pause", label: "Pause", modes: ["serving"],
+    field: { name: "max", label: "For at most (then requests are let go)", value: "30s" },
     says: (s) => `New requests of ${s.service} wait until they are let go.` },
-  { verb: "resume", label: "Resume", modes: ["paused"], says: (s) => `The requests of ${s.service} that wait are let go.` }],
-  [{ verb: "maintenance", label: "Maintenance on", danger: true, modes: ["serving", "paused", "empty"], extra: { on: true },
-    field: { name: "message", label: "Message for clients", maxlength: 300 },
+  { verb: "resume", label: "Resume", modes: ["paused"],
+    says: (s) => `The requests of ${s.service} that wait are let go.` }],
+  [{ verb: "maintenance", label: "Maintenance on", danger: true, modes: ["serving", "paused", "empty"],
+    extra: { on: true }, field: { name: "message", label: "Message for clients", maxlength: 300 },
     says: (s) => `Every request of ${s.service} is answered with 503 until you turn this off.` },
-  { verb: "maintenance", label: "Maintenance off", modes: ["maintenance"], extra: { on: false }, says: (s) => `${s.service} is served again.` }],
+  { verb: "maintenance", label: "Maintenance off", modes: ["maintenance"], extra: { on: false },
+    says: (s) => `${s.service} is served again.` }],
 ];
 
 function isPossible(action, service) {
@@ -47,6 +55,11 @@ function situation(service) {
   return `${service.state} ${service.deployment?.deployment ?? ""} ${service.deployment?.state ?? ""}`;
 }
 
+function fieldView({ label, type, maxlength, value }) {
+  return h("label", {}, label, h("input", { name: "field", autocomplete: "off", spellcheck: "false",
+    type: type ?? "text", maxlength: maxlength ?? null, value: value ?? "" }));
+}
+
 /** Opens the dialog. `send` is called with the value of the field; what it throws is shown, and the dialog stays. */
 function ask({ title, text, label, danger, field, closable = true, send }) {
   let fault = "", busy = false;
@@ -54,7 +67,7 @@ function ask({ title, text, label, danger, field, closable = true, send }) {
   const show = () => draw(dialog, [
     h("form", { key: title, onsubmit: submit },
       h("h2", { id: "dialog-title" }, title), h("p", {}, text),
-      field ? h("label", {}, field.label, h("input", { name: "field", autocomplete: "off", spellcheck: "false", type: field.type ?? "text", maxlength: field.maxlength ?? null, value: field.value ?? "" })) : null,
+      field ? fieldView(field) : null,
       h("p", { class: "fault", role: "alert" }, fault),
       h("div", { class: "buttons" },
         closable ? h("button", { type: "button", key: "cancel", onclick: close }, "Cancel") : null,
@@ -83,7 +96,8 @@ function ask({ title, text, label, danger, field, closable = true, send }) {
 
 async function carryOut(action, before, value) {
   const now = await get(servicePath(before.service));
-  if (situation(now) !== situation(before)) throw new Error(`${before.service} has moved on since you opened this: cancel, and look again.`);
+  if (situation(now) !== situation(before))
+    throw new Error(`${before.service} has moved on since you opened this: cancel, and look again.`);
   const body = { ...action.extra };
   if (action.field && value !== "") body[action.field.name] = value;
   await post(servicePath(before.service, `/${action.verb}`), body);
@@ -109,6 +123,9 @@ export function buttonsView(service, done) {
   }));
 }
 
+const UNSOUND = "A token has no spaces and no letters beyond ASCII; copy it from admin.token_file once more.";
+const UNKNOWN = "The daemon does not know this token (401). It is what stands in admin.token_file.";
+
 /** Asks for the token until the daemon takes it. */
 export function askToken(sentence, check) {
   ask({
@@ -118,13 +135,13 @@ export function askToken(sentence, check) {
     closable: false,
     field: { label: "Token (kept in this tab until you close it)", type: "password" },
     send: async (text) => {
-      if (!token.isSound(text)) throw new Error("A token has no spaces and no letters beyond ASCII; copy it from admin.token_file once more.");
+      if (!token.isSound(text)) throw new Error(UNSOUND);
       token.set(text);
       try {
         await check();
       } catch (failure) {
         token.clear();
-        throw failure.status === 401 ? new Error("The daemon does not know this token (401). It is what stands in admin.token_file.") : failure;
+        throw failure.status === 401 ? new Error(UNKNOWN) : failure;
       }
     },
   });

@@ -14,6 +14,20 @@ export function h(tag, props, ...children) {
   return { tag, props: props ?? {}, children: tidy(children) };
 }
 
+/** The head of a table, of pairs of a text and a class. */
+export function heads(...pairs) {
+  return h("thead", {}, h("tr", {}, pairs.map(([text, kind]) => h("th", { scope: "col", class: kind ?? null }, text))));
+}
+
+/** A cell with a number, or what stands for one. */
+export function number(text, kind) {
+  return h("td", { class: kind ? `n ${kind}` : "n" }, text);
+}
+
+export function faint(text) {
+  return h("p", { class: "faint" }, text);
+}
+
 function fits(node, item) {
   if (node == null) return false;
   if (typeof item !== "object") return node.nodeType === Node.TEXT_NODE;

@@ -60,7 +60,8 @@ export async function follow(since, on) {
     document.addEventListener("visibilitychange", hide);
     try {
       const { last_event: last } = await get("/v1/status");
-      since.seq = since.seq === 0 ? Math.max(0, last - BEFORE) : Math.min(since.seq, last); // numbers begin anew with the state directory
+      if (since.seq === 0) since.seq = Math.max(0, last - BEFORE);
+      since.seq = Math.min(since.seq, last); // numbers begin anew where the state directory does
       pause = 0;
       await read(since, on, stop);
       on.state("lost", "the daemon has ended the stream of events");
@@ -76,8 +77,9 @@ export async function follow(since, on) {
 }
 
 /**
- * Does `work` again and again, `every` ms, and soon after each call of soon(). It takes a tenth of the time at most, and a
- * fifth where much happens: when an answer takes long, over a slow line or for many services, the next is asked for later.
+ * Does `work` again and again, `every` ms, and soon after each call of soon(). It takes a tenth of the time at most,
+ * and a fifth where much happens: when an answer takes long, over a slow line or for many services, the next is asked
+ * for later. `failed` tells whether to go on after a failure; else only soon() or now() does.
  */
 export class Poll {
   constructor(work, every, failed) {
@@ -111,14 +113,15 @@ export class Poll {
     this.runs = true;
     this.again = false;
     const begun = performance.now();
+    let goesOn = true;
     try {
       await this.work();
     } catch (failure) {
       if (!(failure instanceof Refused)) console.error(failure);
-      this.failed(failure);
+      goesOn = this.failed(failure);
     }
     this.took = performance.now() - begun;
     this.runs = false;
-    this.plan(this.again ? Math.max(100, 4 * this.took) : Math.max(this.every, 9 * this.took));
+    if (goesOn) this.plan(this.again ? Math.max(100, 4 * this.took) : Math.max(this.every, 9 * this.took));
   }
 }

@@ -1,6 +1,6 @@
 // The gate: instances down, uptests across; and the output of what has failed, at once.
 
-import { h } from "./dom.js";
+import { h, heads } from "./dom.js";
 import { some, span } from "./words.js";
 
 const MARKS = { waiting: "·", running: "…", passed: "✓", failed: "✗" };
@@ -12,6 +12,14 @@ function detailOf(cell) {
   else if (cell.exit != null) how.push(`exit ${cell.exit}`);
   if (cell.seconds > 0) how.push(span(cell.seconds));
   return how.join(", ");
+}
+
+/** What it has used of the machine; null where that is not known. */
+function usageOf({ usage }) {
+  if (!usage) return null;
+  const memory = usage.memory ?? usage.memory_at_most;
+  const bound = usage.memory === undefined ? "at most " : "";
+  return `${span(usage.user + usage.system)} of CPU, ${bound}${(memory / 1048576).toFixed(0)} MiB of memory`;
 }
 
 function square(cell) {
@@ -26,8 +34,10 @@ function square(cell) {
 function outputOf(cell, open) {
   const head = h("summary", {}, h("b", {}, cell.uptest), ` on ${cell.instance}: ${cell.state}, ${detailOf(cell)}`);
   const argv = cell.argv?.length ? h("p", { class: "argv" }, cell.argv.join(" ")) : null;
+  const usage = usageOf(cell) ? h("p", { class: "argv" }, usageOf(cell)) : null;
   const text = cell.output === "" ? h("p", { class: "faint" }, "It has written nothing.") : h("pre", {}, cell.output);
-  return h("details", { key: `${cell.instance} ${cell.uptest}`, class: "output", ...(open ? { open: true } : {}) }, head, argv, text);
+  const props = { key: `${cell.instance} ${cell.uptest}`, class: "output" };
+  return h("details", open ? { ...props, open } : props, head, argv, usage, text);
 }
 
 /** The sum of it in words. */
@@ -46,14 +56,15 @@ export function gateView(gate, outputs) {
   const instances = [...new Set(gate.cells.map((cell) => cell.instance))];
   const uptests = [...new Set(gate.cells.map((cell) => cell.uptest))];
   const by = new Map(gate.cells.map((cell) => [`${cell.instance}\n${cell.uptest}`, cell]));
-  const head = h("tr", {}, h("th", {}, h("span", { class: "hidden" }, "instance")), uptests.map((name) => h("th", { scope: "col" }, name)));
+  const corner = h("span", { class: "hidden" }, "instance");
   const rows = instances.map((instance) =>
-    h("tr", {}, h("th", { scope: "row" }, instance), uptests.map((uptest) => square(by.get(`${instance}\n${uptest}`)))));
+    h("tr", {}, h("th", { scope: "row" }, instance),
+      uptests.map((uptest) => square(by.get(`${instance}\n${uptest}`)))));
   const ended = (state) => gate.cells.filter((cell) => cell.state === state);
   return h("div", { class: "gate" },
     h("p", { class: "gate-sum" }, gateWords(gate)),
     h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Gate" },
-      h("table", { class: "matrix" }, h("thead", {}, head), h("tbody", {}, rows))),
+      h("table", { class: "matrix" }, heads([corner], ...uptests.map((name) => [name])), h("tbody", {}, rows))),
     ended("failed").map((cell) => outputOf(cell, true)),
     outputs ? ended("passed").map((cell) => outputOf(cell, false)) : null);
 }

@@ -1,16 +1,15 @@
 // The page: what it knows, when it asks again, and where it draws what.
 
 import { askToken, buttonsView } from "./actions.js";
-import { draw, h } from "./dom.js";
+import { draw, faint, h } from "./dom.js";
 import { follow, Poll } from "./feed.js";
-import { get, servicePath, token } from "./net.js";
+import { daemon, get, servicePath, token } from "./net.js";
+import { eventsView, headView, poolsView, servicesView } from "./panes.js";
 import { plotsView, sliceAt, WINDOW } from "./plot.js";
 import { historyView, storyView, watchView } from "./story.js";
 import { LEVELS, verdicts } from "./verdict.js";
-import { clock, count, rate, share, some, span } from "./words.js";
 
-const ROWS = 200; // of services, at once
-const EVENTS = 300;
+const EVENTS = 300; // that are kept
 const OVERVIEW_MS = 2000;
 const DETAIL_MS = 3000;
 
@@ -25,7 +24,9 @@ const here = {
   open: null, // the deployment whose story is
   detail: null, // what is known of it
   cursor: null, // the slice that is read: its time
+  judged: null, // see judged()
   asking: false, // for the token
+  following: false, // the events
 };
 const since = { seq: 0 };
 
@@ -38,8 +39,10 @@ function redraw() {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    draw(document.getElementById("head"), headView());
-    draw(document.getElementById("services"), servicesView());
+    const known = { ...here, judged: judged() };
+    const other = here.version !== null && here.status.version !== here.version ? here.status.version : null;
+    draw(document.getElementById("head"), headView({ ...known, other, forget: token.get() ? forget : null }));
+    draw(document.getElementById("services"), servicesView({ ...known, onfilter }));
     draw(document.getElementById("detail"), detailView());
   });
 }
@@ -53,95 +56,24 @@ function toast(text) {
   toastTimer = setTimeout(() => (place.textContent = ""), 6000);
 }
 
+/** Every service with what there is to say of it; kept until something has come that it is told from. */
 function judged() {
+  if (here.judged !== null) return here.judged;
   const events = new Map();
-  for (const event of here.events) events.set(event.service, [...(events.get(event.service) ?? []), event]);
-  return (here.status?.services ?? []).map((service) => {
+  for (const event of here.events) {
+    if (!events.has(event.service)) events.set(event.service, []);
+    events.get(event.service).push(event);
+  }
+  here.judged = (here.status?.services ?? []).map((service) => {
     const found = verdicts(service, here.slices.get(service.service), events.get(service.service) ?? []);
     return { service, level: found[0][0], sentence: found[0][1], found };
   });
+  return here.judged;
 }
 
-function headView() {
-  const all = judged();
-  const needy = all.filter(({ level }) => level === "bad" || level === "warn");
-  const [link, words] = here.link;
-  const other = here.version && here.status?.version !== here.version;
-  return [
-    h("h1", {}, h("img", { src: "/dashboard/icon.svg", alt: "", width: 22, height: 22 }), "upswap", h("small", {}, here.status?.version ?? "")),
-    h("p", { class: `sum ${needy.some(({ level }) => level === "bad") ? "bad" : needy.length ? "warn" : "good"}` },
-      here.status === null ? "" : needy.length === 0 ? `${some(all.length, "service")}, all well` : `${needy.length} of ${some(all.length, "service")} ${needy.length === 1 ? "needs" : "need"} you`),
-    h("p", { class: `link ${link}`, id: "link", role: "status" }, h("i", {}), link === "live" ? "live" : words),
-    other ? h("button", { type: "button", onclick: () => location.reload() }, `Reload: upswap is ${here.status.version} now`) : null,
-    h("button", { type: "button", id: "forget", class: "quiet", hidden: !token.get(), onclick: forget }, "Forget token"),
-  ];
-}
-
-function serviceRow({ service, level, sentence }) {
-  const slice = here.slices.get(service.service);
-  const name = service.service;
-  return h("tr", { key: name, class: name === here.chosen ? "chosen" : null, "data-service": name },
-    h("td", { class: "name" },
-      h("a", { href: `#/${encodeURIComponent(name)}`, "aria-current": name === here.chosen ? "true" : null }, h("i", { class: `dot ${level}` }), name,
-        h("span", { class: "hidden" }, `: ${level}`)),
-      h("span", { class: `sentence ${level}`, title: sentence }, sentence)),
-    h("td", { class: "n" }, slice ? rate(slice.requests / slice.seconds) : "0"),
-    h("td", { class: `n ${slice?.errors ? "bad" : ""}` }, slice?.errors ? share(slice.errors / slice.requests) : "0%"),
-    h("td", { class: "n" }, slice ? span(slice.p99) : "–"));
-}
-
-function servicesView() {
-  const rank = ({ level }) => Math.min(LEVELS.indexOf(level), LEVELS.indexOf("busy"));
-  const wanted = judged().filter(({ service }) => service.service.includes(here.filter));
-  wanted.sort((a, b) => rank(a) - rank(b) || (a.service.service < b.service.service ? -1 : 1));
-  const heads = [["service", ""], ["req/s", "n"], ["errors", "n"], ["p99", "n"]];
-  return [
-    h("input", { type: "search", id: "filter", placeholder: "Filter services", "aria-label": "Filter services", autocomplete: "off",
-      oninput: (event) => { here.filter = event.target.value.trim().toLowerCase(); redraw(); } }),
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind || null }, text)))),
-      h("tbody", {}, wanted.slice(0, ROWS).map(serviceRow))),
-    wanted.length > ROWS ? h("p", { class: "faint" }, `And ${wanted.length - ROWS} more: filter by name.`) : null,
-    here.status && wanted.length === 0 ? h("p", { class: "faint" }, "No service has this in its name.") : null,
-  ];
-}
-
-function classesOf(pool) {
-  const parts = Object.entries(pool.in_flight_by_class).filter(([name, number]) => number > 0 && name !== "request");
-  return parts.length === 0 ? null : h("small", {}, ` ${parts.map(([name, number]) => some(number, name)).join(", ")}`);
-}
-
-function poolRow(pool) {
-  return h("tr", { key: pool.deployment, "data-pool": pool.deployment },
-    h("td", {}, h("span", { class: `pool ${pool.state}` }, pool.state)), h("td", {}, h("b", {}, pool.deployment)), h("td", { class: "cut" }, pool.release),
-    h("td", { class: "n" }, count(pool.in_flight), classesOf(pool)), h("td", { class: "n" }, count(pool.requests)),
-    h("td", { class: `n ${pool.errors ? "warn" : ""}` }, count(pool.errors)),
-    h("td", {}, h("ul", { class: "instances" }, pool.instances.map((each) =>
-      h("li", { class: `${each.state === "up" && each.uptests !== "failed" ? "" : "bad"}`, title: `${each.address}: ${each.state}, ${each.in_flight} in flight` },
-        each.address, each.state === "up" ? "" : ` ${each.state}`, each.uptests === "failed" ? " fails its uptests" : "",
-        each.in_flight > 0 ? h("small", {}, ` ${each.in_flight}`) : null)))));
-}
-
-function poolsView(service) {
-  const heads = [["state", ""], ["pool", ""], ["release", ""], ["in flight", "n"], ["requests", "n"], ["errors", "n"], ["instances", ""]];
-  return h("div", { class: "wide" }, h("table", { class: "pools" },
-    h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind || null }, text)))),
-    h("tbody", {}, service.pools.map(poolRow))));
-}
-
-const plain = new Set(["seq", "time", "service", "type", "deployment", "asked_by", "output", "nanoseconds", "snapshot", "argv"]);
-
-/** The members of an event that are short, as they are. */
-function eventWords(event) {
-  return Object.entries(event).filter(([name, value]) => !plain.has(name) && value !== null && typeof value !== "object" && value !== "")
-    .map(([name, value]) => (["reason", "why", "message"].includes(name) ? String(value) : `${name} ${value}`)).join(", ");
-}
-
-function eventsView(name) {
-  const shown = here.events.filter((event) => event.service === name || event.service === undefined).slice(-40).reverse();
-  if (shown.length === 0) return h("p", { class: "faint" }, "Nothing has happened of late.");
-  return h("ol", { class: "events" }, shown.map((event) =>
-    h("li", { key: event.seq }, h("time", {}, clock(event.time)), h("b", {}, event.type),
-      h("span", {}, [event.deployment, eventWords(event)].filter(Boolean).join(": ")))));
+function onfilter(text) {
+  here.filter = text;
+  redraw();
 }
 
 function plotWidth() {
@@ -151,7 +83,7 @@ function plotWidth() {
 
 function plotsOf(detail) {
   const slices = [...detail.slices.values()].sort((a, b) => a.at - b.at);
-  const now = Date.now() + detail.ahead;
+  const now = Date.now() + daemon.ahead;
   const move = (step) => {
     const at = slices.findIndex((slice) => slice.at === here.cursor);
     here.cursor = (slices[at < 0 ? slices.length - 1 : at + step] ?? slices[at])?.at ?? null;
@@ -174,28 +106,35 @@ function plotsOf(detail) {
   return plotsView({ slices, moves: detail.moves, now, width: plotWidth(), cursor: here.cursor, on });
 }
 
+function currentView(service, { deployments, current }) {
+  if (deployments === null) return faint("Loading…");
+  if (deployments.length === 0) return faint("Nothing was deployed yet.");
+  const known = current?.deployment === deployments[0].deployment;
+  return [watchView(service.deployment?.watched), known ? storyView(current, false) : faint("Loading…")];
+}
+
+function onDone(sentence) {
+  toast(sentence);
+  overview.now();
+  details.now();
+}
+
 function detailView() {
   const found = judged().find(({ service }) => service.service === here.chosen);
-  if (!found) {
-    if (here.status === null) return [h("p", { class: "faint" }, here.asking ? "" : "Loading…")];
-    return [h("p", { class: "faint" }, here.chosen ? `There is no service "${here.chosen}" any more.` : "Choose a service.")];
-  }
-  const { service } = found;
-  const detail = here.detail;
-  const newest = detail.deployments?.[0];
+  if (here.status === null) return [faint(here.asking ? "" : "Loading…")];
+  if (!found) return [faint(here.chosen ? `There is no service "${here.chosen}".` : "There are no services.")];
+  const { service } = found, { detail } = here;
+  const story = detail.story?.deployment === here.open ? detail.story : null;
   return [
-    h("div", { class: "title" }, h("h2", {}, service.service), service.state === "serving" ? null : h("span", { class: "mark warn" }, service.state),
-      buttonsView(service, (text) => { toast(text); overview.now(); details.now(); })),
+    h("div", { class: "title" }, h("h2", {}, service.service),
+      service.state === "serving" ? null : h("span", { class: "mark warn" }, service.state),
+      buttonsView(service, onDone)),
     h("ul", { class: "verdicts" }, found.found.map(([level, text]) => h("li", { class: level }, text))),
     plotsOf(detail),
     h("h3", {}, "Pools"), poolsView(service),
-    h("h3", {}, "Deployment"),
-    h("div", { id: "current" }, detail.deployments === null ? h("p", { class: "faint" }, "Loading…") : newest ? [
-      watchView(service.deployment?.watched),
-      detail.current?.deployment === newest.deployment ? storyView(detail.current, false) : h("p", { class: "faint" }, "Loading…"),
-    ] : h("p", { class: "faint" }, "Nothing was deployed yet.")),
-    h("h3", {}, "History"), historyView(service.service, detail.deployments, here.open, detail.story?.deployment === here.open ? detail.story : null),
-    h("h3", {}, "Events"), eventsView(service.service),
+    h("h3", {}, "Deployment"), h("div", { id: "current" }, currentView(service, detail)),
+    h("h3", {}, "History"), historyView(service.service, detail.deployments, here.open, story),
+    h("h3", {}, "Events"), eventsView(here.events, service.service),
   ];
 }
 
@@ -206,31 +145,31 @@ async function refreshOverview() {
   here.version ??= status.version;
   here.status = status;
   here.slices = new Map(traffic.services.map((slice) => [slice.service, slice]));
+  here.judged = null;
   if (here.chosen === null) choose();
   redraw();
 }
 
 function nothingKnown() {
-  return { deployments: null, current: null, story: null, slices: new Map(), moves: [], ahead: 0 };
+  return { deployments: null, current: null, story: null, slices: new Map(), moves: [] };
 }
 
 function takeTraffic(detail, { slices, moves }, whole) {
   for (const slice of slices) detail.slices.set(slice.time, { ...slice, at: Date.parse(slice.time) });
   const newest = Math.max(...[...detail.slices.values()].map((slice) => slice.at));
   for (const [time, slice] of detail.slices) if (slice.at < newest - WINDOW) detail.slices.delete(time);
-  if (whole) detail.moves = moves;
-  else detail.moves = [...detail.moves.filter((old) => !moves.some((move) => move.time === old.time && move.move === old.move)), ...moves];
+  const again = (old) => moves.some((move) => move.time === old.time && move.deployment === old.deployment);
+  detail.moves = whole ? moves : [...detail.moves.filter((old) => !again(old)), ...moves];
   detail.moves.sort((a, b) => (a.time < b.time ? -1 : 1));
-  if (slices.length > 0) { // the daemon's clock counts, not this machine's
-    const end = slices.at(-1), seen = Date.parse(end.time) + end.seconds * 1000;
-    if (detail.seen !== seen) detail.ahead = seen - Date.now();
-    detail.seen = seen;
-  }
 }
 
 /** Is what is known of a deployment what is to be known? One that runs changes without another state. */
 function isStale(story, entry) {
   return !story || story.deployment !== entry.deployment || story.state !== entry.state || entry.ended === null;
+}
+
+function deploymentPath(name) {
+  return `/v1/deployments/${encodeURIComponent(name)}`;
 }
 
 async function refreshDetail() {
@@ -242,10 +181,10 @@ async function refreshDetail() {
   ]);
   detail.deployments = deployments;
   takeTraffic(detail, traffic, whole);
-  if (deployments.length > 0 && isStale(detail.current, deployments[0])) detail.current = await get(`/v1/deployments/${deployments[0].deployment}`);
-  const entry = deployments.find((each) => each.deployment === open);
+  const [newest] = deployments, entry = deployments.find((each) => each.deployment === open);
+  if (newest && isStale(detail.current, newest)) detail.current = await get(deploymentPath(newest.deployment));
   if (entry && isStale(detail.story, entry))
-    detail.story = detail.current.deployment === open ? detail.current : await get(`/v1/deployments/${encodeURIComponent(open)}`);
+    detail.story = entry === newest ? detail.current : await get(deploymentPath(open));
   redraw();
 }
 
@@ -253,17 +192,19 @@ function failed(failure) {
   if (failure.status === 401) needToken(failure.message);
   else if (failure.status === 0) setLink("lost", failure.message);
   redraw();
+  return failure.status !== 401;
 }
 
 const overview = new Poll(refreshOverview, OVERVIEW_MS, failed);
 const details = new Poll(refreshDetail, DETAIL_MS, failed);
 
 function setLink(state, words) {
-  if (state === "live" && here.link[0] !== "live" && here.detail) here.detail.slices.clear(); // all of it anew: some of it was missed
+  const isBack = state === "live" && here.link[0] !== "live";
+  if (isBack) here.detail?.slices.clear(); // all of them anew, since some were missed
   here.link = [state, words ?? ""];
-  if (state === "live") {
-    overview.soon();
-    details.soon();
+  if (isBack) {
+    overview.now();
+    details.now();
   }
   if (state === "refused") needToken(words);
   redraw();
@@ -278,6 +219,7 @@ function takeUptest(gate, event) {
 
 function onEvent(event) {
   here.events.push(event);
+  here.judged = null;
   const current = here.detail?.current;
   if (event.uptest && current?.deployment === event.deployment) takeUptest(current.gate, event);
   if (here.events.length > EVENTS) here.events.splice(0, here.events.length - EVENTS);
@@ -288,12 +230,18 @@ function onEvent(event) {
 
 /* ---- the token ---- */
 
+function listen() {
+  if (here.following) return;
+  here.following = true;
+  follow(since, { state: setLink, event: onEvent }).finally(() => (here.following = false));
+}
+
 async function begin() {
   await get("/v1/traffic");
   here.asking = false;
-  overview.soon();
-  details.soon();
-  follow(since, { state: setLink, event: onEvent });
+  overview.now();
+  details.now();
+  listen();
 }
 
 function needToken(sentence) {
@@ -301,7 +249,8 @@ function needToken(sentence) {
   here.asking = true;
   const known = token.get() !== null;
   token.clear();
-  askToken(known ? `The daemon does not know the token of this tab any more: ${sentence}` : "This address is for those who know the token: what stands in the file that admin.token_file of upswapd.conf names.", begin);
+  const lost = `The daemon does not know the token of this tab any more: ${sentence}`;
+  askToken(known ? lost : "This address is for those who know the token: see admin.token_file in upswapd.conf.", begin);
 }
 
 function forget() {
@@ -314,7 +263,7 @@ function forget() {
 /** After the address: #/SERVICE or #/SERVICE/DEPLOYMENT; without one, what needs somebody most. */
 function choose() {
   const [, name, open] = location.hash.split("/").map(decodeURIComponent);
-  const all = judged().sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
+  const all = [...judged()].sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
   const chosen = name || all[0]?.service.service || null;
   if (chosen !== here.chosen) Object.assign(here, { detail: nothingKnown(), cursor: null, chosen });
   here.open = open || null;
@@ -338,5 +287,5 @@ addEventListener("keydown", (event) => {
 redraw();
 begin().catch((failure) => {
   if (failure.status === 401) needToken(failure.message);
-  else follow(since, { state: setLink, event: onEvent });
+  else listen();
 });

@@ -19,6 +19,16 @@ export class Refused extends Error {
   }
 }
 
+const SKEW_MS = 2000; // a Date has whole seconds, and comes a while after it was written
+
+/** The daemon's clock is so many ms ahead of this machine's. */
+export const daemon = { ahead: 0 };
+
+function compareClocks(answer) {
+  const ahead = Date.parse(answer.headers.get("Date")) - Date.now();
+  daemon.ahead = Math.abs(ahead) > SKEW_MS ? ahead : 0;
+}
+
 async function explain(answer) {
   try {
     return (await answer.json()).detail ?? answer.statusText;
@@ -39,6 +49,7 @@ export async function send(method, path, { body, accept, signal } = {}) {
   } catch (failure) {
     throw signal?.aborted ? failure : new Refused(0, "the daemon cannot be reached");
   }
+  compareClocks(answer);
   if (!answer.ok) throw new Refused(answer.status, await explain(answer));
   return answer;
 }

@@ -13,6 +13,10 @@ const GAP_MS = 12000; // between slices that are not joined
 
 const MOVES = { swap: "swap to", rollback: "rollback of", canary: "canary step of" };
 
+function kindOf(move) {
+  return move.move in MOVES ? move.move : "swap";
+}
+
 /** A round number that is not below. */
 function ceiling(number) {
   const power = 10 ** Math.floor(Math.log10(number));
@@ -38,20 +42,23 @@ function axis(width, top, format) {
 }
 
 function times(now, x) {
-  const minutes = [12, 9, 6, 3].map((minute) => h("text", { x: x(now - minute * 60000), y: HEIGHT - 3, "text-anchor": "middle" }, `−${minute} min`));
-  return [...minutes, h("text", { x: x(now), y: HEIGHT - 3, "text-anchor": "end" }, "now")];
+  const label = (time, text, anchor) => h("text", { x: x(time), y: HEIGHT - 3, "text-anchor": anchor }, text);
+  const minutes = [12, 9, 6, 3].map((minute) => label(now - minute * 60000, `−${minute} min`, "middle"));
+  return [...minutes, label(now, "now", "end")];
 }
 
 /** The newest are named first; a name stands left of its line, and not in another one's. */
 function lines(moves, x, named) {
   let free = Infinity;
   return [...moves].reverse().map((move) => {
-    const at = x(Date.parse(move.time)), words = `${clock(move.time)} ${MOVES[move.move]} ${release(move.deployment, move.release)}`;
+    const at = x(Date.parse(move.time)), kind = kindOf(move);
+    const words = `${clock(move.time)} ${MOVES[kind]} ${release(move.deployment, move.release)}`;
     const label = named && at <= free;
     if (label) free = at - 24 - 7 * move.deployment.length;
-    return h("g", { class: `move ${move.move in MOVES ? move.move : "swap"}` },
+    const name = kind === "rollback" ? `↶ ${move.deployment}` : move.deployment;
+    return h("g", { class: `move ${kind}` },
       h("title", {}, words), h("line", { x1: at, x2: at, y1: TOP - 3, y2: HEIGHT - BOTTOM }),
-      label ? h("text", { x: at + 2, y: 9, "text-anchor": "end" }, `${move.move === "rollback" ? "↶ " : ""}${move.deployment}`) : null);
+      label ? h("text", { x: at + 2, y: 9, "text-anchor": "end" }, name) : null);
   });
 }
 
@@ -63,13 +70,16 @@ function plot({ name, unit, format, series, now, width, moves, named, cursor }) 
   const shown = series.map((each) => h("path", { class: `line ${each.class}`, d: pathOf(each.points, x, y) }));
   const values = series.map((each) => {
     const point = cursor == null ? each.points.at(-1) : each.points.find((p) => p.time === cursor);
-    return h("span", {}, h("i", { class: `key ${each.class}` }), each.name && `${each.name} `, h("b", {}, point?.value == null ? "–" : each.format?.(point) ?? format(point.value)));
+    const text = point?.value == null ? "–" : (each.format?.(point) ?? format(point.value));
+    return h("span", {}, h("i", { class: `key ${each.class}` }), each.name && `${each.name} `, h("b", {}, text));
   });
+  const size = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT };
+  const at = cursor == null ? 0 : x(cursor);
   return h("figure", { class: "plot" },
     h("figcaption", {}, h("span", {}, name, " ", h("small", {}, unit)), h("span", { class: "values" }, values)),
-    h("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": `${name}, last 15 minutes` },
+    h("svg", { ...size, role: "img", "aria-label": `${name}, last 15 minutes` },
       axis(width, top, format), times(now, x), lines(moves, x, named), shown,
-      cursor == null ? null : h("line", { class: "cursor", x1: x(cursor), x2: x(cursor), y1: TOP, y2: HEIGHT - BOTTOM })));
+      cursor == null ? null : h("line", { class: "cursor", x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM })));
 }
 
 function pointsOf(slices, value) {
@@ -85,22 +95,25 @@ export function sliceAt(slices, now, element, clientX) {
   return best;
 }
 
+function errorsOf({ value, slice }) {
+  return slice.errors > 0 ? `${rate(value)} (${share(slice.errors / slice.requests)})` : rate(value);
+}
+
 /** `slices` with their time in ms as `at`, oldest first. `on` has the handlers of the pointer and the keys. */
 export function plotsView({ slices, moves, now, width, cursor, on }) {
   const common = { now, width, moves, cursor };
-  const ms = (seconds) => span(seconds);
   const recent = moves.filter((move) => Date.parse(move.time) > now - WINDOW_MS);
-  return h("div", { class: "plots", tabindex: "0", role: "group", "aria-label": "Plots of the last 15 minutes; arrow keys read them", ...on },
+  const label = "Plots of the last 15 minutes; arrow keys read them";
+  return h("div", { class: "plots", tabindex: "0", role: "group", "aria-label": label, ...on },
     h("p", { class: "at" }, cursor == null ? "Last 15 minutes" : `At ${clock(cursor)}`),
     plot({ ...common, name: "Requests", unit: "a second", format: rate, named: true,
       series: [{ class: "requests", points: pointsOf(slices, (s) => s.requests / s.seconds) }] }),
     plot({ ...common, name: "Errors", unit: "a second", format: rate,
-      series: [{ class: "errors", points: pointsOf(slices, (s) => s.errors / s.seconds),
-        format: ({ value, slice }) => `${rate(value)}${slice.errors > 0 ? ` (${share(slice.errors / slice.requests)})` : ""}` }] }),
-    plot({ ...common, name: "Latency", unit: "", format: ms,
-      series: [{ class: "p99", name: "p99", points: pointsOf(slices, (s) => s.p99) }, { class: "p50", name: "p50", points: pointsOf(slices, (s) => s.p50) }] }),
+      series: [{ class: "errors", points: pointsOf(slices, (s) => s.errors / s.seconds), format: errorsOf }] }),
+    plot({ ...common, name: "Latency", unit: "", format: span,
+      series: ["p99", "p50"].map((each) => ({ class: each, name: each, points: pointsOf(slices, (s) => s[each]) })) }),
     h("ul", { class: "moves" }, recent.slice(-8).reverse().map((move) =>
-      h("li", { class: move.move in MOVES ? move.move : "swap" }, h("time", {}, clock(move.time)), ` ${MOVES[move.move] ?? move.move} `,
+      h("li", { class: kindOf(move) }, h("time", {}, clock(move.time)), ` ${MOVES[kindOf(move)]} `,
         h("b", {}, release(move.deployment, move.release))))));
 }
 

@@ -1,8 +1,8 @@
 // Deployments: the list of a service's, and the whole story of one.
 
-import { h } from "./dom.js";
+import { faint, h, heads, number } from "./dom.js";
 import { gateView } from "./gate.js";
-import { asker, length, moment, release, share, span, STATES } from "./words.js";
+import { asker, length, moment, release, share, some, span, STATES } from "./words.js";
 
 const BAD = ["rejected", "aborted", "rolled_back"];
 
@@ -20,15 +20,17 @@ function timeline(deployment) {
   return h("ol", { class: "timeline" }, moments.map((each, i) => {
     const next = moments[i + 1];
     const lasted = next ? length(seconds(each.time, next.time)) : "";
+    const why = each.why === deployment.reason ? "" : (each.why ?? ""); // which stands above already
     return h("li", {}, h("time", {}, moment(each.time)), stateMark(each.state), h("span", { class: "n faint" }, lasted),
-      h("span", { class: "why" }, each.why === deployment.reason ? "" : (each.why ?? ""), each.by ? h("span", { class: "faint" }, ` by ${each.by}`) : null));
+      h("span", { class: "why" }, why, each.by ? h("span", { class: "faint" }, ` by ${each.by}`) : null));
   }));
 }
 
 function programOf(name, run) {
   if (!run) return null;
-  const how = [run.state, run.exit != null ? `exit ${run.exit}` : null, run.timed_out ? "timed out" : null, span(run.seconds)];
-  return h("details", { key: name, class: "output", ...(run.state === "failed" ? { open: true } : {}) },
+  const how = [run.state, run.exit != null && `exit ${run.exit}`, run.timed_out && "timed out", span(run.seconds)];
+  const props = { key: name, class: "output" };
+  return h("details", run.state === "failed" ? { ...props, open: true } : props,
     h("summary", {}, h("b", {}, name), `: ${how.filter(Boolean).join(", ")}`),
     h("p", { class: "argv" }, (run.argv ?? []).join(" ")), h("pre", {}, run.output ?? ""));
 }
@@ -38,14 +40,41 @@ export function watchView(watched) {
   if (!watched) return null;
   const before = watched.requests_before;
   const row = (name, requests, errors, p99) =>
-    h("tr", {}, h("th", { scope: "row" }, name), h("td", { class: "n" }, String(requests)), h("td", { class: "n" }, share(errors)), h("td", { class: "n" }, p99 > 0 ? span(p99) : "–"));
+    h("tr", {}, h("th", { scope: "row" }, name), number(String(requests)), number(share(errors)),
+      number(p99 > 0 ? span(p99) : "–"));
   const whole = watched.seconds + watched.left;
   return h("div", { class: "watch" },
-    h("label", {}, `Watch: ${length(watched.seconds)} of ${length(whole)} `, h("progress", { max: Math.max(whole, 0.001), value: watched.seconds })),
-    h("table", {}, h("thead", {}, h("tr", {}, ["", "requests", "errors", "p99"].map((text) => h("th", { scope: "col", class: text ? "n" : null }, text)))),
+    h("label", {}, `Watch: ${length(watched.seconds)} of ${length(whole)} `,
+      h("progress", { max: Math.max(whole, 0.001), value: watched.seconds })),
+    h("table", {}, heads([""], ["requests", "n"], ["errors", "n"], ["p99", "n"]),
       h("tbody", {}, row("new pool", watched.requests, watched.errors.share, watched.p99),
         before > 0 ? row("old pool", before, watched.errors_before / before, watched.p99_before) : null)),
     watched.failure ? h("p", { class: "reason bad" }, watched.failure) : null);
+}
+
+function list(items) {
+  return items.join(", ");
+}
+
+function slowerWords({ uptest, then, now }) {
+  return `${uptest} ${span(then)} → ${span(now)}`;
+}
+
+/** What is other than in the last deployment that was good. */
+function differenceView(difference) {
+  if (!difference) return null;
+  const { release: name, instances, settings, uptests } = difference;
+  const said = [
+    name.then !== name.now && `release ${name.then || "none"} → ${name.now || "none"}`,
+    instances.then !== instances.now && `${instances.then} → ${some(instances.now, "instance")}`,
+    ...settings.map((each) => `${each.name} ${JSON.stringify(each.then)} → ${JSON.stringify(each.now)}`),
+    uptests?.new.length && `new uptests: ${list(uptests.new)}`,
+    uptests?.gone.length && `uptests that are gone: ${list(uptests.gone)}`,
+    uptests?.failing.length && `uptests that passed then: ${list(uptests.failing)}`,
+    uptests?.slower.length && `slower: ${list(uptests.slower.map(slowerWords))}`,
+  ].filter(Boolean);
+  const what = h("span", { class: "faint" }, `Other than in ${difference.deployment}: `);
+  return h("p", {}, what, said.join("; ") || "nothing");
 }
 
 /** The whole story; `outputs`: with what every uptest has written. */
@@ -53,9 +82,10 @@ export function storyView(deployment, outputs) {
   const name = release(deployment.deployment, deployment.release);
   return h("div", { class: "story", key: deployment.deployment },
     h("p", {}, h("b", {}, name), " ", stateMark(deployment.state), " ",
-      h("span", { class: "faint" }, `asked for by ${asker(deployment.asked_by) || "nobody known"} at ${moment(deployment.created)}`,
-        deployment.replaces ? `, after ${deployment.replaces}` : "")),
+      h("span", { class: "faint" }, `asked for by ${asker(deployment.asked_by) || "nobody known"}`,
+        ` at ${moment(deployment.created)}`, deployment.replaces ? `, after ${deployment.replaces}` : "")),
     deployment.reason ? h("p", { class: "reason bad" }, deployment.reason) : null,
+    differenceView(deployment.difference),
     deployment.timeline ? timeline(deployment) : null,
     programOf("launch.command", deployment.launch),
     programOf("the command of the pause", deployment.command),
@@ -64,21 +94,20 @@ export function storyView(deployment, outputs) {
 
 /** Newest first; `open` is the name of the one whose story is shown, `story` that story, null until it is there. */
 export function historyView(service, deployments, open, story) {
-  if (deployments === null) return h("p", { class: "faint" }, "Loading…");
-  if (deployments.length === 0) return h("p", { class: "faint" }, "Nothing was deployed yet.");
+  if (deployments === null) return faint("Loading…");
+  if (deployments.length === 0) return faint("Nothing was deployed yet.");
   const rows = deployments.flatMap((each) => {
     const shown = each.deployment === open;
     const href = `#/${encodeURIComponent(service)}${shown ? "" : `/${encodeURIComponent(each.deployment)}`}`;
     const row = h("tr", { key: each.deployment, class: shown ? "open" : null },
-      h("td", {}, h("a", { href, "aria-expanded": String(shown), "data-deployment": each.deployment }, each.deployment)),
+      h("td", {}, h("a", { href, "aria-expanded": String(shown) }, each.deployment)),
       h("td", { class: "cut" }, each.release), h("td", {}, stateMark(each.state)),
-      h("td", {}, moment(each.created)), h("td", { class: "n" }, each.ended ? length(seconds(each.created, each.ended)) : ""),
+      h("td", {}, moment(each.created)), number(each.ended ? length(seconds(each.created, each.ended)) : ""),
       h("td", { class: "cut wide-only" }, asker(each.asked_by)));
     if (!shown) return [row];
-    return [row, h("tr", { key: `${each.deployment} story` }, h("td", { colspan: "6" }, story ? storyView(story, true) : h("p", { class: "faint" }, "Loading…")))];
+    const told = h("td", { colspan: "6" }, story ? storyView(story, true) : faint("Loading…"));
+    return [row, h("tr", { key: `${each.deployment} story` }, told)];
   });
-  const heads = ["deployment", "release", "state", "staged", "took", "asked by"];
-  return h("div", { class: "wide" }, h("table", { class: "history" },
-    h("thead", {}, h("tr", {}, heads.map((text, i) => h("th", { scope: "col", class: i === 4 ? "n" : i === 5 ? "wide-only" : null }, text)))),
-    h("tbody", {}, rows)));
+  const head = heads(["deployment"], ["release"], ["state"], ["staged"], ["took", "n"], ["asked by", "wide-only"]);
+  return h("div", { class: "wide" }, h("table", { class: "history" }, head, h("tbody", {}, rows)));
 }

@@ -12,24 +12,25 @@ export function livePool(service) {
   return service.pools.find((pool) => pool.deployment === service.live);
 }
 
-function ofMode(service) {
-  const { mode } = service;
-  if (service.state === "maintenance")
-    return ["warn", `Every request is answered with 503 since ${moment(mode.since)}: in maintenance, by ${mode.asked_by.user}.`];
-  if (service.state !== "paused") return null;
+function ofMode({ state, mode }) {
+  if (state === "maintenance")
+    return ["warn", `In maintenance since ${moment(mode.since)}, by ${mode.asked_by.user}: requests get 503.`];
+  if (state !== "paused") return null;
   const who = mode.deployment ? `for ${mode.deployment}` : `by ${mode.asked_by.user}`;
-  return ["warn", `Paused ${who}: ${some(mode.waiting, "request waits", "requests wait")}, let go at ${moment(mode.until)} at the latest.`];
+  const waiting = some(mode.waiting, "request waits", "requests wait");
+  return ["warn", `Paused ${who}: ${waiting}, let go at ${moment(mode.until)} at the latest.`];
 }
 
 function ofInstances(service, reasons) {
   const pool = livePool(service);
-  if (!pool) return ["bad", "No live pool: every request is answered with 503."];
+  if (!pool) return ["bad", "No live pool: every request gets 503."];
   const away = pool.instances.filter((each) => each.state !== "up");
   if (away.length > 0) {
-    const [first] = away, why = reasons.get(first.address);
+    const [{ address, state }] = away, up = pool.instances.length - away.length;
     const more = away.length > 1 ? `, and ${away.length - 1} more` : "";
-    const up = pool.instances.length - away.length;
-    return [up === 0 ? "bad" : "warn", `${up} of ${some(pool.instances.length, "instance")} up: ${first.address} is ${first.state}${more}${why ? `; ${why}` : ""}.`];
+    const why = reasons.has(address) ? `; ${reasons.get(address)}` : "";
+    const words = `${up} of ${some(pool.instances.length, "instance")} up: ${address} is ${state}${more}${why}.`;
+    return [up === 0 ? "bad" : "warn", words];
   }
   const failing = pool.instances.filter((each) => each.uptests === "failed");
   return failing.length > 0 ? ["warn", `${failing[0].address} fails its uptests.`] : null;
@@ -39,7 +40,8 @@ function ofErrors(slice) {
   if (!slice || slice.requests === 0) return null;
   const errors = slice.errors / slice.requests;
   if (errors < ERRORS_WARN) return null;
-  return [errors >= ERRORS_BAD ? "bad" : "warn", `${share(errors)} of its requests fail (${slice.errors} of ${slice.requests}).`];
+  const words = `${share(errors)} of its requests fail (${slice.errors} of ${slice.requests}).`;
+  return [errors >= ERRORS_BAD ? "bad" : "warn", words];
 }
 
 function ofDeployment(service) {
@@ -59,7 +61,11 @@ function ofDeployment(service) {
   return doing[deployment.state] ?? ["busy", `${name} is ${deployment.state}.`];
 }
 
-const ENDS = { "deployment.rejected": "was rejected", "deployment.rolled_back": "was rolled back", "deployment.aborted": "was aborted" };
+const ENDS = {
+  "deployment.rejected": "was rejected",
+  "deployment.rolled_back": "was rolled back",
+  "deployment.aborted": "was aborted",
+};
 
 /** What the events of a service tell besides: why instances are away, and that its last deployment has failed. */
 function ofEvents(service, events) {
@@ -69,9 +75,9 @@ function ofEvents(service, events) {
     if (event.type === "instance.ejected") reasons.set(event.instance, event.reason);
     if (event.type.startsWith("deployment.")) last = event;
   }
-  const failed = last !== null && last.type in ENDS && !service.deployment;
-  const sentence = failed ? `${last.deployment} ${ENDS[last.type]} at ${moment(last.time)}${last.reason ? `: ${last.reason}` : ""}` : "";
-  return { reasons, failure: failed ? ["busy", sentence] : null };
+  if (last === null || !(last.type in ENDS) || service.deployment) return { reasons, failure: null };
+  const why = last.reason ? `: ${last.reason}` : "";
+  return { reasons, failure: ["busy", `${last.deployment} ${ENDS[last.type]} at ${moment(last.time)}${why}`] };
 }
 
 /** All that there is to say, as [level, sentence], what matters most first; never empty. `events`: the service's. */
@@ -81,7 +87,8 @@ export function verdicts(service, slice, events) {
   const found = [away, ofErrors(slice), ofDeployment(service), failure].filter(Boolean);
   const pool = livePool(service);
   if (!away && !service.deployment) {
-    found.push(["good", `Served by ${release(pool.deployment, pool.release)}, ${some(pool.instances.length, "instance")} up.`]);
+    const name = release(pool.deployment, pool.release);
+    found.push(["good", `Served by ${name}, ${some(pool.instances.length, "instance")} up.`]);
   }
   return found.sort((a, b) => LEVELS.indexOf(a[0]) - LEVELS.indexOf(b[0]));
 }

@@ -1,11 +1,15 @@
 """`upswap deploy`: the launch of a release, from its command to the swap, and all that can go wrong in it."""
 
 import os
+import re
 import signal
+import subprocess
+import textwrap
 
 import pytest
 
-from harness import processes
+from harness import documents, processes
+from harness.daemon import build_folder
 from harness.load import Load
 from harness.waiting import stays, wait_until
 
@@ -503,3 +507,32 @@ def test_the_example_of_docker_works(example_stand):
     put_stand_in(stand, "docker", DOCKER)
     stand.start()
     deploy_three(stand)
+
+
+# ---- the step of GitHub Actions ----
+
+
+RSYNC = """#!/bin/bash
+[ "$1 $2" = "-a --delete" ] && to=${4#*:} && mkdir -p "$to" && cp -r "$3." "$to"
+"""
+SSH = """#!/bin/bash
+shift
+exec bash -c "$*"
+"""
+
+
+def test_the_step_of_github_actions_in_the_recipes_works(example_stand):
+    stand = example_stand(example("processes", "start"), {"signal": "TERM"}).start()
+    put_program(stand.daemon.path("bin", "rsync"), RSYNC)
+    put_program(stand.daemon.path("bin", "ssh"), SSH)
+    put_program(stand.daemon.path("checkout", "build", "run"), EXAMPLE_APP.replace("RR", "gh"))
+    step = textwrap.dedent(re.search(r"  run: \|\n((?:    .*\n)+)", documents.read("doc", "recipes.md"))[1])
+    assert step.endswith(" --watch 5m\n")
+    environment = {
+        "PATH": ":".join((stand.daemon.path("bin"), build_folder(), os.environ["PATH"])),
+        "UPSWAP_SOCKET": stand.daemon.socket,
+        "RELEASE": "0123abcd",
+    }
+    script = step.replace("/srv/web", stand.daemon.path("web")).replace("--watch 5m", "--watch 0s")
+    subprocess.run(["bash", "-euc", script], cwd=stand.daemon.path("checkout"), env=environment, check=True)
+    assert stand.ask().body == b"gh"

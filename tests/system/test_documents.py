@@ -123,7 +123,7 @@ def fixture_session():
     home = tempfile.mkdtemp(prefix="upswap-")
     os.chmod(home, 0o755)
     port = free_port()
-    made = documents.Session(home, {**INSTALLED, "8080": str(port), "5000": str(port + 1)})
+    made = documents.Session(home, {**INSTALLED, "127.0.0.1:9080": "127.0.0.1:0", "8080": str(port), "5000": str(port + 1)})
     yield made
     made.close()
     shutil.rmtree(home)
@@ -172,6 +172,58 @@ def test_the_recipes_work(session):
 def test_the_recipes_leave_out_what_needs_systemd_or_docker_alone():
     for block in documents.blocks("doc", "recipes.md"):
         assert block.is_run or re.search("systemctl|docker", block.commands), block.commands
+
+
+# What a machine of tests does not have: it notes what it is asked for, and knows what that must find.
+SYSTEMCTL = """#!/bin/bash
+echo "systemctl $*" >>CALLS
+case "$*" in daemon-reload | "enable --now upswapd.socket" | "start upswapd.service" | "stop upswapd.service") ;; *) exit 64 ;; esac
+"""
+DOCKER = """#!/bin/bash
+echo "docker $1" >>CALLS
+[ "$1" = build ] || exit 0
+case "$*" in *" -f "*) [ -e "$3" ] ;; *) [ -e "${!#}/Dockerfile" ] ;; esac
+"""
+UPSWAP = """#!/bin/bash
+echo "upswap $*" >>CALLS
+"""
+
+
+def put_stand_in(session, name, text):
+    path = os.path.join(session.home, "bin", name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace("CALLS", os.path.join(session.home, "calls")))
+    os.chmod(path, 0o755)
+
+
+def test_what_the_recipes_do_with_systemd_and_docker_is_in_order(session, tmp_path):
+    """Their files are where they say, and systemd understands what they write."""
+    units, programs = os.path.join(session.home, "units"), os.path.join(session.home, "lib")
+    session.given |= {"/etc/systemd/system": units, "/usr/local/lib/web": programs}
+    for name, text in (("systemctl", SYSTEMCTL), ("docker", DOCKER), ("upswap", UPSWAP)):
+        put_stand_in(session, name, text)
+    session.run(documents.Block("sh", f"PATH=~/bin:$PATH; mkdir ~/web {units}; touch ~/web/Dockerfile"))
+    left_out = [block for block in documents.blocks("doc", "recipes.md") if not block.is_run]
+    assert len(left_out) == 4
+    for block in left_out:
+        session.run(documents.Block("sh", f"cd {ROOT}"))
+        session.run(block)
+    assert sorted(os.listdir(programs)) == ["run", "start", "stop"]
+    with open(os.path.join(session.home, "calls"), encoding="utf-8") as file:
+        calls = file.read().splitlines()
+    assert {"docker build", "docker run", "systemctl enable --now upswapd.socket"} <= set(calls)
+    for call in calls:
+        if call.startswith("upswap "):
+            assert_command(call)
+    shutil.copytree(units, tmp_path, dirs_exist_ok=True)
+    shutil.copy(os.path.join(ROOT, "conf", "upswapd.socket"), tmp_path)
+    (tmp_path / "upswapd.service").write_text("[Service]\nExecStart=/bin/true\n")
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / "upswapd.socket"],
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
 
 
 def test_the_first_deployment_of_the_readme_works(session):

@@ -7,6 +7,7 @@
 
 #include "control/archive.h"
 #include "control/conductor.h"
+#include "control/credentials.h"
 #include "control/drain.h"
 #include "control/ejections.h"
 #include "control/finishing.h"
@@ -43,6 +44,7 @@ struct conductor_options {
     int counters_fd;
     struct sockets *sockets;
     struct secrets *secrets;
+    const struct credentials *credentials;
     struct finishing *finishing; /* proxies of earlier programs */
     unsigned generation;         /* of the counters: the proxy's */
     int proxy_fd;                /* the conductor's from now on */

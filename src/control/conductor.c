@@ -461,6 +461,16 @@ void conductor_listeners(struct conductor *conductor, const char *addresses[COUN
     }
 }
 
+int64_t conductor_certificates_end(struct conductor *conductor, unsigned listener)
+{
+    return credentials_end(conductor->options.credentials, listener);
+}
+
+uint64_t conductor_journal_failures(struct conductor *conductor)
+{
+    return journal_failures(conductor->options.journal);
+}
+
 bool conductor_live_instances(struct conductor *conductor, const char *name, const char ***instances,
                               size_t *count, const char **release)
 {

@@ -125,3 +125,7 @@ struct schedule_tally conductor_scheduled(struct conductor *conductor, const cha
  * where there is none). */
 const struct registry *conductor_registry(struct conductor *conductor);
 void conductor_listeners(struct conductor *conductor, const char *addresses[COUNTERS_LISTENERS]);
+/* When the first certificate of this listener expires, in seconds since 1970; 0: it has none. */
+int64_t conductor_certificates_end(struct conductor *conductor, unsigned listener);
+/* As journal_failures. */
+uint64_t conductor_journal_failures(struct conductor *conductor);

@@ -353,6 +353,7 @@ static void begin(struct control *control)
         .counters_fd = control->counters_fd,
         .sockets = control->sockets,
         .secrets = control->secrets,
+        .credentials = control->credentials,
         .finishing = control->finishing,
         .generation = control->start.generation,
         .proxy_fd = control->options->proxy_fd,

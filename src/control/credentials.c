@@ -7,9 +7,11 @@
 #include "base/mem.h"
 #include "config/places.h"
 #include "control/upstream_files.h"
+#include "io/certificate.h"
 #include "io/certificate_files.h"
 #include "io/tls_context.h"
 #include "io/tls_memory.h"
+#include "link/counters.h"
 #include "link/keyring.h"
 
 #include <assert.h>
@@ -45,7 +47,8 @@ struct credentials {
     void (*changed)(void *arg, int fd);
     void *arg;
     struct deadline rotate;
-    int fd; /* what is in force; -1: nothing needs any */
+    int fd;                           /* what is in force; -1: nothing needs any */
+    int64_t ends[COUNTERS_LISTENERS]; /* of the certificates in it; 0: none */
     bool restored;
     struct memo memo;
     struct draft *drafts;
@@ -205,6 +208,43 @@ static void add_draft(struct buf *image, struct draft *draft, const struct socke
     }
 }
 
+/* ---- when certificates expire ---- */
+
+static void note_end(int64_t *end, struct str pem)
+{
+    int64_t ends = certificate_end(pem);
+    if (ends != 0 && (*end == 0 || ends < *end))
+        *end = ends;
+}
+
+/* From what is sealed, whoever has sealed it. */
+static void note_ends(struct credentials *credentials)
+{
+    struct keyring keyring;
+    struct keyring_record record;
+    struct keyring_listener listener = {.id = COUNTERS_LISTENERS};
+    struct err err;
+    memset(credentials->ends, 0, sizeof credentials->ends);
+    if (!keyring_map(&keyring, credentials->fd, &err)) {
+        log_warn("it is not known when certificates expire: %s", err.text);
+        return;
+    }
+    while (keyring_next(&keyring, &record)) {
+        if (record.kind == KEYRING_UPSTREAM)
+            break; /* what follows is no listener's */
+        if (record.kind == KEYRING_LISTENER && record.bytes.n == sizeof listener)
+            memcpy(&listener, record.bytes.p, sizeof listener);
+        else if (record.kind == KEYRING_CERTIFICATE && listener.id < COUNTERS_LISTENERS)
+            note_end(&credentials->ends[listener.id], record.bytes);
+    }
+    keyring_unmap(&keyring);
+}
+
+int64_t credentials_end(const struct credentials *credentials, unsigned listener)
+{
+    return listener < COUNTERS_LISTENERS ? credentials->ends[listener] : 0;
+}
+
 /* The sealed image takes the place of the one before, here, at the keeper and at the proxy. */
 static void replace(struct credentials *credentials, int fd)
 {
@@ -212,6 +252,7 @@ static void replace(struct credentials *credentials, int fd)
     if (credentials->fd >= 0)
         close(credentials->fd);
     credentials->fd = fd;
+    note_ends(credentials);
     channel_send(credentials->keeper, MESSAGE_STORE, &name, sizeof name, fd);
     credentials->changed(credentials->arg, fd);
 }
@@ -369,4 +410,5 @@ void credentials_restore(struct credentials *credentials, int fd)
     keyring_unmap(&keyring);
     credentials->fd = fd;
     credentials->restored = true;
+    note_ends(credentials);
 }

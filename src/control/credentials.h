@@ -23,6 +23,10 @@ struct credentials *credentials_new(struct loop *loop, struct channel *keeper,
 #define CREDENTIALS_NAME "keyring"
 void credentials_restore(struct credentials *credentials, int fd);
 
+/* When the first certificate of a listener that is in force expires, in seconds since 1970; 0: it has none.
+ */
+int64_t credentials_end(const struct credentials *credentials, unsigned listener);
+
 /* Reads and checks what the config names. False with "PATH:LINE: sentence": nothing is changed. */
 bool credentials_prepare(struct credentials *credentials, const struct config *config,
                          struct err *err) MUST_CHECK;

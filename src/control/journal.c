@@ -34,6 +34,7 @@ struct journal {
     struct appender *appender;
     uint64_t last; /* number of the last record on disk */
     struct entries waiting, writing;
+    uint64_t failures; /* batches that were not written */
     bool closing;
 };
 
@@ -243,6 +244,7 @@ static void written(void *arg, int error)
     struct entries ended;
     if (journal->closing)
         return;
+    journal->failures += error != 0;
     STAILQ_INIT(&ended);
     STAILQ_CONCAT(&ended, &journal->writing);
     struct entry *entry;
@@ -297,6 +299,11 @@ void journal_append(struct journal *journal, struct record *record,
     STAILQ_INSERT_TAIL(&journal->waiting, entry, next);
     if (STAILQ_EMPTY(&journal->writing))
         flush(journal);
+}
+
+uint64_t journal_failures(const struct journal *journal)
+{
+    return journal->failures;
 }
 
 const char *journal_path(const struct journal *journal)

@@ -28,6 +28,8 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
 void journal_append(struct journal *journal, struct record *record,
                     void (*done)(void *arg, struct record *record, int error), void *arg);
 
+/* How many batches of records could not be written since it was opened. */
+uint64_t journal_failures(const struct journal *journal);
 const char *journal_path(const struct journal *journal);
 
 /* Finishes the batch that is being written and closes; nobody is told any more, and what waited behind it has

@@ -2,6 +2,7 @@
  * happens in control is in the tallies. */
 #include "control/metrics.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/version.h"
 #include "control/past.h"
@@ -272,7 +273,7 @@ static void write_tallies(struct page *page, enum tally_family family)
 {
     for (const struct tally *tally = tallies_first(page->metrics->tallies, family); tally != NULL;
          tally = tally->hh.next)
-        buf_printf(page->out, "%s{%s} %" PRIu64 "\n", page->name, tally->labels, tally->count);
+        buf_printf(page->out, "%s%s %" PRIu64 "\n", page->name, tally->labels, tally->count);
 }
 
 /* A summary without quantiles. */
@@ -280,7 +281,7 @@ static void write_sums(struct page *page, enum tally_family family)
 {
     for (const struct tally *tally = tallies_first(page->metrics->tallies, family); tally != NULL;
          tally = tally->hh.next)
-        buf_printf(page->out, "%s_sum{%s} %.9f\n%s_count{%s} %" PRIu64 "\n", page->name, tally->labels,
+        buf_printf(page->out, "%s_sum%s %.9f\n%s_count%s %" PRIu64 "\n", page->name, tally->labels,
                    tally->sum, page->name, tally->labels, tally->count);
 }
 
@@ -307,6 +308,52 @@ static void write_uptest_seconds(struct page *page)
 static void write_uptests(struct page *page)
 {
     write_tallies(page, TALLY_UPTESTS);
+}
+
+static void write_teardowns(struct page *page)
+{
+    write_tallies(page, TALLY_TEARDOWNS);
+}
+
+static void write_proxy_restarts(struct page *page)
+{
+    write_tallies(page, TALLY_PROXY_RESTARTS);
+}
+
+static void write_phases(struct page *page)
+{
+    const struct service *service = conductor_registry(page->conductor)->services;
+    uint64_t now_ns = clock_steady_ns();
+    for (; service != NULL; service = service->hh.next) {
+        const struct deployment *running = service->running;
+        if (running == NULL)
+            continue;
+        uint64_t since_ns = running->since_ns < now_ns ? running->since_ns : now_ns;
+        buf_printf(page->out, "%s{", page->name);
+        tallies_label(page->out, "service", service->name);
+        tallies_label(page->out, "deployment", running->pool->name);
+        tallies_label(page->out, "phase", deployment_state_name(running->state));
+        buf_printf(page->out, "} %.3f\n", (double)(now_ns - since_ns) / 1e9);
+    }
+}
+
+static void write_journal_failures(struct page *page)
+{
+    buf_printf(page->out, "%s %" PRIu64 "\n", page->name, conductor_journal_failures(page->conductor));
+}
+
+static void write_certificates(struct page *page)
+{
+    const char *addresses[COUNTERS_LISTENERS] = {NULL};
+    conductor_listeners(page->conductor, addresses);
+    for (unsigned id = 0; id < COUNTERS_LISTENERS; id++) {
+        int64_t ends = conductor_certificates_end(page->conductor, id);
+        if (addresses[id] == NULL || ends == 0)
+            continue;
+        buf_printf(page->out, "%s{", page->name);
+        tallies_label(page->out, "listener", addresses[id]);
+        buf_printf(page->out, "} %" PRId64 "\n", ends);
+    }
 }
 
 static void write_pool_info(struct page *page)
@@ -426,10 +473,13 @@ static const struct {
     {"upswap_tls_handshakes_total", "counter", "Handshakes of TLS with clients, by result.",
      write_handshakes},
     {"upswap_deployments_total", "counter", "Deployments ended, by result.", write_deployments},
+    {"upswap_deployment_phase_seconds", "gauge",
+     "For how long each running deployment has been in its phase.", write_phases},
     {"upswap_watches_total", "counter", "Watches of new pools ended or failed, by result.", write_watches},
     {"upswap_swap_seconds", "summary", "From the decision to swap to its publication.", write_swaps},
     {"upswap_uptest_seconds", "summary", "How long uptests of deployments ran.", write_uptest_seconds},
     {"upswap_uptests_total", "counter", "Uptests of deployments, by result.", write_uptests},
+    {"upswap_teardowns_total", "counter", "Teardowns of instances ended, by result.", write_teardowns},
     {"upswap_scheduled_uptests_total", "counter",
      "Suites run on a schedule against one live instance each, by result.", write_scheduled},
     {"upswap_instance_uptests_passing", "gauge",
@@ -440,6 +490,12 @@ static const struct {
      write_instance_up},
     {"upswap_instance_ejections_total", "counter",
      "Ejections of each live instance by its traffic, by all workers.", write_ejections},
+    {"upswap_proxy_restarts_total", "counter", "Proxies that ended and were started again.",
+     write_proxy_restarts},
+    {"upswap_journal_failures_total", "counter", "Writes to the journal that failed.",
+     write_journal_failures},
+    {"upswap_certificate_expiry_timestamp_seconds", "gauge",
+     "When the first certificate of each listener expires.", write_certificates},
     {"upswap_snapshot_version", "gauge", "The version of the routing view that was published last.",
      write_snapshot_version},
     {"upswap_build_info", "gauge", "1, with the version of upswap.", write_build_info},
@@ -478,6 +534,10 @@ static void count_pools(struct page *page)
 void metrics_write(struct metrics *metrics, struct conductor *conductor, struct buf *out)
 {
     struct page page = {.metrics = metrics, .conductor = conductor, .out = out};
+    const struct service *service = conductor_registry(conductor)->services;
+    tallies_expect(metrics->tallies, NULL);
+    for (; service != NULL; service = service->hh.next)
+        tallies_expect(metrics->tallies, service->name);
     count_pools(&page);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         page.name = rows[i].name;

@@ -21,23 +21,36 @@ void tallies_label(struct buf *out, const char *name, const char *value)
     buf_add(out, "\"", 1);
 }
 
-static void tally_add(struct tally **family, const char *service, const char *label, const char *value,
-                      double amount)
+/* The one of these labels. `service` NULL: it has none. */
+static struct tally *tally_of(struct tally **family, const char *service, const char *label,
+                              const char *value)
 {
     struct buf labels = BUF_EMPTY;
     struct tally *tally = NULL;
-    tallies_label(&labels, "service", service);
-    if (label != NULL)
-        tallies_label(&labels, label, value);
+    buf_add(&labels, "", 0);
+    if (service != NULL) {
+        buf_add_str(&labels, STR("{"));
+        tallies_label(&labels, "service", service);
+        if (label != NULL)
+            tallies_label(&labels, label, value);
+        buf_add_str(&labels, STR("}"));
+    }
     HASH_FIND_STR(*family, labels.p, tally);
     if (tally == NULL) {
         tally = mem_zero(1, sizeof *tally);
         tally->labels = mem_dup(labels.p);
         HASH_ADD_KEYPTR(hh, *family, tally->labels, labels.n, tally);
     }
+    buf_free(&labels);
+    return tally;
+}
+
+static void tally_add(struct tally **family, const char *service, const char *label, const char *value,
+                      double amount)
+{
+    struct tally *tally = tally_of(family, service, label, value);
     tally->count++;
     tally->sum += amount;
-    buf_free(&labels);
 }
 
 static void deployment_ended(struct tallies *tallies, const char *service, const char *type, json_t *event)
@@ -70,6 +83,20 @@ static void uptest_finished(struct tallies *tallies, const char *service, const 
     tally_add(&tallies->families[TALLY_UPTESTS], service, "result", passed ? "passed" : "failed", 0);
 }
 
+static void teardown_ended(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)event;
+    tally_add(&tallies->families[TALLY_TEARDOWNS], service, "result", strchr(type, '.') + 1, 0);
+}
+
+static void proxy_restarted(struct tallies *tallies, const char *service, const char *type, json_t *event)
+{
+    (void)service;
+    (void)type;
+    (void)event;
+    tally_add(&tallies->families[TALLY_PROXY_RESTARTS], NULL, NULL, NULL, 0);
+}
+
 static const struct {
     const char *type;
     void (*count)(struct tallies *tallies, const char *service, const char *type, json_t *event);
@@ -82,15 +109,37 @@ static const struct {
     {"watch.failed", watch_ended},
     {"swap.published", swap_published},
     {"uptest.finished", uptest_finished},
+    {"teardown.finished", teardown_ended},
+    {"teardown.failed", teardown_ended},
+    {"daemon.proxy_restarted", proxy_restarted},
 };
+
+static const struct {
+    enum tally_family family;
+    const char *result;
+} results[] = {
+    {TALLY_DEPLOYMENTS, "done"},        {TALLY_DEPLOYMENTS, "rejected"}, {TALLY_DEPLOYMENTS, "aborted"},
+    {TALLY_DEPLOYMENTS, "rolled_back"}, {TALLY_WATCHES, "passed"},       {TALLY_WATCHES, "failed"},
+    {TALLY_UPTESTS, "passed"},          {TALLY_UPTESTS, "failed"},       {TALLY_TEARDOWNS, "finished"},
+    {TALLY_TEARDOWNS, "failed"},
+};
+
+void tallies_expect(struct tallies *tallies, const char *service)
+{
+    if (service == NULL) {
+        tally_of(&tallies->families[TALLY_PROXY_RESTARTS], NULL, NULL, NULL);
+        return;
+    }
+    tally_of(&tallies->families[TALLY_SWAPS], service, NULL, NULL);
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
+        tally_of(&tallies->families[results[i].family], service, "result", results[i].result);
+}
 
 static void event_added(struct event_subscription *subscription, uint64_t seq, const char *service,
                         struct str line)
 {
     (void)seq;
     struct tallies *tallies = mem_container(subscription, struct tallies, subscription);
-    if (service == NULL)
-        return;
     json_t *event = json_loadb(line.p, line.n, 0, NULL);
     const char *type = json_string_value(json_object_get(event, "type"));
     for (size_t i = 0; type != NULL && i < sizeof counted / sizeof *counted; i++) {

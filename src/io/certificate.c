@@ -57,6 +57,26 @@ STACK_OF(X509) * certificate_read_all(struct str text, struct err *err)
     return NULL;
 }
 
+static int64_t end_of(const X509 *certificate)
+{
+    struct tm end;
+    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) == 1 ? (int64_t)timegm(&end) : 0;
+}
+
+int64_t certificate_end(struct str text)
+{
+    struct err err;
+    int64_t first = 0;
+    STACK_OF(X509) *all = certificate_read_all(text, &err);
+    for (int i = 0; all != NULL && i < sk_X509_num(all); i++) {
+        int64_t end = end_of(sk_X509_value(all, i));
+        if (i == 0 || end < first)
+            first = end;
+    }
+    sk_X509_pop_free(all, X509_free);
+    return first;
+}
+
 /* The program has nobody to ask. */
 static int no_password(char *room, int size, int writing, void *arg)
 {

@@ -29,5 +29,8 @@ bool certificate_check_staple(const struct certificate *certificate, struct str 
 /* All certificates of a PEM text. NULL: a sentence; there is at least one. Free with sk_X509_pop_free. */
 STACK_OF(X509) * certificate_read_all(struct str text, struct err *err) MUST_CHECK;
 
+/* When the first of the certificates of a PEM text expires, in seconds since 1970; 0: it cannot be told. */
+int64_t certificate_end(struct str text);
+
 /* What OpenSSL's queue of errors holds, as a reason for people; the queue is empty then. Never NULL. */
 const char *certificate_reason(void);

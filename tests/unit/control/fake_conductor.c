@@ -249,3 +249,13 @@ void conductor_listeners(struct conductor *conductor, const char *addresses[COUN
     for (size_t i = 0; i < COUNTERS_LISTENERS; i++)
         addresses[i] = i == 1 ? conductor->listener : NULL;
 }
+
+int64_t conductor_certificates_end(struct conductor *conductor, unsigned listener)
+{
+    return listener == 1 ? conductor->certificates_end : 0;
+}
+
+uint64_t conductor_journal_failures(struct conductor *conductor)
+{
+    return conductor->journal_failures;
+}

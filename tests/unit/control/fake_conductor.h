@@ -13,7 +13,9 @@ struct conductor {
     struct past past;
     uint64_t version;
     struct schedule_tally scheduled; /* of each service */
-    const char *listener;            /* address of listener 1, or NULL */
+    int64_t certificates_end;        /* of listener 1 */
+    uint64_t journal_failures;
+    const char *listener; /* address of listener 1, or NULL */
 
     char asked[512];    /* the last command */
     struct asker asker; /* and whose it was */

@@ -189,8 +189,12 @@ static void what_happens_in_control_is_counted_from_its_events(void **state)
                   json_pack("{s:s, s:b, s:f}", "uptest", "01_\"a\\\n", "passed", 1, "seconds", 0.5));
     event_log_add(events, "uptest.finished", "web", "web-1",
                   json_pack("{s:s, s:b, s:i}", "uptest", "01_\"a\\\n", "passed", 0, "seconds", 1));
+    event_log_add(events, "teardown.failed", "web", "web-0", NULL);
     event_log_add(events, "daemon.started", NULL, NULL, NULL);
+    event_log_add(events, "daemon.proxy_restarted", NULL, NULL, NULL);
     write_metrics();
+    assert_line("upswap_teardowns_total{service=\"web\",result=\"failed\"} 1");
+    assert_line("upswap_proxy_restarts_total 1");
     assert_line("upswap_deployments_total{service=\"web\",result=\"done\"} 1");
     assert_line("upswap_watches_total{service=\"web\",result=\"failed\"} 1");
     assert_line("upswap_deployments_total{service=\"web\",result=\"rejected\"} 2");
@@ -201,6 +205,41 @@ static void what_happens_in_control_is_counted_from_its_events(void **state)
     assert_line("upswap_uptests_total{service=\"web\",result=\"passed\"} 1");
     assert_line("upswap_uptests_total{service=\"web\",result=\"failed\"} 1");
     assert_null(strstr(text.p, "result=\"staged\""));
+}
+
+/* Who asks how much a count has grown would not see the first time otherwise. */
+static void what_may_happen_is_counted_from_0_on(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "upswap_deployments_total{service=\"web\",result=\"rolled_back\"} 0",
+        "upswap_deployments_total{service=\"web\",result=\"done\"} 0",
+        "upswap_watches_total{service=\"web\",result=\"failed\"} 0",
+        "upswap_uptests_total{service=\"web\",result=\"passed\"} 0",
+        "upswap_teardowns_total{service=\"web\",result=\"failed\"} 0",
+        "upswap_swap_seconds_count{service=\"web\"} 0",
+        "upswap_proxy_restarts_total 0",
+        "upswap_journal_failures_total 0",
+    };
+    add_live_pool("web-1", "v1", 3);
+    write_metrics();
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        assert_line(lines[i]);
+    assert_null(strstr(text.p, "upswap_deployment_phase_seconds{"));
+    conductor->journal_failures = 2;
+    write_metrics();
+    assert_line("upswap_journal_failures_total 2");
+}
+
+static void the_end_of_certificates_is_told_of_listeners_that_have_some(void **state)
+{
+    (void)state;
+    conductor->listener = "127.0.0.1:8443";
+    write_metrics();
+    assert_null(strstr(text.p, "upswap_certificate_expiry_timestamp_seconds{"));
+    conductor->certificates_end = 1900000000;
+    write_metrics();
+    assert_line("upswap_certificate_expiry_timestamp_seconds{listener=\"127.0.0.1:8443\"} 1900000000");
 }
 
 static void every_metric_is_described_even_where_there_is_nothing_to_count(void **state)
@@ -233,6 +272,8 @@ int main(void)
         TEST(what_scheduled_uptests_found_out_is_told_of_those_that_were_tested),
         TEST(the_last_retired_pools_of_a_service_keep_what_they_counted),
         TEST(what_happens_in_control_is_counted_from_its_events),
+        TEST(what_may_happen_is_counted_from_0_on),
+        TEST(the_end_of_certificates_is_told_of_listeners_that_have_some),
         TEST(every_metric_is_described_even_where_there_is_nothing_to_count),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#define FIRST_LOOK_MS 200 /* not while a start goes on: it takes memory for each pool */
 #define LOOK_MS 1000
 #define LEAST_MS 400 /* what is shorter tells too little */
 #define MS_PER_S 1000
@@ -93,6 +94,6 @@ struct rates *rates_new(struct loop *loop, const struct registry *registry, stru
     rates->registry = registry;
     rates->counters = counters;
     deadline_init(&rates->look, loop, look);
-    deadline_set(&rates->look, 0);
+    deadline_set(&rates->look, FIRST_LOOK_MS);
     return rates;
 }

@@ -11,6 +11,7 @@
 struct slots {
     uint32_t count;
     uint32_t used;  /* slots at and above it were never taken */
+    uint32_t first; /* slots below it are taken: else a start with many would look at each again and again */
     uint64_t *free; /* TAKEN, or free from this version on */
 };
 
@@ -38,7 +39,9 @@ void slots_take(struct slots *slots, uint32_t slot)
 bool slots_get(struct slots *slots, uint64_t version, bool (*is_busy)(void *arg, uint32_t slot), void *arg,
                uint32_t *slot)
 {
-    for (uint32_t i = 0; i < slots->count; i++) {
+    while (slots->first < slots->count && slots->free[slots->first] == TAKEN)
+        slots->first++;
+    for (uint32_t i = slots->first; i < slots->count; i++) {
         if (slots->free[i] == TAKEN || slots->free[i] > version || is_busy(arg, i))
             continue;
         slots_take(slots, i);
@@ -52,6 +55,8 @@ void slots_put(struct slots *slots, uint32_t slot, uint64_t version)
 {
     assert(slot < slots->count && slots->free[slot] == TAKEN);
     slots->free[slot] = version;
+    if (slot < slots->first)
+        slots->first = slot;
 }
 
 void slots_distrust(struct slots *slots, uint64_t version)

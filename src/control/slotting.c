@@ -4,7 +4,7 @@
 
 static bool pool_is_busy(void *arg, uint32_t slot)
 {
-    return counters_pool_in_flight(arg, slot) > 0;
+    return counters_pool_is_busy(arg, slot);
 }
 
 static bool instance_is_busy(void *arg, uint32_t slot)

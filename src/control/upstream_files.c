@@ -72,10 +72,18 @@ static bool read_service(struct upstream_file *file, const struct config *config
     return err_prefix(err, "%s:%u", config->path, places_line(config->places, &tls->certificate, tls->line));
 }
 
+static size_t count_tls(const struct config *config)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < config->service_count; i++)
+        count += config->services[i].tls.line != 0;
+    return count;
+}
+
 struct upstream_files *upstream_files_read(const struct config *config, struct err *err)
 {
     struct upstream_files *files = mem_zero(1, sizeof *files);
-    files->list = mem_zero(config->service_count, sizeof *files->list);
+    files->list = mem_zero(count_tls(config), sizeof *files->list);
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *service = &config->services[i];
         if (service->tls.line == 0)

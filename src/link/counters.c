@@ -287,6 +287,43 @@ static void clear_cells(uint64_t *cells, size_t count)
         __atomic_store_n(cells + i, 0, __ATOMIC_RELAXED);
 }
 
+/* The cells from `*at` to `*end` that lie on pages which were ever written to: sets both to the first run of
+ * them. False: none is left. Others are 0, and to read or clear them would take memory for a hole. */
+static bool next_used(const struct counters *counters, const char **at, const char **end)
+{
+    off_t data = lseek(counters->fd, *at - counters->memory, SEEK_DATA);
+    if (data < 0 || data >= *end - counters->memory)
+        return false;
+    off_t hole = lseek(counters->fd, data, SEEK_HOLE);
+    *at = counters->memory + data;
+    if (hole > data && hole < *end - counters->memory)
+        *end = counters->memory + hole;
+    return true;
+}
+
+/* Calls `run` for each such run of cells of a pool's record; `first`: the number of its first cell there. */
+static void each_used(const struct counters *counters, struct counters_pool *pool,
+                      void (*run)(void *arg, uint64_t *cells, size_t first, size_t count), void *arg)
+{
+    const char *begin = (const char *)pool, *end = (const char *)(pool + 1);
+    for (const char *at = begin, *until = end; next_used(counters, &at, &until); at = until, until = end) {
+        size_t first = (size_t)(at - begin) / sizeof(uint64_t);
+        run(arg, (uint64_t *)pool + first, first, (size_t)(until - at) / sizeof(uint64_t));
+    }
+}
+
+static void add_run(void *arg, uint64_t *cells, size_t first, size_t count)
+{
+    add_cells((uint64_t *)arg + first, cells, count);
+}
+
+static void clear_run(void *arg, uint64_t *cells, size_t first, size_t count)
+{
+    (void)arg;
+    (void)first;
+    clear_cells(cells, count);
+}
+
 void counters_worker_sum(struct counters *counters, struct counters_worker *sum)
 {
     memset(sum, 0, sizeof *sum);
@@ -307,7 +344,7 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
     memset(sum, 0, sizeof *sum);
     assert(slot < COUNTERS_POOLS);
     FOREACH_USED (block, counters)
-        add_cells((uint64_t *)sum, (const uint64_t *)&block->pools[slot], CELLS(*sum));
+        each_used(counters, &block->pools[slot], add_run, sum);
 }
 
 uint64_t counters_pool_brief(const struct counters_pool *sum)
@@ -435,11 +472,23 @@ uint64_t counters_newest(struct counters *counters)
     return newest;
 }
 
+bool counters_pool_is_busy(struct counters *counters, uint32_t slot)
+{
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters) {
+        const uint64_t *in_flight = &block->pools[slot].in_flight;
+        const char *at = (const char *)in_flight, *end = (const char *)(in_flight + 1);
+        if (next_used(counters, &at, &end) && counters_read(in_flight) > 0)
+            return true;
+    }
+    return false;
+}
+
 void counters_clear_pool(struct counters *counters, uint32_t slot)
 {
     assert(slot < COUNTERS_POOLS);
     FOREACH_USED (block, counters)
-        clear_cells((uint64_t *)&block->pools[slot], CELLS(struct counters_pool));
+        each_used(counters, &block->pools[slot], clear_run, NULL);
 }
 
 void counters_clear_instance(struct counters *counters, uint32_t slot)

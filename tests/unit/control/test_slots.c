@@ -34,6 +34,24 @@ static void the_lowest_free_slot_is_given(void **state)
     assert_int_equal(slot, 3);
 }
 
+/* Though those below the last one given are not looked at again and again. */
+static void a_low_slot_given_back_is_the_next_one(void **state)
+{
+    bool busy[COUNT] = {false};
+    uint32_t slot;
+    for (uint32_t i = 0; i < COUNT - 1; i++)
+        assert_true(slots_get(*state, 0, is_busy, busy, &slot));
+    slots_put(*state, 5, 0);
+    slots_put(*state, 2, 0);
+    assert_true(slots_get(*state, 0, is_busy, busy, &slot));
+    assert_int_equal(slot, 2);
+    assert_true(slots_get(*state, 0, is_busy, busy, &slot));
+    assert_int_equal(slot, 5);
+    assert_true(slots_get(*state, 0, is_busy, busy, &slot));
+    assert_int_equal(slot, COUNT - 1);
+    assert_false(slots_get(*state, 0, is_busy, busy, &slot));
+}
+
 static void a_slot_given_back_waits_for_the_world_without_it(void **state)
 {
     bool busy[COUNT] = {false};
@@ -83,6 +101,7 @@ int main(void)
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         EACH(the_lowest_free_slot_is_given),
+        EACH(a_low_slot_given_back_is_the_next_one),
         EACH(a_slot_given_back_waits_for_the_world_without_it),
         EACH(a_slot_that_is_still_written_to_is_not_given),
         EACH(without_a_free_slot_there_is_none),

@@ -402,6 +402,33 @@ static void a_generation_that_nobody_had_takes_no_memory(void **state)
     close(fd);
 }
 
+static void a_slot_that_was_never_used_is_idle_cleared_and_summed_without_taking_memory(void **state)
+{
+    (void)state;
+    int fd;
+    struct counters *counters = map_new(WORKERS, &fd);
+    counters_add(&counters_pool(counters, 0, 0)->requests, 1);
+    uint64_t before = bytes_in_use(fd);
+    for (uint32_t slot = 0; slot < 100; slot++) { /* records share pages with their neighbours */
+        struct counters_pool sum;
+        assert_false(counters_pool_is_busy(counters, slot));
+        counters_clear_pool(counters, slot);
+        counters_pool_sum(counters, slot, &sum);
+        assert_int_equal(sum.requests, 0);
+    }
+    assert_int_equal(bytes_in_use(fd), before);
+    counters_add(&counters_pool(counters, WORKERS - 1, 700)->in_flight, 1);
+    assert_true(counters_pool_is_busy(counters, 700));
+    assert_false(counters_pool_is_busy(counters, 699));
+    counters_add(&counters_pool(counters, 0, 900)->codes[COUNTERS_CODES - 1], 1); /* its last page alone */
+    counters_add(&counters_pool(counters, 0, 901)->in_flight, 1);
+    counters_clear_pool(counters, 900);
+    assert_int_equal(counters_pool(counters, 0, 900)->codes[COUNTERS_CODES - 1], 0);
+    assert_int_equal(counters_pool(counters, 0, 901)->in_flight, 1);
+    counters_unmap(counters);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +443,7 @@ int main(void)
         cmocka_unit_test(two_generations_count_side_by_side),
         cmocka_unit_test(the_version_is_that_of_the_slowest_proxy_that_is_there),
         cmocka_unit_test(a_generation_that_nobody_had_takes_no_memory),
+        cmocka_unit_test(a_slot_that_was_never_used_is_idle_cleared_and_summed_without_taking_memory),
         cmocka_unit_test(every_duration_lies_between_the_bounds_of_its_bucket),
         cmocka_unit_test(buckets_grow_by_at_most_a_quarter_from_128_us),
         cmocka_unit_test(each_own_answer_has_a_cell_and_the_rest_share_the_last),

@@ -26,6 +26,7 @@ enum traffic {
     TRAFFIC_DRAINED,
     TRAFFIC_EJECTED,
     TRAFFIC_DOWN,
+    TRAFFIC_FAILING,
     TRAFFIC_SERVED,
 };
 
@@ -62,13 +63,21 @@ static const struct row traffic_rows[] = {
                       "down{because}.",
                       "It gets requests again when its checks pass; \"upswap stage {service} HOST:PORT...\" "
                       "brings others."},
+    [TRAFFIC_FAILING] = {"{service} is served by {live}{release}, {all_up}, but {instance} fails the uptests "
+                         "that are run on a schedule.",
+                         "\"upswap uptest {service} {instance}\" runs them now and shows what they say; "
+                         "\"upswap stage {service} HOST:PORT...\" brings others."},
     [TRAFFIC_SERVED] = {"{service} is served by {live}{release}, {all_up}.", NULL},
 };
 
 /* What the running deployment does, or how the last one ended. */
 enum course {
+    COURSE_LAUNCHING,
     COURSE_STAGED,
+    COURSE_PAUSING,
     COURSE_TESTING,
+    COURSE_SHADOWING,
+    COURSE_CONFIRMING,
     COURSE_HELD,
     COURSE_CANARY,
     COURSE_DOUBTED,
@@ -88,6 +97,23 @@ static const char stage_again[] = "\"upswap stage {service} HOST:PORT...\" tries
                                   "{deployment}\" has the whole story.";
 
 static const struct row course_rows[] = {
+    [COURSE_LAUNCHING] =
+        {"launch.command starts {deployment}{staged_release}, which {asker} asked for at {created}.",
+         "Its instances are tested when it has ended well, else it is rejected; \"upswap abort {service}\" "
+         "gives it up."},
+    [COURSE_PAUSING] =
+        {"The command of {deployment}{staged_release}, staged by {asker} at {created}, runs as soon as no "
+         "request of {service} is in flight.",
+         "If it ends well the uptests follow, else it is rejected; \"upswap abort {service}\" gives it up."},
+    [COURSE_SHADOWING] =
+        {"{deployment}{staged_release}, staged by {asker} at {created}, has passed its uptests and is sent "
+         "copies of live requests.",
+         "If it answers them as {live} does it {then}, else it is rejected; \"upswap abort {service}\" gives "
+         "it up."},
+    [COURSE_CONFIRMING] =
+        {"{deployment}{staged_release}, staged by {asker} at {created}, has passed its gate, and each "
+         "instance is to accept one more connection.",
+         "Then it {next}; if one does not it is rejected."},
     [COURSE_STAGED] =
         {"{deployment}{staged_release} was staged by {asker} at {created} and waits until all its "
          "instances accept connections.",
@@ -100,7 +126,8 @@ static const struct row course_rows[] = {
     [COURSE_HELD] =
         {"{deployment}{staged_release}, staged by {asker} at {created}, has passed its gate and is "
          "held, as was asked for.",
-         "\"upswap promote {service}\" {lets_go}, \"upswap abort {service}\" gives it up."},
+         "\"upswap promote {service}\" {lets_go}, \"upswap abort {service}\" gives it up; it is aborted when "
+         "hold_timeout is over."},
     [COURSE_CANARY] =
         {"{deployment}{staged_release} is a canary with {share}% of the new sessions{left}.",
          "If that share does well it gets the next, else none; \"upswap promote {service}\" goes "
@@ -199,6 +226,18 @@ static size_t count_state(const json_t *pool, const char *state)
     return count;
 }
 
+/* The first that fails its scheduled uptests, or NULL. */
+static const json_t *failing_instance(const json_t *pool)
+{
+    size_t i;
+    const json_t *instance;
+    json_array_foreach (json_object_get(pool, "instances"), i, instance) {
+        if (field_is(instance, "uptests", "failed"))
+            return instance;
+    }
+    return NULL;
+}
+
 /* ---- what clients get ---- */
 
 /* The first in the state that weighs most. */
@@ -213,7 +252,7 @@ static const json_t *worst_instance(const json_t *pool)
                 return instance;
         }
     }
-    return NULL;
+    return failing_instance(pool);
 }
 
 static enum traffic traffic_of_pool(const json_t *pool)
@@ -221,7 +260,7 @@ static enum traffic traffic_of_pool(const json_t *pool)
     size_t count = json_array_size(json_object_get(pool, "instances")), up = count_state(pool, "up");
     size_t down = count_state(pool, "down"), drained = count_state(pool, "drained");
     if (up == count)
-        return TRAFFIC_SERVED;
+        return failing_instance(pool) != NULL ? TRAFFIC_FAILING : TRAFFIC_SERVED;
     if (drained == count)
         return TRAFFIC_NONE_IN_ROTATION;
     if (down == count - drained)
@@ -271,10 +310,32 @@ static void add_live(json_t *facts, const json_t *pool, const json_t *reasons)
 
 /* ---- what its deployment does ---- */
 
+/* What users see as staged or as testing. COURSE_OTHER: a daemon of another version does not say. */
+static enum course phase_course(const json_t *deployment)
+{
+    static const struct {
+        const char *phase;
+        enum course course;
+    } phases[] = {
+        {"launching", COURSE_LAUNCHING},
+        {"pausing", COURSE_PAUSING},
+        {"shadowing", COURSE_SHADOWING},
+        {"confirming", COURSE_CONFIRMING},
+    };
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        if (field_is(deployment, "phase", phases[i].phase))
+            return phases[i].course;
+    }
+    return COURSE_OTHER;
+}
+
 static enum course running_course(const json_t *deployment)
 {
     const char *reason = field_text(deployment, "reason", "");
     bool watching = field_is(deployment, "state", "watching");
+    enum course by_phase = phase_course(deployment);
+    if (by_phase != COURSE_OTHER)
+        return by_phase;
     if (field_is(deployment, "state", "staged"))
         return COURSE_STAGED;
     if (field_is(deployment, "state", "testing"))
@@ -316,6 +377,7 @@ static void add_plan(json_t *facts, const json_t *deployment)
     bool canary = json_array_size(json_object_get(json_object_get(deployment, "canary"), "shares")) > 0;
     const char *then = canary ? "becomes a canary" : "is swapped in";
     set(facts, "then", field_true(deployment, "hold") ? "is held before the swap" : then);
+    set(facts, "next", then);
     set(facts, "lets_go", canary ? "makes it a canary" : "swaps it in");
     set_printf(facts, "share", mem_printf("%g", field_real(json_object_get(deployment, "canary"), "share")));
 }

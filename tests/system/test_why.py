@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness import processes
 from harness.backend import Backend
 from harness.waiting import wait_until
 
@@ -29,7 +30,7 @@ def test_a_deployment_that_waits_is_told_with_what_it_waits_for(stand, make_back
     assert stand.daemon.upswap("stage", "web", make_backend("next").address, "--hold").returncode == 0
     _, held, remedy = why(stand.daemon).splitlines()
     assert held.startswith("web-1, staged by ") and "is held, as was asked for." in held
-    assert remedy == '"upswap promote web" swaps it in, "upswap abort web" gives it up.'
+    assert remedy == '"upswap promote web" swaps it in, "upswap abort web" gives it up; it is aborted when hold_timeout is over.'
 
 
 def test_an_instance_that_is_down_is_told_with_what_its_check_has_found(start_own_front):
@@ -59,3 +60,24 @@ def test_an_unknown_service_is_refused_with_the_nearest_name(stand):
     done = stand.daemon.upswap("why", "wbe")
     assert (done.returncode, done.stdout) == (1, "")
     assert 'did you mean "web"?' in done.stderr
+
+
+def test_an_instance_that_fails_its_scheduled_uptests_is_told_although_it_serves(make_stand):
+    stand = make_stand(uptests={"schedule": "1s"})
+    stand.suite.shell("01", "exit 1")
+    stand.start()
+    wait_until(lambda: "fails the uptests" in why(stand.daemon), what="a scheduled run")
+    served, _, remedy = why(stand.daemon).splitlines()
+    address = stand.live[0].address
+    assert served == f"web is served by web-0, its one instance is up, but {address} fails the uptests that are run on a schedule."
+    assert remedy.startswith(f'"upswap uptest web {address}" runs them now')
+
+
+def test_what_a_deployment_does_is_told_to_the_phase(make_stand):
+    stand = make_stand(service={"launch": {"command": ["/bin/sleep", "60"]}}).start()
+    stand.suite.shell("01")
+    client = stand.daemon.spawn_upswap("deploy", "web", "v2", "--no-wait")
+    client.communicate(timeout=30)
+    assert processes.finish(client) == 0
+    wait_until(lambda: "launch.command starts web-1 (release v2), which " in why(stand.daemon), what="the launch")
+    assert stand.admin.command("abort").status == 200

@@ -103,6 +103,11 @@ static void what_clients_get_is_told_with_its_cause_and_its_remedy(void **state)
          "web is served by web-16 (release v41) with 1 of 3 instances: h:2 is down, because it "
          "refused. " STAGED "It gets requests again when its checks pass; \"upswap stage web HOST:PORT...\" "
          "brings others."},
+        {SERVICE("serving", "", POOL(UP ",{\"address\":\"h:2\",\"state\":\"up\",\"uptests\":\"failed\"}")),
+         DONE,
+         "web is served by web-16 (release v41), all 2 instances are up, but h:2 fails the uptests that are "
+         "run on a schedule. " STAGED "\"upswap uptest web h:2\" runs them now and shows what they say; "
+         "\"upswap stage web HOST:PORT...\" brings others."},
         {SERVICE("serving", "", POOL(UP)), "[]",
          SERVED "Nothing was deployed yet: its pool is the one of the configuration. \"upswap stage web "
                 "HOST:PORT...\" brings the next release live."},
@@ -127,6 +132,29 @@ static void what_a_running_deployment_waits_for_is_told(void **state)
          " was staged by bob at 2026-11-22 09:00:00 UTC and waits until all its instances accept "
          "connections. Then it is tested; after ready_timeout it is rejected, and \"upswap abort web\" gives "
          "it up."},
+        {"staged", "\"phase\":\"launching\",",
+         "launch.command starts " IT ", which bob asked for at 2026-11-22 09:00:00 UTC. Its instances are "
+         "tested when it has ended well, else it is rejected; \"upswap abort web\" gives it up."},
+        {"staged", "\"phase\":\"staged\",",
+         IT
+         " was staged by bob at 2026-11-22 09:00:00 UTC and waits until all its instances accept "
+         "connections. Then it is tested; after ready_timeout it is rejected, and \"upswap abort web\" gives "
+         "it up."},
+        {"testing", "\"phase\":\"pausing\",",
+         "The command of " IT_STAGED
+         "runs as soon as no request of web is in flight. If it ends well the uptests follow, else it is "
+         "rejected; \"upswap abort web\" gives it up."},
+        {"testing", "\"phase\":\"shadowing\",",
+         IT_STAGED
+         "has passed its uptests and is sent copies of live requests. If it answers them as web-16 does it "
+         "is swapped in, else it is rejected; \"upswap abort web\" gives it up."},
+        {"testing", "\"phase\":\"confirming\",\"hold\":true," CANARY,
+         IT_STAGED "has passed its gate, and each instance is to accept one more connection. Then it becomes "
+                   "a canary; if one does not it is rejected."},
+        {"testing", "\"phase\":\"testing\",",
+         IT_STAGED
+         "goes through its gate. If every uptest passes on every instance it is swapped in, else it is "
+         "rejected; \"upswap abort web\" gives it up."},
         {"testing", "",
          IT_STAGED
          "goes through its gate. If every uptest passes on every instance it is swapped in, else it is "
@@ -140,10 +168,10 @@ static void what_a_running_deployment_waits_for_is_told(void **state)
                    "swap, else it is rejected; \"upswap abort web\" gives it up."},
         {"held", "",
          IT_STAGED "has passed its gate and is held, as was asked for. \"upswap promote web\" swaps it in, "
-                   "\"upswap abort web\" gives it up."},
+                   "\"upswap abort web\" gives it up; it is aborted when hold_timeout is over."},
         {"held", CANARY,
          IT_STAGED "has passed its gate and is held, as was asked for. \"upswap promote web\" makes it a "
-                   "canary, \"upswap abort web\" gives it up."},
+                   "canary, \"upswap abort web\" gives it up; it is aborted when hold_timeout is over."},
         {"canary", CANARY LEFT,
          IT
          " is a canary with 5% of the new sessions for another 42 s. If that share does well it gets the "

@@ -296,7 +296,7 @@ static void what_is_not_there_is_a_404_that_helps(void **state)
         "\\\"/v1/statsu\\\"; did you mean \\\"/v1/status\\\"?\"}");
     assert_answer("POST", "/v1/services/web/promot", "", "404 Not Found",
                   "\\\"/v1/services/web/promote\\\"?");
-    assert_answer("GET", "/", "", "404 Not Found", "there is no path");
+    assert_answer("GET", "/nothing", "", "404 Not Found", "there is no path");
     assert_answer("POST", "/v1/services/web/explode", "{}", "404 Not Found", "there is no path");
     assert_answer("GET", "/v1/services/wbe", "", "404 Not Found", "no service \\\"wbe\\\"; did you mean");
     assert_answer("GET", "/v1/services/wbe/deployments", "", "404 Not Found", "no service \\\"wbe\\\"");

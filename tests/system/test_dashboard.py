@@ -10,6 +10,7 @@ from harness.browser import Browser
 from harness.waiting import wait_until
 
 TOKEN = "0123456789abcdef"
+BACKSPACE, TAB, ENTER, ESCAPE = "\ue003", "\ue004", "\ue007", "\ue00c"  # as WebDriver calls them
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>&amp;\u202e"
 
 
@@ -68,6 +69,10 @@ class Page:
         self.wait("document.querySelector('dialog[open] input')", "the page to ask for the token")
         self.do(f"document.querySelector('dialog input').value = {json.dumps(token)}")
         self.confirm()
+
+    def keys(self, text):
+        strokes = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        self.browser.strike(strokes)
 
     def press(self, verb):
         self.wait(f"document.querySelector('[data-verb={verb}]:enabled')", f"the button {verb}")
@@ -142,6 +147,62 @@ def test_a_wrong_token_is_explained_and_the_page_goes_on_when_the_daemon_is_back
     wait_until(lambda: page.stand.admin.service()["state"] == "serving", what="the service to be resumed")
     page.wait("!document.querySelector('dialog[open]')", "the dialog to be closed")
     page.browser.console()  # of refused tokens, and a daemon that was away
+
+
+def judge(page, **other):
+    """What the page says first of a service that is well but for this."""
+    up = [{"address": "10.0.0.1:80", "state": "up"}, {"address": "10.0.0.2:80", "state": "up"}]
+    pool = {"deployment": "web-1", "release": "v1", "instances": other.pop("instances", up)}
+    arguments = [
+        {"service": "web", "state": "serving", "mode": None, "live": "web-1", "deployment": None, "pools": [pool], **other.pop("service", {})},
+        other.pop("slice", None),
+        other.pop("events", []),
+    ]
+    return page.browser.run(f"import('/dashboard/verdict.js').then((m) => m.verdicts(...{json.dumps(arguments)})[0])")
+
+
+def test_what_matters_most_is_said_first(page):
+    down = [{"address": "10.0.0.1:80", "state": "down"}, {"address": "10.0.0.2:80", "state": "up"}]
+    ejected = {"type": "instance.ejected", "time": "2026-11-27T03:00:00Z", "instance": "10.0.0.1:80", "reason": "it is slow"}
+    rejected = {"type": "deployment.rejected", "time": "2026-11-27T03:00:00Z", "deployment": "web-2", "reason": "02 failed"}
+    running = {"deployment": "web-2", "release": "v2", "state": "watching", "replaces": "web-1", "reason": None}
+    cases = [
+        ({}, "good", "Served by web-1 (v1), 2 instances up."),
+        ({"instances": down}, "warn", "1 of 2 instances up: 10.0.0.1:80 is down."),
+        ({"instances": down, "events": [ejected]}, "warn", "10.0.0.1:80 is down; it is slow."),
+        ({"instances": down[:1]}, "bad", "0 of 1 instance up"),
+        ({"service": {"live": None, "pools": []}}, "bad", "No live pool"),
+        ({"slice": {"requests": 100, "errors": 12}}, "bad", "12% of its requests fail (12 of 100)"),
+        ({"slice": {"requests": 100, "errors": 12}, "instances": down}, "bad", "12% of its requests fail"),
+        ({"slice": {"requests": 1000, "errors": 1}}, "good", "Served by"),
+        ({"events": [rejected]}, "busy", "web-2 was rejected at"),
+        ({"events": [rejected, {**rejected, "type": "deployment.staged"}]}, "good", "Served by"),
+        ({"service": {"deployment": running}}, "busy", "web-2 (v2) is live and watched; web-1 stays armed."),
+        ({"service": {"deployment": {**running, "reason": "promote or roll back"}}}, "warn", "waits for you: promote"),
+        ({"service": {"deployment": {**running, "state": "held"}}}, "warn", "waits for you"),
+    ]
+    for other, level, words in cases:
+        said = judge(page, **other)
+        assert said[0] == level and words in said[1], (other, said)
+
+
+def test_the_keyboard_alone_is_enough(page):
+    page.keys("/")
+    page.wait("document.activeElement.id === 'filter'", "the filter to have the focus")
+    page.keys("nothing like it")
+    page.wait("!document.querySelector('[data-service]')", "the list to be empty")
+    page.keys(BACKSPACE * len("nothing like it") + "WE")
+    page.wait("document.querySelector('[data-service=web]')", "the list to be as it was")
+    page.keys(TAB + ENTER)
+    page.wait("location.hash === '#/web'", "the service to be chosen")
+    page.do("document.querySelector('[data-verb=pause]').focus()")
+    page.keys(ENTER)
+    page.wait("document.activeElement.textContent === 'Cancel'", "the dialog to be open, and safe to leave")
+    page.keys(ESCAPE)
+    page.wait("document.activeElement.dataset.verb === 'pause'", "the focus to be back")
+    page.keys(ENTER)
+    page.keys(TAB + ENTER)
+    wait_until(lambda: page.stand.admin.service()["state"] == "paused", what="the service to be paused")
 
 
 # ---- without one ----

@@ -74,6 +74,10 @@ class Browser:
         """Waits until the expression is true, and returns it."""
         return wait_until(lambda: self.run(script), timeout, what)
 
+    def strike(self, strokes):
+        """Strikes keys, as a person does: the actions of a WebDriver's key source."""
+        self._command("/actions", {"actions": [{"type": "key", "id": "keys", "actions": strokes}]})
+
     def console(self):
         """What the console has said since the last call."""
         return [entry["message"] for entry in self._command("/se/log", {"type": "browser"})]

@@ -81,7 +81,7 @@ function poolRow(pool) {
 export function poolsView(service) {
   const head = heads(["state"], ["pool"], ["release"], ["in flight", "n"], ["requests", "n"], ["errors", "n"],
     ["instances"]);
-  return h("div", { class: "wide" }, h("table", { class: "pools" }, head, h("tbody", {}, service.pools.map(poolRow))));
+  return h("div", { class: "wide pools-place" }, h("table", { class: "pools" }, head, h("tbody", {}, service.pools.map(poolRow))));
 }
 
 const SAID = ["seq", "time", "service", "type", "deployment"]; // elsewhere in the line

@@ -74,7 +74,7 @@ def test_an_instance_that_fails_its_scheduled_uptests_is_told_although_it_serves
 
 
 def test_what_a_deployment_does_is_told_to_the_phase(make_stand):
-    stand = make_stand(service={"launch": {"command": ["/bin/sleep", "60"]}}).start()
+    stand = make_stand(service={"launch": {"command": ["/bin/sh", "-c", "exec sleep 60"]}}).start()
     stand.suite.shell("01")
     client = stand.daemon.spawn_upswap("deploy", "web", "v2", "--no-wait")
     client.communicate(timeout=30)

@@ -5,6 +5,8 @@
 #include "http/field.h"
 #include "http/head.h"
 
+#include <assert.h>
+
 #define SIZE_DIGITS_MAX 16
 #define EXTENSIONS_MAX 4096
 
@@ -199,6 +201,13 @@ enum http_result http_body_step(struct http_body *body, const char *bytes, size_
     }
     *used = data->n;
     return body->done ? HTTP_DONE : HTTP_MORE;
+}
+
+void http_body_skip(struct http_body *body, size_t count)
+{
+    assert(body->framing == HTTP_BODY_LENGTH && count <= body->left);
+    body->left -= count;
+    body->done = body->left == 0;
 }
 
 bool http_body_may_end(const struct http_body *body)

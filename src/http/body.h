@@ -31,6 +31,10 @@ enum http_result http_body_step(struct http_body *body, const char *bytes, size_
                                 const struct http_limits *limits, size_t *used, struct str *data,
                                 struct str *trailers, struct http_fault *fault);
 
+/* So many bytes of payload, which are there, go past the decoder. Only of HTTP_BODY_LENGTH, and no more than
+ * body->left. */
+void http_body_skip(struct http_body *body, size_t count);
+
 /* May the connection's end be this body's end? True for HTTP_BODY_CLOSE and for a body that is done. */
 bool http_body_may_end(const struct http_body *body);
 

@@ -74,6 +74,7 @@ const struct confine_row confine_rows[] = {
     ALLOW(write),
     ALLOW(readv),
     ALLOW(writev),
+    ALLOW(splice),
     ALLOW(futex),
     ALLOW(epoll_ctl),
     ALLOW(getpid), /* OpenSSL, for each random number: has it been forked? */
@@ -89,6 +90,9 @@ const struct confine_row confine_rows[] = {
     ALLOW_IF(setsockopt, IS(1, SOL_SOCKET)),
     ALLOW_IF(setsockopt, IS(1, IPPROTO_TCP)),
     ALLOW_IF(setsockopt, IS(1, SOL_TLS)),
+    ALLOW(pipe2),
+    ALLOW_IF(fcntl, IS(1, F_SETPIPE_SZ)),
+    ALLOW_IF(fcntl, IS(1, F_GETPIPE_SZ)),
     ALLOW_IF(socket, IS(0, AF_INET), HAS(1, SOCKET_TYPE, SOCK_STREAM), IS(2, 0)),
     ALLOW_IF(socket, IS(0, AF_INET6), HAS(1, SOCKET_TYPE, SOCK_STREAM), IS(2, 0)),
     ALLOW_IF(socket, IS(0, AF_UNIX), HAS(1, SOCKET_TYPE, SOCK_STREAM), IS(2, 0)),

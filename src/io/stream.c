@@ -21,14 +21,10 @@ static ssize_t failed(struct stream *stream)
     return STREAM_FAILED;
 }
 
-static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
+ssize_t stream_received(struct stream *stream, ssize_t count, bool full)
 {
-    ssize_t count;
-    do
-        count = recv(stream->fd, bytes, room, flags);
-    while (count < 0 && errno == EINTR);
     /* The end may have come together with the data, in one edge: then no other edge will tell. */
-    stream->readable = count > 0 && ((size_t)count == room || stream->hung_up);
+    stream->readable = count > 0 && (full || stream->hung_up);
     stream->unsure = count > 0 && !stream->readable;
     /* A send that fails takes the error from the socket; what is left for recv only looks like an end. */
     if (count == 0 && stream->error == ECONNRESET)
@@ -38,9 +34,32 @@ static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flag
     return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
 }
 
+static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
+{
+    ssize_t count;
+    do
+        count = recv(stream->fd, bytes, room, flags);
+    while (count < 0 && errno == EINTR);
+    return stream_received(stream, count, count == (ssize_t)room);
+}
+
 static ssize_t plain_recv(struct stream *stream, void *bytes, size_t room)
 {
     return receive(stream, bytes, room, 0);
+}
+
+ssize_t stream_sent(struct stream *stream, ssize_t count, bool all)
+{
+    /* A short count means that the kernel is full; it then owes an edge as after EAGAIN. */
+    stream->writable = all;
+    if (count >= 0)
+        return count;
+    if (errno == EAGAIN)
+        return STREAM_AGAIN;
+    /* The edge of what broke the connection may have been used up long ago (see stream_recv). What the peer
+     * has sent, and then its end or the error, are there at once. */
+    stream->readable = true;
+    return failed(stream);
 }
 
 static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int count)
@@ -54,16 +73,7 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
     do
         sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
-    /* A short count means that the kernel is full; it then owes an edge as after EAGAIN. */
-    stream->writable = sent == (ssize_t)total;
-    if (sent >= 0)
-        return sent;
-    if (errno == EAGAIN)
-        return STREAM_AGAIN;
-    /* The edge of what broke the connection may have been used up long ago (see stream_recv). What the peer
-     * has sent, and then its end or the error, are there at once. */
-    stream->readable = true;
-    return failed(stream);
+    return stream_sent(stream, sent, sent == (ssize_t)total);
 }
 
 static void plain_shut(struct stream *stream)
@@ -130,6 +140,14 @@ ssize_t stream_peek(struct stream *stream, void *bytes, size_t room)
 {
     assert(room > 0 && stream->ops == &stream_plain);
     return receive(stream, bytes, room, MSG_PEEK);
+}
+
+void stream_look(struct stream *stream)
+{
+    char byte;
+    assert(stream->ops == &stream_plain);
+    if (recv(stream->fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN)
+        stream->readable = false;
 }
 
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)

@@ -63,6 +63,10 @@ ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
  * anything else is read, and only of plain streams. */
 ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
 
+/* After a read that has taken all that it was to take, so that `readable` is not known: clears it if there is
+ * nothing more. Only of plain streams. */
+void stream_look(struct stream *stream);
+
 /* For whoever cannot go on without more: is a recv due before waiting for `ready`? */
 static inline bool stream_may_give(const struct stream *stream)
 {
@@ -83,6 +87,12 @@ void stream_close(struct stream *stream, bool reset);
 
 /* The operations of a plain stream, for what lies over one. */
 extern const struct stream_ops stream_plain;
+
+/* For other calls of the kernel's that read from a plain stream, or write to one: keep its flags by what such
+ * a call has returned (errno is that call's), and turn that into a result as of stream_recv, or stream_send.
+ * `full`: there may be more to read; `all`: everything was written. */
+ssize_t stream_received(struct stream *stream, ssize_t count, bool full);
+ssize_t stream_sent(struct stream *stream, ssize_t count, bool all);
 
 /* Starts a TCP connection to an IP address: a non-blocking, close-on-exec, TCP_NODELAY descriptor, or -1 with
  * errno. Writable means that it ended; stream_connected tells how. */

@@ -14,6 +14,9 @@
 #define uthash_fatal(message) abort()
 #include <uthash.h>
 
+/* The pages that the kernel grants a user's pipes are used up by so many (see io/conduit.c). */
+#define CONDUITS_MOST 60
+
 struct visitor {
     uint8_t address[16];
     uint32_t count;
@@ -121,4 +124,10 @@ uint32_t crowd_idle_limit(unsigned workers)
 {
     uint32_t share = tenths(1) / workers;
     return share > 0 ? share : 1;
+}
+
+uint32_t crowd_conduit_limit(unsigned workers)
+{
+    uint32_t share = tenths(1) / 4 / workers;
+    return share < CONDUITS_MOST / workers ? share : CONDUITS_MOST / workers;
 }

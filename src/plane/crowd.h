@@ -26,3 +26,6 @@ uint32_t crowd_derived_limit(void);
 /* How many connections to instances each of so many workers may keep idle. A worker cannot close what another
  * keeps, so all of it together leaves two descriptors to every client of the derived limit. */
 uint32_t crowd_idle_limit(unsigned workers);
+/* How many conduits each of so many workers may have: half of the tenth that is nobody's, two descriptors
+ * each. */
+uint32_t crowd_conduit_limit(unsigned workers);

@@ -395,7 +395,7 @@ static const struct end *late(const struct exchange *x)
 {
     if (upload_is_complete(x) || x->expect_continue || x->send_failed)
         return &end_first_byte_timeout;
-    return outlet_waiting(&x->request) == 0 ? &end_body_timeout : &end_stall;
+    return relay_waiting(&x->up, &x->request) == 0 ? &end_body_timeout : &end_stall;
 }
 
 void exchange_moved(struct exchange *x)
@@ -602,6 +602,8 @@ void exchange_end(struct exchange *x, const struct end *end)
         buffers_give(worker->buffers, x->texts.buffer);
     }
     outlet_clear(&x->request, worker->buffers);
+    relay_drop(&x->up, &worker->tools);
+    relay_drop(&x->down, &worker->tools);
     if (deadline_is_set(&x->drain))
         deadline_clear(&x->drain);
     if (deadline_is_set(&x->pacing))

@@ -15,7 +15,7 @@ static uint64_t span_ms(const struct exchange *x)
  * a difference means something. */
 static uint64_t taken(const struct exchange *x)
 {
-    return x->head_out + x->down.bytes - outlet_waiting(&x->client->out);
+    return x->head_out + x->down.bytes - relay_waiting(&x->down, &x->client->out);
 }
 
 static void begin(struct exchange *x)
@@ -26,15 +26,15 @@ static void begin(struct exchange *x)
     x->pace = (struct exchange_pace){
         .sent = x->up.bytes,
         .taken = taken(x),
-        .instance_waited_for = !is_asked || outlet_waiting(&x->request) > 0,
-        .all_taken = outlet_waiting(&x->client->out) == 0,
+        .instance_waited_for = !is_asked || relay_waiting(&x->up, &x->request) > 0,
+        .all_taken = relay_waiting(&x->down, &x->client->out) == 0,
     };
     deadline_set(&x->pacing, span_ms(x));
 }
 
 void pace_upload(struct exchange *x)
 {
-    if (outlet_waiting(&x->request) > 0)
+    if (relay_waiting(&x->up, &x->request) > 0)
         x->pace.instance_waited_for = true;
     if (x->state >= EXCHANGE_ASKING && !x->up.body.done && !deadline_is_set(&x->pacing))
         begin(x);
@@ -42,7 +42,7 @@ void pace_upload(struct exchange *x)
 
 void pace_reply(struct exchange *x)
 {
-    if (outlet_waiting(&x->client->out) == 0)
+    if (relay_waiting(&x->down, &x->client->out) == 0)
         x->pace.all_taken = true;
     else if (!deadline_is_set(&x->pacing))
         begin(x);

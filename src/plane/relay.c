@@ -4,9 +4,10 @@
 
 #include "http/forward.h"
 
-#define SPANS_MAX 60      /* of payload in one send; small chunks come as many spans */
-#define BURST_FIRST 32768 /* most answers fit */
-#define BURST_LEAST 16384 /* a slow sink costs no more memory than this */
+#define SPANS_MAX 60       /* of payload in one send; small chunks come as many spans */
+#define BURST_FIRST 32768  /* most answers fit */
+#define SPLICE_LEAST 65536 /* bytes to come; fewer are copied sooner */
+#define BURST_LEAST 16384  /* a slow sink costs no more memory than this */
 
 void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out)
 {
@@ -152,6 +153,59 @@ enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct ou
         return RELAY_BAD;
     relay->done = relay->body.done;
     return send_batch(relay, outlet, sink, tools, &batch);
+}
+
+enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                               const struct relay_tools *tools)
+{
+    enum outlet_result result = outlet_flush(outlet, tools->buffers, sink);
+    if (result != OUTLET_EMPTY || relay->conduit == NULL)
+        return result;
+    while (conduit_holds(relay->conduit) > 0) {
+        ssize_t sent = sink->writable ? conduit_drain(relay->conduit, sink) : STREAM_AGAIN;
+        if (sent < 0)
+            return sent == STREAM_FAILED ? OUTLET_FAILED : OUTLET_WAITING;
+    }
+    relay_drop(relay, tools);
+    return OUTLET_EMPTY;
+}
+
+void relay_drop(struct relay *relay, const struct relay_tools *tools)
+{
+    if (relay->conduit != NULL)
+        conduits_give(tools->conduits, relay->conduit);
+    relay->conduit = NULL;
+}
+
+bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
+                      const struct relay_tools *tools)
+{
+    if (relay->body.left < SPLICE_LEAST || relay->body.framing != HTTP_BODY_LENGTH || relay->copies ||
+        source->ops != &stream_plain || sink->ops != &stream_plain)
+        return false;
+    relay->conduit = conduits_take(tools->conduits);
+    relay->copies = relay->conduit == NULL;
+    return !relay->copies;
+}
+
+ssize_t relay_splice(struct relay *relay, struct stream *source, struct stream *sink,
+                     const struct relay_tools *tools, enum relay_result *result)
+{
+    struct outlet nothing = {0};
+    size_t most = relay->body.left < CONDUIT_ROOM ? (size_t)relay->body.left : CONDUIT_ROOM;
+    ssize_t count = conduit_fill(relay->conduit, source, most);
+    if (count <= 0) {
+        relay_drop(relay, tools);
+        return count;
+    }
+    http_body_skip(&relay->body, (size_t)count);
+    relay->bytes += (uint64_t)count;
+    relay->done = relay->body.done;
+    if (relay->done)
+        stream_look(source); /* whether the connection is good for another message */
+    enum outlet_result sent = relay_flush(relay, &nothing, sink, tools);
+    *result = sent == OUTLET_EMPTY ? RELAY_GOES_ON : sent == OUTLET_WAITING ? RELAY_WAITING : RELAY_BROKEN;
+    return count;
 }
 
 /* What has been sent so far is the whole body. */

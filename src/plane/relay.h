@@ -2,17 +2,20 @@
  * of the other side.
  *
  * Takes bytes from an inlet, gives them to an outlet, and is only run while that outlet is empty: this is the
- * back-pressure. What it knows of the sink is the outlet; a way past user space would take its place here. */
+ * back-pressure. A long body between plain streams goes past user space, by a conduit, as soon as its
+ * beginning is through. */
 #pragma once
 
 #include "http/body.h"
 #include "http/event_stream.h"
+#include "io/conduit.h"
 #include "plane/inlet.h"
 #include "plane/outlet.h"
 
 /* What a worker lends for a step. */
 struct relay_tools {
     struct buffers *buffers;
+    struct conduits *conduits;
     const struct http_limits *limits;
     struct http_fields *fields; /* for trailers */
     char *trailers;             /* room for a trailer section to send: limits->head bytes + RELAY_END_MAX */
@@ -33,6 +36,8 @@ struct relay {
     bool left;                   /* it has ended there, not where its source ends it */
     struct str rules;            /* that trailers are held to; empty: none */
     bool request;
+    bool copies;             /* no conduit is to be had for this body */
+    struct conduit *conduit; /* its bytes wait behind those of the outlet; NULL: none do */
     struct http_fault fault;
 };
 
@@ -49,6 +54,25 @@ void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enu
 /* Takes what is in the inlet, at most one send. `prefix` (may be empty) goes before it: the head. */
 enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
                              struct stream *sink, const struct relay_tools *tools, struct str prefix);
+
+/* While nothing is in the inlet and the outlet: is what comes next to go by a conduit? Then it has one, and
+ * this is the next step. */
+bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
+                      const struct relay_tools *tools);
+/* Moves what the source has. Returns what stream_recv would; of a count, *result tells what came of it. */
+ssize_t relay_splice(struct relay *relay, struct stream *source, struct stream *sink,
+                     const struct relay_tools *tools, enum relay_result *result);
+
+/* Bytes that wait for the sink. */
+static inline size_t relay_waiting(const struct relay *relay, const struct outlet *outlet)
+{
+    return outlet_waiting(outlet) + (relay->conduit != NULL ? conduit_holds(relay->conduit) : 0);
+}
+/* Sends what waits. */
+enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                               const struct relay_tools *tools);
+/* Drops what waits in the conduit: the message goes no further. */
+void relay_drop(struct relay *relay, const struct relay_tools *tools);
 
 /* The body, of events, shall end before its source ends it: at once if none is begun, else with the next step
  * that comes to where they rest. */

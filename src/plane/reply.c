@@ -5,11 +5,11 @@
 static bool flush(struct exchange *x)
 {
     struct client *client = x->client;
-    size_t waiting = outlet_waiting(&client->out);
+    size_t waiting = relay_waiting(&x->down, &client->out);
     if (waiting == 0)
         return true;
-    enum outlet_result result = outlet_flush(&client->out, x->worker->buffers, &client->stream);
-    x->moved |= outlet_waiting(&client->out) < waiting;
+    enum outlet_result result = relay_flush(&x->down, &client->out, &client->stream, &x->worker->tools);
+    x->moved |= relay_waiting(&x->down, &client->out) < waiting;
     if (result == OUTLET_FAILED)
         exchange_end(x, &end_client_closed);
     return result == OUTLET_EMPTY;
@@ -50,15 +50,9 @@ static bool lease_ended(struct exchange *x, bool clean)
     return false;
 }
 
-/* True: there is something new in the lease's inlet. */
-static bool fill(struct exchange *x)
+/* What came of reading from the instance. True: something. */
+static bool heard(struct exchange *x, ssize_t count)
 {
-    struct connection *lease = x->lease;
-    if (!stream_may_give(&lease->stream))
-        return false;
-    size_t burst = x->state == EXCHANGE_ANSWERING ? x->down.burst : x->worker->head_most;
-    size_t most = worker_fill_most(x->worker, &lease->in, burst);
-    ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, most);
     if (count == STREAM_AGAIN)
         return false;
     if (count == INLET_FULL) {
@@ -73,6 +67,23 @@ static bool fill(struct exchange *x)
         outlet_release(&x->request, x->worker->buffers);
     }
     return true;
+}
+
+/* True: there is something new in the lease's inlet. */
+static bool fill(struct exchange *x)
+{
+    struct connection *lease = x->lease;
+    size_t burst = x->state == EXCHANGE_ANSWERING ? x->down.burst : x->worker->head_most;
+    size_t most = worker_fill_most(x->worker, &lease->in, burst);
+    return heard(x, inlet_fill(&lease->in, &lease->stream, x->worker->buffers, most));
+}
+
+/* True: there may be more to do. */
+static bool splice(struct exchange *x)
+{
+    enum relay_result result;
+    ssize_t count = relay_splice(&x->down, &x->lease->stream, &x->client->stream, &x->worker->tools, &result);
+    return heard(x, count) && given(x, result);
 }
 
 /* Writes the head for the client. Empty: it does not fit. */
@@ -254,6 +265,10 @@ static bool step(struct exchange *x)
     bool answering = x->state == EXCHANGE_ANSWERING;
     if (lease->in.n == 0 || (answering ? x->down.hungry : x->hungry)) {
         x->hungry = false;
+        if (!stream_may_give(&lease->stream))
+            return false;
+        if (answering && relay_may_splice(&x->down, &lease->stream, &x->client->stream, &x->worker->tools))
+            return splice(x);
         if (!fill(x))
             return false;
     }

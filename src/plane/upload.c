@@ -4,7 +4,7 @@
 
 bool upload_is_complete(const struct exchange *x)
 {
-    return x->up.done && outlet_waiting(&x->request) == 0;
+    return x->up.done && relay_waiting(&x->up, &x->request) == 0;
 }
 
 /* The instance may have answered before it closed: its answer decides, and its end, if that is all there is.
@@ -18,22 +18,17 @@ static void broke(struct exchange *x)
 /* True: all that waited is sent. */
 static bool flush(struct exchange *x)
 {
-    size_t waiting = outlet_waiting(&x->request);
-    enum outlet_result result = outlet_flush(&x->request, x->worker->buffers, &x->lease->stream);
-    x->moved |= outlet_waiting(&x->request) < waiting;
+    size_t waiting = relay_waiting(&x->up, &x->request);
+    enum outlet_result result = relay_flush(&x->up, &x->request, &x->lease->stream, &x->worker->tools);
+    x->moved |= relay_waiting(&x->up, &x->request) < waiting;
     if (result == OUTLET_FAILED)
         broke(x);
     return result == OUTLET_EMPTY;
 }
 
-/* True: there is something new in the client's inlet. */
-static bool fill(struct exchange *x)
+/* What came of reading from the client. True: something. */
+static bool heard(struct exchange *x, ssize_t count)
 {
-    struct client *client = x->client;
-    if (!stream_may_give(&client->stream) && !client->ended)
-        return false;
-    size_t most = worker_fill_most(x->worker, &client->in, x->up.burst);
-    ssize_t count = client->ended ? 0 : inlet_fill(&client->in, &client->stream, x->worker->buffers, most);
     switch (count) {
     case STREAM_AGAIN:
         return false;
@@ -44,7 +39,7 @@ static bool fill(struct exchange *x)
         exchange_end(x, &end_overloaded);
         return false;
     case 0:
-        client->ended = true;
+        x->client->ended = true;
         exchange_end(x, &end_incomplete_body);
         return false;
     default:
@@ -53,10 +48,20 @@ static bool fill(struct exchange *x)
     }
 }
 
-static bool relay(struct exchange *x)
+/* True: there is something new in the client's inlet. */
+static bool fill(struct exchange *x)
 {
-    switch (relay_step(&x->up, &x->client->in, &x->request, &x->lease->stream, &x->worker->tools,
-                       (struct str){NULL, 0})) {
+    struct client *client = x->client;
+    if (client->ended)
+        return heard(x, 0);
+    size_t most = worker_fill_most(x->worker, &client->in, x->up.burst);
+    return heard(x, inlet_fill(&client->in, &client->stream, x->worker->buffers, most));
+}
+
+/* What came of giving bytes to the instance. True: go on. */
+static bool given(struct exchange *x, enum relay_result result)
+{
+    switch (result) {
     case RELAY_GOES_ON:
     case RELAY_WAITING:
         return true;
@@ -75,14 +80,38 @@ static bool relay(struct exchange *x)
     return false;
 }
 
+/* Not what may have to be sent again. */
+static bool may_splice(struct exchange *x)
+{
+    return !x->request.hold && !x->client->ended &&
+           relay_may_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools);
+}
+
+/* True: there may be more to do. */
+static bool splice(struct exchange *x)
+{
+    enum relay_result result;
+    ssize_t count = relay_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools, &result);
+    return heard(x, count) && given(x, result);
+}
+
 /* True: there may be more to do. */
 static bool step(struct exchange *x)
 {
     /* While TLS shakes hands the stream takes bytes already, and its failure is for attempt.c to see. */
     if (x->state == EXCHANGE_CONNECTING || x->send_failed || !flush(x) || x->up.done)
         return false;
-    bool lacks = x->client->in.n == 0 || x->up.hungry;
-    return (!lacks || fill(x)) && relay(x);
+    struct client *client = x->client;
+    if (client->in.n == 0 || x->up.hungry) {
+        if (!stream_may_give(&client->stream) && !client->ended)
+            return false;
+        if (may_splice(x))
+            return splice(x);
+        if (!fill(x))
+            return false;
+    }
+    return given(x, relay_step(&x->up, &client->in, &x->request, &x->lease->stream, &x->worker->tools,
+                               (struct str){NULL, 0}));
 }
 
 void upload_pump(struct exchange *x)

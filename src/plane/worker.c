@@ -68,6 +68,7 @@ static void take_counters(struct worker *worker, struct counters *counters)
                                                       .wake = wake_other,
                                                       .arg = worker});
     pause_init(&worker->pause, worker->loop, counters, index, mode_go);
+    worker->conduits = conduits_new(crowd_conduit_limit(counters_workers(counters)));
     worker->upstreams = upstreams_new(worker->loop, counters, index, worker->buffers, &worker->balance);
 }
 
@@ -85,6 +86,7 @@ static void set_limits(struct worker *worker)
     h2_tools_resize(worker->h2_tools, worker->head_room);
     worker->trailers = mem_resize(worker->trailers, settings->head_max + RELAY_END_MAX, 1);
     worker->tools = (struct relay_tools){.buffers = worker->buffers,
+                                         .conduits = worker->conduits,
                                          .limits = &worker->limits,
                                          .fields = &worker->trailer_fields,
                                          .trailers = worker->trailers};
@@ -263,6 +265,8 @@ static void release(struct worker *worker)
     vitals_free(&worker->vitals);
     free(worker->budgets);
     free(worker->canaries);
+    if (worker->conduits != NULL)
+        conduits_free(worker->conduits);
     buffers_free(worker->buffers);
     mac_free(worker->mac);
     free(worker->head);

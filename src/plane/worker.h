@@ -93,6 +93,7 @@ struct worker {
     struct random random;
     struct mac *mac;
     struct buffers *buffers;
+    struct conduits *conduits;
     struct balance balance;
     struct vitals vitals;
     struct queue *queue;

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import select
+import signal
 import threading
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from harness import http1, processes
 from harness.backend import Backend, Held
 from harness.http1 import answer, chunked
+from harness.waiting import wait_until
+from harness.wire import Ended
 
 MIB = 1 << 20
 BIG = int(os.environ.get("UPSWAP_BIG_BODY", 256 * MIB))  # bytes; 10 GiB: UPSWAP_BIG_BODY=10737418240
@@ -285,6 +288,105 @@ def test_a_request_body_over_the_limit_is_refused_with_413(start_own_front):
         client.request("POST", "/", ["Transfer-Encoding: chunked"], chunked(b"x" * 600, b"x" * 600))
         assert client.response().status == 413
     assert len([r for r in front.backend.requests if len(r.body) > 1024]) == 0
+
+
+def pipe_ends(proxy):
+    """How many ends of pipes it has open."""
+    folder, count = f"/proc/{proxy}/fd", 0
+    for fd in os.listdir(folder):
+        try:
+            count += os.readlink(f"{folder}/{fd}").startswith("pipe:")
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return count
+
+
+def test_long_bodies_between_plain_connections_pass_by_a_pipe_and_leave_them_usable(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    body = os.urandom(3 * MIB + 5)
+    front.backend.on("/body", lambda connection, request: connection.answer(body))
+    front.backend.on("/digest", digest)
+    before = pipe_ends(front.daemon.pids["proxy"])
+    with front.client() as client:
+        for _ in range(3):
+            assert client.ask(target="/body").body == body
+            assert client.ask("POST", "/digest", [f"Content-Length: {len(body)}"], body).text == digest_of(body)
+    assert len(front.backend.asked()) == 1, "the connection to the instance was not used again"
+    assert pipe_ends(front.daemon.pids["proxy"]) == before + 2, "one conduit serves all"
+
+
+def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_request(start_own_front):
+    front = start_own_front(Backend("bodies"))
+    body, first = os.urandom(MIB), 800000
+    go_on, sent = threading.Event(), threading.Event()
+
+    def script(connection, request):
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:first])
+        go_on.wait(30)
+        connection.send(body[first:] + answer("what nobody has asked for"))
+        sent.set()
+
+    front.backend.on("/too-much", script)
+    proxy = front.daemon.pids["proxy"]
+    with front.client() as client:
+        client.request(target="/too-much")
+        client.until(b"\r\n\r\n")
+        assert client.exactly(first) == body[:first]
+        os.kill(proxy, signal.SIGSTOP)  # so that all the rest comes to it at once
+        go_on.set()
+        assert sent.wait(30)
+        wait_until(lambda: front.backend.asked()[0].unacknowledged() == 0, what="the instance's bytes to arrive")
+        os.kill(proxy, signal.SIGCONT)
+        assert client.exactly(len(body) - first) == body[first:]
+        assert client.ask(target="/").text == "bodies"
+
+
+def test_a_request_right_behind_a_long_upload_is_served(front):
+    body = os.urandom(2 * MIB)
+    head = f"POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    behind = b"POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+    with front.client() as client:
+        client.send(head + body + behind)
+        assert client.response("POST").text == digest_of(body)
+        assert client.response("POST").text == digest_of(b"hello")
+
+
+def test_a_long_answer_that_breaks_off_is_cut_and_its_conduit_serves_the_next(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    body = os.urandom(4 * MIB)
+
+    def script(connection, request):
+        connection.send(answer(body)[: 2 * MIB])
+        connection.close()
+
+    front.backend.on("/cut", script)
+    front.backend.on("/body", lambda connection, request: connection.answer(body))
+    before = pipe_ends(front.daemon.pids["proxy"])
+    for _ in range(3):
+        with front.client() as client:
+            client.request(target="/cut")
+            with pytest.raises((ConnectionError, Ended)):
+                client.response()
+    with front.client() as client:
+        assert client.ask(target="/body").body == body
+    assert pipe_ends(front.daemon.pids["proxy"]) == before + 2
+
+
+def test_clients_that_leave_in_the_middle_of_long_answers_keep_no_conduit(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    front.backend.on("/long", lambda connection, request: connection.answer(b"x" * IN_SOCKETS))
+    proxy = front.daemon.pids["proxy"]
+    before = pipe_ends(proxy)
+    for _ in range(3):
+        clients = [front.client(receive_buffer=65536) for _ in range(4)]
+        for client in clients:
+            client.request(target="/long")
+        for client in clients:
+            client.exactly(2 * MIB)
+        for client in clients:
+            client.close()
+        wait_until(lambda: front.admin.status()["services"][0]["pools"][0]["in_flight"] == 0, what="all to end")
+    assert pipe_ends(proxy) <= before + 2 * len(clients)
 
 
 def sent_before_blocked(connection, total):

@@ -1,8 +1,10 @@
 """A socket with a read buffer: exact bytes out, exact bytes in, and a clear word about how it ended."""
 
+import fcntl
 import select
 import socket
 import struct
+import termios
 
 from .waiting import PATIENCE
 
@@ -37,6 +39,10 @@ class Wire:
             offset = sent % len(block)
             sent += self.socket.send(view[offset : offset + min(len(block) - offset, most - sent)])
         return sent
+
+    def unacknowledged(self):
+        """Bytes that were sent and are not in the peer's kernel."""
+        return struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]
 
     def fill(self, most=262144):
         """Reads once. False at the peer's end."""

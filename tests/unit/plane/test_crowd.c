@@ -72,7 +72,7 @@ static void an_ipv6_address_counts_by_its_first_64_bits(void **state)
     crowd_free(crowd);
 }
 
-/* Clients, their requests and what is kept idle, together. */
+/* Clients, their requests, what is kept idle, and conduits, together. */
 static void the_shares_leave_descriptors_for_the_rest(void **state)
 {
     (void)state;
@@ -83,10 +83,13 @@ static void the_shares_leave_descriptors_for_the_rest(void **state)
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         unsigned workers = (unsigned)count % 2 + 1;
         assert_true(crowd_derived_limit() > 0 && crowd_idle_limit(workers) > 0);
-        assert_true(2 * crowd_derived_limit() + workers * crowd_idle_limit(workers) <= count * 9 / 10);
+        uint32_t connections = 2 * crowd_derived_limit() + workers * crowd_idle_limit(workers);
+        assert_true(connections <= count * 9 / 10);
+        assert_true(connections + 2 * workers * crowd_conduit_limit(workers) <= count * 95 / 100);
     }
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(crowd_idle_limit(UINT32_MAX), 1);
+    assert_int_equal(crowd_conduit_limit(UINT32_MAX), 0);
 }
 
 int main(void)

@@ -66,6 +66,32 @@ static struct str run(struct shop *shop, struct relay *relay, struct str bytes, 
     return (struct str){shop->out.buffer->bytes, shop->out.end};
 }
 
+/* Whether what follows of a body that comes and goes so goes by a conduit; `most` of these there are. */
+static bool is_spliced(struct shop *shop, enum http_framing in, enum http_framing out, uint64_t length,
+                       unsigned most, const struct stream_ops *sink)
+{
+    struct relay relay;
+    struct stream from = {.ops = &stream_plain}, to = {.ops = sink};
+    shop->tools.conduits = conduits_new(most);
+    relay_start(&relay, in, length, out);
+    bool is = relay_may_splice(&relay, &from, &to, &shop->tools);
+    relay_drop(&relay, &shop->tools);
+    conduits_free(shop->tools.conduits);
+    return is;
+}
+
+static void only_long_bodies_of_known_length_between_plain_streams_are_spliced(void **state)
+{
+    static const struct stream_ops other;
+    const uint64_t length = 1000000;
+    assert_true(is_spliced(*state, HTTP_BODY_LENGTH, HTTP_BODY_LENGTH, length, 1, &stream_plain));
+    assert_false(is_spliced(*state, HTTP_BODY_LENGTH, HTTP_BODY_LENGTH, 1000, 1, &stream_plain));
+    assert_false(is_spliced(*state, HTTP_BODY_CHUNKED, HTTP_BODY_CHUNKED, 0, 1, &stream_plain));
+    assert_false(is_spliced(*state, HTTP_BODY_CLOSE, HTTP_BODY_CHUNKED, 0, 1, &stream_plain));
+    assert_false(is_spliced(*state, HTTP_BODY_LENGTH, HTTP_BODY_LENGTH, length, 0, &stream_plain));
+    assert_false(is_spliced(*state, HTTP_BODY_LENGTH, HTTP_BODY_LENGTH, length, 1, &other));
+}
+
 static void chunks_become_payload_for_a_side_that_knows_no_chunks(void **state)
 {
     struct relay relay;
@@ -321,6 +347,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(only_long_bodies_of_known_length_between_plain_streams_are_spliced),
         TEST(chunks_become_payload_for_a_side_that_knows_no_chunks),
         TEST(chunks_that_come_together_leave_as_one_with_the_end_and_the_trailers),
         TEST(however_a_body_is_cut_into_reads_its_payload_is_the_same),

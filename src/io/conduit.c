@@ -1,0 +1,124 @@
+/* Pipes. Invariant: a conduit in the store is empty, so EAGAIN on filling one always means that the source
+ * has nothing. */
+#include "io/conduit.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Each filling and draining costs calls and wakes the other side, so the larger the better, up to
+ * CONDUIT_ROOM, which is what a user may have without privilege. In all a user has 64 MiB of them; beyond,
+ * pipes are too small to be worth it. */
+#define ROOM_LEAST (64 * 1024)
+
+struct conduit {
+    int in, out; /* ends of the pipe: what is written into `in` comes from `out` */
+    size_t held;
+    struct conduit *next; /* in the store */
+};
+
+struct conduits {
+    struct conduit *idle;
+    unsigned left; /* that may still be made */
+};
+
+struct conduits *conduits_new(unsigned most)
+{
+    struct conduits *conduits = mem_zero(1, sizeof *conduits);
+    conduits->left = most;
+    return conduits;
+}
+
+static void destroy(struct conduit *conduit)
+{
+    close(conduit->in);
+    close(conduit->out);
+    free(conduit);
+}
+
+void conduits_free(struct conduits *conduits)
+{
+    struct conduit *next;
+    for (struct conduit *conduit = conduits->idle; conduit != NULL; conduit = next) {
+        next = conduit->next;
+        destroy(conduit);
+    }
+    free(conduits);
+}
+
+static bool open_pipe(int ends[2])
+{
+    if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0)
+        return false;
+    if (fcntl(ends[1], F_SETPIPE_SZ, CONDUIT_ROOM) >= ROOM_LEAST ||
+        fcntl(ends[1], F_GETPIPE_SZ) >= ROOM_LEAST)
+        return true;
+    close(ends[0]);
+    close(ends[1]);
+    return false;
+}
+
+struct conduit *conduits_take(struct conduits *conduits)
+{
+    struct conduit *conduit = conduits->idle;
+    int ends[2];
+    if (conduit != NULL) {
+        conduits->idle = conduit->next;
+        return conduit;
+    }
+    if (conduits->left == 0 || !open_pipe(ends))
+        return NULL;
+    conduits->left--;
+    conduit = mem_alloc(sizeof *conduit);
+    *conduit = (struct conduit){.in = ends[1], .out = ends[0]};
+    return conduit;
+}
+
+void conduits_give(struct conduits *conduits, struct conduit *conduit)
+{
+    if (conduit->held > 0) {
+        destroy(conduit);
+        conduits->left++;
+        return;
+    }
+    conduit->next = conduits->idle;
+    conduits->idle = conduit;
+}
+
+size_t conduit_holds(const struct conduit *conduit)
+{
+    return conduit->held;
+}
+
+static ssize_t move(int from, int to, size_t count)
+{
+    ssize_t moved;
+    do
+        moved = splice(from, NULL, to, NULL, count, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    while (moved < 0 && errno == EINTR);
+    return moved;
+}
+
+/* A count below `most` tells nothing: small packets fill a pipe before its bytes are used up. */
+ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most)
+{
+    assert(conduit->held == 0 && most > 0 && source->ops == &stream_plain);
+    ssize_t count = move(source->fd, conduit->in, most);
+    if (count > 0)
+        conduit->held = (size_t)count;
+    return stream_received(source, count, count > 0);
+}
+
+ssize_t conduit_drain(struct conduit *conduit, struct stream *sink)
+{
+    assert(conduit->held > 0 && sink->ops == &stream_plain);
+    ssize_t count = move(conduit->out, sink->fd, conduit->held);
+    bool all = count == (ssize_t)conduit->held;
+    if (count > 0)
+        conduit->held -= (size_t)count;
+    return stream_sent(sink, count, all);
+}

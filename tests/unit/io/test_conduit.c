@@ -1,0 +1,178 @@
+#include "io/conduit.h"
+
+#include "unit.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MUCH (8 * 1024 * 1024) /* more than any socket takes at once */
+
+/* Two plain streams, and the far end of each. */
+static struct loop *loop;
+static struct stream source, sink;
+static int giver, taker;
+static struct conduits *conduits;
+
+static void nothing(struct stream *stream)
+{
+    (void)stream;
+}
+
+static int open_end(struct stream *stream)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    evutil_make_socket_nonblocking(fds[0]);
+    assert_true(stream_open(stream, loop, fds[0], nothing));
+    stream->readable = stream->writable = true;
+    return fds[1];
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    signal(SIGPIPE, SIG_IGN);
+    loop = loop_new();
+    giver = open_end(&source);
+    taker = open_end(&sink);
+    conduits = conduits_new(2);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    conduits_free(conduits);
+    stream_close(&source, false);
+    stream_close(&sink, false);
+    close(giver);
+    if (taker >= 0)
+        close(taker);
+    loop_free(loop);
+    return 0;
+}
+
+static void expect_taken(const char *text)
+{
+    char got[64];
+    assert_int_equal(read(taker, got, sizeof got), strlen(text));
+    assert_memory_equal(got, text, strlen(text));
+}
+
+static void what_is_filled_in_comes_out_unchanged_and_no_more_than_was_asked_for(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    assert_int_equal(write(giver, "first, second", 13), 13);
+    assert_int_equal(conduit_fill(conduit, &source, 6), 6);
+    assert_int_equal(conduit_holds(conduit), 6);
+    assert_int_equal(conduit_drain(conduit, &sink), 6);
+    assert_int_equal(conduit_holds(conduit), 0);
+    expect_taken("first,");
+    assert_true(source.readable);
+    assert_int_equal(conduit_fill(conduit, &source, 100), 7);
+    assert_int_equal(conduit_drain(conduit, &sink), 7);
+    expect_taken(" second");
+    conduits_give(conduits, conduit);
+}
+
+static void a_source_that_has_nothing_is_told_from_one_that_has_ended(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    assert_int_equal(conduit_fill(conduit, &source, 100), STREAM_AGAIN);
+    assert_false(source.readable);
+    shutdown(giver, SHUT_WR);
+    assert_int_equal(conduit_fill(conduit, &source, 100), 0);
+    conduits_give(conduits, conduit);
+}
+
+static void what_a_full_sink_does_not_take_stays_and_goes_later(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    static char block[65536], got[65536];
+    size_t given = 0, taken = 0;
+    ssize_t n;
+    evutil_make_socket_nonblocking(giver);
+    evutil_make_socket_nonblocking(taker);
+    while (given < MUCH && sink.writable) {
+        while (write(giver, block, sizeof block) > 0)
+            ;
+        assert_true((n = conduit_fill(conduit, &source, CONDUIT_ROOM)) > 0);
+        given += (size_t)n;
+        while (conduit_holds(conduit) > 0 && sink.writable)
+            conduit_drain(conduit, &sink);
+    }
+    assert_true(conduit_holds(conduit) > 0 && !sink.writable);
+    while (taken < given) {
+        while ((n = read(taker, got, sizeof got)) > 0)
+            taken += (size_t)n;
+        if (conduit_holds(conduit) > 0)
+            assert_true(conduit_drain(conduit, &sink) > 0);
+    }
+    assert_int_equal(taken, given);
+    conduits_give(conduits, conduit);
+}
+
+static void a_broken_sink_fails_without_a_signal_and_asks_for_a_recv(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    assert_int_equal(write(giver, "x", 1), 1);
+    assert_int_equal(conduit_fill(conduit, &source, 1), 1);
+    close(taker);
+    taker = -1;
+    sink.readable = false;
+    assert_int_equal(conduit_drain(conduit, &sink), STREAM_FAILED);
+    assert_int_equal(sink.error, EPIPE);
+    assert_true(sink.readable);
+    conduits_give(conduits, conduit);
+}
+
+static void there_are_so_many_and_each_that_comes_back_is_lent_empty(void **state)
+{
+    (void)state;
+    struct conduit *first = conduits_take(conduits), *second = conduits_take(conduits);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_null(conduits_take(conduits));
+    assert_int_equal(write(giver, "left over", 9), 9);
+    assert_int_equal(conduit_fill(first, &source, 9), 9);
+    conduits_give(conduits, first);
+    first = conduits_take(conduits);
+    assert_non_null(first);
+    assert_int_equal(conduit_holds(first), 0);
+    assert_int_equal(conduit_fill(first, &source, 9), STREAM_AGAIN);
+    conduits_give(conduits, first);
+    conduits_give(conduits, second);
+}
+
+static void a_look_tells_a_stream_with_more_from_one_without(void **state)
+{
+    (void)state;
+    stream_look(&source);
+    assert_false(source.readable);
+    source.readable = true;
+    assert_int_equal(write(giver, "x", 1), 1);
+    stream_look(&source);
+    assert_true(source.readable);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_filled_in_comes_out_unchanged_and_no_more_than_was_asked_for),
+        TEST(a_source_that_has_nothing_is_told_from_one_that_has_ended),
+        TEST(what_a_full_sink_does_not_take_stays_and_goes_later),
+        TEST(a_broken_sink_fails_without_a_signal_and_asks_for_a_recv),
+        TEST(there_are_so_many_and_each_that_comes_back_is_lent_empty),
+        TEST(a_look_tells_a_stream_with_more_from_one_without),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -131,7 +131,7 @@ struct course {
     char *changed; /* its deployment; NULL: none */
     char *live;    /* the pool that is live since; NULL: none has become it */
     char *leaves;  /* the pool that drains since; NULL: none */
-    uint64_t change_version, change_decided_ns;
+    uint64_t change_version, change_decided_ns, change_written_ns;
     UT_hash_handle hh;
 };
 

@@ -105,9 +105,11 @@ static void announce_swap(struct conductor *conductor, const struct course *cour
     bool is_back = strcmp(course->live, course->changed) != 0;
     const char *replaces = is_back ? course->changed : pool->deployment->replaces;
     uint64_t taken = ns > course->change_decided_ns ? ns - course->change_decided_ns : 0;
+    uint64_t written = course->change_written_ns - course->change_decided_ns;
     log_info("%s: live since version %llu", course->live, (unsigned long long)course->change_version);
     event_log_add(conductor->options.events, "swap.published", course->service, course->changed,
-                  json_pack("{s:I, s:I, s:s, s:s*}", "nanoseconds", (json_int_t)taken, "snapshot",
+                  json_pack("{s:I, s:I, s:I, s:s, s:s*}", "nanoseconds", (json_int_t)taken,
+                            "written_nanoseconds", (json_int_t)written, "snapshot",
                             (json_int_t)course->change_version, "live", course->live, "replaces", replaces));
 }
 

@@ -55,6 +55,7 @@ static void remember_change(struct step *step, const struct pool *pool, const st
     course->leaves = leaves == NULL ? NULL : mem_dup(leaves->name);
     course->change_version = step->record.world;
     course->change_decided_ns = step->decided_ns;
+    course->change_written_ns = clock_mono_ns();
 }
 
 static void carry_out(struct course *course, const struct pool *pool, enum effect effect,

@@ -20,7 +20,8 @@ struct event_log *event_log_open(const char *directory, struct err *err) MUST_CH
 void event_log_close(struct event_log *log);
 
 /* What the metrics read from events: of uptest.finished "uptest" (text), "passed" (bool) and "seconds"
- * (number); of swap.published "nanoseconds" (integer). */
+ * (number); of swap.published "nanoseconds" (integer). That event has "written_nanoseconds" too: how many of
+ * these passed until the record was on disk. */
 
 /* Adds an event of one of CONTRACT's types; service and deployment may be NULL; `more` (may be NULL) is an
  * object whose members are added, and is released. Returns its sequence number. An unknown type stops the

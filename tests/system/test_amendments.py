@@ -54,6 +54,7 @@ def test_each_of_many_services_is_as_its_own_last_swap_left_it_whoever_has_died_
     assert who_answers(daemon) == expected
     daemon.kill_role("proxy")
     assert who_answers(daemon) == expected
+    assert "is refused" not in daemon.stderr()
 
 
 def test_a_swap_maps_no_image_and_a_reload_leaves_one(make_daemon, make_backend):

@@ -85,6 +85,8 @@ struct conductor {
     struct processes *processes;
     struct slots *pool_slots, *instance_slots;
     struct past past;
+    char *good; /* the deployment to which another was compared last, and its gate without outputs; NULL: */
+    json_t *good_gate;         /* none was yet */
     struct course *courses;    /* by service */
     struct adoption *adoption; /* a config that is being taken up; NULL: none */
     uint64_t last_instance;    /* highest id given out */

@@ -188,6 +188,26 @@ static const struct pool *last_good(const struct pool *pool)
     return pool;
 }
 
+/* Its gate without what was written, which is most of it. It does not change any more, and is what one
+ * deployment after the other is compared with. */
+static json_t *good_gate(struct conductor *conductor, const struct pool *good)
+{
+    size_t i;
+    json_t *cell;
+    if (conductor->good != NULL && strcmp(conductor->good, good->name) == 0)
+        return json_incref(conductor->good_gate);
+    json_t *gate = gate_of(conductor, good);
+    json_array_foreach (json_object_get(gate, "cells"), i, cell) {
+        json_object_del(cell, "output");
+        json_object_del(cell, "argv");
+    }
+    free(conductor->good);
+    json_decref(conductor->good_gate);
+    conductor->good = mem_dup(good->name);
+    conductor->good_gate = json_incref(gate);
+    return gate;
+}
+
 /* Of a deployment that is shown whole to the last good one before it; null where there is none. */
 static json_t *difference_of(struct conductor *conductor, const struct pool *pool, const json_t *shown)
 {
@@ -195,7 +215,7 @@ static json_t *difference_of(struct conductor *conductor, const struct pool *poo
     if (good == NULL)
         return json_null();
     json_t *then = view_deployment(conductor, good, false);
-    json_object_set_new(then, "gate", gate_of(conductor, good));
+    json_object_set_new(then, "gate", good_gate(conductor, good));
     json_t *json = difference(shown, then);
     json_decref(then);
     return json;

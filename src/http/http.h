@@ -125,6 +125,12 @@ struct http_fields {
 const struct http_field *http_fields_find(const struct http_fields *fields, enum http_field_id id);
 /* The first field with this name (any case), or NULL. */
 const struct http_field *http_fields_named(const struct http_fields *fields, struct str name);
+/* The value of the first of this id; empty: there is none. */
+static inline struct str http_fields_value(const struct http_fields *fields, enum http_field_id id)
+{
+    const struct http_field *field = http_fields_find(fields, id);
+    return field == NULL ? (struct str){NULL, 0} : field->value;
+}
 
 /* The reason phrase of a status code that this program sends itself, or "". */
 const char *http_status_phrase(unsigned status);

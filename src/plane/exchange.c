@@ -50,46 +50,6 @@ void exchange_free_spares(struct worker *worker)
     }
 }
 
-static struct str value_of(const struct http_request *request, enum http_field_id id)
-{
-    const struct http_field *field = http_fields_find(&request->fields, id);
-    return field == NULL ? (struct str){NULL, 0} : field->value;
-}
-
-static struct str cut(struct str text, size_t most)
-{
-    return (struct str){text.p, text.n < most ? text.n : most};
-}
-
-static struct str keep_text(char **to, struct str text)
-{
-    struct str kept = {*to, text.n};
-    if (kept.n > 0)
-        memcpy(*to, text.p, kept.n);
-    *to += kept.n;
-    return kept;
-}
-
-/* The head's bytes are gone when the line is written. */
-static void keep_texts(struct exchange *x, const struct http_request *request)
-{
-    struct exchange_texts *texts = &x->texts;
-    struct str method = cut(request->method_text, ACCESS_LOG_TEXT_MAX);
-    struct str host = cut(request->host, ACCESS_LOG_TEXT_MAX);
-    struct str target = cut(request->target, ACCESS_LOG_TARGET_MAX);
-    struct str user_agent = cut(value_of(request, HTTP_FIELD_USER_AGENT), ACCESS_LOG_TEXT_MAX);
-    struct str referer = cut(value_of(request, HTTP_FIELD_REFERER), ACCESS_LOG_TEXT_MAX);
-    texts->buffer = buffers_take(x->worker->buffers, method.n + host.n + target.n + user_agent.n + referer.n);
-    if (texts->buffer == NULL)
-        return;
-    char *to = texts->buffer->bytes;
-    texts->method = keep_text(&to, method);
-    texts->host = keep_text(&to, host);
-    texts->target = keep_text(&to, target);
-    texts->user_agent = keep_text(&to, user_agent);
-    texts->referer = keep_text(&to, referer);
-}
-
 static void name_certificate(const struct peer *peer, struct http_forward *how)
 {
     const struct tls_identity *identity = peer->identity;
@@ -204,7 +164,7 @@ static void describe(struct exchange *x, const struct http_request *request)
     x->upgrade = request->upgrade;
     x->websocket = request->upgrade && websocket_is_asked(&request->fields);
     x->expect_continue = request->expect_continue;
-    x->json = http_accept_prefers_json(value_of(request, HTTP_FIELD_ACCEPT));
+    x->json = http_accept_prefers_json(http_fields_value(&request->fields, HTTP_FIELD_ACCEPT));
     x->head_in = request->length;
     relay_start(&x->up, request->framing, request->content_length, request->framing);
 }
@@ -277,7 +237,7 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     name(x, request, &how, parent);
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
     if (settings->access_log != SNAPSHOT_LOG_NONE && x->texts.buffer == NULL)
-        keep_texts(x, request);
+        entry_keep(x, request);
     if (is_too_fast(x, &settings->rate, STR("")))
         return &end_rate_limited;
     const struct end *elsewhere = redirect_of(x, request);
@@ -527,41 +487,6 @@ static void count(struct exchange *x, const struct end *end, uint64_t duration_n
         exchange_count_error(x, end);
 }
 
-static void write_log(const struct exchange *x, const struct end *end, uint64_t duration_ns)
-{
-    const struct exchange_texts *texts = &x->texts;
-    const struct snapshot *snapshot = x->view->snapshot;
-    struct access_log_entry entry = {
-        .client = peer_text(x->peer),
-        .host = texts->host,
-        .method = texts->method,
-        .target = texts->target,
-        .user_agent = texts->user_agent,
-        .referer = texts->referer,
-        .request_id = {x->id, x->id_length},
-        .trace_id = {x->trace, x->traced ? sizeof x->trace : 0},
-        .minor = x->minor,
-        .http2 = client_is_stream(x->client),
-        .status = x->status,
-        .retries = x->retries,
-        .bytes_in = x->head_in + x->up.bytes,
-        .bytes_out = x->head_out + x->down.bytes,
-        .body_out = x->down.bytes,
-        .duration_ns = duration_ns,
-        .tls_version = x->client->peer.tls_version,
-        .tls_cipher = x->client->peer.tls_cipher,
-        .reason = str_of(end->word),
-    };
-    if (x->service != NULL)
-        entry.service = snapshot_service_name(snapshot, x->service);
-    if (x->pool != NULL)
-        entry.pool = snapshot_pool_deployment(snapshot, x->pool);
-    if (x->attempted)
-        entry.instance = x->instance.name;
-    access_log_write(x->worker->log, (enum snapshot_access_log)snapshot_settings(snapshot)->access_log,
-                     &entry);
-}
-
 /* Whose fault is an end before the head of an answer? */
 static enum verdict verdict_of(const struct end *end)
 {
@@ -598,8 +523,7 @@ void exchange_end(struct exchange *x, const struct end *end)
     uint64_t duration_ns = clock_mono_ns() - x->started_ns;
     count(x, end, duration_ns - x->waited_ns);
     if (x->texts.buffer != NULL) {
-        write_log(x, end, duration_ns);
-        buffers_give(worker->buffers, x->texts.buffer);
+        entry_write(x, end, duration_ns);
     }
     outlet_clear(&x->request, worker->buffers);
     relay_drop(&x->up, &worker->tools);

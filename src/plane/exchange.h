@@ -3,8 +3,8 @@
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
- * pace (how fast the client is), tunnel (after a 101), drain (its deadlines), mode (of its service); they
- * share this struct and nobody else looks inside. */
+ * pace (how fast the client is), tunnel (after a 101), drain (its deadlines), mode (of its service), entry
+ * (in the access log); they share this struct and nobody else looks inside. */
 #pragma once
 
 #include "http/trace.h"
@@ -251,6 +251,11 @@ void mode_go(struct pause_place *place);
 /* What the client is shown in place of the built-in page and its sentence; empty: nothing. */
 struct str mode_page(const struct exchange *exchange, const struct end *end);
 struct str mode_message(const struct exchange *exchange, const struct end *end);
+
+/* entry: keeps the texts that the access log wants, if there is memory; and writes the line, with which they
+ * go. */
+void entry_keep(struct exchange *exchange, const struct http_request *request);
+void entry_write(struct exchange *exchange, const struct end *end, uint64_t duration_ns);
 
 /* upload: moves the request to the instance as far as both sides allow. */
 void upload_pump(struct exchange *exchange);

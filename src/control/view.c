@@ -111,21 +111,24 @@ static bool is_shown(const struct deployment *deployment, size_t index)
            deployment->timeline[index - 1].state == DEPLOYMENT_HELD;
 }
 
+static json_t *between_json(uint64_t began_ns, uint64_t ended_ns)
+{
+    uint64_t began_ms = began_ns / 1000000, ended_ms = ended_ns / 1000000;
+    return ended_ms < began_ms ? json_null() : json_real((double)(ended_ms - began_ms) / 1000);
+}
+
 /* How long it lasted: until the next one that is shown. Of the last one: until now, or null where that is the
- * end. By the wall clock, which may have been set meanwhile. */
+ * end. By the wall clock, which may have been set meanwhile, and in whole ms, as the times are told and kept.
+ */
 static json_t *lasted_json(const struct deployment *deployment, size_t index)
 {
-    uint64_t began_ns = deployment->timeline[index].time_ns, now_ns = clock_steady_ns();
     size_t next = index + 1;
     while (next < deployment->timeline_count && !is_shown(deployment, next))
         next++;
-    if (next < deployment->timeline_count) {
-        uint64_t ended_ns = deployment->timeline[next].time_ns;
-        return ended_ns < began_ns ? json_null() : json_real((double)(ended_ns - began_ns) / 1e9);
-    }
-    if (deployment_state_is_end(deployment->state) || now_ns < deployment->since_ns)
-        return json_null();
-    return json_real((double)(now_ns - deployment->since_ns) / 1e9);
+    if (next < deployment->timeline_count)
+        return between_json(deployment->timeline[index].time_ns, deployment->timeline[next].time_ns);
+    return deployment_state_is_end(deployment->state) ? json_null()
+                                                      : between_json(deployment->since_ns, clock_steady_ns());
 }
 
 static json_t *timeline_json(const struct deployment *deployment)

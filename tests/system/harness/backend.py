@@ -85,7 +85,7 @@ class Backend:
 
     def listen(self):
         """Starts to accept; before, the port is taken but connections to it are refused."""
-        self.socket.listen(512)
+        self.socket.listen(4096)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def on(self, path, script):

@@ -23,7 +23,8 @@ void entry_keep(struct exchange *x, const struct http_request *request)
     struct str method = cut(request->method_text, ACCESS_LOG_TEXT_MAX);
     struct str host = cut(request->host, ACCESS_LOG_TEXT_MAX);
     struct str target = cut(request->target, ACCESS_LOG_TARGET_MAX);
-    struct str user_agent = cut(http_fields_value(&request->fields, HTTP_FIELD_USER_AGENT), ACCESS_LOG_TEXT_MAX);
+    struct str user_agent =
+        cut(http_fields_value(&request->fields, HTTP_FIELD_USER_AGENT), ACCESS_LOG_TEXT_MAX);
     struct str referer = cut(http_fields_value(&request->fields, HTTP_FIELD_REFERER), ACCESS_LOG_TEXT_MAX);
     texts->buffer = buffers_take(x->worker->buffers, method.n + host.n + target.n + user_agent.n + referer.n);
     if (texts->buffer == NULL)

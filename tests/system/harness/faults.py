@@ -17,11 +17,13 @@ ENDS = ("done", "rejected", "aborted", "rolled_back")
 PASSES = re.compile(r"^fault: passes (\S+):(\d+)$", re.M)
 STRIKES = re.compile(r"^fault: strikes (\S+)$", re.M)
 
-# Called while an instance is torn down: what the service looks like then is kept beside its address.
+# Called while an instance is torn down: what the service looks like then is kept beside its address. Numbers of processes
+# come again, some after one that was killed here.
 HOOK = """#!/bin/sh
-printf '%%s %%s ' "$1:$2" "$TEARDOWN_DEPLOYMENT" >> %(calls)s.$$
-curl -s -m 5 --unix-socket %(socket)s http://upswap/v1/services/web >> %(calls)s.$$
-mv %(calls)s.$$ %(calls)s.$$.done
+file=$(mktemp %(calls)s.XXXXXX)
+printf '%%s %%s ' "$1:$2" "$TEARDOWN_DEPLOYMENT" >> "$file"
+curl -s -m 5 --unix-socket %(socket)s http://upswap/v1/services/web >> "$file"
+mv "$file" "$file.done"
 """
 
 

@@ -9,6 +9,7 @@ import signal
 import time
 
 from . import processes
+from .faults import HOOK
 from .waiting import PATIENCE, wait_until
 from .walkers import Browser, Chatter, Poster, Streamer, serve
 
@@ -17,13 +18,6 @@ MARGIN = 0.5  # seconds before and after an outage that a request may have seen 
 ROLES = ["control", "control", "proxy", "keeper"]
 ENDS = {"done", "rejected", "aborted", "rolled_back"}
 ENDING = {f"deployment.{state}" for state in ENDS}
-
-# Called while an instance is torn down: what the service looks like then is kept beside its address.
-HOOK = """#!/bin/sh
-printf '%%s %%s ' "$1:$2" "$TEARDOWN_DEPLOYMENT" >> %(calls)s.$$
-curl -s -m 5 --unix-socket %(socket)s http://upswap/v1/services/web >> %(calls)s.$$
-mv %(calls)s.$$ %(calls)s.$$.done
-"""
 
 
 class Outages:

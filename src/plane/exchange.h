@@ -153,6 +153,8 @@ struct exchange {
 
 /* Steps of one direction in a turn; then others have theirs. */
 #define EXCHANGE_STEPS 16
+/* After a step that has spliced so many bytes others have theirs, too. */
+#define EXCHANGE_SPLICE_TURN (256 * 1024)
 
 /* Begins with a complete head, which lies at the front of client->in and is consumed. */
 void exchange_start(struct client *client, const struct http_request *request);

@@ -83,7 +83,12 @@ static bool splice(struct exchange *x)
 {
     enum relay_result result;
     ssize_t count = relay_splice(&x->down, &x->lease->stream, &x->client->stream, &x->worker->tools, &result);
-    return heard(x, count) && given(x, result);
+    if (!heard(x, count) || !given(x, result))
+        return false;
+    if (count < EXCHANGE_SPLICE_TURN || x->down.done)
+        return true;
+    exchange_again(x);
+    return false;
 }
 
 /* Writes the head for the client. Empty: it does not fit. */

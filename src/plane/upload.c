@@ -92,7 +92,12 @@ static bool splice(struct exchange *x)
 {
     enum relay_result result;
     ssize_t count = relay_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools, &result);
-    return heard(x, count) && given(x, result);
+    if (!heard(x, count) || !given(x, result))
+        return false;
+    if (count < EXCHANGE_SPLICE_TURN || x->up.done)
+        return true;
+    exchange_again(x);
+    return false;
 }
 
 /* True: there may be more to do. */

@@ -145,8 +145,10 @@ static void follow_event(struct step *step, const struct transition *row)
         if (row->announce[i] != NULL)
             announce(course->conductor, row->announce[i], pool, moved(step, pool, row->announce[i]));
     }
+    /* Who asked for a swap is told when it is one. */
     if (step->done != NULL)
-        answer(step->done, step->arg, 200, view_deployment(course->conductor, pool, true));
+        answer_when_published(course->conductor, transition_publishes(row) ? step->record.world : 0,
+                              step->done, step->arg, view_deployment(course->conductor, pool, true));
     if (transition_publishes(row))
         remember_change(step, pool, row);
     /* A stopping daemon begins nothing: the next one takes it up. */

@@ -540,9 +540,11 @@ def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
 def test_while_three_old_proxies_finish_there_is_no_fourth_upgrade(upgrading):
     stand = upgrading(service={"drain": {"websockets": "60s"}})
     clients = []
-    for _ in range(3):
+    for count in range(3):
         clients.append(open_websocket(stand)[0])
         upgrade(stand.daemon)
+        # Until an old proxy leaves the sockets, it takes new clients as well.
+        wait_until(lambda: stand.daemon.stderr().count("another proxy accepts now") == count + 1)
     assert len(stand.daemon.pids["finishing"]) == 3
     result = stand.daemon.upswap("upgrade")
     assert result.returncode == 1 and "three upgrades before" in result.stderr, result

@@ -26,7 +26,7 @@ struct point {
 
 static struct faults {
     pid_t owner;
-    atomic_flag lock; /* a spin: whoever holds it does nothing that waits */
+    atomic_int holder; /* of a spin lock, its pid; 0: nobody. Whoever holds it does nothing that waits */
     struct point points[POINTS_MAX];
     char left[4096]; /* what a forked child, whose stderr is another, had to say; the owner says it */
 } * faults;
@@ -62,15 +62,24 @@ void fault_role(const char *role)
     faults->owner = getpid();
 }
 
+/* A child that was killed between fork and exec may have taken it along. */
+static bool is_dead(pid_t pid)
+{
+    return pid != 0 && pid != getpid() && kill(pid, 0) != 0 && errno == ESRCH;
+}
+
 static void lock(void)
 {
-    while (atomic_flag_test_and_set(&faults->lock))
-        ;
+    int holder = 0;
+    while (!atomic_compare_exchange_weak(&faults->holder, &holder, getpid())) {
+        if (!is_dead(holder))
+            holder = 0;
+    }
 }
 
 static void unlock(void)
 {
-    atomic_flag_clear(&faults->lock);
+    atomic_store(&faults->holder, 0);
 }
 
 /* How often it has been passed, with this time. */
@@ -124,6 +133,7 @@ static void say(const char *what, const char *word)
 static bool pass(const char *point, const char *detail)
 {
     char name[NAME_MAX_SIZE], word[sizeof role_and_life + NAME_MAX_SIZE + 16];
+    int error = errno;
     if (plan == NULL)
         return false;
     snprintf(name, sizeof name, "%s%s%s", point, detail == NULL ? "" : ".", detail == NULL ? "" : detail);
@@ -133,7 +143,6 @@ static bool pass(const char *point, const char *detail)
     }
     snprintf(word, sizeof word, "%s/%s:%u", role_and_life, name, count(name));
     bool strikes = has_word(word);
-    int error = errno;
     if (strikes)
         say("strikes", word);
     else if (has_word("log"))

@@ -127,7 +127,7 @@ def start_on_torn_files(ordeal):
     ordeal.start(ordeal.plan)
     answers = ordeal.traffic.answers
     seen = len(answers)
-    wait_until(lambda: len(answers) > seen, timeout=30, what="traffic to go on")
+    wait_until(lambda: ordeal.up() or len(answers) > seen, timeout=30, what="traffic to go on")
     ordeal.traffic.failures.clear()
 
 

@@ -88,6 +88,28 @@ static void forked_children_count_together(void **state)
     assert_int_equal(WEXITSTATUS(in_child("test.1/test.call:3", 1, pass_in_children)), 3);
 }
 
+/* What counts has a lock; somewhere in these the child has it. */
+static void count_on_beside_killed_children(void)
+{
+    alarm(20);
+    for (int i = 0; i < 100; i++) {
+        pid_t child = fork();
+        while (child == 0)
+            fault_die("test.point", NULL);
+        usleep(500);
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        fault_die("test.other", NULL);
+    }
+    _exit(0);
+}
+
+static void a_child_that_is_killed_while_it_counts_holds_nobody_up(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child("test.1/test.call:1", 1, count_on_beside_killed_children), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +117,7 @@ int main(void)
         cmocka_unit_test(another_life_is_not_struck),
         cmocka_unit_test(a_point_is_its_detail_too),
         cmocka_unit_test(forked_children_count_together),
+        cmocka_unit_test(a_child_that_is_killed_while_it_counts_holds_nobody_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -491,20 +491,29 @@ def on_terminal(play, environment, *words, status=0, look=None, columns=80):
         command(play, *words), stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm", **environment}
     )
     os.close(slave)
+    try:
+        out = drawn(client, master, look)
+        assert client.wait(PATIENCE) == status
+    finally:
+        os.close(master)
+        client.kill()
+        client.wait()
+    return out.decode()
+
+
+def drawn(client, terminal, look):
+    """What it writes to this terminal until it closes that."""
     out, until = b"", time.monotonic() + PATIENCE
-    while select.select([master], [], [], PATIENCE)[0]:
+    while select.select([terminal], [], [], PATIENCE)[0]:
         if time.monotonic() > until:  # it draws and draws, and what is waited for does not come
-            client.kill()
             pytest.fail("\n".join(shown(out.decode(errors="replace"))))
         try:
-            out += os.read(master, 65536)
+            out += os.read(terminal, 65536)
         except OSError:  # the other side is closed
             break
         if look is not None:
             look(client, out.decode(errors="replace"))
-    os.close(master)
-    assert client.wait(PATIENCE) == status
-    return out.decode()
+    return out
 
 
 def shown(text):
@@ -584,13 +593,13 @@ def test_on_a_terminal_the_watch_and_the_drain_are_measured(play):
               "in_flight_by_class": {"request": 2, "stream": 0, "websocket": 1}}
     play.answers["/v1/services/web"] = (200, {"service": "web", "deployment": {"watched": watched}, "pools": []})
     play.happens([*DONE[:6], ("watch.started", {})], "watching")
-    steps = ["15 of 60 s", "web-1: 3 in flight: 2 request, 1 websocket"]
+    steps = ["  new pool        812 requests     5.10% errors   p99 12.3 ms", "web-1: 3 in flight: 2 request, 1 websocket"]
 
     def look(_, text):
         if not steps or steps[0] not in text:
             return
         if len(steps) == 2:
-            assert "  new pool        812 requests     5.10% errors   p99 12.3 ms" in text
+            assert "15 of 60 s" in text
             play.answers["/v1/services/web"] = (200, {"service": "web", "pools": [drains]})
             play.happens([("watch.passed", {}), DONE[6]], "draining")
         else:

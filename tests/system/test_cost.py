@@ -37,6 +37,9 @@ def test_more_than_a_tenth_of_the_instructions_is_noticed_either_way(measured, i
     "measured, is_fault",
     [
         ({"epoll_wait": 2.02, "recvfrom": 2}, False),
+        ({"epoll_wait": 1.8, "recvfrom": 2}, False),
+        ({"epoll_wait": 2.2, "recvfrom": 2}, True),
+        ({"epoll_wait": 2, "recvfrom": 1.8}, True),
         ({"epoll_wait": 2, "recvfrom": 3}, True),
         ({"epoll_wait": 2, "recvfrom": 2, "epoll_ctl": 1}, True),
         ({"epoll_wait": 2}, True),

@@ -128,9 +128,15 @@ def fault_of_instructions(kind, measured, figures):
     return f"{kind}: a request takes {measured:.0f} instructions, and {expected} are committed; {REMEDY}"
 
 
+def _is_other(call, measured, expected):
+    """On a busy machine two events may come in one turn: a wait less for some requests tells nothing."""
+    more = measured.get(call, 0) - expected.get(call, 0)
+    return abs(more) > CALLS_WITHIN and not (call == "epoll_wait" and -0.5 < more < 0)
+
+
 def fault_of_calls(kind, measured, figures):
     """A sentence, or None."""
     expected = figures[kind]["system calls"]
-    if all(abs(measured.get(call, 0) - expected.get(call, 0)) <= CALLS_WITHIN for call in {*measured, *expected}):
+    if not any(_is_other(call, measured, expected) for call in {*measured, *expected}):
         return None
     return f"{kind}: a request makes the system calls {measured}, and {expected} are committed; {REMEDY}"

@@ -14,6 +14,7 @@
 #include "control/secrets.h"
 #include "control/steady.h"
 #include "control/token.h"
+#include "io/cgroup.h"
 #include "io/child.h"
 #include "io/file.h"
 #include "io/tls_memory.h"
@@ -27,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOCK_WAIT_MS 3000
@@ -180,6 +182,20 @@ static bool open_state(struct control *control, const char *directory, struct er
     control->journal = journal_open(control->loop, directory, control->registry, JOURNAL_COMPACT_BYTES,
                                     forgotten, control, err);
     return control->journal != NULL;
+}
+
+/* The state directory is ours alone, so its numbers are no other daemon's. */
+static void hold_uptests(const struct control *control)
+{
+    struct stat status = {0};
+    struct err why;
+    fstat(control->lock, &status);
+    char *label = mem_printf("upswap-uptest-%jx-%jx", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    if (cgroup_begin(label, &why))
+        log_info("each uptest runs in a control group of its own");
+    else
+        log_info("uptests run without control groups: %s", why.text);
+    free(label);
 }
 
 static void restore_sockets(struct control *control)
@@ -340,6 +356,7 @@ static void begin(struct control *control)
     }
     control->finishing =
         finishing_new(control->loop, control->counters, control->start.finishing, control->start.generation);
+    hold_uptests(control);
     restore_credentials(control);
     restore_sockets(control);
     control->conductor = conductor_new(&(struct conductor_options){

@@ -248,6 +248,7 @@ static void report_came(evutil_socket_t fd, short what, void *arg)
  * success. */
 static void warden_was_killed(struct child *child, int status)
 {
+    cgroup_kill(child->spawn.cgroup.kill_fd);
     if (child->spawn.program > 0)
         kill(-child->spawn.program, SIGKILL);
     child->result.ns = clock_mono_ns() - child->start_ns;

@@ -61,6 +61,7 @@ struct plan {
     const struct child_user *become;           /* NULL: stay */
     uid_t uid;                                 /* as which it will run */
     int null_fd, output_fd, stdout_fd, socket; /* the program's and the warden's */
+    const struct cgroup *cgroup;
 };
 
 static void report(int socket, struct warden_report report)
@@ -251,6 +252,9 @@ static pid_t fork_quietly(const struct plan *plan)
         const struct warden_spec spec = {.socket = plan->socket,
                                          .null_fd = plan->null_fd,
                                          .contained = plan->spec->contained,
+                                         .group_fd = plan->cgroup->fd,
+                                         .kill_fd = plan->cgroup->kill_fd,
+                                         .group_path = plan->cgroup->path,
                                          .program = in_program,
                                          .arg = plan,
                                          .fork_step = STEP_FORK};
@@ -325,11 +329,17 @@ static void close_if_open(int *fd)
 
 bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err *err)
 {
-    struct plan plan = {.spec = spec, .null_fd = -1, .output_fd = -1, .stdout_fd = -1, .socket = -1};
+    struct plan plan = {.spec = spec,
+                        .null_fd = -1,
+                        .output_fd = -1,
+                        .stdout_fd = -1,
+                        .socket = -1,
+                        .cgroup = &spawn->cgroup};
     plan.become = must_become(spec->user) ? spec->user : NULL;
     plan.uid = spec->user != NULL ? spec->user->uid : getuid();
     plan.files = files_of(spec);
     *spawn = (struct spawn){.pidfd = -1, .output_fd = -1, .stdout_fd = -1, .socket = -1};
+    spawn->cgroup = spec->contained ? cgroup_make() : CGROUP_NONE;
     spawn->file = mem_dup(spec->argv[0]);
     spawn->directory = mem_dup(spec->directory != NULL ? spec->directory : "/");
     bool started = open_pipes(spawn, &plan) && start(spawn, &plan);
@@ -365,6 +375,8 @@ bool spawn_hear(struct spawn *spawn, struct warden_report *report)
 void spawn_order(const struct spawn *spawn, enum warden_order order)
 {
     const char byte = (char)order;
+    if (order == WARDEN_KILL)
+        cgroup_kill(spawn->cgroup.kill_fd);
     (void)!send(spawn->socket, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
     kill(spawn->warden, SIGCONT);
 }
@@ -387,6 +399,7 @@ void spawn_close(struct spawn *spawn)
     close_if_open(&spawn->output_fd);
     close_if_open(&spawn->stdout_fd);
     close_if_open(&spawn->socket);
+    cgroup_remove(&spawn->cgroup);
     free(spawn->file);
     free(spawn->directory);
     spawn->file = spawn->directory = NULL;

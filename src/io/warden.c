@@ -6,6 +6,7 @@
 #include "io/warden.h"
 
 #include "base/fault.h"
+#include "io/cgroup.h"
 #include "io/descent.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ struct warden {
     bool childless; /* no child is left */
     pid_t program;
     int signals; /* readable when a child has ended */
+    int kill_fd; /* of its control group; -1: it has none */
 };
 
 static void report(struct warden_report report)
@@ -46,6 +48,7 @@ static bool group_is_empty(const struct warden *warden)
 
 static void kill_all(const struct warden *warden)
 {
+    cgroup_kill(warden->kill_fd);
     if (!warden->exited)
         kill(warden->program, SIGKILL);
     if (!warden->exited || !warden->contained)
@@ -75,13 +78,15 @@ static void hurry(void)
 /* ---- the program ---- */
 
 /* No lock, socket or pipe of ours is kept open by the warden. */
-static void settle(const struct warden_spec *spec)
+static void settle(struct warden *warden, const struct warden_spec *spec)
 {
+    int kill_fd = spec->kill_fd < 0 ? -1 : fcntl(spec->kill_fd, F_DUPFD, WARDEN_KILL_FD + 1);
     for (int fd = 0; fd < WARDEN_SOCKET_FD; fd++)
         dup2(spec->null_fd, fd);
     if (spec->socket != WARDEN_SOCKET_FD)
         dup2(spec->socket, WARDEN_SOCKET_FD);
-    close_range(WARDEN_SOCKET_FD + 1, ~0U, 0);
+    warden->kill_fd = kill_fd < 0 ? -1 : dup2(kill_fd, WARDEN_KILL_FD);
+    close_range(warden->kill_fd < 0 ? WARDEN_KILL_FD : WARDEN_KILL_FD + 1, ~0U, 0);
 }
 
 /* It inherits what we had; only then is that let go of here. */
@@ -89,12 +94,12 @@ static void start(struct warden *warden, const struct warden_spec *spec)
 {
     pid_t self = getpid();
     fault_die("warden.before", NULL);
-    warden->program = FAULTY("warden.fork", EAGAIN, _Fork());
+    warden->program = FAULTY("warden.fork", EAGAIN, cgroup_fork(spec->group_fd));
     if (warden->program == 0)
         spec->program(spec->arg, self);
     int error = errno;
     fault_die("warden.after", NULL);
-    settle(spec);
+    settle(warden, spec);
     if (warden->program >= 0)
         return;
     report((struct warden_report){.word = WARDEN_FAILED, .step = spec->fork_step, .error = error});
@@ -152,6 +157,14 @@ static bool is_over(const struct warden *warden)
     return warden->exited && (warden->contained ? warden->childless : group_is_empty(warden));
 }
 
+/* We may be dead, and could not remove it. */
+static _Noreturn void leave(const struct warden_spec *spec)
+{
+    if (spec->group_path != NULL)
+        rmdir(spec->group_path);
+    _exit(0);
+}
+
 void warden_run(const struct warden_spec *spec)
 {
     struct warden warden = {.contained = spec->contained};
@@ -167,7 +180,7 @@ void warden_run(const struct warden_spec *spec)
     for (;;) {
         reap(&warden);
         if (is_over(&warden))
-            _exit(0);
+            leave(spec);
         if (warden.killing)
             kill_all(&warden);
         sleep_until_something(&warden);

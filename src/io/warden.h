@@ -9,7 +9,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-enum { WARDEN_SOCKET_FD = 3 }; /* where it stands in the warden, and in the program until the exec */
+/* Where they stand in the warden; the socket also in the program until the exec. */
+enum { WARDEN_SOCKET_FD = 3, WARDEN_KILL_FD = 4 };
 
 /* What is written into the socket by us, a byte each. */
 enum warden_order {
@@ -33,9 +34,12 @@ struct warden_report {
 };
 
 struct warden_spec {
-    int socket;     /* SOCK_SEQPACKET; reports go out, orders come in */
-    int null_fd;    /* /dev/null */
-    bool contained; /* answers for all that descends from the program; else for its process group */
+    int socket;             /* SOCK_SEQPACKET; reports go out, orders come in */
+    int null_fd;            /* /dev/null */
+    bool contained;         /* answers for all that descends from the program; else for its process group */
+    int group_fd;           /* the control group in which the program is started; -1: ours */
+    int kill_fd;            /* kills all in it; -1: there is none */
+    const char *group_path; /* the warden removes it at its end; NULL: there is none */
     /* Executes it in a session and group of its own, all descriptors being as we had them; never returns. */
     void (*program)(const void *arg, pid_t warden);
     const void *arg;

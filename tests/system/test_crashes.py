@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -434,3 +435,27 @@ def test_killing_control_again_and_again_during_deployments_ends_them_all(make_s
         retired |= live
         assert_live_right(stand, f"fresh-{number}")
         wait_until(lambda: retired <= torn_down(puppets))
+
+
+@pytest.mark.parametrize("control_dies", [False, True])
+def test_where_there_are_control_groups_an_uptest_that_has_fled_does_not_outlive_its_dead_warden(make_stand, control_dies):
+    stand = make_stand(live=1)
+    fled = stand.daemon.path("fled")
+    stand.suite.shell("01", f'setsid sh -c \'echo $$ > "{fled}.part"; mv "{fled}.part" "{fled}"; exec sleep 600\' & sleep 600')
+    stand.start()
+    if "in a control group of its own" not in stand.daemon.stderr():
+        pytest.skip("no control groups here")
+    deployment = stand.admin.stage([stand.live[0].address])
+    wait_until(lambda: os.path.exists(fled), what="the flight")
+    with open(fled, encoding="ascii") as file:
+        pid = int(file.read())
+    control = stand.daemon.pids["control"]
+    warden = next(child for child in processes.children(control) if pid in processes.descendants(child))
+    if control_dies:
+        os.kill(warden, signal.SIGSTOP)  # else it would see to it
+        stand.daemon.kill_role("control")
+        processes.wait_gone(pid)
+    os.kill(warden, signal.SIGKILL)
+    processes.wait_gone(pid)
+    if not control_dies:
+        wait_until(lambda: stand.state(deployment) == "rejected", what=f"{deployment} to be rejected")

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "io/cgroup.h"
 #include "io/with_loop.h"
 #include "unit.h"
 
@@ -26,6 +27,8 @@ static const char *const environment[] = {PATH, NULL};
 /* What the last run gave. */
 static struct child_result result;
 static struct buf output, pieces;
+static bool has_groups;
+static char label[64];
 static unsigned done_calls;
 static uint64_t took_ms;
 
@@ -412,6 +415,19 @@ static void who_kills_its_warden_has_not_passed(void **state)
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
+/* What has fled from the program's process group is then held by its control group alone. */
+static void who_flees_and_kills_its_warden_is_killed_where_there_are_control_groups(void **state)
+{
+    (void)state;
+    char bytes[8];
+    if (!has_groups)
+        skip();
+    int witness = open_witness();
+    run_contained(SHELL("exec 9>witness; setsid sleep 100 & sleep 0.1; kill -9 $PPID; sleep 100"));
+    assert_int_equal(result.exit_status, -1);
+    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+}
+
 static void a_stopped_warden_does_its_work(void **state)
 {
     (void)state;
@@ -725,6 +741,7 @@ static void many_run_side_by_side(void **state)
 static int make_folder(void **state)
 {
     (void)state;
+    snprintf(label, sizeof label, "upswap-test-%d", (int)getpid());
     return mkdtemp(folder) == NULL || chmod(folder, 0777) != 0;
 }
 
@@ -739,7 +756,23 @@ static int remove_folder(void **state)
     return rmdir(folder);
 }
 
+/* From here on, where the machine allows it. */
+static int set_up_groups(void **state)
+{
+    has_groups = has_groups || cgroup_begin(label, &err);
+    return set_up(state);
+}
+
+/* What the killed daemon's warden could not remove is removed by the next one. */
+static int tear_down_groups(void **state)
+{
+    if (has_groups)
+        assert_true(cgroup_begin(label, &err));
+    return tear_down(state);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_IN_GROUP(name) cmocka_unit_test_setup_teardown(name, set_up_groups, tear_down_groups)
 
 int main(void)
 {
@@ -779,6 +812,15 @@ int main(void)
         TEST(limits_are_set_and_those_of_processes_spare_root),
         TEST(it_dies_with_the_daemon_and_all_it_has_started),
         TEST(many_run_side_by_side),
+        TEST_IN_GROUP(of_what_is_contained_nothing_gets_away),
+        TEST_IN_GROUP(of_what_is_contained_a_timeout_ends_all),
+        TEST_IN_GROUP(who_kills_its_warden_has_not_passed),
+        TEST_IN_GROUP(who_flees_and_kills_its_warden_is_killed_where_there_are_control_groups),
+        TEST_IN_GROUP(a_stopped_warden_does_its_work),
+        TEST_IN_GROUP(who_writes_beyond_the_limit_is_killed),
+        TEST_IN_GROUP(what_cannot_be_started_says_why),
+        TEST_IN_GROUP(descriptors_that_are_used_up_are_an_error_and_leave_nothing),
+        TEST_IN_GROUP(it_dies_with_the_daemon_and_all_it_has_started),
     };
     alarm(120);
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,0 +1,258 @@
+/* Invariant: a group is removed by its program's warden at its end, by the process that made it, or by
+ * cgroup_begin when that one has ended: so never before a program was started in it.
+ */
+#include "io/cgroup.h"
+
+#include "base/fault.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <linux/magic.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 16 /* of descriptors, where a group has groups in it */
+
+static char *place;  /* the folder of our own group; NULL: there are no groups */
+static char *prefix; /* of their names, with the folder */
+static uint64_t last_number;
+
+/* Paths of what was not empty yet when it was to be removed. */
+static char **left;
+static size_t left_count;
+
+/* ---- the end of one ---- */
+
+void cgroup_kill(int kill_fd)
+{
+    if (kill_fd >= 0)
+        (void)!write(kill_fd, "1", 1);
+}
+
+static int remove_folder(const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+    (void)status;
+    (void)at;
+    return kind == FTW_DP ? rmdir(path) : 0;
+}
+
+/* With the groups that a program of our own user may have made in it. */
+static bool is_removed(const char *path)
+{
+    return rmdir(path) == 0 || errno == ENOENT ||
+           nftw(path, remove_folder, DEPTH_MAX, FTW_DEPTH | FTW_PHYS) == 0;
+}
+
+static void remove_left(void)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < left_count; i++) {
+        if (is_removed(left[i]))
+            free(left[i]);
+        else
+            left[kept++] = left[i];
+    }
+    left_count = kept;
+}
+
+/* Takes `path`. */
+static void leave(char *path)
+{
+    left = mem_resize(left, left_count + 1, sizeof *left);
+    left[left_count++] = path;
+}
+
+void cgroup_remove(struct cgroup *group)
+{
+    if (group->kill_fd >= 0)
+        close(group->kill_fd);
+    if (group->fd >= 0)
+        close(group->fd);
+    if (group->path != NULL)
+        leave(group->path);
+    *group = CGROUP_NONE;
+    remove_left();
+}
+
+/* ---- the beginning of one ---- */
+
+static int open_in(const char *path, const char *name, int flags)
+{
+    char *file = mem_printf("%s/%s", path, name);
+    int fd = FAULTY("cgroup.open", EMFILE, open(file, flags | O_CLOEXEC));
+    free(file);
+    return fd;
+}
+
+static char *make_folder(void)
+{
+    for (;;) {
+        char *path = mem_printf("%s%ju", prefix, (uintmax_t)++last_number);
+        if (FAULTY("cgroup.make", EAGAIN, mkdir(path, 0755)) == 0)
+            return path;
+        free(path);
+        if (errno != EEXIST)
+            return NULL;
+    }
+}
+
+static struct cgroup make(void)
+{
+    struct cgroup group = CGROUP_NONE;
+    group.path = make_folder();
+    if (group.path == NULL)
+        return CGROUP_NONE;
+    group.fd = open_in(group.path, ".", O_RDONLY | O_DIRECTORY);
+    group.kill_fd = open_in(group.path, "cgroup.kill", O_WRONLY);
+    if (group.fd >= 0 && group.kill_fd >= 0)
+        return group;
+    int error = errno;
+    cgroup_remove(&group);
+    errno = error;
+    return CGROUP_NONE;
+}
+
+struct cgroup cgroup_make(void)
+{
+    if (place == NULL)
+        return CGROUP_NONE;
+    remove_left();
+    return make();
+}
+
+static void enter(int group_fd)
+{
+    int fd = openat(group_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!write(fd, "0", 1);
+    close(fd);
+}
+
+/* clone3 takes no lock of the whole kernel, as a move does; where a filter knows no clone3
+ * (RestrictNamespaces of systemd), it is the move. */
+pid_t cgroup_fork(int group_fd)
+{
+    struct clone_args args = {
+        .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)(unsigned)group_fd};
+    long pid = group_fd < 0 ? -1 : syscall(SYS_clone3, &args, sizeof args);
+    if (pid >= 0)
+        return (pid_t)pid;
+    pid = _Fork();
+    if (pid == 0 && group_fd >= 0)
+        enter(group_fd);
+    return (pid_t)pid;
+}
+
+/* ---- where ---- */
+
+static const char *mounted_at(void)
+{
+    static const char *const usual[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    struct statfs status;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        if (statfs(usual[i], &status) == 0 && status.f_type == CGROUP2_SUPER_MAGIC)
+            return usual[i];
+    }
+    return NULL;
+}
+
+/* Our own group's name, such as "/system.slice/upswapd.service"; to be freed; NULL: unknown. */
+static char *own_name(void)
+{
+    char line[4096];
+    char *name = NULL;
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (file == NULL)
+        return NULL;
+    while (name == NULL && fgets(line, sizeof line, file) != NULL) {
+        struct str text = str_trim(str_of(line));
+        if (str_starts_with(text, STR("0::/")))
+            name = str_dup((struct str){text.p + strlen("0::"), text.n - strlen("0::")});
+    }
+    fclose(file);
+    return name;
+}
+
+static bool is_ours(const char *name, const char *path)
+{
+    char value;
+    return strcmp(name, "/") == 0 || (getxattr(path, "user.delegate", &value, 1) == 1 && value == '1');
+}
+
+static char *find_place(struct err *why)
+{
+    const char *mounted = mounted_at();
+    char *name = own_name();
+    char *path = NULL;
+    if (mounted == NULL || name == NULL)
+        err_set(why, "there is no cgroup v2 at /sys/fs/cgroup");
+    else
+        path = mem_printf("%s%s", mounted, strcmp(name, "/") == 0 ? "" : name);
+    if (path != NULL && !is_ours(name, path)) {
+        err_set(why, "%s is not delegated to it; Delegate=yes in its unit mends that", path);
+        free(path);
+        path = NULL;
+    }
+    free(name);
+    return path;
+}
+
+/* ---- what an earlier process has left ---- */
+
+static void kill_group(const char *path)
+{
+    int fd = open_in(path, "cgroup.kill", O_WRONLY);
+    cgroup_kill(fd);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void clear(void)
+{
+    DIR *folder = opendir(place);
+    struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        char *path = mem_printf("%s/%s", place, entry->d_name);
+        if (str_starts_with(str_of(path), str_of(prefix))) {
+            kill_group(path);
+            leave(path);
+        } else {
+            free(path);
+        }
+    }
+    if (folder != NULL)
+        closedir(folder);
+    remove_left();
+}
+
+bool cgroup_begin(const char *label, struct err *why)
+{
+    free(place);
+    place = find_place(why);
+    if (place == NULL)
+        return false;
+    free(prefix);
+    prefix = mem_printf("%s/%s-", place, label);
+    clear();
+    struct cgroup trial = make();
+    bool made = trial.fd >= 0;
+    if (!made) {
+        err_set(why, "no group can be made in %s: %s", place, strerror(errno));
+        free(place);
+        place = NULL;
+    }
+    cgroup_remove(&trial);
+    return made;
+}

@@ -1,0 +1,34 @@
+/* cgroup: a control group (cgroup v2) for each program that must take along all that descends from it. One
+ * KILL reaches everything in it at once, also what forks without end, has fled to a session of its own, or
+ * has outlived the warden. Inside the room io only, but for cgroup_begin.
+ *
+ * The groups are made in this process's own one, where that is ours to divide: systemd has delegated it
+ * (Delegate=yes, https://systemd.io/CGROUP_DELEGATION/), or it is the root of what can be seen, as in a
+ * container. Nothing here need work: what has no group is held by its warden alone. */
+#pragma once
+
+#include "base/err.h"
+
+#include <sys/types.h>
+
+/* From here on there are groups, named by `label`, which no other living process uses. What an earlier one
+ * has left under that label is killed and removed. False: there will be none, and why. */
+bool cgroup_begin(const char *label, struct err *why);
+
+struct cgroup {
+    char *path;  /* NULL: there is none */
+    int fd;      /* its folder; -1: none */
+    int kill_fd; /* for cgroup_kill; -1: none */
+};
+
+#define CGROUP_NONE ((struct cgroup){.fd = -1, .kill_fd = -1})
+
+/* An empty group; or none, silently. */
+struct cgroup cgroup_make(void);
+/* As fork, into the group; as fork alone, if there is none or it cannot be entered. Makes system calls only.
+ */
+pid_t cgroup_fork(int group_fd);
+/* KILL to all in it. Makes system calls only; -1 is fine. */
+void cgroup_kill(int kill_fd);
+/* Closes and removes it. Something still runs in it: then later, when another group is made or removed. */
+void cgroup_remove(struct cgroup *group);

@@ -1,0 +1,256 @@
+/* Where this machine lets us make control groups; else each is skipped. */
+#include "io/cgroup.h"
+
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+static char label[64];
+static struct err why;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(label, sizeof label, "upswap-test-%d", (int)getpid());
+    return 0;
+}
+
+static void begin_or_skip(void)
+{
+    if (!cgroup_begin(label, &why)) {
+        print_message("%s\n", why.text);
+        skip();
+    }
+}
+
+/* A process of the group and a child of it in a session of its own. *witness is read to its end when both are
+ * gone. */
+static pid_t start_two(const struct cgroup *group, int *witness)
+{
+    int ends[2];
+    char byte;
+    assert_return_code(pipe2(ends, O_CLOEXEC), errno);
+    pid_t pid = cgroup_fork(group->fd);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (_Fork() == 0)
+            setsid();
+        (void)!write(ends[1], "x", 1);
+        for (;;)
+            pause();
+    }
+    close(ends[1]);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(read(ends[0], &byte, 1), 1);
+    *witness = ends[0];
+    return pid;
+}
+
+static void assert_all_killed(pid_t pid, int witness)
+{
+    char byte;
+    int status;
+    assert_int_equal(read(witness, &byte, 1), 0);
+    close(witness);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static bool is_there(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+/* A process that is dead may count for a moment more. */
+static void assert_removed_soon(const char *path)
+{
+    for (int i = 0; i < 1000 && is_there(path); i++) {
+        struct cgroup next = cgroup_make();
+        cgroup_remove(&next);
+        usleep(1000);
+    }
+    assert_false(is_there(path));
+}
+
+static void one_kill_reaches_all_in_a_group_and_nobody_else(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup a = cgroup_make(), b = cgroup_make();
+    char *paths[] = {strdup(a.path), strdup(b.path)};
+    int witness_a, witness_b;
+    pid_t pid_a = start_two(&a, &witness_a), pid_b = start_two(&b, &witness_b);
+    cgroup_kill(a.kill_fd);
+    assert_all_killed(pid_a, witness_a);
+    assert_int_equal(waitpid(pid_b, NULL, WNOHANG), 0);
+    cgroup_kill(b.kill_fd);
+    assert_all_killed(pid_b, witness_b);
+    cgroup_remove(&a);
+    cgroup_remove(&b);
+    assert_null(a.path);
+    for (int i = 0; i < 2; i++) {
+        assert_removed_soon(paths[i]);
+        free(paths[i]);
+    }
+}
+
+static void a_group_in_which_something_runs_is_removed_when_that_has_ended(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    char *path = strdup(group.path);
+    int witness, kill_fd = dup(group.kill_fd);
+    pid_t pid = start_two(&group, &witness);
+    cgroup_remove(&group);
+    assert_true(is_there(path));
+    cgroup_kill(kill_fd);
+    close(kill_fd);
+    assert_all_killed(pid, witness);
+    assert_removed_soon(path);
+    free(path);
+}
+
+static void groups_that_a_program_has_made_in_its_own_go_with_it(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    char *path = strdup(group.path), inner[512];
+    snprintf(inner, sizeof inner, "%s/inner", path);
+    assert_return_code(mkdir(inner, 0755), errno);
+    cgroup_remove(&group);
+    assert_false(is_there(path));
+    free(path);
+}
+
+static void what_an_earlier_process_has_left_is_killed_and_what_has_another_label_is_not(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup left = cgroup_make();
+    char *path = strdup(left.path), label_of_other[80];
+    snprintf(label_of_other, sizeof label_of_other, "other-%s", label);
+    assert_true(cgroup_begin(label_of_other, &why));
+    struct cgroup other = cgroup_make();
+    int witness_left, witness_other;
+    pid_t pid_left = start_two(&left, &witness_left), pid_other = start_two(&other, &witness_other);
+    assert_true(cgroup_begin(label, &why));
+    assert_all_killed(pid_left, witness_left);
+    assert_int_equal(waitpid(pid_other, NULL, WNOHANG), 0);
+    assert_removed_soon(path);
+    cgroup_kill(other.kill_fd);
+    assert_all_killed(pid_other, witness_other);
+    char *path_of_other = strdup(other.path);
+    cgroup_remove(&other);
+    assert_removed_soon(path_of_other);
+    cgroup_remove(&left); /* it is gone already */
+    free(path_of_other);
+    free(path);
+}
+
+/* 0: there are groups; 1: there are not, since it is not delegated; 2: for another reason. */
+static int begins_in(const char *path)
+{
+    char file[512];
+    int status;
+    snprintf(file, sizeof file, "%s/cgroup.procs", path);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = open(file, O_WRONLY | O_CLOEXEC);
+        if (write(fd, "0", 1) != 1)
+            _exit(3);
+        _exit(cgroup_begin(label, &why) ? 0 : strstr(why.text, "Delegate=yes") != NULL ? 1 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WEXITSTATUS(status);
+}
+
+static void a_group_that_is_not_delegated_is_left_in_peace(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    assert_int_equal(begins_in(group.path), 1);
+    assert_return_code(setxattr(group.path, "user.delegate", "1", 1, 0), errno);
+    assert_int_equal(begins_in(group.path), 0);
+    cgroup_remove(&group);
+}
+
+/* As RestrictNamespaces of systemd does it. */
+static bool forbid_clone3(void)
+{
+    struct sock_filter rows[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof rows / sizeof *rows, rows};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void without_clone3_a_group_is_entered_after_the_fork(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    int status, witness;
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool forbidden = forbid_clone3();
+        pid_t child = start_two(&group, &witness);
+        cgroup_kill(group.kill_fd);
+        assert_all_killed(child, witness);
+        _exit(forbidden ? 7 : 1);
+    }
+    alarm(20);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    alarm(0);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    cgroup_remove(&group);
+}
+
+static void who_has_no_group_is_forked_all_the_same(void **state)
+{
+    (void)state;
+    int status;
+    int no_group = open("/", O_RDONLY | O_CLOEXEC);
+    for (int i = 0; i < 2; i++) {
+        pid_t pid = cgroup_fork(i == 0 ? -1 : no_group);
+        if (pid == 0)
+            _exit(7);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(WEXITSTATUS(status), 7);
+    }
+    close(no_group);
+    cgroup_kill(-1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_kill_reaches_all_in_a_group_and_nobody_else),
+        cmocka_unit_test(a_group_in_which_something_runs_is_removed_when_that_has_ended),
+        cmocka_unit_test(groups_that_a_program_has_made_in_its_own_go_with_it),
+        cmocka_unit_test(what_an_earlier_process_has_left_is_killed_and_what_has_another_label_is_not),
+        cmocka_unit_test(a_group_that_is_not_delegated_is_left_in_peace),
+        cmocka_unit_test(without_clone3_a_group_is_entered_after_the_fork),
+        cmocka_unit_test(who_has_no_group_is_forked_all_the_same),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}

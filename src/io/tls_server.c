@@ -130,9 +130,11 @@ static int seal_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
     return sealing || (key == server->tickets && SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
+/* A ticket costs a twentieth of a full handshake; who resumes gets the next one, so one is enough. */
 static void set_tickets(SSL_CTX *ssl, const struct tls_server *server)
 {
     SSL_CTX_set_timeout(ssl, SESSION_S);
+    SSL_CTX_set_num_tickets(ssl, 1);
     if (server->ticket_count > 0) {
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, seal_ticket);
         return;

@@ -7,13 +7,15 @@
 
 #include <openssl/ssl.h>
 
-static SSL_SESSION *given; /* by the last handshake */
+static SSL_SESSION *given;   /* by the last handshake, the last one */
+static unsigned given_count; /* by the last handshake */
 
 static int keep(SSL *ssl, SSL_SESSION *session)
 {
     (void)ssl;
     SSL_SESSION_free(given);
     given = session;
+    given_count++;
     return 1;
 }
 
@@ -36,6 +38,7 @@ static bool resumes(struct tls_context *server, SSL_SESSION *session, int versio
         assert_int_equal(SSL_set_session(here, session), 1);
     SSL_SESSION_free(given);
     given = NULL;
+    given_count = 0;
     for (unsigned i = 0; i < 4; i++) {
         SSL_do_handshake(here);
         SSL_do_handshake(there);

@@ -72,15 +72,17 @@ static void a_ticket_is_taken_as_long_as_its_key_is_kept_and_renewed_under_the_n
     rotate_under(TLS1_2_VERSION);
 }
 
-static void a_resumption_over_tls_1_3_gives_the_next_ticket(void **state)
+static void each_handshake_over_tls_1_3_gives_the_next_ticket_and_no_more(void **state)
 {
     (void)state;
     struct tls_ticket_key key = make_key(1);
     struct tls_context *server = make_server(&key, 1, TLS_VERIFY_OFF);
     assert_false(resumes(server, NULL, TLS1_3_VERSION));
+    assert_int_equal(given_count, 1);
     for (unsigned i = 0; i < 3; i++) {
         SSL_SESSION *session = take_given();
         assert_true(resumes(server, session, TLS1_3_VERSION));
+        assert_int_equal(given_count, 1);
         SSL_SESSION_free(session);
     }
     assert_non_null(given);
@@ -147,7 +149,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_ticket_is_taken_as_long_as_its_key_is_kept_and_renewed_under_the_newest),
-        TEST(a_resumption_over_tls_1_3_gives_the_next_ticket),
+        TEST(each_handshake_over_tls_1_3_gives_the_next_ticket_and_no_more),
         TEST(a_key_of_the_same_name_opens_no_ticket_of_another),
         TEST(without_keys_there_are_no_tickets),
         TEST(a_session_is_not_resumed_where_clients_are_verified_otherwise),

@@ -124,6 +124,35 @@ def loaded(port, act):
     return len(load.exchanges)
 
 
+def has_groups(machine):
+    """Whether an uptest runs in a control group of its own."""
+    said = machine.run("upswap", "uptest", "web", "--json")
+    assert "0::/" in said, said
+    return "/upswap-uptest-" in said
+
+
+def test_groups(machine, app):
+    service = f'name = "web"; instances = [ "{app.address}" ]; uptests = {{ directory = "/etc/upswap/uptests"; }};'
+    machine.write(CONFIG, f'listeners = ( {{ address = "0.0.0.0:8080"; }} );\nservices = ( {{ {service} }} );\n')
+    machine.write("/etc/upswap/uptests/01", "#!/bin/sh\ncat /proc/self/cgroup\n")
+    machine.run("chmod", "-R", "a+rx", "/etc/upswap")
+    machine.run("chmod", "a+r", CONFIG)
+    machine.run("systemctl", "restart", "upswapd.service")
+    assert has_groups(machine)
+    with open(os.path.join(os.path.dirname(__file__), "..", "conf", "upswapd-unprivileged.conf"), encoding="utf-8") as file:
+        machine.write("/etc/systemd/system/upswapd.service.d/unprivileged.conf", file.read())
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "stop", "upswapd.service")
+    machine.run("chown", "-R", "upswap:", "/var/lib/upswap", "/var/log/upswap")
+    machine.run("systemctl", "start", "upswapd.service")
+    assert has_groups(machine)
+    step("each uptest has a control group of its own, as root and in the unit without privileges")
+    os.unlink(f"{machine.root}/etc/systemd/system/upswapd.service.d/unprivileged.conf")
+    shutil.rmtree(f"{machine.root}/etc/upswap/uptests")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "upswapd.service")
+
+
 def test(machine, package, higher):
     machine.run("dpkg", "-i", package)
     assert machine.states("upswapd.service") == ["active"] and ask(8080).upswap == "no-route"
@@ -131,6 +160,7 @@ def test(machine, package, higher):
     step("systemd starts it when it is installed, and will at each boot")
 
     app = AppInstance("v1")
+    test_groups(machine, app)
     listen(machine, app, 80)
     machine.run("systemctl", "stop", "upswapd.service")
     machine.run("systemctl", "enable", "--now", "upswapd.socket")

@@ -94,15 +94,26 @@ static bool has_element(const struct http_fields *fields, enum http_field_id id,
     return false;
 }
 
+/* Whether there is an Upgrade with at least one protocol (RFC 9110 section 7.8). */
+static bool names_protocol(const struct http_fields *fields)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        struct str rest = fields->at[i].value, element;
+        while (fields->at[i].id == HTTP_FIELD_UPGRADE && str_split(&rest, ',', &element)) {
+            if (str_trim(element).n > 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* HTTP/2 by Upgrade is not offered (RFC 9113 section 3.1 withdrew it), and must not be tunnelled to an app
  * that would take it: requests inside would pass upswap unseen. */
 static bool wants_upgrade(const struct http_request *request, const struct head_connection *connection)
 {
     const struct http_fields *fields = &request->fields;
-    if (!connection->upgrade || request->minor == 0 ||
-        !(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_UPGRADE)))
-        return false;
-    if (has_element(fields, HTTP_FIELD_UPGRADE, STR("h2c")))
+    if (!connection->upgrade || request->minor == 0 || !names_protocol(fields) ||
+        has_element(fields, HTTP_FIELD_UPGRADE, STR("h2c")))
         return false;
     return request->framing == HTTP_BODY_NONE ||
            (request->framing == HTTP_BODY_LENGTH && request->content_length == 0);

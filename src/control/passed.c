@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "control/sockaddr.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -131,6 +132,7 @@ static unsigned find(const struct passed *passed, const char *address, unsigned 
 bool passed_dup(const struct passed *passed, const char *address, unsigned count, int *fds, struct err *err)
 {
     unsigned there = find(passed, address, count, fds), made = 0;
+    assert(there > 0);
     if (there > count)
         return err_set(
             err,

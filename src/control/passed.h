@@ -17,7 +17,7 @@ bool passed_check(const struct passed *passed, const struct config *config, stru
 
 /* Is there one with this address ("IP:PORT" or "unix:PATH")? */
 bool passed_has(const struct passed *passed, const char *address);
-/* Duplicates those with this address for `count` who accept, one descriptor each; where there are fewer
- * sockets, some share one. On failure none is left open. */
+/* Duplicates those with this address, of which there is one, for `count` who accept, one descriptor each;
+ * where there are fewer sockets, some share one. On failure none is left open. */
 bool passed_dup(const struct passed *passed, const char *address, unsigned count, int *fds,
                 struct err *err) MUST_CHECK;

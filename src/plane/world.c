@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static bool map(struct world *world, int fd, struct err *err)
 
 static bool copy(struct world *world, int fd, struct world *ground, struct err *err)
 {
+    assert(world->size > 0);
     world->ground = world_ref(ground);
     world->image = fault_fails("world.copy", ENOMEM) ? NULL : malloc(world->size);
     if (world->image == NULL || pread(fd, world->image, world->size, 0) != (ssize_t)world->size)

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SPLICE_TURN (256 * 1024) /* bytes; then others have their turn */
+
 static void timed_out(struct deadline *deadline);
 static void drain_is_over(struct deadline *deadline);
 static void span_is_over(struct deadline *deadline);
@@ -347,6 +349,14 @@ void exchange_again(struct exchange *x)
         return;
     x->again = true;
     loop_defer(x->worker->loop, &x->running);
+}
+
+bool exchange_splices_on(struct exchange *x, const struct relay *relay, ssize_t count)
+{
+    if (count < SPLICE_TURN || relay->done)
+        return true;
+    exchange_again(x);
+    return false;
 }
 
 /* Whose turn is it? The client's, if all that it has sent is with the instance, and it is not told to wait.

@@ -153,8 +153,6 @@ struct exchange {
 
 /* Steps of one direction in a turn; then others have theirs. */
 #define EXCHANGE_STEPS 16
-/* After a step that has spliced so many bytes others have theirs, too. */
-#define EXCHANGE_SPLICE_TURN (256 * 1024)
 
 /* Begins with a complete head, which lies at the front of client->in and is consumed. */
 void exchange_start(struct client *client, const struct http_request *request);
@@ -165,6 +163,9 @@ void exchange_client_ready(struct exchange *exchange);
 void exchange_lease_ready(void *arg);
 /* Goes on with both directions after the other events of this turn. */
 void exchange_again(struct exchange *exchange);
+/* After a step of `relay` that has spliced so many bytes: may it go on at once? False: it goes on after the
+ * other events of this turn. */
+bool exchange_splices_on(struct exchange *exchange, const struct relay *relay, ssize_t count);
 
 /* The one end. Answers the client where `end` has a status and no head was sent, else cuts; releases the
  * lease, counts, logs, gives the client back. The exchange is freed after the turn. */

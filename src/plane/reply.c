@@ -83,12 +83,7 @@ static bool splice(struct exchange *x)
 {
     enum relay_result result;
     ssize_t count = relay_splice(&x->down, &x->lease->stream, &x->client->stream, &x->worker->tools, &result);
-    if (!heard(x, count) || !given(x, result))
-        return false;
-    if (count < EXCHANGE_SPLICE_TURN || x->down.done)
-        return true;
-    exchange_again(x);
-    return false;
+    return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 
 /* Writes the head for the client. Empty: it does not fit. */

@@ -92,12 +92,7 @@ static bool splice(struct exchange *x)
 {
     enum relay_result result;
     ssize_t count = relay_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools, &result);
-    if (!heard(x, count) || !given(x, result))
-        return false;
-    if (count < EXCHANGE_SPLICE_TURN || x->up.done)
-        return true;
-    exchange_again(x);
-    return false;
+    return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->up, count);
 }
 
 /* True: there may be more to do. */

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -204,3 +205,18 @@ def test_a_deployment_whose_process_was_replaced_after_its_test_is_rejected(make
     reason = stand.admin.deployment(deployment)["reason"]
     assert "is not known to be the one that was tested: the process has ended" in reason
     assert stand.ask().text == "live-0"
+
+
+def test_a_rollback_is_answered_when_the_proxy_has_swapped_and_not_before(watched):
+    proxy = watched.daemon.pids["proxy"]
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(watched.admin.command("rollback")))
+    os.kill(proxy, signal.SIGSTOP)
+    try:
+        asking.start()
+        watched.wait_state(watched.deployment, "rolled_back")
+        stays(lambda: not answers, 0.3)
+    finally:
+        os.kill(proxy, signal.SIGCONT)
+    asking.join()
+    assert answers[0].status == 200 and watched.ask().text == "v1 /"

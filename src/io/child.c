@@ -340,6 +340,14 @@ static bool watch(struct child *child)
            (!apart || event_add(&child->stdout_event, NULL) == 0);
 }
 
+/* How long the present turn has taken: one that starts many programs is long, and deadlines count from its
+ * beginning. */
+static uint64_t turn_ms(struct loop *loop)
+{
+    uint64_t began_ms = loop_ms(loop);
+    return clock_mono_ms() - began_ms;
+}
+
 struct child *child_start(struct loop *loop, const struct child_spec *spec,
                           void (*done)(void *arg, const struct child_result *result), void *arg,
                           struct err *err)
@@ -364,7 +372,7 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec,
     };
     deadline_init(&child->timer, loop, timer_fires);
     if (spec->timeout_ms > 0)
-        deadline_set(&child->timer, spec->timeout_ms);
+        deadline_set(&child->timer, spec->timeout_ms + turn_ms(loop));
     if (watch(child))
         return child;
     give_up(child);

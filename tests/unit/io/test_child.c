@@ -263,6 +263,27 @@ static void a_hanging_file_gets_term_at_its_timeout(void **state)
     assert_in_range(took_ms, 100, 5000);
 }
 
+static void start_late(struct loop_deferred *deferred)
+{
+    (void)deferred;
+    loop_ms(loop);
+    usleep(1100 * 1000);
+    struct child_spec spec = SHELL("sleep 0.1; exit 3");
+    spec.timeout_ms = 1000;
+    start(&spec, NULL);
+}
+
+static void a_timeout_is_that_of_the_program_and_not_of_the_turn_that_starts_it(void **state)
+{
+    (void)state;
+    struct loop_deferred deferred = {.run = start_late};
+    loop_defer(loop, &deferred);
+    loop_run(loop);
+    assert_int_equal(done_calls, 1);
+    assert_false(result.timed_out);
+    assert_exited(3);
+}
+
 static void who_ignores_term_is_killed_with_the_whole_group(void **state)
 {
     (void)state;
@@ -785,6 +806,7 @@ int main(void)
         TEST(signals_that_the_daemon_ignores_or_blocks_are_as_by_default),
         TEST(it_leads_a_process_group_of_its_own),
         TEST(a_hanging_file_gets_term_at_its_timeout),
+        TEST(a_timeout_is_that_of_the_program_and_not_of_the_turn_that_starts_it),
         TEST(who_ignores_term_is_killed_with_the_whole_group),
         TEST(a_clean_exit_after_term_is_still_a_timeout),
         TEST(what_holds_the_output_after_the_exit_is_killed_when_it_has_lingered),

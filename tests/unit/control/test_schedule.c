@@ -144,11 +144,13 @@ static struct standing standing(struct bench *bench, size_t index)
     return standing_of(bench->counters, &service(bench)->live->instances[index]);
 }
 
-/* Given "$1" for the host. */
+/* Given "$1" for the host. A new file each time: one that is just being executed cannot be written to (ETXTBSY). */
 static void write_uptest(struct bench *bench, const char *body)
 {
     char *path = mem_printf("%s/01", bench->uptests);
+    unlink(path);
     FILE *file = fopen(path, "w");
+    assert_non_null(file);
     fprintf(file, "#!/bin/sh\n%s\n", body);
     fclose(file);
     chmod(path, 0755);

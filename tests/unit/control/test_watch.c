@@ -211,10 +211,13 @@ static void take_down(struct bench *bench, const struct pool *pool, size_t index
     standing_keep(bench->counters, &pool->instances[index], &down);
 }
 
+/* A new file each time: one that is just being executed cannot be written to (ETXTBSY). */
 static void write_uptest(struct bench *bench, const char *body)
 {
     char *path = mem_printf("%s/01", bench->directory);
+    unlink(path);
     FILE *file = fopen(path, "w");
+    assert_non_null(file);
     fprintf(file, "#!/bin/sh\n%s\n", body);
     fclose(file);
     chmod(path, 0755);

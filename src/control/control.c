@@ -17,6 +17,7 @@
 #include "io/cgroup.h"
 #include "io/child.h"
 #include "io/file.h"
+#include "io/nursery.h"
 #include "io/tls_memory.h"
 #include "link/privileges.h"
 
@@ -551,10 +552,13 @@ int control_main(const struct control_options *options)
 {
     static const struct channel_callbacks callbacks = {received, closed};
     static struct control control; /* its parts live as long as the process */
+    struct err err;
     if (!capabilities_limit(PRIVILEGES_CONTROL, false)) {
         fprintf(stderr, "upswapd: capabilities that are not needed cannot be dropped: %s\n", strerror(errno));
         return 1;
     }
+    if (!nursery_begin(&err))
+        log_warn("%s", err.text);
     if (!tls_memory_open())
         log_debug("keys are in memory that may be written to swap; the proxy has said why");
     leave_signals_to_keeper();

@@ -1,5 +1,5 @@
 /* Watches one program from its start to its end, by what its warden reports. Invariant: `done` is called when
- * the warden has ended, and with it all that it answers for; or, should the kernel not let go of a process
+ * the warden is done, and all that it answers for has ended; or, should the kernel not let go of a process
  * that was killed, LATE_MS later.
  */
 #include "io/child.h"
@@ -37,7 +37,7 @@ struct child {
     struct spawn spawn;
     enum phase phase;
     bool exited; /* the file has */
-    struct event report_event, end_event, output_event, stdout_event;
+    struct event report_event, output_event, stdout_event;
     struct deadline timer;
     uint64_t kill_after_ms, linger_ms;
     size_t output_max;
@@ -51,6 +51,8 @@ struct child {
     void (*on_stdout)(void *arg, struct str bytes);
     void *arg;
 };
+
+static size_t children; /* that are not destroyed */
 
 bool child_user_find(const char *name, struct child_user *user, struct err *err)
 {
@@ -175,11 +177,11 @@ static void tell(struct child *child)
     child->done(child->arg, result);
 }
 
-static void destroy(struct child *child)
+static void destroy(struct child *child, bool done)
 {
+    children--;
     event_del(&child->report_event);
-    event_del(&child->end_event);
-    spawn_close(&child->spawn);
+    spawn_close(&child->spawn, done);
     buf_free(&child->output);
     free(child);
 }
@@ -210,15 +212,6 @@ static void program_exited(struct child *child, const struct warden_report *repo
         child->result.signal = WTERMSIG(report->status);
 }
 
-static void hear(struct child *child)
-{
-    struct warden_report report;
-    while (spawn_hear(&child->spawn, &report)) {
-        if (report.word == WARDEN_EXITED)
-            program_exited(child, &report);
-    }
-}
-
 /* What is left gets its time, but after a TERM no more than that has left it. */
 static uint64_t linger_ms(const struct child *child)
 {
@@ -229,15 +222,8 @@ static uint64_t linger_ms(const struct child *child)
     return left_ms < child->linger_ms ? left_ms : child->linger_ms;
 }
 
-static void report_came(evutil_socket_t fd, short what, void *arg)
+static void begin_to_linger(struct child *child)
 {
-    (void)fd;
-    (void)what;
-    struct child *child = arg;
-    hear(child);
-    if (!child->exited)
-        return;
-    event_del(&child->report_event); /* no more is said, and its end is seen elsewhere */
     if (child->phase != RUNNING && child->phase != ENDING)
         return;
     deadline_set(&child->timer, linger_ms(child));
@@ -245,8 +231,8 @@ static void report_came(evutil_socket_t fd, short what, void *arg)
 }
 
 /* The program has had its KILL by that, if it is not beyond it. How it ended is unknown, and that is no
- * success. */
-static void warden_was_killed(struct child *child, int status)
+ * success. The warden blocks every other signal. */
+static void warden_was_killed(struct child *child)
 {
     cgroup_kill(child->spawn.cgroup.kill_fd);
     if (child->spawn.program > 0)
@@ -254,22 +240,33 @@ static void warden_was_killed(struct child *child, int status)
     child->result.ns = clock_mono_ns() - child->start_ns;
     child->result.usage.known = false;
     child->result.exit_status = -1;
-    child->result.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    child->result.signal = SIGKILL;
 }
 
-static void warden_ended(evutil_socket_t fd, short what, void *arg)
+static void all_has_ended(struct child *child, bool done)
+{
+    if (!done)
+        warden_was_killed(child);
+    if (child->phase != TOLD)
+        tell(child);
+    destroy(child, done);
+}
+
+static void report_came(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     struct child *child = arg;
-    int status = 0;
-    hear(child);
-    waitpid(child->spawn.warden, &status, WNOHANG);
-    if (WIFSIGNALED(status) || !child->exited)
-        warden_was_killed(child, status);
-    if (child->phase != TOLD)
-        tell(child);
-    destroy(child);
+    struct warden_report report;
+    enum spawn_news news;
+    while ((news = spawn_hear(&child->spawn, &report)) == SPAWN_REPORT && report.word != WARDEN_DONE) {
+        if (report.word == WARDEN_EXITED)
+            program_exited(child, &report);
+    }
+    if (news != SPAWN_NOTHING)
+        all_has_ended(child, news == SPAWN_REPORT);
+    else if (child->exited)
+        begin_to_linger(child);
 }
 
 /* ---- time ---- */
@@ -318,25 +315,23 @@ static void timer_fires(struct deadline *deadline)
 static void give_up(struct child *child)
 {
     spawn_order(&child->spawn, WARDEN_KILL);
-    waitpid(child->spawn.warden, NULL, 0);
     close_output(child);
     deadline_clear(&child->timer);
-    destroy(child);
+    destroy(child, false);
 }
 
 static bool watch(struct child *child)
 {
     struct event_base *base = loop_base(child->loop);
     bool apart = child->spawn.stdout_fd >= 0;
-    event_assign(&child->report_event, base, child->spawn.socket, EV_READ | EV_PERSIST, report_came, child);
-    event_assign(&child->end_event, base, child->spawn.pidfd, EV_READ, warden_ended, child);
+    event_assign(&child->report_event, base, child->spawn.warden.socket, EV_READ | EV_PERSIST, report_came,
+                 child);
     event_assign(&child->output_event, base, child->spawn.output_fd, EV_READ | EV_PERSIST, output_came,
                  child);
     if (apart)
         event_assign(&child->stdout_event, base, child->spawn.stdout_fd, EV_READ | EV_PERSIST, output_came,
                      child);
-    return event_add(&child->report_event, NULL) == 0 && event_add(&child->end_event, NULL) == 0 &&
-           event_add(&child->output_event, NULL) == 0 &&
+    return event_add(&child->report_event, NULL) == 0 && event_add(&child->output_event, NULL) == 0 &&
            (!apart || event_add(&child->stdout_event, NULL) == 0);
 }
 
@@ -370,6 +365,7 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec,
         .done = done,
         .arg = arg,
     };
+    children++;
     deadline_init(&child->timer, loop, timer_fires);
     if (spec->timeout_ms > 0)
         deadline_set(&child->timer, spec->timeout_ms + turn_ms(loop));
@@ -387,6 +383,11 @@ void child_stop(struct child *child)
         return;
     child->result.stopped = true;
     end_group(child);
+}
+
+size_t child_count(void)
+{
+    return children;
 }
 
 void child_on_output(struct child *child, void (*output)(void *arg, struct str bytes))

@@ -75,6 +75,9 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec,
 /* TERM to the group now, KILL after kill_after_ms. `done` still comes. */
 void child_stop(struct child *child);
 
+/* How many there are of whose programs something may still run, those included whose `done` has come late. */
+size_t child_count(void);
+
 /* Calls `output` with each piece of output as it comes; set right after child_start. */
 void child_on_output(struct child *child, void (*output)(void *arg, struct str bytes));
 

@@ -8,12 +8,15 @@
 #include "base/fault.h"
 #include "io/cgroup.h"
 #include "io/descent.h"
+#include "io/exec.h"
+#include "io/parcel.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -24,19 +27,20 @@
 #define LOOK_AGAIN_MS 10 /* between looks at whether all are gone, where no signal tells it */
 
 struct warden {
-    bool contained;
-    bool killing;   /* all are to end */
+    int signals;     /* readable when a child has ended */
+    bool humble;     /* its session counts for less */
+    struct job *job; /* of the program that runs, or what it has left */
+    int kill_fd;     /* of its control group; -1: it has none */
+    pid_t program;
     bool exited;    /* the program has */
     bool childless; /* no child is left */
-    pid_t program;
-    int signals; /* readable when a child has ended */
-    int kill_fd; /* of its control group; -1: it has none */
+    bool killing;   /* all are to end */
 };
 
-static void report(struct warden_report report)
+void warden_report(const struct warden_report *report)
 {
     /* Nobody hears it: then we are dead, which the next read tells. */
-    (void)!send(WARDEN_SOCKET_FD, &report, sizeof report, MSG_NOSIGNAL);
+    (void)!send(WARDEN_SOCKET_FD, report, sizeof *report, MSG_NOSIGNAL);
 }
 
 /* ---- signals ---- */
@@ -51,9 +55,9 @@ static void kill_all(const struct warden *warden)
     cgroup_kill(warden->kill_fd);
     if (!warden->exited)
         kill(warden->program, SIGKILL);
-    if (!warden->exited || !warden->contained)
+    if (!warden->exited || !warden->job->contained)
         kill(-warden->program, SIGKILL);
-    if (warden->contained)
+    if (warden->job->contained)
         descent_kill();
 }
 
@@ -75,35 +79,74 @@ static void hurry(void)
         setpriority(PRIO_PROCESS, 0, -20);
 }
 
-/* ---- the program ---- */
-
-/* No lock, socket or pipe of ours is kept open by the warden. */
-static void settle(struct warden *warden, const struct warden_spec *spec)
+/* Where the kernel schedules by sessions (CONFIG_SCHED_AUTOGROUP, sched(7)), niceness counts within a session
+ * only, and this is that of sessions. Without privileges it may be refused, since another was set just before:
+ * then the next program tries again. */
+static void be_humble(struct warden *warden)
 {
-    int kill_fd = spec->kill_fd < 0 ? -1 : fcntl(spec->kill_fd, F_DUPFD, WARDEN_KILL_FD + 1);
-    for (int fd = 0; fd < WARDEN_SOCKET_FD; fd++)
-        dup2(spec->null_fd, fd);
-    if (spec->socket != WARDEN_SOCKET_FD)
-        dup2(spec->socket, WARDEN_SOCKET_FD);
-    warden->kill_fd = kill_fd < 0 ? -1 : dup2(kill_fd, WARDEN_KILL_FD);
-    close_range(warden->kill_fd < 0 ? WARDEN_KILL_FD : WARDEN_KILL_FD + 1, ~0U, 0);
+    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    char nice[8];
+    int n = snprintf(nice, sizeof nice, "%d", EXEC_NICE);
+    warden->humble = fd < 0 || write(fd, nice, (size_t)n) == n;
+    if (fd >= 0)
+        close(fd);
 }
 
-/* It inherits what we had; only then is that let go of here. */
-static void start(struct warden *warden, const struct warden_spec *spec)
+/* ---- the program ---- */
+
+/* What stands in the parcel of an order to run, each -1 if it has none. */
+struct descriptors {
+    int job_fd, output_fd, stdout_fd, group_fd, kill_fd;
+};
+
+static bool sort(const struct parcel *parcel, const struct job *job, struct descriptors *descriptors)
+{
+    const int *next = parcel->fds + 2;
+    *descriptors = (struct descriptors){parcel->fds[0], parcel->fds[1], -1, -1, -1};
+    if (job->apart)
+        descriptors->stdout_fd = *next++;
+    if (job->grouped) {
+        descriptors->group_fd = *next++;
+        descriptors->kill_fd = *next++;
+    }
+    return next == parcel->fds + parcel->fd_count;
+}
+
+static void close_all_but(struct parcel *parcel, int kept)
+{
+    for (size_t i = 0; i < parcel->fd_count; i++) {
+        if (parcel->fds[i] != kept)
+            close(parcel->fds[i]);
+    }
+}
+
+/* Returns errno, or 0. */
+static int start(struct warden *warden, const struct descriptors *descriptors)
 {
     pid_t self = getpid();
+    if (warden->job->contained && !warden->humble)
+        be_humble(warden);
     fault_die("warden.before", NULL);
-    warden->program = FAULTY("warden.fork", EAGAIN, cgroup_fork(spec->group_fd));
+    warden->program = FAULTY("warden.fork", EAGAIN, cgroup_fork(descriptors->group_fd));
     if (warden->program == 0)
-        spec->program(spec->arg, self);
+        exec_program(warden->job, descriptors->output_fd, descriptors->stdout_fd, self);
     int error = errno;
     fault_die("warden.after", NULL);
-    settle(warden, spec);
-    if (warden->program >= 0)
-        return;
-    report((struct warden_report){.word = WARDEN_FAILED, .step = spec->fork_step, .error = error});
-    _exit(0);
+    return warden->program > 0 ? 0 : error;
+}
+
+static int take_up(struct warden *warden, struct parcel *parcel)
+{
+    struct descriptors descriptors = {-1, -1, -1, -1, -1};
+    *warden = (struct warden){.signals = warden->signals, .humble = warden->humble, .kill_fd = -1};
+    warden->job = fault_fails("warden.map", ENOMEM) ? NULL : job_open(parcel->fds[0]);
+    int error = errno;
+    if (warden->job != NULL)
+        error = sort(parcel, warden->job, &descriptors) ? start(warden, &descriptors) : EBADMSG;
+    if (error == 0)
+        warden->kill_fd = descriptors.kill_fd;
+    close_all_but(parcel, warden->kill_fd);
+    return error;
 }
 
 static void reap(struct warden *warden)
@@ -116,16 +159,18 @@ static void reap(struct warden *warden)
         if (pid != warden->program)
             continue;
         warden->exited = true;
-        report(ended);
+        warden_report(&ended);
     }
     warden->childless = pid < 0;
 }
 
-/* ---- the loop ---- */
+/* ---- until all has ended ---- */
 
+/* What is to be killed may have come to our process group, which is then killed, too. */
 static void begin_to_kill(struct warden *warden)
 {
     warden->killing = true;
+    setsid();
     hurry();
 }
 
@@ -148,43 +193,76 @@ static void sleep_until_something(const struct warden *warden)
     /* When the socket has ended it would be readable for ever. */
     struct pollfd fds[] = {{.fd = warden->signals, .events = POLLIN},
                            {.fd = warden->killing ? -1 : WARDEN_SOCKET_FD, .events = POLLIN}};
-    bool look = warden->killing || (warden->exited && !warden->contained) || warden->signals < 0;
+    bool look = warden->killing || (warden->exited && !warden->job->contained) || warden->signals < 0;
     poll(fds, 2, look ? LOOK_AGAIN_MS : -1);
 }
 
 static bool is_over(const struct warden *warden)
 {
-    return warden->exited && (warden->contained ? warden->childless : group_is_empty(warden));
+    return warden->exited && (warden->job->contained ? warden->childless : group_is_empty(warden));
+}
+
+static void watch_over(struct warden *warden)
+{
+    for (;;) {
+        reap(warden);
+        if (is_over(warden))
+            return;
+        if (warden->killing)
+            kill_all(warden);
+        sleep_until_something(warden);
+        if (!warden->killing)
+            take_orders(warden);
+    }
 }
 
 /* We may be dead, and could not remove it. */
-static _Noreturn void leave(const struct warden_spec *spec)
+static void remove_group(const struct warden *warden)
 {
-    if (spec->group_path != NULL)
-        rmdir(spec->group_path);
-    _exit(0);
+    if (warden->job->group_path != NULL)
+        rmdir(warden->job->group_path);
+    if (warden->kill_fd >= 0)
+        close(warden->kill_fd);
 }
 
-void warden_run(const struct warden_spec *spec)
+/* ---- one after the other ---- */
+
+static void run(struct warden *warden, struct parcel *parcel)
 {
-    struct warden warden = {.contained = spec->contained};
+    int error = take_up(warden, parcel);
+    if (error == 0) {
+        watch_over(warden);
+        remove_group(warden);
+    } else {
+        warden_report(&(struct warden_report){.word = WARDEN_FAILED, .step = EXEC_FORK, .error = error});
+    }
+    if (warden->job != NULL)
+        job_close(warden->job);
+    warden_report(&(struct warden_report){.word = WARDEN_DONE});
+}
+
+/* Nothing runs now: an order that came too late for the last one is of no meaning. */
+static bool wait_for_order(struct parcel *parcel)
+{
+    char order;
+    do {
+        if (parcel_receive(WARDEN_SOCKET_FD, &order, sizeof order, parcel, 0) != sizeof order)
+            return false;
+    } while (order != WARDEN_RUN);
+    return parcel->fd_count >= 2;
+}
+
+void warden_run(void)
+{
+    struct warden warden = {0};
+    struct parcel parcel;
     sigset_t child_signal;
-    /* Children of who ignores it are reaped by the kernel. */
-    signal(SIGCHLD, SIG_DFL);
     prctl(PR_SET_NAME, "upswapd: warden");
     prctl(PR_SET_CHILD_SUBREAPER, 1UL);
-    start(&warden, spec);
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     warden.signals = signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC);
-    for (;;) {
-        reap(&warden);
-        if (is_over(&warden))
-            leave(spec);
-        if (warden.killing)
-            kill_all(&warden);
-        sleep_until_something(&warden);
-        if (!warden.killing)
-            take_orders(&warden);
-    }
+    while (wait_for_order(&parcel))
+        run(&warden, &parcel);
+    _exit(0);
 }

@@ -1,19 +1,23 @@
 /* warden: the process between us and a program. It alone is the program's parent, so it can end what the
  * program has left behind. Inside the room io only; child.h is the door.
  *
- * It is a fork of ours that never executes anything: it makes system calls only. It lives until the program
- * and all that it answers for has ended. When we die, the socket ends, and it kills all of that. */
+ * It is a fork of the nursery (nursery.h) that never executes anything. It runs one program after the other,
+ * and each until all that it answers for has ended. When its socket ends, since we have died or have no use
+ * for it, it kills all of that and ends, too. One that had to kill, or has let go of something, is not to be
+ * used again. */
 #pragma once
 
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
-/* Where they stand in the warden; the socket also in the program until the exec. */
-enum { WARDEN_SOCKET_FD = 3, WARDEN_KILL_FD = 4 };
+/* Its socket, SOCK_SEQPACKET; also in the program until the exec. */
+enum { WARDEN_SOCKET_FD = 3 };
 
-/* What is written into the socket by us, a byte each. */
+/* What is written into the socket by us, a packet of one byte each. */
 enum warden_order {
+    WARDEN_RUN = 'R',  /* with descriptors: a job (job.h); for stderr; if it is `apart`, for stdout; if it is
+                          `grouped`, the folder of its control group, and what kills all in that */
     WARDEN_TERM = 'T', /* TERM to the program's group, if the program runs */
     WARDEN_KILL = 'K'  /* KILL to all, again and again until all are gone */
 };
@@ -21,8 +25,9 @@ enum warden_order {
 /* What is read from it, a packet each. */
 enum warden_word {
     WARDEN_STARTED, /* pid and usage: the program's; sent by itself, before it can do any harm */
-    WARDEN_FAILED,  /* step and error: it was not executed */
-    WARDEN_EXITED   /* status and usage: it has ended; something that it has left may still run */
+    WARDEN_FAILED,  /* step (enum exec_step) and error: it was not executed */
+    WARDEN_EXITED,  /* status and usage: it has ended; something that it has left may still run */
+    WARDEN_DONE     /* all that it answers for has ended */
 };
 
 struct warden_report {
@@ -33,18 +38,9 @@ struct warden_report {
     struct rusage usage;
 };
 
-struct warden_spec {
-    int socket;             /* SOCK_SEQPACKET; reports go out, orders come in */
-    int null_fd;            /* /dev/null */
-    bool contained;         /* answers for all that descends from the program; else for its process group */
-    int group_fd;           /* the control group in which the program is started; -1: ours */
-    int kill_fd;            /* kills all in it; -1: there is none */
-    const char *group_path; /* the warden removes it at its end; NULL: there is none */
-    /* Executes it in a session and group of its own, all descriptors being as we had them; never returns. */
-    void (*program)(const void *arg, pid_t warden);
-    const void *arg;
-    int fork_step; /* what to report when there is no process for it */
-};
+/* To be called right after a fork, with all signals blocked, nothing but /dev/null in 0 to 2, and its socket
+ * in WARDEN_SOCKET_FD. */
+_Noreturn void warden_run(void);
 
-/* To be called right after a fork, with all signals blocked. */
-_Noreturn void warden_run(const struct warden_spec *spec);
+/* Says it to us, who may be dead. For the warden and for the program before its exec. */
+void warden_report(const struct warden_report *report);

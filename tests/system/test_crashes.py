@@ -450,7 +450,7 @@ def test_where_there_are_control_groups_an_uptest_that_has_fled_does_not_outlive
     with open(fled, encoding="ascii") as file:
         pid = int(file.read())
     control = stand.daemon.pids["control"]
-    warden = next(child for child in processes.children(control) if pid in processes.descendants(child))
+    warden = next(each for each in processes.wardens(control) if pid in processes.descendants(each))
     if control_dies:
         os.kill(warden, signal.SIGSTOP)  # else it would see to it
         stand.daemon.kill_role("control")

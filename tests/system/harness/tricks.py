@@ -31,6 +31,7 @@ FAIL = {
     "hangs_without_output": "exec >&- 2>&-; sleep 1000",
     "hangs_in_another_session": "setsid sh -c 'trap \"\" TERM; sleep 1000; sleep 1000'; exit 0",
     "forks_into_sessions": 'ulimit -p 100 2>/dev/null || exit 1; while :; do setsid "$0" "$@" & done 2>/dev/null',
+    "forks_in_its_parent_s_group": 'ulimit -p 100 2>/dev/null || exit 1; exec perl -e "setpgrp(0, getpgrp(\\$ARGV[0])); while (1) { fork }" $PPID',
     "ends_its_own_group": "kill -KILL 0; exit 0",
     "a_gigabyte": "head -c 1073741824 /dev/zero; exit 0",
     "a_gigabyte_after_its_end": "setsid cat /dev/zero & exit 1",
@@ -51,6 +52,8 @@ ODD = {
 ATTACKS = {
     "kills_its_parent": "kill -9 $PPID; exit 0",
     "stops_its_parent": "kill -STOP $PPID; exit 0",
+    "kills_its_parent_s_parent": "kill -9 $(cut -d' ' -f5 /proc/$PPID/stat); exit 0",
+    "stops_its_parent_s_parent": "kill -STOP $(cut -d' ' -f5 /proc/$PPID/stat); exit 0",
     "at_the_journal": 'rm -rf "$STATE"; chmod 777 "$STATE" "$STATE"/*; echo x > "$STATE"/journal; exit 0',
     "at_the_socket": 'rm -f "$ADMIN"; echo x > "$ADMIN"; exit 0',
 }
@@ -72,7 +75,7 @@ def draw(random):
         name = random.choice(sorted(ODD))
         return name, ODD[name], 0o755, EITHER
     if kind == "attack":
-        name = random.choice(sorted(ATTACKS) if ROOT else ["kills_its_parent", "stops_its_parent"])
+        name = random.choice(sorted(ATTACKS) if ROOT else [name for name in sorted(ATTACKS) if "its_parent" in name])
         return name, ATTACKS[name], 0o755, True if ROOT else EITHER
     if kind == "status":
         status = random.randrange(256)

@@ -5,13 +5,13 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/child.h"
 
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct loop *loop;
@@ -491,12 +491,11 @@ static void free_the_gate(void *arg, const struct gate_cell *cell)
     loop_stop(loop);
 }
 
-/* All that were started have been reaped. */
+/* Nothing runs that was started. */
 static void stop_when_childless(void *arg)
 {
     (void)arg;
-    siginfo_t info;
-    if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+    if (child_count() == 0)
         loop_stop(loop);
 }
 

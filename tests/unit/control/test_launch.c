@@ -5,11 +5,12 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/child.h"
 #include "io/with_loop.h"
 #include "unit.h"
 
 #include <stdlib.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 static struct launch *launch;
 static struct buf seen;
@@ -22,13 +23,12 @@ static void stop_loop(struct deadline *deadline)
     loop_stop(loop);
 }
 
-/* Lets what was stopped end: until there is no child to be reaped any more. */
+/* Lets what was stopped end. */
 static void let_it_end(void)
 {
     struct deadline soon;
-    siginfo_t ignored;
     deadline_init(&soon, loop, stop_loop);
-    while (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0) {
+    while (child_count() > 0) {
         deadline_set(&soon, 10);
         loop_run(loop);
     }

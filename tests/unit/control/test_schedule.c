@@ -8,12 +8,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/child.h"
 #include "control/standing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define SERVICES 8
@@ -194,11 +194,10 @@ static int setup(void **state)
     return 0;
 }
 
-/* Runs that were given up: until there is no child to be reaped any more. */
+/* Runs that were given up. */
 static void let_them_end(struct bench *bench)
 {
-    siginfo_t ignored;
-    while (waitid(P_ALL, 0, &ignored, WEXITED | WNOHANG | WNOWAIT) == 0)
+    while (child_count() > 0)
         run_for(bench, 10);
 }
 

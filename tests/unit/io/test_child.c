@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "io/cgroup.h"
+#include "io/nursery.h"
 #include "io/with_loop.h"
 #include "unit.h"
 
@@ -81,12 +82,47 @@ static void start(const struct child_spec *spec, void *arg)
     assert_int_equal(done_calls, 0);
 }
 
+/* Without those of wardens that wait for their next program. */
 static unsigned open_descriptors(void)
 {
     unsigned count = 0;
     for (int fd = 0; fd < 256; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
-    return count;
+    return count - 2 * (unsigned)nursery_kept();
+}
+
+/* The nursery is our only child, and lives. */
+static void assert_nobody_is_left_to_reap(void)
+{
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), 0);
+}
+
+static pid_t our_nursery(void)
+{
+    char path[64];
+    int pid = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d", &pid), 1);
+    fclose(file);
+    return pid;
+}
+
+static void drop_kept_wardens(void)
+{
+    struct nursling warden;
+    while (nursery_kept() > 0) {
+        assert_true(nursery_take(&warden));
+        nursery_drop(&warden);
+    }
+}
+
+/* So that the next program's is forked from what we are now. */
+static void end_nursery(void)
+{
+    drop_kept_wardens();
+    assert_return_code(kill(our_nursery(), SIGKILL), errno);
 }
 
 static void run(struct child_spec spec)
@@ -97,7 +133,7 @@ static void run(struct child_spec spec)
     loop_run(loop);
     took_ms = clock_mono_ms() - began;
     assert_int_equal(done_calls, 1);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* nobody is left to reap */
+    assert_nobody_is_left_to_reap();
     assert_int_equal(open_descriptors(), descriptors);
 }
 
@@ -191,17 +227,16 @@ static void the_usage_of_what_it_waited_for_is_reported(void **state)
     assert_true(result.usage.user_us + result.usage.system_us >= 1000);
 }
 
-/* The kernel counts the memory of who forks as the program's. */
-static void memory_that_was_ours_is_a_bound(void **state)
+/* The kernel counts the memory of who forks as the program's: that of the nursery, which is small. */
+static void memory_that_was_ours_is_not_the_program_s(void **state)
 {
     (void)state;
-    size_t size = 24 << 20;
+    size_t size = 48 << 20;
     char *ours = malloc(size);
     memset(ours, 1, size);
     run(SHELL("exit 0"));
     assert_true(result.usage.known);
-    assert_true(result.usage.bound);
-    assert_true(result.usage.memory > size);
+    assert_true(result.usage.memory < size / 2);
     run(SHELL("dd if=/dev/zero of=/dev/null bs=256M count=1 2>/dev/null"));
     assert_false(result.usage.bound);
     assert_int_equal(ours[size - 1], 1);
@@ -218,6 +253,7 @@ static void nothing_of_the_daemon_is_inherited(void **state)
     int leak = dup2(0, 57); /* without close-on-exec */
     assert_int_equal(leak, 57);
     mode_t old = umask(0);
+    end_nursery();
     run(SHELL("env | grep -c SECRET; ls /proc/$$/fd; cat; pwd; umask; ulimit -c"));
     umask(old);
     close(leak);
@@ -235,6 +271,7 @@ static void signals_that_the_daemon_ignores_or_blocks_are_as_by_default(void **s
     sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGUSR1, SIG_IGN);
+    end_nursery();
     run(SHELL("kill -USR1 $$; echo survived"));
     assert_killed(SIGUSR1);
     run(SHELL("kill -USR2 $$; echo survived"));
@@ -387,6 +424,7 @@ static void of_what_is_contained_nothing_gets_away(void **state)
         "setsid sh -c 'setsid sleep 100 >&- 2>&- &' >&- & exit 5",         /* without the output */
         "setsid sh -c 'setsid sh -c \"setsid sleep 100; :\"; :' & exit 5", /* each waits for the next */
         "setsid sh -c \"trap '' TERM HUP INT; kill -STOP \\$\\$\" & exit 5",
+        "perl -e 'setpgrp(0, getpgrp($ARGV[0])) or die; exec qw(sleep 100)' $PPID & exit 5", /* the warden's group */
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         char bytes[8], script[256];
@@ -421,6 +459,89 @@ static void who_stops_itself_hears_the_term(void **state)
     run(spec);
     assert_true(result.timed_out);
     assert_exited(6);
+}
+
+/* Of the last program that ran `echo $PPID`. */
+static pid_t told_warden(void)
+{
+    assert_exited(0);
+    pid_t pid = (pid_t)atoi(output.p);
+    assert_true(pid > 0);
+    return pid;
+}
+
+static void a_warden_runs_one_program_after_the_other(void **state)
+{
+    (void)state;
+    struct child_spec hanging = SHELL("sleep 100");
+    hanging.timeout_ms = 20;
+    run_contained(SHELL("echo $PPID"));
+    pid_t warden = told_warden();
+    run_contained(SHELL("echo $PPID; exit 3"));
+    assert_int_equal(atoi(output.p), warden);
+    run_contained(SHELL("exec ./missing"));
+    run_contained(hanging); /* ends at its TERM */
+    run_contained(SHELL("echo $PPID"));
+    assert_int_equal(told_warden(), warden);
+}
+
+static void a_warden_that_had_to_kill_or_has_let_go_of_something_is_not_used_again(void **state)
+{
+    (void)state;
+    run_contained(SHELL("echo $PPID"));
+    pid_t first = told_warden();
+    run_contained(SHELL("sleep 100 & exit 0"));
+    run_contained(SHELL("echo $PPID"));
+    pid_t second = told_warden();
+    assert_int_not_equal(second, first);
+    run(SHELL("echo $PPID"));
+    pid_t third = told_warden();
+    run(SHELL("echo $PPID"));
+    assert_int_not_equal(told_warden(), third);
+}
+
+static void a_kept_warden_that_was_killed_or_stopped_is_no_hindrance(void **state)
+{
+    (void)state;
+    run_contained(SHELL("echo $PPID"));
+    pid_t first = told_warden();
+    assert_return_code(kill(first, SIGKILL), errno);
+    while (kill(first, 0) == 0)
+        usleep(1000);
+    run_contained(SHELL("echo $PPID"));
+    pid_t second = told_warden();
+    assert_int_not_equal(second, first);
+    assert_return_code(kill(second, SIGSTOP), errno);
+    run_contained(SHELL("echo $PPID"));
+    assert_int_equal(told_warden(), second);
+}
+
+static void a_nursery_that_was_killed_or_stopped_is_no_hindrance(void **state)
+{
+    (void)state;
+    pid_t first = our_nursery();
+    end_nursery();
+    run(SHELL("exit 4"));
+    assert_exited(4);
+    pid_t second = our_nursery();
+    assert_int_not_equal(second, first);
+    assert_return_code(kill(second, SIGSTOP), errno);
+    drop_kept_wardens();
+    run(SHELL("exit 4"));
+    assert_exited(4);
+    assert_int_equal(our_nursery(), second);
+}
+
+static void others_go_before_what_is_contained(void **state)
+{
+    (void)state;
+    run(SHELL("nice"));
+    assert_str_equal(buf_str(&output), "0\n");
+    run_contained(SHELL("nice; cut -d' ' -f2- /proc/self/autogroup 2>/dev/null"));
+    if (geteuid() == 0 && access("/proc/self/autogroup", F_OK) == 0)
+        assert_str_equal(buf_str(&output), "10\nnice 10\n");
+    else
+        assert_true(str_starts_with(buf_str(&output), STR("10\n")));
 }
 
 /* It can be killed by a program that runs as we do. */
@@ -641,25 +762,34 @@ static void a_bare_name_is_found_along_the_path_it_is_given(void **state)
     assert_not_started("No such file or directory (true is missing)");
 }
 
-static void descriptors_that_are_used_up_are_an_error_and_leave_nothing(void **state)
+/* With fewer than `needed` it cannot be started. */
+static void assert_needed(int needed)
 {
-    (void)state;
     struct rlimit limit, none;
     struct child_spec spec = SHELL("exit 0");
     assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
     int next = dup(0);
     unsigned descriptors = open_descriptors() - 1;
     close(next);
-    for (int more = 0; more <= 5; more++) {
+    for (int more = 0; more < needed; more++) {
         none = limit;
         none.rlim_cur = (rlim_t)(next + more);
         assert_return_code(setrlimit(RLIMIT_NOFILE, &none), errno);
         assert_null(child_start(loop, &spec, keep_result, NULL, &err));
         assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
         assert_non_null(strstr(err.text, "cannot start /bin/sh: Too many open files"));
-        assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+        assert_nobody_is_left_to_reap();
         assert_int_equal(open_descriptors(), descriptors);
     }
+}
+
+static void descriptors_that_are_used_up_are_an_error_and_leave_nothing(void **state)
+{
+    (void)state;
+    run_contained(SHELL("exit 0"));
+    assert_needed(3); /* the job and the pipe; a warden is there */
+    drop_kept_wardens();
+    assert_needed(6); /* its sockets and its pidfd, too */
 }
 
 static void it_runs_as_another_user_when_the_daemon_is_root(void **state)
@@ -753,16 +883,19 @@ static void many_run_side_by_side(void **state)
         char script[64];
         snprintf(script, sizeof script, "echo %d; exit %d", (int)i, (int)i);
         struct child_spec spec = SHELL(script);
+        spec.contained = true;
         assert_non_null(child_start(loop, &spec, count_end, (void *)i, &err));
     }
     loop_run(loop);
-    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    assert_nobody_is_left_to_reap();
+    assert_in_range(nursery_kept(), NURSERY_KEEPS - 1, NURSERY_KEEPS); /* the last one is told before it is done with */
 }
 
 static int make_folder(void **state)
 {
     (void)state;
     snprintf(label, sizeof label, "upswap-test-%d", (int)getpid());
+    assert_true(nursery_begin(&err));
     return mkdtemp(folder) == NULL || chmod(folder, 0777) != 0;
 }
 
@@ -801,7 +934,7 @@ int main(void)
         TEST(exit_status_and_both_outputs_are_reported),
         TEST(a_signal_is_reported_as_such),
         TEST(the_usage_of_what_it_waited_for_is_reported),
-        TEST(memory_that_was_ours_is_a_bound),
+        TEST(memory_that_was_ours_is_not_the_program_s),
         TEST(nothing_of_the_daemon_is_inherited),
         TEST(signals_that_the_daemon_ignores_or_blocks_are_as_by_default),
         TEST(it_leads_a_process_group_of_its_own),
@@ -816,6 +949,11 @@ int main(void)
         TEST(of_what_is_contained_nothing_gets_away),
         TEST(of_what_is_contained_a_timeout_ends_all),
         TEST(who_stops_itself_hears_the_term),
+        TEST(a_warden_runs_one_program_after_the_other),
+        TEST(a_warden_that_had_to_kill_or_has_let_go_of_something_is_not_used_again),
+        TEST(a_kept_warden_that_was_killed_or_stopped_is_no_hindrance),
+        TEST(a_nursery_that_was_killed_or_stopped_is_no_hindrance),
+        TEST(others_go_before_what_is_contained),
         TEST(who_kills_its_warden_has_not_passed),
         TEST(a_stopped_warden_does_its_work),
         TEST(who_closes_its_output_and_goes_on_is_waited_for),

@@ -1,0 +1,32 @@
+/* exec: what a program's process does between its fork from the warden and the exec, and what to say when a
+ * step of it fails. Inside the room io only; child.h is the door. */
+#pragma once
+
+#include "base/buf.h"
+#include "io/job.h"
+
+enum exec_step {
+    EXEC_FORK,
+    EXEC_DESCRIPTORS,
+    EXEC_LIMITS,
+    EXEC_USER,
+    EXEC_DIRECTORY,
+    EXEC_FILE,
+    EXEC_FILE_MISSING,
+    EXEC_FILE_INTERPRETER,
+    EXEC_FILE_MODE,
+    EXEC_FILE_INTERPRETER_MODE,
+    EXEC_FILE_FORMAT,
+    EXEC_STEPS
+};
+
+/* Of what is contained, so that live traffic goes first. */
+enum { EXEC_NICE = 10 };
+
+/* To be called in the program's process, with all signals blocked and the warden's descriptors: executes the
+ * job's file in a process group of its own; if it is not contained, in a session of its own, too. stdout_fd is used if the job is `apart`. `warden` is
+ * the pid of its parent. What fails is reported to WARDEN_SOCKET_FD. */
+_Noreturn void exec_program(const struct job *job, int output_fd, int stdout_fd, pid_t warden);
+
+/* Appends the sentence for a step that has failed with `error`. */
+void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory);

@@ -1,0 +1,306 @@
+/* Invariant: what is static here belongs to the process `owner`; a fork of that lets go of it before it does
+ * anything, so that nothing of ours outlives us by its sockets.
+ */
+#include "io/nursery.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "io/parcel.h"
+#include "io/warden.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ANSWER_MS 5000 /* then it is killed, and another one is forked */
+
+enum { NURSERY_SOCKET_FD = WARDEN_SOCKET_FD };
+
+static struct {
+    pid_t owner; /* 0: nobody yet */
+    pid_t pid;   /* a child of ours that is not reaped; 0: there is none */
+    int socket;
+    struct nursling kept[NURSERY_KEEPS]; /* the last one is the next to be taken */
+    size_t kept_count;
+} nursery;
+
+/* ---- in the nursery ---- */
+
+/* Nothing of ours stays open. */
+static bool settle(int socket)
+{
+    int null_in = open("/dev/null", O_RDONLY | O_CLOEXEC), null_out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    return null_in >= 0 && null_out >= 0 && dup2(null_in, STDIN_FILENO) >= 0 &&
+           dup2(null_out, STDOUT_FILENO) >= 0 && dup2(null_out, STDERR_FILENO) >= 0 &&
+           (socket == NURSERY_SOCKET_FD || dup3(socket, NURSERY_SOCKET_FD, O_CLOEXEC) >= 0) &&
+           close_range(NURSERY_SOCKET_FD + 1, ~0U, 0) == 0;
+}
+
+/* errno, or 0 and a pidfd. */
+static void answer(int error, int pidfd)
+{
+    struct parcel parcel = {.fd_count = 0};
+    if (error == 0)
+        parcel = (struct parcel){{pidfd}, 1};
+    parcel_send(NURSERY_SOCKET_FD, &error, sizeof error, &parcel);
+}
+
+static int in_warden(void *arg)
+{
+    const int *socket = arg;
+    if (dup3(*socket, WARDEN_SOCKET_FD, O_CLOEXEC) < 0 || close_range(WARDEN_SOCKET_FD + 1, ~0U, 0) != 0)
+        _exit(127);
+    warden_run();
+}
+
+/* Makes a session, and in it a warden that leads neither the session nor a process group, so that it can leave
+ * both; the nursery is its parent. */
+static _Noreturn void found(int socket)
+{
+    static char stack[256 * 1024] __attribute__((aligned(64)));
+    int pidfd = -1;
+    setsid();
+    pid_t pid = FAULTY("nursery.clone", EAGAIN,
+                       clone(in_warden, stack + sizeof stack, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &socket, &pidfd));
+    answer(pid < 0 ? errno : 0, pidfd);
+    _exit(0);
+}
+
+static void fork_founder(int socket)
+{
+    pid_t pid = FAULTY("nursery.fork", EAGAIN, fork());
+    if (pid == 0)
+        found(socket);
+    if (pid < 0)
+        answer(errno, -1);
+}
+
+static void reap(int signals)
+{
+    struct signalfd_siginfo info;
+    (void)!read(signals, &info, sizeof info);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+}
+
+/* False: we are dead. */
+static bool answer_one(void)
+{
+    char byte;
+    struct parcel parcel;
+    ssize_t n = parcel_receive(NURSERY_SOCKET_FD, &byte, sizeof byte, &parcel, MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EMFILE;
+    fault_die("nursery.asked", NULL);
+    if (parcel.fd_count == 1)
+        fork_founder(parcel.fds[0]);
+    parcel_close(&parcel);
+    return n > 0;
+}
+
+/* An ignored signal would stay ignored over the exec of programs; a handler would run our code, were not all
+ * signals blocked until then. */
+static void reset_signals(void)
+{
+    const struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL);
+}
+
+static _Noreturn void run(int socket)
+{
+    sigset_t child_signal;
+    reset_signals();
+    prctl(PR_SET_NAME, "upswapd: nursery");
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    int signals = settle(socket) ? signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC) : -1;
+    struct pollfd fds[] = {{.fd = NURSERY_SOCKET_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
+    do {
+        reap(signals);
+        poll(fds, 2, -1);
+    } while (signals >= 0 && answer_one());
+    _exit(0);
+}
+
+/* ---- its beginning and end, on our side ---- */
+
+/* What belongs to a process that we are a fork of, we cannot use. */
+static void be_owner(void)
+{
+    if (nursery.owner != getpid()) {
+        while (nursery.kept_count > 0)
+            nursery_drop(&nursery.kept[--nursery.kept_count]);
+        if (nursery.pid != 0)
+            close(nursery.socket);
+        nursery.pid = 0;
+    }
+    nursery.owner = getpid();
+}
+
+static void end(void)
+{
+    close(nursery.socket);
+    kill(nursery.pid, SIGKILL);
+    waitpid(nursery.pid, NULL, 0);
+    nursery.pid = 0;
+}
+
+/* All signals are blocked, so that no handler of ours runs in it; they stay blocked there. */
+static pid_t fork_quietly(int socket)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = FAULTY("nursery.start", EAGAIN, fork());
+    if (pid == 0)
+        run(socket);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+static bool open_sockets(int *ours, int *theirs)
+{
+    int ends[2];
+    if (FAULTY("nursery.socket", EMFILE, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)) != 0)
+        return false;
+    *ours = ends[0];
+    *theirs = ends[1];
+    return true;
+}
+
+static bool begin(void)
+{
+    int ours, theirs;
+    if (!open_sockets(&ours, &theirs))
+        return false;
+    pid_t pid = fork_quietly(theirs);
+    int error = errno;
+    close(theirs);
+    if (pid > 0) {
+        nursery.pid = pid;
+        nursery.socket = ours;
+        return true;
+    }
+    close(ours);
+    errno = error;
+    return false;
+}
+
+bool nursery_begin(struct err *err)
+{
+    be_owner();
+    return nursery.pid != 0 || begin() ||
+           err_set(err, "no process can be made that starts programs: %s; raise the limits of processes",
+                   strerror(errno));
+}
+
+/* ---- wardens ---- */
+
+/* One that has died is no zombie for longer than until the next program. */
+static void look_after_nursery(void)
+{
+    if (nursery.pid == 0 || waitpid(nursery.pid, NULL, WNOHANG) != nursery.pid)
+        return;
+    close(nursery.socket);
+    nursery.pid = 0;
+    log_warn("the process that starts programs has died; another one is started when it is needed");
+}
+
+static bool take_kept(struct nursling *warden)
+{
+    if (nursery.kept_count == 0)
+        return false;
+    *warden = nursery.kept[--nursery.kept_count];
+    pidfd_send_signal(warden->pidfd, SIGCONT, NULL, 0);
+    return true;
+}
+
+/* Waits for the answer. A program that may signal it may have stopped it. */
+static ssize_t hear(int *error, struct parcel *answer)
+{
+    struct pollfd socket = {.fd = nursery.socket, .events = POLLIN};
+    kill(nursery.pid, SIGCONT);
+    return poll(&socket, 1, ANSWER_MS) == 1
+               ? parcel_receive(nursery.socket, error, sizeof *error, answer, MSG_DONTWAIT)
+               : 0;
+}
+
+/* Returns errno, or 0; -1: it does not answer. */
+static int ask(int theirs, struct nursling *warden)
+{
+    const struct parcel request = {{theirs}, 1};
+    struct parcel answer;
+    int error;
+    if (!parcel_send(nursery.socket, "", 1, &request))
+        return -1;
+    ssize_t n = hear(&error, &answer);
+    if (n < 0 && errno == EMFILE)
+        return EMFILE; /* nobody has the pidfd, but the warden's socket ends */
+    if (n != sizeof error || (error == 0 && answer.fd_count != 1))
+        return -1;
+    warden->pidfd = error == 0 ? answer.fds[0] : -1;
+    return error;
+}
+
+/* One that does not answer is replaced once. */
+static int ask_twice(int theirs, struct nursling *warden)
+{
+    int error = nursery.pid != 0 || begin() ? ask(theirs, warden) : errno;
+    if (error != -1)
+        return error;
+    end();
+    log_warn("the process that starts programs did not answer; another one is started");
+    error = begin() ? ask(theirs, warden) : errno;
+    return error == -1 ? ECHILD : error;
+}
+
+bool nursery_take(struct nursling *warden)
+{
+    int theirs;
+    be_owner();
+    look_after_nursery();
+    if (take_kept(warden))
+        return true;
+    if (!open_sockets(&warden->socket, &theirs))
+        return false;
+    int error = ask_twice(theirs, warden);
+    close(theirs);
+    if (error == 0)
+        return true;
+    close(warden->socket);
+    errno = error;
+    return false;
+}
+
+void nursery_keep(const struct nursling *warden)
+{
+    struct nursling given = *warden;
+    if (nursery.owner == getpid() && nursery.kept_count < NURSERY_KEEPS)
+        nursery.kept[nursery.kept_count++] = given;
+    else
+        nursery_drop(&given);
+}
+
+void nursery_drop(struct nursling *warden)
+{
+    close(warden->socket);
+    close(warden->pidfd);
+    *warden = (struct nursling){-1, -1};
+}
+
+size_t nursery_kept(void)
+{
+    return nursery.owner == getpid() ? nursery.kept_count : 0;
+}

@@ -21,7 +21,7 @@ enum exec_step {
 };
 
 /* Of what is contained, so that live traffic goes first. */
-enum { EXEC_NICE = 10 };
+enum { EXEC_NICE = 5 };
 
 /* To be called in the program's process, with all signals blocked and the warden's descriptors: executes the
  * job's file in a process group of its own; if it is not contained, in a session of its own, too. stdout_fd is used if the job is `apart`. `warden` is

@@ -306,15 +306,15 @@ def test_an_uptest_has_a_process_group_of_its_own(bench, puppets):
 
 
 def test_a_timeout_ends_the_whole_group_first_with_term(bench):
-    stand = bench(uptests={"timeout": "400ms"})
+    stand = bench(uptests={"timeout": "1s"})
     stand.suite.shell("01", f"trap 'echo got TERM; exit 7' TERM; cat {stand.never}")
     result = outcome(stand.run(stand.target))
     assert not result["Passed"] and "got TERM" in result["Output"]
-    assert 0.4 <= result["Seconds"] < 2
+    assert 1 <= result["Seconds"] < 3
 
 
 def test_what_ignores_term_is_killed_two_seconds_later(bench, puppets):
-    stand = bench(uptests={"timeout": "300ms"})
+    stand = bench(uptests={"timeout": "1500ms"})
     stand.suite.add("01", puppets.program)
     deployment = stand.admin.stage([stand.target.address])
     call = puppets.next()
@@ -323,7 +323,7 @@ def test_what_ignores_term_is_killed_two_seconds_later(bench, puppets):
     end = stand.events.wait_end(deployment)
     assert end["type"] == "deployment.rejected"
     (cell,) = stand.admin.deployment(deployment)["gate"]["cells"]
-    assert cell["timed_out"] is True and cell["signal"] == 9 and 2.2 <= cell["seconds"] < 4
+    assert cell["timed_out"] is True and cell["signal"] == 9 and 3.4 <= cell["seconds"] < 6
     assert not processes.is_running(call.pid)
     wait_until(lambda: not group_members(call.pid), what="the group to be gone")
 

@@ -1,6 +1,6 @@
-/* child: runs a program in a session and process group of its own, under a warden (warden.h), and reports
- * once, when it has ended with all that it has to take along, and its output has been read. Never blocks the
- * loop. Between fork and exec only async-signal-safe calls are made.
+/* child: runs a program in a process group of its own, and a session that it does not share with others, under
+ * a warden (warden.h), and reports once, when it has ended with all that it has to take along, and its output
+ * has been read. Never blocks the loop, but that a start waits for a warden (nursery.h).
  */
 #pragma once
 
@@ -75,7 +75,8 @@ struct child *child_start(struct loop *loop, const struct child_spec *spec,
 /* TERM to the group now, KILL after kill_after_ms. `done` still comes. */
 void child_stop(struct child *child);
 
-/* How many there are of whose programs something may still run, those included whose `done` has come late. */
+/* How many there are of whose programs something may still run, those included whose `done` has come late.
+ * For tests. */
 size_t child_count(void);
 
 /* Calls `output` with each piece of output as it comes; set right after child_start. */

@@ -1,5 +1,6 @@
 /* Invariant: what is static here belongs to the process `owner`; a fork of that lets go of it before it does
- * anything, so that nothing of ours outlives us by its sockets.
+ * anything, so that nothing of ours outlives us by its sockets. A warden's socket has two ends, and the other
+ * one is ours alone by the time that we hear of the warden.
  */
 #include "io/nursery.h"
 
@@ -13,11 +14,14 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,14 +39,24 @@ static struct {
 
 /* ---- in the nursery ---- */
 
-/* Nothing of ours stays open. */
+/* In what ps shows, the arguments of whom it was forked from stay behind the name. */
+void nursery_name(const char *name)
+{
+    char whole[32];
+    snprintf(whole, sizeof whole, "upswapd:%s", name);
+    prctl(PR_SET_NAME, whole);
+    snprintf(program_invocation_name, strlen(program_invocation_name) + 1, "upswapd: %s", name);
+}
+
+/* Nothing of ours stays open, and there is room again where that was short. */
 static bool settle(int socket)
 {
-    int null_in = open("/dev/null", O_RDONLY | O_CLOEXEC), null_out = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    return null_in >= 0 && null_out >= 0 && dup2(null_in, STDIN_FILENO) >= 0 &&
-           dup2(null_out, STDOUT_FILENO) >= 0 && dup2(null_out, STDERR_FILENO) >= 0 &&
-           (socket == NURSERY_SOCKET_FD || dup3(socket, NURSERY_SOCKET_FD, O_CLOEXEC) >= 0) &&
-           close_range(NURSERY_SOCKET_FD + 1, ~0U, 0) == 0;
+    if ((socket != NURSERY_SOCKET_FD && dup3(socket, NURSERY_SOCKET_FD, O_CLOEXEC) < 0) ||
+        close_range(NURSERY_SOCKET_FD + 1, ~0U, 0) != 0)
+        return false;
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC), out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    return in >= 0 && out >= 0 && dup2(in, STDIN_FILENO) >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+           dup2(out, STDERR_FILENO) >= 0 && close_range(NURSERY_SOCKET_FD + 1, ~0U, 0) == 0;
 }
 
 /* errno, or 0 and a pidfd. */
@@ -54,34 +68,55 @@ static void answer(int error, int pidfd)
     parcel_send(NURSERY_SOCKET_FD, &error, sizeof error, &parcel);
 }
 
-static int in_warden(void *arg)
+static _Noreturn void become_warden(int socket)
 {
-    const int *socket = arg;
-    if (dup3(*socket, WARDEN_SOCKET_FD, O_CLOEXEC) < 0 || close_range(WARDEN_SOCKET_FD + 1, ~0U, 0) != 0)
+    if (dup3(socket, WARDEN_SOCKET_FD, O_CLOEXEC) < 0 || close_range(WARDEN_SOCKET_FD + 1, ~0U, 0) != 0)
         _exit(127);
     warden_run();
 }
 
 /* Makes a session, and in it a warden that leads neither the session nor a process group, so that it can leave
- * both; the nursery is its parent. */
-static _Noreturn void found(int socket)
+ * both; the nursery is its parent. Raw, as there is no fork for that. */
+static _Noreturn void found(int socket, int *error, pid_t *warden)
 {
-    static char stack[256 * 1024] __attribute__((aligned(64)));
-    int pidfd = -1;
     setsid();
-    pid_t pid = FAULTY("nursery.clone", EAGAIN,
-                       clone(in_warden, stack + sizeof stack, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, &socket, &pidfd));
-    answer(pid < 0 ? errno : 0, pidfd);
+    long pid = FAULTY("nursery.clone", EAGAIN, syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0UL, 0UL, 0UL, 0UL));
+    if (pid == 0)
+        become_warden(socket);
+    if (pid > 0)
+        *warden = (pid_t)pid;
+    else
+        *error = errno;
     _exit(0);
 }
 
-static void fork_founder(int socket)
+/* What a founder has made, in memory that it shares. */
+static struct founding {
+    int error;
+    pid_t warden; /* 0: none */
+} * founding;
+
+/* Returns errno, or 0. The founder has ended then, and with it its copy of the socket. */
+static int make_warden(int socket)
 {
-    pid_t pid = FAULTY("nursery.fork", EAGAIN, fork());
-    if (pid == 0)
-        found(socket);
-    if (pid < 0)
-        answer(errno, -1);
+    *founding = (struct founding){.error = ECHILD}; /* it was killed */
+    pid_t founder = FAULTY("nursery.fork", EAGAIN, fork());
+    if (founder == 0)
+        found(socket, &founding->error, &founding->warden);
+    if (founder < 0)
+        return errno;
+    waitpid(founder, NULL, 0);
+    return founding->warden > 0 ? 0 : founding->error;
+}
+
+/* The pidfd is of the very process, since that is not reaped yet. */
+static void raise_warden(int socket)
+{
+    int error = make_warden(socket);
+    int pidfd = error != 0 ? -1 : FAULTY("nursery.pidfd", EMFILE, pidfd_open(founding->warden, 0));
+    answer(error == 0 && pidfd < 0 ? errno : error, pidfd);
+    if (pidfd >= 0)
+        close(pidfd);
 }
 
 static void reap(int signals)
@@ -98,11 +133,13 @@ static bool answer_one(void)
     char byte;
     struct parcel parcel;
     ssize_t n = parcel_receive(NURSERY_SOCKET_FD, &byte, sizeof byte, &parcel, MSG_DONTWAIT);
+    if (n < 0 && errno == EMFILE)
+        answer(EMFILE, -1);
     if (n < 0)
         return errno == EAGAIN || errno == EMFILE;
     fault_die("nursery.asked", NULL);
     if (parcel.fd_count == 1)
-        fork_founder(parcel.fds[0]);
+        raise_warden(parcel.fds[0]);
     parcel_close(&parcel);
     return n > 0;
 }
@@ -120,15 +157,18 @@ static _Noreturn void run(int socket)
 {
     sigset_t child_signal;
     reset_signals();
-    prctl(PR_SET_NAME, "upswapd: nursery");
+    nursery_name("nursery");
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     int signals = settle(socket) ? signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC) : -1;
+    founding = mmap(NULL, sizeof *founding, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (signals < 0 || founding == MAP_FAILED)
+        _exit(1);
     struct pollfd fds[] = {{.fd = NURSERY_SOCKET_FD, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
     do {
         reap(signals);
         poll(fds, 2, -1);
-    } while (signals >= 0 && answer_one());
+    } while (answer_one());
     _exit(0);
 }
 
@@ -254,32 +294,40 @@ static int ask(int theirs, struct nursling *warden)
     return error;
 }
 
-/* One that does not answer is replaced once. */
-static int ask_twice(int theirs, struct nursling *warden)
+/* The same, with sockets of its own: a warden that comes too late for one try ends with them. */
+static int try_once(struct nursling *warden)
 {
-    int error = nursery.pid != 0 || begin() ? ask(theirs, warden) : errno;
+    int theirs;
+    if (!open_sockets(&warden->socket, &theirs))
+        return errno;
+    int error = ask(theirs, warden);
+    close(theirs);
+    if (error != 0)
+        close(warden->socket);
+    return error;
+}
+
+static int try_twice(struct nursling *warden)
+{
+    int error = nursery.pid != 0 || begin() ? try_once(warden) : errno;
     if (error != -1)
         return error;
     end();
     log_warn("the process that starts programs did not answer; another one is started");
-    error = begin() ? ask(theirs, warden) : errno;
+    error = begin() ? try_once(warden) : errno;
     return error == -1 ? ECHILD : error;
 }
 
 bool nursery_take(struct nursling *warden)
 {
-    int theirs;
     be_owner();
     look_after_nursery();
     if (take_kept(warden))
         return true;
-    if (!open_sockets(&warden->socket, &theirs))
-        return false;
-    int error = ask_twice(theirs, warden);
-    close(theirs);
+    int error = try_twice(warden);
     if (error == 0)
         return true;
-    close(warden->socket);
+    *warden = (struct nursling){-1, -1};
     errno = error;
     return false;
 }

@@ -124,6 +124,8 @@ enum spawn_news spawn_hear(struct spawn *spawn, struct warden_report *report)
         spawn->step = report->step;
         spawn->error = report->error;
     }
+    if (report->word == WARDEN_DONE && report->spoiled)
+        spawn->reusable = false;
     return SPAWN_REPORT;
 }
 

@@ -9,6 +9,7 @@
 #include "io/cgroup.h"
 #include "io/descent.h"
 #include "io/exec.h"
+#include "io/nursery.h"
 #include "io/parcel.h"
 
 #include <errno.h>
@@ -17,6 +18,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -27,8 +30,9 @@
 #define LOOK_AGAIN_MS 10 /* between looks at whether all are gone, where no signal tells it */
 
 struct warden {
-    int signals;     /* readable when a child has ended */
-    bool humble;     /* its session counts for less */
+    int signals;      /* readable when a child has ended */
+    int autogroup_fd; /* its session's niceness; -1: there is no such thing */
+    int session_nice; /* as it was left by us */
     struct job *job; /* of the program that runs, or what it has left */
     int kill_fd;     /* of its control group; -1: it has none */
     pid_t program;
@@ -79,17 +83,29 @@ static void hurry(void)
         setpriority(PRIO_PROCESS, 0, -20);
 }
 
+static int read_session_nice(const struct warden *warden)
+{
+    char text[64] = ""; /* "/autogroup-NUMBER nice NUMBER" */
+    (void)!pread(warden->autogroup_fd, text, sizeof text - 1, 0);
+    const char *space = strrchr(text, ' ');
+    return space == NULL ? 0 : (int)strtol(space, NULL, 10);
+}
+
 /* Where the kernel schedules by sessions (CONFIG_SCHED_AUTOGROUP, sched(7)), niceness counts within a session
- * only, and this is that of sessions. Without privileges it may be refused, since another was set just before:
- * then the next program tries again. */
+ * only, and this is that of sessions. It may be refused without privileges, and is where another was set within
+ * 100 ms: then the next program tries again. */
 static void be_humble(struct warden *warden)
 {
-    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
     char nice[8];
     int n = snprintf(nice, sizeof nice, "%d", EXEC_NICE);
-    warden->humble = fd < 0 || write(fd, nice, (size_t)n) == n;
-    if (fd >= 0)
-        close(fd);
+    if (warden->session_nice != EXEC_NICE && write(warden->autogroup_fd, nice, (size_t)n) == n)
+        warden->session_nice = EXEC_NICE;
+}
+
+/* A program can set it, too, and the next one must not suffer for that. */
+static bool session_is_spoiled(const struct warden *warden)
+{
+    return read_session_nice(warden) != warden->session_nice;
 }
 
 /* ---- the program ---- */
@@ -124,7 +140,7 @@ static void close_all_but(struct parcel *parcel, int kept)
 static int start(struct warden *warden, const struct descriptors *descriptors)
 {
     pid_t self = getpid();
-    if (warden->job->contained && !warden->humble)
+    if (warden->job->contained)
         be_humble(warden);
     fault_die("warden.before", NULL);
     warden->program = FAULTY("warden.fork", EAGAIN, cgroup_fork(descriptors->group_fd));
@@ -138,7 +154,10 @@ static int start(struct warden *warden, const struct descriptors *descriptors)
 static int take_up(struct warden *warden, struct parcel *parcel)
 {
     struct descriptors descriptors = {-1, -1, -1, -1, -1};
-    *warden = (struct warden){.signals = warden->signals, .humble = warden->humble, .kill_fd = -1};
+    *warden = (struct warden){.signals = warden->signals,
+                              .autogroup_fd = warden->autogroup_fd,
+                              .session_nice = warden->session_nice,
+                              .kill_fd = -1};
     warden->job = fault_fails("warden.map", ENOMEM) ? NULL : job_open(parcel->fds[0]);
     int error = errno;
     if (warden->job != NULL)
@@ -238,7 +257,7 @@ static void run(struct warden *warden, struct parcel *parcel)
     }
     if (warden->job != NULL)
         job_close(warden->job);
-    warden_report(&(struct warden_report){.word = WARDEN_DONE});
+    warden_report(&(struct warden_report){.word = WARDEN_DONE, .spoiled = session_is_spoiled(warden)});
 }
 
 /* Nothing runs now: an order that came too late for the last one is of no meaning. */
@@ -257,11 +276,15 @@ void warden_run(void)
     struct warden warden = {0};
     struct parcel parcel;
     sigset_t child_signal;
-    prctl(PR_SET_NAME, "upswapd: warden");
+    nursery_name("warden");
     prctl(PR_SET_CHILD_SUBREAPER, 1UL);
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
     warden.signals = signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC);
+    warden.autogroup_fd = open("/proc/self/autogroup", O_RDWR | O_CLOEXEC);
+    if (warden.autogroup_fd < 0)
+        warden.autogroup_fd = open("/proc/self/autogroup", O_RDONLY | O_CLOEXEC);
+    warden.session_nice = read_session_nice(&warden);
     while (wait_for_order(&parcel))
         run(&warden, &parcel);
     _exit(0);

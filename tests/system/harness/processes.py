@@ -177,7 +177,7 @@ def name(pid):
 
 def wardens(control):
     """Those that run a program, and those that are kept for the next one."""
-    return [pid for child in children(control) for pid in children(child) if name(pid) == "upswapd: warden"]
+    return [pid for child in children(control) for pid in children(child) if name(pid) == "upswapd:warden"]
 
 
 def descriptors(pid):

@@ -544,6 +544,17 @@ static void others_go_before_what_is_contained(void **state)
         assert_true(str_starts_with(buf_str(&output), STR("5\n")));
 }
 
+static void who_sets_the_niceness_of_its_session_does_so_for_itself_alone(void **state)
+{
+    (void)state;
+    if (access("/proc/self/autogroup", F_OK) != 0)
+        skip();
+    run_contained(SHELL("echo $PPID; echo 19 >/proc/self/autogroup"));
+    pid_t first = told_warden();
+    run_contained(SHELL("echo $PPID"));
+    assert_int_not_equal(told_warden(), first);
+}
+
 /* It can be killed by a program that runs as we do. */
 static void who_kills_its_warden_has_not_passed(void **state)
 {
@@ -955,6 +966,7 @@ int main(void)
         TEST(a_kept_warden_that_was_killed_or_stopped_is_no_hindrance),
         TEST(a_nursery_that_was_killed_or_stopped_is_no_hindrance),
         TEST(others_go_before_what_is_contained),
+        TEST(who_sets_the_niceness_of_its_session_does_so_for_itself_alone),
         TEST(who_kills_its_warden_has_not_passed),
         TEST(a_stopped_warden_does_its_work),
         TEST(who_closes_its_output_and_goes_on_is_waited_for),

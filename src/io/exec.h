@@ -24,8 +24,9 @@ enum exec_step {
 enum { EXEC_NICE = 5 };
 
 /* To be called in the program's process, with all signals blocked and the warden's descriptors: executes the
- * job's file in a process group of its own; if it is not contained, in a session of its own, too. stdout_fd is used if the job is `apart`. `warden` is
- * the pid of its parent. What fails is reported to WARDEN_SOCKET_FD. */
+ * job's file in a process group of its own; if it is not contained, in a session of its own, too. stdout_fd
+ * is used if the job is `apart`. `warden` is the pid of its parent. What fails is reported to
+ * WARDEN_SOCKET_FD. */
 _Noreturn void exec_program(const struct job *job, int output_fd, int stdout_fd, pid_t warden);
 
 /* Appends the sentence for a step that has failed with `error`. */

@@ -5,14 +5,14 @@
 #include "io/child.h"
 
 struct job {
-    size_t size; /* bytes of all of it */
-    bool contained, apart;     /* as in struct child_spec */
-    bool becomes;              /* it changes to `user` */
-    bool grouped;              /* it has a control group */
-    struct child_user user;    /* if it becomes */
-    uid_t uid;                 /* as which it will run */
+    size_t size;                                  /* bytes of all of it */
+    bool contained, apart;                        /* as in struct child_spec */
+    bool becomes;                                 /* it changes to `user` */
+    bool grouped;                                 /* it has a control group */
+    struct child_user user;                       /* if it becomes */
+    uid_t uid;                                    /* as which it will run */
     uint64_t memory_max, processes_max, file_max; /* as in struct child_spec */
-    char **files, **argv, **envp; /* NULL-terminated; files: to be tried in this order */
+    char **files, **argv, **envp;                 /* NULL-terminated; files: to be tried in this order */
     char *directory;
     char *group_path; /* of its control group, for the warden to remove; NULL: none */
 };

@@ -75,12 +75,13 @@ static _Noreturn void become_warden(int socket)
     warden_run();
 }
 
-/* Makes a session, and in it a warden that leads neither the session nor a process group, so that it can leave
- * both; the nursery is its parent. Raw, as there is no fork for that. */
+/* Makes a session, and in it a warden that leads neither the session nor a process group, so that it can
+ * leave both; the nursery is its parent. Raw, as there is no fork for that. */
 static _Noreturn void found(int socket, int *error, pid_t *warden)
 {
     setsid();
-    long pid = FAULTY("nursery.clone", EAGAIN, syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0UL, 0UL, 0UL, 0UL));
+    long pid =
+        FAULTY("nursery.clone", EAGAIN, syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0UL, 0UL, 0UL, 0UL));
     if (pid == 0)
         become_warden(socket);
     if (pid > 0)

@@ -90,8 +90,8 @@ static bool start(struct spawn *spawn, const struct child_spec *spec, struct end
 bool spawn_start(struct spawn *spawn, const struct child_spec *spec, struct err *err)
 {
     struct ends ends = {-1, -1, -1};
-    *spawn = (struct spawn){
-        .warden = {-1, -1}, .output_fd = -1, .stdout_fd = -1, .reusable = spec->contained};
+    *spawn =
+        (struct spawn){.warden = {-1, -1}, .output_fd = -1, .stdout_fd = -1, .reusable = spec->contained};
     spawn->cgroup = spec->contained ? cgroup_make() : CGROUP_NONE;
     spawn->file = mem_dup(spec->argv[0]);
     spawn->directory = mem_dup(spec->directory != NULL ? spec->directory : "/");

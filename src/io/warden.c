@@ -33,8 +33,8 @@ struct warden {
     int signals;      /* readable when a child has ended */
     int autogroup_fd; /* its session's niceness; -1: there is no such thing */
     int session_nice; /* as it was left by us */
-    struct job *job; /* of the program that runs, or what it has left */
-    int kill_fd;     /* of its control group; -1: it has none */
+    struct job *job;  /* of the program that runs, or what it has left */
+    int kill_fd;      /* of its control group; -1: it has none */
     pid_t program;
     bool exited;    /* the program has */
     bool childless; /* no child is left */
@@ -92,8 +92,8 @@ static int read_session_nice(const struct warden *warden)
 }
 
 /* Where the kernel schedules by sessions (CONFIG_SCHED_AUTOGROUP, sched(7)), niceness counts within a session
- * only, and this is that of sessions. It may be refused without privileges, and is where another was set within
- * 100 ms: then the next program tries again. */
+ * only, and this is that of sessions. It may be refused without privileges, and is where another was set
+ * within 100 ms: then the next program tries again. */
 static void be_humble(struct warden *warden)
 {
     char nice[8];

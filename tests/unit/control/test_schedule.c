@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "io/child.h"
 #include "control/standing.h"
+#include "io/child.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,7 +144,8 @@ static struct standing standing(struct bench *bench, size_t index)
     return standing_of(bench->counters, &service(bench)->live->instances[index]);
 }
 
-/* Given "$1" for the host. A new file each time: one that is just being executed cannot be written to (ETXTBSY). */
+/* Given "$1" for the host. A new file each time: one that is just being executed cannot be written to
+ * (ETXTBSY). */
 static void write_uptest(struct bench *bench, const char *body)
 {
     char *path = mem_printf("%s/01", bench->uptests);

@@ -424,7 +424,8 @@ static void of_what_is_contained_nothing_gets_away(void **state)
         "setsid sh -c 'setsid sleep 100 >&- 2>&- &' >&- & exit 5",         /* without the output */
         "setsid sh -c 'setsid sh -c \"setsid sleep 100; :\"; :' & exit 5", /* each waits for the next */
         "setsid sh -c \"trap '' TERM HUP INT; kill -STOP \\$\\$\" & exit 5",
-        "perl -e 'setpgrp(0, getpgrp($ARGV[0])) or die; exec qw(sleep 100)' $PPID & exit 5", /* the warden's group */
+        "perl -e 'setpgrp(0, getpgrp($ARGV[0])) or die; exec qw(sleep 100)' $PPID & exit 5", /* the warden's
+                                                                                                group */
     };
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         char bytes[8], script[256];
@@ -900,7 +901,8 @@ static void many_run_side_by_side(void **state)
     }
     loop_run(loop);
     assert_nobody_is_left_to_reap();
-    assert_in_range(nursery_kept(), NURSERY_KEEPS - 1, NURSERY_KEEPS); /* the last one is told before it is done with */
+    assert_in_range(nursery_kept(), NURSERY_KEEPS - 1,
+                    NURSERY_KEEPS); /* the last one is told before it is done with */
 }
 
 static int make_folder(void **state)

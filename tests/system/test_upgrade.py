@@ -60,7 +60,10 @@ def upgrade(daemon):
 def wait_finished(daemon):
     """Until the proxies of earlier programs have ended."""
     wait_until(lambda: daemon.pids["finishing"] == [], timeout=30, what="the old proxies to end")
-    wait_until(lambda: len(processes.descendants(daemon.process.pid)) == 2, what="two roles")
+    def names():
+        return sorted(processes.name(pid) for pid in processes.descendants(daemon.process.pid))
+
+    wait_until(lambda: [n for n in names() if n != "upswapd:warden"] == ["upswapd", "upswapd", "upswapd:nursery"], what="two roles")
 
 
 @pytest.fixture

@@ -79,6 +79,7 @@ static _Noreturn void become_warden(int socket)
  * leave both; the nursery is its parent. Raw, as there is no fork for that. */
 static _Noreturn void found(int socket, int *error, pid_t *warden)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* who was stopped does not stay; the warden does not inherit it */
     setsid();
     long pid =
         FAULTY("nursery.clone", EAGAIN, syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0UL, 0UL, 0UL, 0UL));
@@ -157,6 +158,7 @@ static void reset_signals(void)
 static _Noreturn void run(int socket)
 {
     sigset_t child_signal;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* also who was stopped */
     reset_signals();
     nursery_name("nursery");
     sigemptyset(&child_signal);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -880,6 +881,30 @@ static void it_dies_with_the_daemon_and_all_it_has_started(void **state)
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
+static void a_nursery_that_was_stopped_dies_with_the_daemon_too(void **state)
+{
+    (void)state;
+    pid_t pid;
+    int ends[2], status;
+    assert_return_code(pipe(ends), errno);
+    assert_return_code(prctl(PR_SET_CHILD_SUBREAPER, 1UL), errno);
+    pid_t daemon = fork();
+    if (daemon == 0) {
+        struct nursling warden;
+        bool begun = nursery_take(&warden); /* it is up when it has answered */
+        pid = our_nursery();
+        kill(pid, SIGSTOP);
+        _exit(begun && write(ends[1], &pid, sizeof pid) == sizeof pid ? 0 : 1);
+    }
+    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+    assert_int_equal(read(ends[0], &pid, sizeof pid), sizeof pid);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_return_code(prctl(PR_SET_CHILD_SUBREAPER, 0UL), errno);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static unsigned ended;
 
 static void count_end(void *arg, const struct child_result *given)
@@ -986,6 +1011,7 @@ int main(void)
         TEST(unknown_users_are_named),
         TEST(limits_are_set_and_those_of_processes_spare_root),
         TEST(it_dies_with_the_daemon_and_all_it_has_started),
+        TEST(a_nursery_that_was_stopped_dies_with_the_daemon_too),
         TEST(many_run_side_by_side),
         TEST_IN_GROUP(of_what_is_contained_nothing_gets_away),
         TEST_IN_GROUP(of_what_is_contained_a_timeout_ends_all),

@@ -881,6 +881,18 @@ static void it_dies_with_the_daemon_and_all_it_has_started(void **state)
     assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
+static void wait_until_named(pid_t pid, const char *name)
+{
+    char path[64], now[32] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    while (strcmp(now, name) != 0) {
+        FILE *file = fopen(path, "re");
+        if (file == NULL || fgets(now, sizeof now, file) == NULL)
+            _exit(1);
+        fclose(file);
+    }
+}
+
 static void a_nursery_that_was_stopped_dies_with_the_daemon_too(void **state)
 {
     (void)state;
@@ -890,9 +902,9 @@ static void a_nursery_that_was_stopped_dies_with_the_daemon_too(void **state)
     assert_return_code(prctl(PR_SET_CHILD_SUBREAPER, 1UL), errno);
     pid_t daemon = fork();
     if (daemon == 0) {
-        struct nursling warden;
-        bool begun = nursery_take(&warden); /* it is up when it has answered */
+        bool begun = nursery_begin(&err);
         pid = our_nursery();
+        wait_until_named(pid, "upswapd:nursery\n"); /* it is up then */
         kill(pid, SIGSTOP);
         _exit(begun && write(ends[1], &pid, sizeof pid) == sizeof pid ? 0 : 1);
     }

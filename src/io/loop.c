@@ -159,6 +159,11 @@ uint64_t loop_turns(const struct loop *loop)
     return loop->turns;
 }
 
+bool loop_was_busy(struct loop *loop)
+{
+    return event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
+}
+
 void loop_defer(struct loop *loop, struct loop_deferred *deferred)
 {
     deferred->next = NULL;

@@ -24,6 +24,9 @@ uint64_t loop_ms(struct loop *loop);
 /* How many turns have ended. */
 uint64_t loop_turns(const struct loop *loop);
 
+/* Has anything happened since the last call? What a turn that did not sleep finds nothing for is no event. */
+bool loop_was_busy(struct loop *loop);
+
 /* Something to be run after the event turn, when no callback stands on it any more. Embedded in its owner. */
 struct loop_deferred {
     void (*run)(struct loop_deferred *deferred);

@@ -69,6 +69,9 @@ void client_close(struct client *client, bool reset)
         h2_front_close(client->h2);
     enter(client, CLIENT_CLOSED);
     deadline_clear(&client->deadline);
+    if (client->out.corked)
+        outlet_flush(&client->out, worker->buffers, &client->stream);
+    cork_drop(&worker->cork, client);
     stream_close(&client->stream, reset);
     inlet_clear(&client->in, worker->buffers);
     outlet_clear(&client->out, worker->buffers);
@@ -525,6 +528,8 @@ void client_return(struct client *client, enum client_next next, bool unread)
         client_close(client, next == CLIENT_NEXT_RESET);
         return;
     }
+    if (client->out.corked)
+        cork_hold(&client->worker->cork, client);
     if (outlet_waiting(&client->out) > 0) {
         enter(client, CLIENT_FLUSHING);
         deadline_set(&client->deadline, LINGER_MS);
@@ -534,6 +539,23 @@ void client_return(struct client *client, enum client_next next, bool unread)
         linger(client);
     }
     pump(client);
+}
+
+void client_push(struct client *client)
+{
+    struct worker *worker = client->worker;
+    if (!client->out.corked)
+        return;
+    enum outlet_result result = outlet_flush(&client->out, worker->buffers, &client->stream);
+    if (client->state == CLIENT_EXCHANGE && result == OUTLET_FAILED) {
+        exchange_client_ready(client->exchange);
+    } else if (client->state == CLIENT_HEAD && result == OUTLET_WAITING) {
+        client->next = CLIENT_NEXT_REQUEST;
+        enter(client, CLIENT_FLUSHING);
+        deadline_set(&client->deadline, LINGER_MS);
+    } else if (client->state == CLIENT_HEAD && result == OUTLET_FAILED) {
+        client_close(client, false);
+    }
 }
 
 void client_refuse(struct client *client, const struct end *end)

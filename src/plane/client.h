@@ -56,6 +56,7 @@ struct client {
     bool used;    /* has had a request */
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
+    bool corked;  /* the worker's cork holds it */
     bool shaken;  /* its handshake has ended well */
     struct peer peer;
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
@@ -64,7 +65,7 @@ struct client {
     struct str websocket_accept;         /* the Sec-WebSocket-Accept that upswap expects for this client, or
                                             empty */
     struct loop_deferred freeing, running;
-    TAILQ_ENTRY(client) link;
+    TAILQ_ENTRY(client) link, cork_link;
 };
 
 /* Takes over an accepted descriptor, which has entered the crowd. */
@@ -88,6 +89,15 @@ void client_h2_over(struct client *client);
 /* Reads ahead of the running exchange, within bounds: a next request, or the client's end, which is no reason
  * to give up. False: the client is gone. */
 bool client_read_ahead(struct client *client);
+
+/* While it is answered: has it sent what comes next already? */
+static inline bool client_has_asked_again(const struct client *client)
+{
+    return client->in.n > 0 && !client_is_stream(client);
+}
+
+/* What was held back goes out. */
+void client_push(struct client *client);
 
 /* Strict-Transport-Security's max-age for this client, in seconds; 0: it is told of none, as whoever cannot
  * be told in private (RFC 6797 section 7.2). */

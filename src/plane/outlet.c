@@ -59,6 +59,7 @@ static bool append(struct outlet *outlet, struct buffers *buffers, const struct 
 
 enum outlet_result outlet_flush(struct outlet *outlet, struct buffers *buffers, struct stream *stream)
 {
+    outlet->corked = false;
     while (outlet_waiting(outlet) > 0) {
         if (stream == NULL || !stream->writable)
             return OUTLET_WAITING;
@@ -87,6 +88,7 @@ enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, s
                                const struct iovec *parts, int count)
 {
     size_t total = sum(parts, count), skip = 0;
+    outlet->corked = false;
     if (outlet->hold && outlet->end + total > OUTLET_HOLD_MAX)
         outlet->hold = false;
     bool direct = !outlet->hold && outlet_waiting(outlet) == 0;
@@ -99,6 +101,20 @@ enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, s
     if (skip < total && !append(outlet, buffers, parts, count, total, skip))
         return OUTLET_NO_MEMORY;
     return outlet_flush(outlet, buffers, stream);
+}
+
+enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
+                               const struct iovec *parts, int count)
+{
+    size_t total = sum(parts, count);
+    bool waits = outlet_waiting(outlet) > 0;
+    if (waits || outlet->hold || outlet->end - outlet->sent + total > OUTLET_CORK_MAX)
+        return outlet_send(outlet, buffers, stream, parts, count);
+    outlet->corked = false;
+    if (!append(outlet, buffers, parts, count, total, 0))
+        return OUTLET_NO_MEMORY;
+    outlet->corked = true;
+    return OUTLET_EMPTY;
 }
 
 void outlet_rewind(struct outlet *outlet)

@@ -10,11 +10,13 @@
 #include <stdbool.h>
 
 #define OUTLET_HOLD_MAX 65536 /* bytes; beyond, an outlet holds no longer */
+#define OUTLET_CORK_MAX 16384 /* bytes that are held back */
 
 struct outlet {
     struct buffer *buffer; /* NULL: nothing waits and nothing is held */
     uint32_t sent, end;    /* bytes[sent..end) of the buffer wait */
     bool hold;             /* bytes[0..end) are all that was ever put in */
+    bool corked;           /* bytes[sent..end) count as sent: see outlet_cork */
 };
 
 enum outlet_result {
@@ -26,7 +28,7 @@ enum outlet_result {
 
 static inline size_t outlet_waiting(const struct outlet *outlet)
 {
-    return outlet->end - outlet->sent;
+    return outlet->corked ? 0 : outlet->end - outlet->sent;
 }
 
 /* Room for `size` bytes behind the last one; the caller writes them and adds to outlet->end. NULL: no memory.
@@ -35,6 +37,12 @@ char *outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size
 
 /* Puts the parts behind what waits and sends what can be sent. A NULL stream takes nothing. */
 enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
+                               const struct iovec *parts, int count);
+
+/* As outlet_send, but more will soon follow: up to OUTLET_CORK_MAX bytes are held back and count as sent,
+ * until the next outlet_send or outlet_flush, which somebody has to see to. Where others wait already, or
+ * there are more, it is outlet_send. */
+enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
                                const struct iovec *parts, int count);
 
 /* Sends what waits. */

@@ -105,7 +105,8 @@ static void adapt(struct relay *relay, bool waits)
 static enum relay_result send_batch(struct relay *relay, struct outlet *outlet, struct stream *sink,
                                     const struct relay_tools *tools, const struct batch *batch)
 {
-    switch (outlet_send(outlet, tools->buffers, sink, batch->parts, batch->count)) {
+    bool corks = relay->corks && relay->done;
+    switch ((corks ? outlet_cork : outlet_send)(outlet, tools->buffers, sink, batch->parts, batch->count)) {
     case OUTLET_EMPTY:
         adapt(relay, false);
         return RELAY_GOES_ON;

@@ -36,6 +36,7 @@ struct relay {
     bool left;                   /* it has ended there, not where its source ends it */
     struct str rules;            /* that trailers are held to; empty: none */
     bool request;
+    bool corks;              /* what is sent whole may wait for what follows (outlet_cork) */
     bool copies;             /* no conduit is to be had for this body */
     struct conduit *conduit; /* its bytes wait behind those of the outlet; NULL: none do */
     struct http_fault fault;

@@ -245,6 +245,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->balance.vitals = &worker->vitals;
     worker->budgets = mem_zero(COUNTERS_POOLS, sizeof *worker->budgets);
     worker->canaries = mem_zero(COUNTERS_POOLS, sizeof *worker->canaries);
+    cork_init(&worker->cork, worker->loop);
     TAILQ_INIT(&worker->clients);
     TAILQ_INIT(&worker->exchanges);
     loop_on_turn(worker->loop, count_turn, worker);

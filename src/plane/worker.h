@@ -14,6 +14,7 @@
 #include "plane/balance.h"
 #include "plane/budget.h"
 #include "plane/buffers.h"
+#include "plane/cork.h"
 #include "plane/crowd.h"
 #include "plane/pause.h"
 #include "plane/queue.h"
@@ -104,6 +105,7 @@ struct worker {
     struct listeners *listeners;
     struct access_log *log;
     TAILQ_HEAD(, client) clients;
+    struct cork cork;
     uint32_t client_count;
     TAILQ_HEAD(, exchange) exchanges;
     struct exchange *spare; /* free list of exchanges */

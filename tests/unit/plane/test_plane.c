@@ -119,6 +119,58 @@ static void pipelined_requests_are_answered_in_order_and_before_a_half_close(voi
     end(&talk);
 }
 
+static void an_answer_does_not_wait_for_that_of_the_request_behind_it(void **state)
+{
+    struct rig *rig = *state;
+    one_instance(rig);
+    struct talk talk = begin(rig, GET GET);
+    for (int i = 0; i < 2; i++) {
+        rig_head(talk.instance);
+        rig_say(talk.instance, OK);
+        rig_head(talk.client);
+        assert_string_equal(rig_bytes(talk.client, 2), "ok");
+    }
+    end(&talk);
+}
+
+static void nor_does_one_that_comes_in_parts(void **state)
+{
+    struct rig *rig = *state;
+    one_instance(rig);
+    struct talk talk = begin(rig, GET GET);
+    rig_head(talk.instance);
+    rig_say(talk.instance, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+    rig_head(talk.client);
+    assert_string_equal(rig_bytes(talk.client, 2), "ab");
+    rig_say(talk.instance, "cd");
+    assert_string_equal(rig_bytes(talk.client, 2), "cd");
+    end(&talk);
+}
+
+static void an_answer_is_not_lost_with_the_half_request_behind_it(void **state)
+{
+    struct rig *rig = *state;
+    struct talk talk = begin(rig, GET "GET /half");
+    shutdown(talk.client, SHUT_WR);
+    rig_head(talk.instance);
+    rig_say(talk.instance, OK);
+    rig_head(talk.client);
+    assert_string_equal(rig_rest(talk.client, NULL), "ok");
+    end(&talk);
+}
+
+static void a_refusal_comes_behind_the_answer_before_it(void **state)
+{
+    struct rig *rig = *state;
+    struct talk talk = begin(rig, GET "no request at all\r\n\r\n");
+    rig_head(talk.instance);
+    rig_say(talk.instance, OK);
+    assert_memory_equal(rig_head(talk.client), "HTTP/1.1 200 ", 13);
+    assert_string_equal(rig_bytes(talk.client, 2), "ok");
+    assert_memory_equal(rig_head(talk.client), "HTTP/1.1 400 ", 13);
+    end(&talk);
+}
+
 static void a_body_streams_while_it_is_sent(void **state)
 {
     struct talk talk = begin(*state, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
@@ -491,6 +543,10 @@ int main(void)
         TEST(a_request_reaches_an_instance_and_its_answer_the_client),
         TEST(both_connections_are_kept_for_the_next_request),
         TEST(pipelined_requests_are_answered_in_order_and_before_a_half_close),
+        TEST(an_answer_does_not_wait_for_that_of_the_request_behind_it),
+        TEST(nor_does_one_that_comes_in_parts),
+        TEST(an_answer_is_not_lost_with_the_half_request_behind_it),
+        TEST(a_refusal_comes_behind_the_answer_before_it),
         TEST(a_body_streams_while_it_is_sent),
         TEST(chunks_are_framed_anew_and_trailers_passed_on),
         TEST(a_body_ended_by_close_becomes_chunks_and_the_client_stays),

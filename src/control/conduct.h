@@ -126,7 +126,9 @@ struct course {
     struct pausing *pausing;
     struct probe *probe;
     struct gate *gate;
-    struct deadline shadow, hold;
+    struct deadline shadow, hold, warm;
+    uint64_t warm_after;    /* version of the last world in which the pool was not to be warmed */
+    uint64_t warm_until_ms; /* monotonic: then the swap goes on without */
     struct verdict verdict; /* while its result is being written; why NULL: none is */
     unsigned archiving;     /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
@@ -216,6 +218,8 @@ void course_watch(struct course *course, const struct pool *pool);
 void course_found(void *arg, const struct pool *pool, enum watch_finding finding, const char *why);
 /* As course->hold's. */
 void course_hold_is_over(struct deadline *deadline);
+/* As course->warm's. */
+void course_look_at_warmth(struct deadline *deadline);
 
 /* ---- shadow.c: copies of live requests for it ---- */
 

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #define NS_PER_MS 1000000
+#define WARM_MS 250 /* a swap waits for its connections no longer */
+#define WARM_LOOK_MS 5
 
 /* The deployment for which something ended; it is the running one, since course_stop comes before any other.
  */
@@ -227,17 +229,8 @@ static const struct instance *replaced_instance(const struct course *course, con
 }
 
 /* The swap's reason is that of the pass, or of the promotion, and this. */
-static void on_confirmed(void *arg, bool ok, const char *reason)
+static void swap(struct course *course, const struct pool *pool)
 {
-    struct course *course = arg;
-    const struct pool *pool = running(course);
-    course->probe = NULL;
-    if (pool == NULL)
-        return;
-    if (!ok) {
-        step_event(course, pool->name, EVENT_UNCONFIRMED, reason);
-        return;
-    }
     struct err err;
     const struct instance *replaced = replaced_instance(course, pool, &err);
     if (replaced != NULL) {
@@ -257,8 +250,46 @@ static void on_confirmed(void *arg, bool ok, const char *reason)
     free(why);
 }
 
+/* Has every worker heard of it, and made the connections that it wants? */
+static bool is_warm(const struct course *course, const struct pool *pool)
+{
+    struct counters *counters = course->conductor->options.counters;
+    return !deployment_takes_over(pool->deployment) || (counters_version(counters) > course->warm_after &&
+                                                        counters_pool_warming(counters, pool->slot) == 0);
+}
+
+void course_look_at_warmth(struct deadline *deadline)
+{
+    struct course *course = mem_container(deadline, struct course, warm);
+    const struct pool *pool = running(course);
+    if (pool == NULL)
+        return;
+    if (is_warm(course, pool) || clock_mono_ms() >= course->warm_until_ms)
+        swap(course, pool);
+    else
+        deadline_set(&course->warm, WARM_LOOK_MS);
+}
+
+static void on_confirmed(void *arg, bool ok, const char *reason)
+{
+    struct course *course = arg;
+    const struct pool *pool = running(course);
+    course->probe = NULL;
+    if (pool == NULL)
+        return;
+    if (ok)
+        course_look_at_warmth(&course->warm);
+    else
+        step_event(course, pool->name, EVENT_UNCONFIRMED, reason);
+}
+
+/* The next world says that the pool is about to take over, so that the proxy connects to it in advance. */
 void course_confirm(struct course *course, const struct pool *pool)
 {
+    course->warm_after = world_made(course->conductor->world);
+    course->warm_until_ms = clock_mono_ms() + WARM_MS;
+    if (deployment_takes_over(pool->deployment))
+        conductor_tell(course->conductor);
     probe(course, pool, 0, on_confirmed);
 }
 
@@ -348,6 +379,7 @@ void course_stop(struct course *course)
     gate_free(course->gate);
     deadline_clear(&course->shadow);
     deadline_clear(&course->hold);
+    deadline_clear(&course->warm);
     watch_end(course->conductor->watch, course->service);
     free(course->verdict.why);
     course->launching = NULL;

@@ -59,6 +59,7 @@ struct course *course_of(struct conductor *conductor, const char *service)
     TAILQ_INIT(&course->steps);
     deadline_init(&course->shadow, conductor->options.loop, course_shadow_is_over);
     deadline_init(&course->hold, conductor->options.loop, course_hold_is_over);
+    deadline_init(&course->warm, conductor->options.loop, course_look_at_warmth);
     HASH_ADD_KEYPTR(hh, conductor->courses, course->service, strlen(course->service), course);
     return course;
 }

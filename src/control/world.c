@@ -338,6 +338,11 @@ uint64_t world_published(const struct world *world)
     return world->published;
 }
 
+uint64_t world_made(const struct world *world)
+{
+    return world->sent.message.version;
+}
+
 int32_t world_proxy_pid(const struct world *world)
 {
     return world->proxy_pid;

@@ -64,4 +64,6 @@ void world_proxy_started(struct world *world, int32_t pid);
 
 /* The version that the proxy has published last; 0: none yet. */
 uint64_t world_published(const struct world *world);
+/* The version that was made last; 0: none was. */
+uint64_t world_made(const struct world *world);
 int32_t world_proxy_pid(const struct world *world);

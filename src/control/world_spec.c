@@ -265,6 +265,7 @@ static uint32_t add_pool(struct world_spec *made, const struct pool *pool)
         .number = pool->number,
         .drain = drain_limits(made->drain, pool, made->spec.version),
         .candidate = pool->state == POOL_STAGED,
+        .warms = pool->state == POOL_STAGED && deployment_takes_over(pool->deployment),
         .canary_share = pool->state == POOL_STAGED ? deployment_share(pool->deployment) : 0,
     };
     add_instances(&made->pools[index], pool, made->health, made->addresses[index]);

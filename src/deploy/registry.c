@@ -111,6 +111,14 @@ const struct transition *pool_transition(const struct pool *pool, enum deploymen
     return table_find(pool->deployment->state, event, &facts);
 }
 
+bool deployment_takes_over(const struct deployment *deployment)
+{
+    const struct pool *live = deployment->pool->service->live;
+    bool confirms = deployment->state == DEPLOYMENT_CANARY_CONFIRMING ||
+                    (deployment->state == DEPLOYMENT_CONFIRMING && !deployment_facts(deployment).canary);
+    return confirms && live != NULL && live != deployment->pool;
+}
+
 uint32_t deployment_share(const struct deployment *deployment)
 {
     const struct canary *canary = &deployment->canary;

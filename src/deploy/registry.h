@@ -225,6 +225,8 @@ bool deployment_pauses(const struct deployment *deployment);
 void deployment_pause_with(struct deployment *deployment, const char *const *argv, size_t count,
                            uint64_t pause_ms);
 struct deployment_facts deployment_facts(const struct deployment *deployment);
+/* Is a swap with the live pool next, when every instance has accepted once more? */
+bool deployment_takes_over(const struct deployment *deployment);
 /* The row that an event of this pool's deployment takes; NULL: it is not allowed. */
 const struct transition *pool_transition(const struct pool *pool, enum deployment_event event);
 /* Its share of the new sessions, in millionths; 0: none. */

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 11
+#define LAYOUT 12
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -414,6 +414,15 @@ uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot)
     return sum;
 }
 
+uint64_t counters_pool_warming(struct counters *counters, uint32_t slot)
+{
+    uint64_t sum = 0;
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        sum += counters_read(&block->pools[slot].warming);
+    return sum;
+}
+
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot)
 {
     uint64_t sum = 0;
@@ -505,6 +514,7 @@ static void reset_pool(void *record)
     clear_cells(&pool->choosing, 1);
     clear_cells(pool->lasting, COUNTERS_LASTING);
     clear_cells(&pool->queued, 1);
+    clear_cells(&pool->warming, 1);
 }
 
 static void reset_instance(void *record)
@@ -515,7 +525,7 @@ static void reset_instance(void *record)
     clear_cells(&instance->ejected_until_ms, 1);
 }
 
-_Static_assert(offsetof(struct counters_pool, lasting) + sizeof(uint64_t[COUNTERS_LASTING]) <= 64,
+_Static_assert(offsetof(struct counters_pool, warming) + sizeof(uint64_t) <= 64,
                "a pool's gauges lie in one page");
 _Static_assert(sizeof(struct counters_instance) == 64, "an instance's gauges lie in one page");
 

@@ -85,8 +85,9 @@ struct counters_pool {
     uint64_t choosing;                  /* those among them that may still go to any of its instances */
     uint64_t lasting[COUNTERS_LASTING]; /* those among them that last, by class */
     uint64_t queued;                    /* those among them that wait until an instance has room */
-    uint64_t requests;                  /* ended */
-    uint64_t duration_us;               /* sum */
+    uint64_t warming;     /* connections that are to be made, and are not yet: see plane/warm.h */
+    uint64_t requests;    /* ended */
+    uint64_t duration_us; /* sum */
     uint64_t retries;
     uint64_t retries_denied; /* the budget was used up */
     uint64_t forged;         /* cookies under upswap's names that are none of its own */
@@ -184,6 +185,7 @@ uint64_t counters_pool_ended(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot);
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot);
+uint64_t counters_pool_warming(struct counters *counters, uint32_t slot);
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot);
 /* The latest of the workers' ejected_until_ms. */
 uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t slot);
@@ -200,8 +202,9 @@ bool counters_pool_is_busy(struct counters *counters, uint32_t slot);
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);
 /* Before a proxy gets those of a generation: what was in flight in another one has died with it. Then every
- * in_flight, choosing, queued, waiting, connections, ejected_until_ms and version cell is set to 0; totals
- * stay. Whose they are is kept beside them, so that a control which has seen neither proxy knows too. */
+ * in_flight, choosing, queued, warming, waiting, connections, ejected_until_ms and version cell is set to 0;
+ * totals stay. Whose they are is kept beside them, so that a control which has seen neither proxy knows too.
+ */
 void counters_give(struct counters *counters, unsigned generation, int32_t proxy);
 /* The proxy of a generation has ended, and no other will be given it before the next counters_give: its
  * gauges are 0, its version holds nobody up. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #define IDLE_MAX 1024 /* kept to one instance by one worker */
+#define FADE_BURST 1  /* idle connections that are closed in a turn, after a swap */
 #define PAUSE_MS 4    /* the first one, see dial; each next one is twice as long */
 #define PAUSE_MAX_MS 64
 
@@ -29,7 +30,13 @@ struct upstreams {
     uint64_t ground;                /* version of the last one that was gone through */
     struct upstream **by_slot;
     TAILQ_HEAD(, upstream) list;
+    TAILQ_HEAD(, upstream) fading; /* retired ones that have idle connections, or had */
+    struct loop_deferred fade;
+    bool fade_is_due; /* is deferred */
+    bool ended;       /* it is freed with the deferred run */
 };
+
+static void fade(struct loop_deferred *deferred);
 
 struct upstreams *upstreams_new(struct loop *loop, struct counters *counters, unsigned worker,
                                 struct buffers *buffers, struct balance *balance)
@@ -42,6 +49,8 @@ struct upstreams *upstreams_new(struct loop *loop, struct counters *counters, un
     all->by_slot = mem_zero(COUNTERS_INSTANCES, sizeof(struct upstream *));
     TAILQ_INIT(&all->by_age);
     TAILQ_INIT(&all->list);
+    TAILQ_INIT(&all->fading);
+    all->fade.run = fade;
     return all;
 }
 
@@ -54,6 +63,8 @@ static void forget_unused(struct upstream *upstream)
     if (all->by_slot[upstream->slot] == upstream)
         all->by_slot[upstream->slot] = NULL;
     TAILQ_REMOVE(&all->list, upstream, link);
+    if (upstream->fades)
+        TAILQ_REMOVE(&all->fading, upstream, fading);
     tls_session_free(upstream->session);
     tls_context_free(upstream->session_context);
     free(upstream);
@@ -173,10 +184,58 @@ static void close_idle(struct upstream *upstream)
         close_connection(connection, false);
 }
 
+static void stop_fading(struct upstream *upstream)
+{
+    if (upstream->fades)
+        TAILQ_REMOVE(&upstream->all->fading, upstream, fading);
+    upstream->fades = false;
+}
+
+/* A few a turn: after a swap all of a pool's connections end, and whoever asks meanwhile must not wait for
+ * that. */
+static void fade(struct loop_deferred *deferred)
+{
+    struct upstreams *all = mem_container(deferred, struct upstreams, fade);
+    struct upstream *upstream;
+    int closed = 0;
+    if (all->ended) {
+        free(all);
+        return;
+    }
+    while (closed < FADE_BURST && (upstream = TAILQ_FIRST(&all->fading)) != NULL) {
+        struct connection *connection = upstream->retired ? oldest_idle(upstream) : NULL;
+        if (connection == NULL) {
+            stop_fading(upstream);
+            forget_unused(upstream);
+            continue;
+        }
+        close_connection(connection, false);
+        closed++;
+    }
+    all->fade_is_due = !TAILQ_EMPTY(&all->fading);
+    if (all->fade_is_due)
+        loop_defer(all->loop, &all->fade);
+}
+
+static void begin_fading(struct upstream *upstream)
+{
+    struct upstreams *all = upstream->all;
+    if (upstream->idle_count == 0 || upstream->fades)
+        return;
+    upstream->fades = true;
+    TAILQ_INSERT_TAIL(&all->fading, upstream, fading);
+    if (!all->fade_is_due)
+        loop_defer(all->loop, &all->fade);
+    all->fade_is_due = true;
+}
+
 static void retire(struct upstream *upstream)
 {
     upstream->retired = true;
-    close_idle(upstream);
+    if (upstream->all->stopping)
+        close_idle(upstream);
+    else
+        begin_fading(upstream);
     upstream->connections++; /* so that it is not forgotten in between */
     h2_back_retire(upstream);
     upstream->connections--;
@@ -198,7 +257,9 @@ void upstreams_free(struct upstreams *all)
     upstreams_stop(all);
     assert(TAILQ_EMPTY(&all->list));
     free(all->by_slot);
-    free(all);
+    all->ended = true;
+    if (!all->fade_is_due)
+        free(all);
 }
 
 static struct upstream *known(const struct upstreams *all, const struct snapshot_instance *instance)
@@ -296,9 +357,32 @@ struct upstream *upstream_of(struct upstreams *all, const struct snapshot_instan
     upstream = all->by_slot[instance->slot];
     if (upstream != NULL) {
         all->by_slot[instance->slot] = NULL;
+        close_idle(upstream); /* its cells are another's from now on */
         retire(upstream);
     }
     return make(all, instance);
+}
+
+uint32_t upstream_connections(const struct upstreams *upstreams, const struct snapshot_instance *instance)
+{
+    const struct upstream *upstream = known(upstreams, instance);
+    return upstream == NULL ? 0 : upstream->connections;
+}
+
+uint32_t upstream_connections_until(const struct upstreams *upstreams,
+                                    const struct snapshot_instance *instance, uint64_t until_ms)
+{
+    const struct upstream *upstream = known(upstreams, instance);
+    const struct connection *idle;
+    if (upstream == NULL)
+        return 0;
+    uint32_t count = upstream->connections - upstream->idle_count;
+    TAILQ_FOREACH (idle, &upstream->idle, link) {
+        if (idle->idle.at_ms < until_ms)
+            break;
+        count++;
+    }
+    return count;
 }
 
 /* An idle connection owes us nothing: whatever comes over it ends it. */
@@ -551,7 +635,7 @@ int connection_check(struct connection *connection)
 static bool may_be_kept(const struct connection *connection)
 {
     const struct upstream *upstream = connection->upstream;
-    return connection->state == CONNECTION_LENT && !upstream->retired && connection->in.n == 0 &&
+    return connection->state == CONNECTION_LENT && !upstream->all->stopping && connection->in.n == 0 &&
            !connection->stream.readable && !connection->stream.hung_up && upstream->idle_count < IDLE_MAX &&
            (connection->owner.version == 0 || find_owned(upstream, &connection->owner) == NULL);
 }
@@ -577,4 +661,6 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
     connection->kept = true;
     deadline_set(&connection->idle, keep_ms);
     add_idle(connection);
+    if (upstream->retired)
+        begin_fading(upstream);
 }

@@ -61,7 +61,8 @@ struct upstream {
     struct ssl_session_st *session;      /* of TLS, the last one, to be resumed; NULL: none */
     struct tls_context *session_context; /* that it belongs to; a reference */
     struct upstream_tls_failure failure; /* the last one */
-    TAILQ_ENTRY(upstream) link;
+    bool fades;                          /* is among those whose idle connections are being closed */
+    TAILQ_ENTRY(upstream) link, fading;
 };
 
 enum connection_state { CONNECTION_CONNECTING, CONNECTION_LENT, CONNECTION_IDLE, CONNECTION_CLOSED };
@@ -113,6 +114,14 @@ void upstreams_stop(struct upstreams *upstreams);
 
 /* The record of an instance, made if need be. NULL: no memory. */
 struct upstream *upstream_of(struct upstreams *upstreams, const struct snapshot_instance *instance);
+
+/* Connections to the instance, in every state. */
+uint32_t upstream_connections(const struct upstreams *upstreams, const struct snapshot_instance *instance);
+/* Those that are lent or connecting, and idle ones whose time to be kept ends at that time (monotonic ms) or
+ * later.
+ */
+uint32_t upstream_connections_until(const struct upstreams *upstreams,
+                                    const struct snapshot_instance *instance, uint64_t until_ms);
 
 struct lending {
     bool fresh;  /* no kept connection: it must not have been closed meanwhile */

@@ -123,6 +123,7 @@ static void take_world(struct worker *worker)
     set_limits(worker);
     mirrors_turn(worker->mirrors);
     upstreams_turn(worker->upstreams, worker->snapshot);
+    warms_turn(&worker->warms);
     drain_turn(worker);
     pause_turn(&worker->pause, worker->snapshot);
     listeners_turn(worker->listeners, worker->snapshot);
@@ -149,6 +150,7 @@ static void stop(struct worker *worker, bool finish)
     finish ? listeners_leave(worker->listeners) : listeners_stop(worker->listeners);
     drain_stop(worker);
     mirrors_stop(worker->mirrors);
+    warms_stop(&worker->warms);
     for (struct client *client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
         client_stop(client);
@@ -220,6 +222,7 @@ static void *run(void *arg)
     close_clients(worker);
     listeners_free(worker->listeners);
     mirrors_stop(worker->mirrors);
+    warms_stop(&worker->warms);
     if (worker->upstreams != NULL)
         upstreams_free(worker->upstreams);
     access_log_free(worker->log);
@@ -240,6 +243,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     random_seed(&worker->random);
     worker->mac = mac_new();
     worker->mirrors = mirrors_new(worker);
+    warms_init(&worker->warms, worker);
     balance_init(&worker->balance, options->index, &worker->random);
     vitals_init(&worker->vitals, options->index, &worker->random);
     worker->balance.vitals = &worker->vitals;

@@ -22,6 +22,7 @@
 #include "plane/rate.h"
 #include "plane/relay.h"
 #include "plane/upstream.h"
+#include "plane/warm.h"
 #include "route/publish.h"
 
 #include <sys/queue.h>
@@ -110,6 +111,7 @@ struct worker {
     TAILQ_HEAD(, exchange) exchanges;
     struct exchange *spare; /* free list of exchanges */
     struct mirrors *mirrors;
+    struct warms warms;
 
     /* Lent for one step each. */
     struct http_request request;

@@ -136,6 +136,8 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
         if (service->canary_share > (may_share ? SNAPSHOT_WHOLE : 0))
             return err_set(err, "service \"%.*s\" has the impossible canary share %u", STR_ARG(name),
                            service->canary_share);
+        if (service->warms > (may_share ? 1 : 0))
+            return err_set(err, "service \"%.*s\" has connections made for nobody", STR_ARG(name));
         if (!is_shadow(service))
             return err_set(err, "service \"%.*s\" has an impossible shadow", STR_ARG(name));
         if (service->rules.h2 > 1)

@@ -357,6 +357,7 @@ static void put_candidate(const struct freezer *freezer, struct snapshot_service
             continue;
         service->candidate = i;
         service->canary_share = freezer->spec->pools[i].canary_share;
+        service->warms = freezer->spec->pools[i].warms;
     }
 }
 

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 25
+#define IMAGE_LAYOUT 26
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -74,7 +74,7 @@ struct snapshot_service {
     struct image_span pools;
     uint32_t live, candidate; /* pools, or SNAPSHOT_NONE */
     uint32_t canary_share;
-    uint32_t unused;
+    uint32_t warms; /* bool */
     struct image_text texts[SNAPSHOT_TEXTS];
     struct image_span pages, allowed;
     struct snapshot_rules rules;

@@ -348,6 +348,11 @@ const struct snapshot_pool *snapshot_service_candidate(const struct snapshot *sn
                : snapshot_pool_at(image_of(snapshot, service), service->candidate);
 }
 
+bool snapshot_service_warms(const struct snapshot_service *service)
+{
+    return service->warms != 0;
+}
+
 uint32_t snapshot_service_canary_share(const struct snapshot_service *service)
 {
     return service->canary_share;

@@ -209,6 +209,7 @@ struct snapshot_pool_spec {
     struct snapshot_drain drain;
     bool candidate;        /* of the running deployment, before its swap; one of a service at most */
     uint32_t canary_share; /* of the new sessions for the candidate, in millionths; 0: none */
+    bool warms; /* the candidate, which is about to take over from a live pool: connections to it are made */
     const struct snapshot_instance_spec *instances;
     size_t instance_count;
 };
@@ -397,6 +398,9 @@ const struct snapshot_pool *snapshot_service_candidate(const struct snapshot *sn
                                                        const struct snapshot_service *service);
 /* Its share of the new sessions, 0 to SNAPSHOT_WHOLE; only where there are a candidate and a live pool. */
 uint32_t snapshot_service_canary_share(const struct snapshot_service *service);
+
+/* Is the candidate about to take over? Only where there are a candidate and a live pool. */
+bool snapshot_service_warms(const struct snapshot_service *service);
 
 /* Which service takes this host (no port; ASCII letters of either case; a trailing dot is ignored; "" matches
  * any-host services only) and path (without query). An exact host beats a wildcard, a longer wildcard a

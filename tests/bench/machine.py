@@ -18,8 +18,8 @@ def free_port():
 
 
 def spawn(argv, cores, **options):
-    """Starts a program on these cores (None: on any)."""
-    pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores is not None else []
+    """Starts a program on these cores (None: on any, whatever those of this process are)."""
+    pinned = ["taskset", "-c", ",".join(map(str, range(CORES) if cores is None else cores))]
     options = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
     return subprocess.Popen([*pinned, *map(str, argv)], **options)
 

@@ -91,6 +91,7 @@ def main():
     if machine.CORES < 2:
         sys.exit("scripts/bench needs two cores: one for the proxy, one for the app and the load")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.sched_setaffinity(0, {machine.LOAD_CORE})
     results = []
     with tempfile.TemporaryDirectory(prefix="upswap-bench-") as folder:
         os.chmod(folder, 0o755)

@@ -9,6 +9,7 @@ import pytest
 
 from harness import processes
 from harness.backend import Held
+from harness.certificates import Authority
 from harness.client import RawClient
 from harness.waiting import stays, wait_until
 
@@ -241,6 +242,57 @@ def test_a_kept_client_connection_moves_to_the_new_pool(stand, make_backend):
         deployment = stand.admin.stage([make_backend("fresh").address])
         stand.events.wait("swap.published", deployment=deployment)
         assert client.ask().text == "fresh"
+
+
+def test_a_new_pool_finds_as_many_connections_as_were_in_use(stand, make_backend):
+    held, next_one, fresh = Held(), Held(), make_backend("fresh")
+    stand.live[0].on("/held", held)
+    fresh.on("/next", next_one)
+    clients = [RawClient(stand.port) for _ in range(5)]
+    try:
+        for client in clients:
+            client.request(target="/held")
+            held.wait()
+        before = stand.admin.status()["snapshot"]
+        deployment = stand.admin.stage([fresh.address], hold=True)
+        stand.events.wait("deployment.held", deployment=deployment)
+        wait_until(lambda: stand.admin.status()["snapshot"] > before)
+        stand.admin.command("promote")
+        stand.events.wait("swap.published", deployment=deployment)
+        made = [connection for connection in fresh.connections if not connection.ended.is_set()]
+        assert len(made) >= len(clients)
+        held.release()
+        for client in clients:
+            client.response()
+            client.request(target="/next")
+            next_one.wait()
+        asked = [fresh.next_request() for _ in range(len(fresh.requests))]
+        used = {connection for connection, request in asked if request.path == "/next"}
+        assert len(used) == len(clients) and used <= set(made)
+        next_one.release()
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_swap_does_not_wait_long_for_connections_that_are_not_made(make_stand, make_backend, tmp_path):
+    authority = Authority(str(tmp_path))
+    tls, deaf = authority.server("127.0.0.1"), threading.Event()
+    live = make_backend("live", tls=tls)
+    service = {"tls": {"ca_file": authority.path}, "health": {"interval": "0s"}, "timeouts": {"connect": "60s"}}
+    stand = make_stand(live=0, service={"instances": [live.address], **service}, uptests={"required": False}).start()
+    held = Held()
+    live.on("/held", held)
+    with RawClient(stand.port) as client:
+        client.request(target="/held")
+        held.wait()
+        silent = make_backend("silent", tls=tls, greet=lambda connection: deaf.wait(60))
+        deployment = stand.admin.stage([silent.address], allow_untested=True)
+        stand.events.wait("swap.published", deployment=deployment)
+        assert [connection for connection in silent.connections if not connection.ended.is_set()]
+        deaf.set()
+        held.release()
+        assert client.response().text == "held\n"
 
 
 def test_idle_upstream_connections_to_the_old_pool_are_closed(stand, make_backend):

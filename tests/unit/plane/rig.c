@@ -301,6 +301,7 @@ static void *freeze(struct rig *rig, size_t *size)
                                                      .slot = world->candidate,
                                                      .candidate = true,
                                                      .canary_share = world->share,
+                                                     .warms = world->warms,
                                                      .instances = instances,
                                                      .instance_count = RIG_INSTANCES};
     struct snapshot_service_spec service = {.name = "web",
@@ -517,6 +518,15 @@ void rig_refuse(struct rig *rig, unsigned instance)
 {
     close(rig->listening[instance]);
     rig->listening[instance] = -1;
+}
+
+int rig_choke(struct rig *rig, unsigned instance)
+{
+    const struct sockaddr_in *name = &rig->addresses[instance];
+    int filler = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(listen(rig->listening[instance], 0), 0); /* there is room for one that is not accepted */
+    assert_int_equal(connect(filler, (const struct sockaddr *)name, sizeof *name), 0);
+    return filler;
 }
 
 void rig_say(int fd, const char *text)

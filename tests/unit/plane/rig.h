@@ -27,6 +27,7 @@ struct rig_world {
     struct snapshot_drain drain;
     uint32_t candidate; /* slot and number of a pool that is staged; 0: none */
     uint32_t share;     /* of the new sessions for it, in millionths */
+    bool warms;         /* it is about to take over */
     const char *canary_cookie;
     const char *preview_field, *preview_secret;
     bool door_is_staged;  /* the listener leads to the candidate */
@@ -77,6 +78,10 @@ int rig_accept(struct rig *rig, unsigned instance);
 bool rig_is_called(struct rig *rig, unsigned instance);
 /* The instance stops listening: connections to it are refused. */
 void rig_refuse(struct rig *rig, unsigned instance);
+
+/* The instance's host drops whoever begins a connection: none is made, and none is refused. Returns what
+ * keeps it so until it is closed. */
+int rig_choke(struct rig *rig, unsigned instance);
 
 /* Sends a client's request. Returns the instance's side of the connection on which it has come, its head
  * read.

@@ -321,13 +321,83 @@ static void a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none(void **
     upstreams_turn(bench->upstreams, world(bench, 1, false, &images[0]));
     assert_int_equal(bench_cells(bench)->connections, 2);
     upstreams_turn(bench->upstreams, world(bench, 2, true, &images[1]));
+    bench_turn(bench);
     assert_int_equal(bench_cells(bench)->connections, 1);
     connection_release(lent, KEEP, false);
+    bench_turn(bench);
     assert_int_equal(bench_cells(bench)->connections, 0);
     free(images[0]);
     free(images[1]);
     close(peers[0]);
     close(peers[1]);
+}
+
+static void those_of_a_pool_that_has_gone_close_one_a_turn(void **state)
+{
+    struct bench *bench = *state;
+    int peers[3];
+    void *images[2];
+    struct connection *connections[3];
+    upstreams_turn(bench->upstreams, world(bench, 1, false, &images[0]));
+    for (int i = 0; i < 3; i++)
+        connections[i] = connected(bench, &peers[i]);
+    for (int i = 0; i < 3; i++)
+        connection_release(connections[i], KEEP, false);
+    upstreams_turn(bench->upstreams, world(bench, 2, true, &images[1]));
+    for (uint64_t left = 3; left > 0; left--) {
+        assert_int_equal(bench_cells(bench)->connections, left);
+        bench_turn(bench);
+    }
+    assert_int_equal(bench_cells(bench)->connections, 0);
+    for (int i = 0; i < 3; i++)
+        close(peers[i]);
+    free(images[0]);
+    free(images[1]);
+}
+
+static void those_of_a_pool_that_comes_back_in_time_are_kept(void **state)
+{
+    struct bench *bench = *state;
+    int peers[2];
+    void *images[3];
+    struct connection *connections[2];
+    const struct snapshot *ground = world(bench, 1, false, &images[0]);
+    upstreams_turn(bench->upstreams, ground);
+    const struct snapshot_pool *pool = snapshot_pool_of_slot(ground, 1);
+    bench->instance = snapshot_pool_instance(ground, pool, 0);
+    for (int i = 0; i < 2; i++)
+        connections[i] = connected(bench, &peers[i]);
+    for (int i = 0; i < 2; i++)
+        connection_release(connections[i], KEEP, false);
+    upstreams_turn(bench->upstreams, world_of(bench, 2, true, &images[1], ground, 0));
+    bench_turn(bench);
+    upstreams_turn(bench->upstreams, world_of(bench, 3, false, &images[2], ground, 0));
+    bench_turn(bench);
+    bench_turn(bench);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    for (int i = 0; i < 2; i++)
+        close(peers[i]);
+    for (size_t i = 0; i < 3; i++)
+        free(images[i]);
+}
+
+static void what_was_in_use_is_told_from_what_has_long_been_idle(void **state)
+{
+    struct bench *bench = *state;
+    int peers[3];
+    struct connection *connections[3];
+    for (int i = 0; i < 3; i++)
+        connections[i] = connected(bench, &peers[i]);
+    connection_release(connections[0], 1000, false);
+    connection_release(connections[1], KEEP, false);
+    uint64_t now_ms = loop_ms(bench->loop);
+    assert_int_equal(upstream_connections(bench->upstreams, &bench->instance), 3);
+    assert_int_equal(upstream_connections_until(bench->upstreams, &bench->instance, now_ms), 3);
+    assert_int_equal(upstream_connections_until(bench->upstreams, &bench->instance, now_ms + KEEP / 2), 2);
+    assert_int_equal(upstream_connections_until(bench->upstreams, &bench->instance, now_ms + 2 * KEEP), 1);
+    connection_release(connections[2], 0, false);
+    for (int i = 0; i < 3; i++)
+        close(peers[i]);
 }
 
 /* The worker asks at an instance as a world describes it. */
@@ -367,6 +437,7 @@ static void an_amendment_that_drains_the_pool_closes_idle_ones_of_ground_and_ame
     upstreams_turn(bench->upstreams, ground);
     connection_release(connected_by(bench, ground, &peer), KEEP, false);
     upstreams_turn(bench->upstreams, world_of(bench, 2, true, &images[1], ground, 0));
+    bench_turn(bench);
     assert_int_equal(bench_cells(bench)->connections, 0);
     close(peer);
     const struct snapshot *back = world_of(bench, 3, false, &images[2], ground, 0);
@@ -374,6 +445,7 @@ static void an_amendment_that_drains_the_pool_closes_idle_ones_of_ground_and_ame
     connection_release(connected_by(bench, back, &peer), KEEP, false);
     assert_int_equal(bench_cells(bench)->connections, 1);
     upstreams_turn(bench->upstreams, world_of(bench, 4, true, &images[3], ground, 0));
+    bench_turn(bench);
     assert_int_equal(bench_cells(bench)->connections, 0);
     for (size_t i = 0; i < 4; i++)
         free(images[i]);
@@ -437,6 +509,9 @@ int main(void)
         TEST(a_full_unix_socket_is_waited_for),
         TEST(another_instance_in_the_same_slot_gets_none_of_its_connections),
         TEST(a_world_that_drains_the_pool_closes_idle_ones_and_keeps_none),
+        TEST(those_of_a_pool_that_has_gone_close_one_a_turn),
+        TEST(those_of_a_pool_that_comes_back_in_time_are_kept),
+        TEST(what_was_in_use_is_told_from_what_has_long_been_idle),
         TEST(an_amendment_of_another_service_leaves_idle_connections_alone),
         TEST(an_amendment_that_drains_the_pool_closes_idle_ones_of_ground_and_amendment),
         TEST(an_idle_connection_makes_room_when_descriptors_are_used_up),

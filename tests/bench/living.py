@@ -123,26 +123,33 @@ def _alone(suite, hosts, port):
         sys.exit("scripts/bench: an uptest has failed by itself")
 
 
-def _gated(admin, events, hosts, port):
-    """Waits without looking: that would take time from the uptests."""
-    told, verdict = threading.Event(), []
-    for name in ("deployment.held", "deployment.rejected"):
-        events.on(name, lambda event: (verdict.append(event), told.set()))
-    deployment = admin.stage([f"{host}:{port}" for host in hosts], hold=True)
-    if not told.wait(10 * LONG):
-        sys.exit("scripts/bench: the gate has not ended")
-    if verdict[0]["type"] != "deployment.held":
-        sys.exit(f"scripts/bench: the gate has failed: {admin.deployment(deployment)['reason']}")
-    events.listeners.clear()
+def _state(admin):
+    """Of the running deployment; None: there is none."""
+    running = admin.service()["deployment"]
+    return running and running["state"]
+
+
+def _gated(admin, hosts, port):
+    """Returns the seconds from the staging to the verdict as the deployment tells them. Looks rarely and follows no event: what that
+    takes would be taken from the uptests."""
+    deployment, pause = admin.stage([f"{host}:{port}" for host in hosts], hold=True), threading.Event()
+    until = time.monotonic() + 10 * LONG
+    while (state := _state(admin)) in ("staged", "testing") and time.monotonic() < until:
+        pause.wait(0.2)
+    if state != "held":
+        sys.exit(f"scripts/bench: the gate has not passed: {admin.deployment(deployment)['reason']}")
+    timeline = admin.deployment(deployment)["timeline"]
+    ends = [monotonic(next(entry for entry in timeline if entry["state"] == state)) for state in ("staged", "held")]
     admin.command("abort")
-    events.wait_end(deployment, timeout=LONG)
+    wait_until(lambda: admin.deployment(deployment)["ended"], timeout=LONG)
+    return (ends[1] - ends[0]) / 1e9
 
 
 def _timed(setting, program, act):
+    """act returns how long it has taken, or None: as long as it did."""
     load = loads.RunningLoad(setting, program.clear, 16, f"rate={RATE}")
     begun = time.monotonic()
-    act()
-    took = time.monotonic() - begun
+    took = act() or time.monotonic() - begun
     told = load.end()
     return {"seconds": took, **{name: told[name] for name in ("p50 us", "p99 us", "p99.9 us")}}
 
@@ -152,18 +159,17 @@ def gate(bench, case):
     setting = bench.setting(case)
     suite = _make_suite(os.path.join(setting.folder, "uptests"))
     program = Upswap(setting, uptests=f'directory = "{suite}"; parallel = {PARALLEL}; total_timeout = "600s";').start(None)
-    admin, events = Admin(program.socket), Events(program.socket)
+    admin = Admin(program.socket)
     machine.pin([admin.status()["pids"]["proxy"]], {machine.PROXY_CORE})
     hosts = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(INSTANCES)]
     rounds = []
     try:
         for number in range(bench.rounds):
             alone = _timed(setting, program, lambda: _alone(suite, hosts, setting.app))
-            gated = _timed(setting, program, lambda: _gated(admin, events, hosts, setting.app))
+            gated = _timed(setting, program, lambda: _gated(admin, hosts, setting.app))
             rounds.append({"gate": gated, "uptests alone": alone})
             bench.tell_round(number, rounds[-1])
     finally:
-        events.stop()
         program.stop()
     return rounds
 

@@ -9,7 +9,7 @@ static bool pool_is_busy(void *arg, uint32_t slot)
 
 static bool instance_is_busy(void *arg, uint32_t slot)
 {
-    return counters_instance_in_flight(arg, slot) > 0;
+    return counters_instance_is_busy(arg, slot);
 }
 
 static void put_instances(struct conductor *conductor, const struct pool *pool, size_t count,

@@ -487,7 +487,19 @@ bool counters_pool_is_busy(struct counters *counters, uint32_t slot)
     FOREACH_USED (block, counters) {
         const uint64_t *in_flight = &block->pools[slot].in_flight;
         const char *at = (const char *)in_flight, *end = (const char *)(in_flight + 1);
-        if (next_used(counters, &at, &end) && counters_read(in_flight) > 0)
+        if (next_used(counters, &at, &end) &&
+            (counters_read(in_flight) > 0 || counters_read(&block->pools[slot].warming) > 0))
+            return true;
+    }
+    return false;
+}
+
+bool counters_instance_is_busy(struct counters *counters, uint32_t slot)
+{
+    assert(slot < COUNTERS_INSTANCES);
+    FOREACH_USED (block, counters) {
+        const struct counters_instance *cells = &block->instances[slot];
+        if (counters_read(&cells->in_flight) > 0 || counters_read(&cells->connections) > 0)
             return true;
     }
     return false;

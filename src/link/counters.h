@@ -195,9 +195,11 @@ uint64_t counters_version(struct counters *counters);
 /* The newest version that any worker of a proxy that is there has. */
 uint64_t counters_newest(struct counters *counters);
 
-/* Before a slot is used again: is anything in flight there? Unlike the sums, takes no memory for a slot that
- * was never used. */
+/* Before a slot is used again: is anything in flight there, or connected to in advance? Unlike the sums,
+ * takes no memory for a slot that was never used. */
 bool counters_pool_is_busy(struct counters *counters, uint32_t slot);
+/* Of an instance: is anything in flight, or any connection left? */
+bool counters_instance_is_busy(struct counters *counters, uint32_t slot);
 /* Nor does this. */
 void counters_clear_pool(struct counters *counters, uint32_t slot);
 void counters_clear_instance(struct counters *counters, uint32_t slot);

@@ -281,12 +281,23 @@ static void meet(struct client *client)
     count_handshake(client, tls_is_resumed(stream) ? COUNTERS_HANDSHAKE_RESUMED : COUNTERS_HANDSHAKE_FULL);
 }
 
+/* It asks nothing more, and has had its answers when what was held back, and does not go at once, has gone.
+ */
+static void leave_answered(struct client *client)
+{
+    client_push(client);
+    if (client->state == CLIENT_FLUSHING)
+        client->next = CLIENT_NEXT_CLOSE;
+    else if (client->state != CLIENT_CLOSED)
+        client_close(client, false);
+}
+
 static bool fill_head(struct client *client)
 {
     struct worker *worker = client->worker;
     bool first = client->in.n == 0;
     if (client->ended) {
-        client_close(client, false);
+        leave_answered(client);
         return false;
     }
     if (first ? !client->stream.readable : !stream_may_give(&client->stream))
@@ -296,7 +307,8 @@ static bool fill_head(struct client *client)
     if (count == STREAM_AGAIN)
         return false;
     if (count <= 0) {
-        client_close(client, false);
+        client->ended = true;
+        leave_answered(client);
         return false;
     }
     /* The time for a head is counted from its first byte; for a client's first one from the accept. */
@@ -523,6 +535,12 @@ void client_return(struct client *client, enum client_next next, bool unread)
 {
     client->exchange = NULL;
     client->linger = unread;
+    if (client->out.corked && next != CLIENT_NEXT_REQUEST) {
+        /* Whole answers, whatever has become of the last exchange. */
+        outlet_flush(&client->out, client->worker->buffers, &client->stream);
+        if (next == CLIENT_NEXT_CUT && outlet_waiting(&client->out) > 0)
+            next = CLIENT_NEXT_CLOSE;
+    }
     client->next = (uint8_t)next;
     if (next == CLIENT_NEXT_CUT || next == CLIENT_NEXT_RESET) {
         client_close(client, next == CLIENT_NEXT_RESET);
@@ -548,7 +566,7 @@ void client_push(struct client *client)
         return;
     enum outlet_result result = outlet_flush(&client->out, worker->buffers, &client->stream);
     if (client->state == CLIENT_EXCHANGE && result == OUTLET_FAILED) {
-        exchange_client_ready(client->exchange);
+        exchange_end(client->exchange, &end_client_closed);
     } else if (client->state == CLIENT_HEAD && result == OUTLET_WAITING) {
         client->next = CLIENT_NEXT_REQUEST;
         enter(client, CLIENT_FLUSHING);

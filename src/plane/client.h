@@ -90,7 +90,7 @@ void client_h2_over(struct client *client);
  * to give up. False: the client is gone. */
 bool client_read_ahead(struct client *client);
 
-/* While it is answered: has it sent what comes next already? */
+/* While it is answered, and its request was read to the end: has it sent what comes next already? */
 static inline bool client_has_asked_again(const struct client *client)
 {
     return client->in.n > 0 && !client_is_stream(client);

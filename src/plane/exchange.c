@@ -323,8 +323,21 @@ static bool has_left(const struct exchange *x)
     return x->state == EXCHANGE_QUEUED && x->client->ended && x->client->stream.fd >= 0;
 }
 
+/* The end of the answer before, which did not go at once. False: the client is gone. */
+static bool flush_before(struct exchange *x)
+{
+    struct client *client = x->client;
+    if (x->state >= EXCHANGE_ASKING || outlet_waiting(&client->out) == 0 ||
+        outlet_flush(&client->out, x->worker->buffers, &client->stream) != OUTLET_FAILED)
+        return true;
+    exchange_end(x, &end_client_closed);
+    return false;
+}
+
 void exchange_client_ready(struct exchange *x)
 {
+    if (!flush_before(x))
+        return;
     if (x->state == EXCHANGE_PAUSED) {
         mode_client_ready(x);
         return;
@@ -392,7 +405,7 @@ static void timed_out(struct deadline *deadline)
         break;
     case EXCHANGE_ASKING:
     case EXCHANGE_HEARING:
-        exchange_end(x, late(x));
+        exchange_end(x, outlet_waiting(&x->client->out) > 0 ? &end_reader_too_slow : late(x));
         break;
     case EXCHANGE_ANSWERING:
     case EXCHANGE_TUNNEL:

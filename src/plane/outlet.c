@@ -111,10 +111,9 @@ enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, s
     if (waits || outlet->hold || outlet->end - outlet->sent + total > OUTLET_CORK_MAX)
         return outlet_send(outlet, buffers, stream, parts, count);
     outlet->corked = false;
-    if (!append(outlet, buffers, parts, count, total, 0))
-        return OUTLET_NO_MEMORY;
-    outlet->corked = true;
-    return OUTLET_EMPTY;
+    bool kept = append(outlet, buffers, parts, count, total, 0);
+    outlet->corked = outlet_waiting(outlet) > 0;
+    return kept ? OUTLET_EMPTY : OUTLET_NO_MEMORY;
 }
 
 void outlet_rewind(struct outlet *outlet)

@@ -385,13 +385,38 @@ uint32_t upstream_connections_until(const struct upstreams *upstreams,
     return count;
 }
 
+/* The server gives it with its first answer, or with the handshake before, or behind that. */
+static void keep_session(struct connection *connection)
+{
+    struct upstream *upstream = connection->upstream;
+    struct ssl_session_st *session = tls_session(&connection->stream);
+    if (session == NULL)
+        return;
+    tls_session_free(upstream->session);
+    tls_context_free(upstream->session_context);
+    upstream->session = session;
+    upstream->session_context = tls_context_ref(connection->tls);
+}
+
+/* What comes over TLS 1.3 behind the handshake need not be for us: tickets are OpenSSL's (RFC 8446
+ * section 4.6.1). */
+static bool was_ticket(struct connection *connection)
+{
+    char byte;
+    struct stream *stream = &connection->stream;
+    if (!tls_is_up(stream) || stream->hung_up || stream_recv(stream, &byte, 1) != STREAM_AGAIN)
+        return false;
+    keep_session(connection);
+    return true;
+}
+
 /* An idle connection owes us nothing: whatever comes over it ends it. */
 static void connection_ready(struct stream *stream)
 {
     struct connection *connection = mem_container(stream, struct connection, stream);
     if (connection->state != CONNECTION_IDLE) {
         connection->ready(connection->arg);
-    } else if (stream->readable || stream->hung_up) {
+    } else if ((stream->readable || stream->hung_up) && !was_ticket(connection)) {
         struct upstream *upstream = connection->upstream;
         upstream->lost_ms = loop_ms(upstream->all->loop);
         close_connection(connection, false);
@@ -594,21 +619,6 @@ static int shake_hands(struct connection *connection)
     }
 }
 
-/* The server gives it with its first answer, or with the handshake before. */
-static void keep_session(struct connection *connection)
-{
-    struct upstream *upstream = connection->upstream;
-    if (connection->tls == NULL || connection->kept || !tls_is_up(&connection->stream))
-        return;
-    struct ssl_session_st *session = tls_session(&connection->stream);
-    if (session == NULL)
-        return;
-    tls_session_free(upstream->session);
-    tls_context_free(upstream->session_context);
-    upstream->session = session;
-    upstream->session_context = tls_context_ref(connection->tls);
-}
-
 int connection_check(struct connection *connection)
 {
     struct stream *stream = &connection->stream;
@@ -650,7 +660,8 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
         h2_back_release(connection, keep_ms, reset);
         return;
     }
-    keep_session(connection);
+    if (!connection->kept && tls_is_up(&connection->stream))
+        keep_session(connection);
     if (keep_ms == 0 || !may_be_kept(connection)) {
         close_connection(connection, reset);
         forget_unused(upstream);

@@ -11,8 +11,9 @@
 #define RECENT_MS 1000 /* a connection that was used within it was needed */
 #define MOST 256       /* of a pool, in one worker */
 
-/* Of one candidate. What it points to is of the worker's present world. */
+/* Of one candidate. What it points to is of the worker's present world, or of the ground of that. */
 struct warm {
+    uint32_t index; /* of the service */
     const struct snapshot_service *service;
     const struct snapshot_pool *pool;
     uint64_t *cell;
@@ -26,6 +27,7 @@ struct warm {
 struct warming {
     struct warms *warms;
     struct connection *connection;
+    struct view *view; /* in which the instance's address is, until it is connected */
     uint64_t *cell;
     uint32_t keep_ms;
     struct deadline deadline;
@@ -39,6 +41,7 @@ static void end(struct warming *warming, bool made)
     TAILQ_REMOVE(&warming->warms->begun, warming, link);
     deadline_clear(&warming->deadline);
     connection_release(warming->connection, made ? warming->keep_ms : 0, false);
+    view_release(warming->view, warming->warms->worker->options.index);
     counters_sub(warming->cell, 1);
     free(warming);
 }
@@ -56,7 +59,7 @@ static void time_is_over(struct deadline *deadline)
     end(mem_container(deadline, struct warming, deadline), false);
 }
 
-/* False: it could not be begun. */
+/* False: it could not be begun. Where a newer world is published already, that one asks for it anew. */
 static bool begin(struct warms *warms, const struct warm *warm, const struct snapshot_instance *instance)
 {
     struct worker *worker = warms->worker;
@@ -65,14 +68,20 @@ static bool begin(struct warms *warms, const struct warm *warm, const struct sna
     struct warming *warming = calloc(1, sizeof *warming);
     struct lending lending = {.fresh = true, .ready = ready, .arg = warming};
     struct str service = snapshot_service_name(worker->snapshot, warm->service);
-    bool able = upstream != NULL && warming != NULL &&
+    struct view *view = publisher_take(worker->options.publisher, worker->options.index);
+    bool able = upstream != NULL && warming != NULL && view->snapshot == worker->snapshot &&
                 (!rules->tls || attempt_use_tls(worker, service, instance->name, &lending));
     struct connection *connection = able ? upstream_lend(upstream, instance, &lending) : NULL;
     if (connection == NULL) {
+        view_release(view, worker->options.index);
         free(warming);
         return false;
     }
-    *warming = (struct warming){warms, connection, warm->cell, rules->upstream_idle_ms, {0}, {0}};
+    *warming = (struct warming){.warms = warms,
+                                .connection = connection,
+                                .view = view,
+                                .cell = warm->cell,
+                                .keep_ms = rules->upstream_idle_ms};
     TAILQ_INSERT_TAIL(&warms->begun, warming, link);
     deadline_init(&warming->deadline, worker->loop, time_is_over);
     worker_deadline(&warming->deadline, rules->connect_ms);
@@ -108,33 +117,37 @@ static size_t count_takers(const struct snapshot *snapshot, const struct snapsho
     return count;
 }
 
-/* A client's own connections cannot be made before it asks, and one of HTTP/2 does for all. */
+/* A client's own connections cannot be made before it asks, and one of HTTP/2 does for all. Who has a limit
+ * may give each connection one of few threads. */
 static bool can_be_warm(const struct snapshot_rules *rules)
 {
-    return rules->proxy_protocol == 0 && !rules->h2 && rules->upstream_idle_ms > 0;
+    return rules->proxy_protocol == 0 && !rules->h2 && rules->concurrency_per_instance == 0 &&
+           rules->upstream_idle_ms > 0;
 }
 
-static void want(struct warms *warms, const struct snapshot_service *service,
-                 const struct snapshot_pool *pool)
+static void want(struct warms *warms, uint32_t index, const struct snapshot_service *service)
 {
     struct worker *worker = warms->worker;
     const struct snapshot *snapshot = worker->snapshot;
     const struct snapshot_rules *rules = snapshot_service_rules(service);
     const struct snapshot_pool *live = snapshot_service_live(snapshot, service);
+    const struct snapshot_pool *pool = snapshot_service_candidate(snapshot, service);
     size_t takers = count_takers(snapshot, pool);
     if (takers == 0 || !can_be_warm(rules))
         return;
     uint32_t total = used_lately(worker, live, rules->upstream_idle_ms);
     total = total < MOST ? total : MOST;
-    uint32_t each = (uint32_t)((total + takers - 1) / takers);
-    if (rules->concurrency_per_instance != 0 && each > rules->concurrency_per_instance)
-        each = rules->concurrency_per_instance;
     struct warm *warm = total == 0 ? NULL : calloc(1, sizeof *warm);
     if (warm == NULL)
         return;
     uint64_t *cell =
         &counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(pool))->warming;
-    *warm = (struct warm){.service = service, .pool = pool, .cell = cell, .each = each, .left = total};
+    *warm = (struct warm){.index = index,
+                          .service = service,
+                          .pool = pool,
+                          .cell = cell,
+                          .each = (uint32_t)((total + takers - 1) / takers),
+                          .left = total};
     counters_add(cell, total);
     TAILQ_INSERT_TAIL(&warms->wanted, warm, link);
 }
@@ -168,10 +181,13 @@ static void run(struct loop_deferred *deferred)
     warms->due = false;
     for (int begun = 0; begun < BURST && (warm = TAILQ_FIRST(&warms->wanted)) != NULL; begun++) {
         struct snapshot_instance instance;
-        if (warm->left == 0 || !next_instance(warms, warm, &instance) || !begin(warms, warm, &instance))
+        if (warm->left == 0 || !next_instance(warms, warm, &instance)) {
             forget(warms, warm);
-        else
-            warm->left--;
+            continue;
+        }
+        warm->left--;
+        if (!begin(warms, warm, &instance))
+            counters_sub(warm->cell, 1);
     }
     warms->due = !TAILQ_EMPTY(&warms->wanted);
     if (warms->due)
@@ -185,32 +201,38 @@ void warms_init(struct warms *warms, struct worker *worker)
     TAILQ_INIT(&warms->begun);
 }
 
-static void forget_all(struct warms *warms)
+/* What is looked at anew by this world, or is of one that is no more. */
+static void forget_others(struct warms *warms, const struct snapshot *snapshot)
 {
-    struct warm *warm;
-    while ((warm = TAILQ_FIRST(&warms->wanted)) != NULL)
-        forget(warms, warm);
+    struct warm *warm, *next;
+    for (warm = TAILQ_FIRST(&warms->wanted); warm != NULL; warm = next) {
+        next = TAILQ_NEXT(warm, link);
+        if (snapshot == NULL || warm->index >= snapshot_service_count(snapshot) ||
+            snapshot_service_at(snapshot, warm->index) != warm->service)
+            forget(warms, warm);
+    }
 }
 
-static void look_at(struct warms *warms, size_t index)
+static void look_at(struct warms *warms, uint32_t index)
 {
-    const struct snapshot *snapshot = warms->worker->snapshot;
-    const struct snapshot_service *service = snapshot_service_at(snapshot, index);
+    const struct snapshot_service *service = snapshot_service_at(warms->worker->snapshot, index);
     if (snapshot_service_warms(service))
-        want(warms, service, snapshot_service_candidate(snapshot, service));
+        want(warms, index, service);
 }
 
 /* A service that a world does not amend is what it was, and was looked at with the ground. */
 void warms_turn(struct warms *warms)
 {
     const struct snapshot *snapshot = warms->worker->snapshot;
-    bool is_whole = snapshot_ground(snapshot) == snapshot;
-    forget_all(warms);
+    uint64_t ground = snapshot_version(snapshot_ground(snapshot));
+    bool is_new = ground != warms->ground;
+    size_t count = is_new ? snapshot_service_count(snapshot) : snapshot_amended_count(snapshot);
+    warms->ground = ground;
     if (warms->worker->stopping)
         return;
-    for (size_t i = 0; i < (is_whole ? snapshot_service_count(snapshot) : snapshot_amended_count(snapshot));
-         i++)
-        look_at(warms, is_whole ? i : snapshot_amended_at(snapshot, i));
+    forget_others(warms, is_new ? NULL : snapshot);
+    for (size_t i = 0; i < count; i++)
+        look_at(warms, is_new ? (uint32_t)i : snapshot_amended_at(snapshot, i));
     if (!warms->due && !TAILQ_EMPTY(&warms->wanted)) {
         warms->due = true;
         loop_defer(warms->worker->loop, &warms->running);
@@ -220,7 +242,7 @@ void warms_turn(struct warms *warms)
 void warms_stop(struct warms *warms)
 {
     struct warming *warming;
-    forget_all(warms);
+    forget_others(warms, NULL);
     while ((warming = TAILQ_FIRST(&warms->begun)) != NULL)
         end(warming, false);
 }

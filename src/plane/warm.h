@@ -17,7 +17,8 @@ struct warms {
     TAILQ_HEAD(, warm) wanted; /* pools, with connections that are still to be begun */
     TAILQ_HEAD(, warming) begun;
     struct loop_deferred running;
-    bool due; /* that is deferred */
+    bool due;        /* that is deferred */
+    uint64_t ground; /* version of the last one that was gone through */
 };
 
 void warms_init(struct warms *warms, struct worker *worker);

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from harness.backend import Backend
+from harness.backend import Backend, Held
 from harness.certificates import Authority
 from harness.config import config_text
 from harness.daemon import upswapd
@@ -51,6 +51,35 @@ def test_a_later_connection_resumes_the_session(front):
         assert front.ask(target="/bye").text == "bye"
     resumed = [each[1] for each in front.backend.handshakes[before + 1 :]]
     assert resumed and all(resumed), front.backend.handshakes
+
+
+def test_a_new_pool_finds_its_connections_shaken_hands_and_kept(start_own_front, authority):
+    """The server's tickets come when nobody asks any more, and end nothing."""
+    tls, held, next_one = authority.server("127.0.0.1"), Held(), Held()
+    front = start_own_front(Backend("old", tls=tls), workers=1, service={**trusting(authority), "uptests": {"required": False}})
+    fresh = Backend("fresh", tls=tls)
+    front.backend.on("/held", held)
+    fresh.on("/next", next_one)
+    clients = [front.client() for _ in range(4)]
+    try:
+        for client in clients:
+            client.request(target="/held")
+            held.wait()
+        events = front.daemon.events()
+        deployment = front.daemon.admin.stage([fresh.address], allow_untested=True)
+        events.wait("swap.published", deployment=deployment)
+        events.stop()
+        held.release()
+        for client in clients:
+            client.response()
+            client.request(target="/next")
+            next_one.wait()
+        assert len(fresh.handshakes) == len(clients)
+        next_one.release()
+    finally:
+        for client in clients:
+            client.close()
+        fresh.close()
 
 
 def test_a_name_is_asked_for_and_an_address_is_not(start_own_front, authority):

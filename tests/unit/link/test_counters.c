@@ -419,6 +419,12 @@ static void a_slot_that_was_never_used_is_idle_cleared_and_summed_without_taking
     assert_int_equal(bytes_in_use(fd), before);
     counters_add(&counters_pool(counters, WORKERS - 1, 700)->in_flight, 1);
     assert_true(counters_pool_is_busy(counters, 700));
+    counters_add(&counters_pool(counters, 0, 600)->warming, 1);
+    assert_true(counters_pool_is_busy(counters, 600));
+    assert_int_equal(counters_pool_warming(counters, 600), 1);
+    assert_false(counters_instance_is_busy(counters, 700));
+    counters_add(&counters_instance(counters, WORKERS - 1, 700)->connections, 1);
+    assert_true(counters_instance_is_busy(counters, 700));
     assert_false(counters_pool_is_busy(counters, 699));
     counters_add(&counters_pool(counters, 0, 900)->codes[COUNTERS_CODES - 1], 1); /* its last page alone */
     counters_add(&counters_pool(counters, 0, 901)->in_flight, 1);

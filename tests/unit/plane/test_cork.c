@@ -200,6 +200,49 @@ static void a_client_that_takes_nothing_is_waited_for_before_its_next_request_is
     assert_true(deadline_is_set(&client->deadline));
 }
 
+static void answer_who_has_ended_and_does_not_read(void)
+{
+    event_del(&come);
+    fill_the_kernel();
+    answer("one");
+    client->ended = true;
+    client->stream.writable = true;
+    client_ready(&client->stream);
+    loop_stop(worker->loop);
+}
+
+static void who_has_ended_is_waited_for_until_its_answers_are_gone(void **state)
+{
+    (void)state;
+    on_turn = answer_who_has_ended_and_does_not_read;
+    loop_run(worker->loop);
+    assert_int_equal(client->state, CLIENT_FLUSHING);
+    assert_int_equal(client->next, CLIENT_NEXT_CLOSE);
+    assert_int_equal(outlet_waiting(&client->out), 3);
+}
+
+static void answer_who_ends_now_and_does_not_read(void)
+{
+    event_del(&come);
+    fill_the_kernel();
+    answer("one");
+    worker->head_most = 1024;
+    client->stream.readable = client->stream.writable = true;
+    assert_int_equal(shutdown(peer, SHUT_WR), 0);
+    client_ready(&client->stream);
+    loop_stop(worker->loop);
+}
+
+static void who_ends_meanwhile_is_waited_for_too(void **state)
+{
+    (void)state;
+    on_turn = answer_who_ends_now_and_does_not_read;
+    loop_run(worker->loop);
+    assert_int_equal(client->state, CLIENT_FLUSHING);
+    assert_int_equal(client->next, CLIENT_NEXT_CLOSE);
+    assert_int_equal(outlet_waiting(&client->out), 3);
+}
+
 static void answer_who_has_gone(void)
 {
     answer("one");
@@ -228,6 +271,8 @@ int main(void)
         TEST(what_is_sent_meanwhile_comes_behind_what_is_held),
         TEST(more_than_is_held_back_is_sent),
         TEST(a_client_that_takes_nothing_is_waited_for_before_its_next_request_is_read),
+        TEST(who_has_ended_is_waited_for_until_its_answers_are_gone),
+        TEST(who_ends_meanwhile_is_waited_for_too),
         TEST(who_has_gone_is_not_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

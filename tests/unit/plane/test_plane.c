@@ -144,6 +144,9 @@ static void nor_does_one_that_comes_in_parts(void **state)
     assert_string_equal(rig_bytes(talk.client, 2), "ab");
     rig_say(talk.instance, "cd");
     assert_string_equal(rig_bytes(talk.client, 2), "cd");
+    rig_head(talk.instance);
+    rig_say(talk.instance, OK);
+    rig_head(talk.client);
     end(&talk);
 }
 
@@ -157,6 +160,84 @@ static void an_answer_is_not_lost_with_the_half_request_behind_it(void **state)
     rig_head(talk.client);
     assert_string_equal(rig_rest(talk.client, NULL), "ok");
     end(&talk);
+}
+
+static void an_early_answer_is_not_lost_with_a_body_that_is_not_read(void **state)
+{
+    struct rig *rig = *state;
+    struct talk talk = begin(rig, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                  "5\r\nhello\r\n0\r\nX-Trailer: y");
+    rig_head(talk.instance);
+    assert_string_equal(rig_bytes(talk.instance, 10), "5\r\nhello\r\n");
+    rig_say(talk.instance, CHUNKED_OK "2\r\nno\r\n0\r\n\r\n");
+    assert_memory_equal(rig_head(talk.client), "HTTP/1.1 200 ", 13);
+    assert_string_equal(rig_rest(talk.client, NULL), "2\r\nno\r\n0\r\n\r\n");
+    end(&talk);
+}
+
+/* So many that the inlet is full, and nothing more is read. */
+static void pipeline(struct rig *rig, int client, int count)
+{
+    char *text = malloc((size_t)count * sizeof GET);
+    for (int i = 0; i < count; i++)
+        memcpy(text + (size_t)i * (sizeof GET - 1), GET, sizeof GET);
+    rig_say(client, text);
+    free(text);
+    (void)rig;
+}
+
+static void a_reset_behind_many_requests_ends_what_is_under_way(void **state)
+{
+    struct rig *rig = *state;
+    one_instance(rig);
+    struct talk talk = {.client = rig_client(rig)};
+    pipeline(rig, talk.client, 900);
+    talk.instance = rig_accept(rig, 0);
+    rig_head(talk.instance);
+    rig_reset(talk.client);
+    rig_say(talk.instance, OK);
+    while (*rig_rest(talk.instance, NULL) != '\0')
+        ;
+    rig_until(counters_pool_in_flight(rig_counters(rig), 1) == 0);
+    close(talk.instance);
+}
+
+static uint64_t turns(struct rig *rig)
+{
+    return counters_read(&counters_worker(rig_counters(rig), 0)->turns);
+}
+
+/* A request; false: none comes any more. */
+static bool hears(int instance)
+{
+    char bytes[4096];
+    return recv(instance, bytes, sizeof bytes, 0) > 0;
+}
+
+static void an_instance_is_not_blamed_for_a_client_that_does_not_read(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->rules.first_byte_ms = 300;
+    one_instance(rig);
+    static char answer[7100];
+    int head = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: 7000\r\n\r\n");
+    memset(answer + head, 'x', 7000);
+    struct talk talk = {.client = rig_client(rig)};
+    setsockopt(talk.client, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
+    pipeline(rig, talk.client, 900);
+    talk.instance = rig_accept(rig, 0);
+    setsockopt(talk.instance, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 1},
+               sizeof(struct timeval));
+    while (hears(talk.instance)) {
+        uint64_t before = turns(rig);
+        (void)!send(talk.instance, answer, (size_t)head + 7000, MSG_NOSIGNAL);
+        rig_until(turns(rig) >= before + 2 || counters_pool_in_flight(rig_counters(rig), 1) == 0);
+    }
+    const struct counters_pool *pool = counters_pool(rig_counters(rig), 0, 1);
+    assert_int_equal(pool->errors[COUNTERS_FIRST_BYTE_TIMEOUT], 0);
+    assert_int_equal(pool->codes[504 - COUNTERS_CODE_MIN], 0);
+    rig_reset(talk.client);
+    close(talk.instance);
 }
 
 static void a_refusal_comes_behind_the_answer_before_it(void **state)
@@ -547,6 +628,9 @@ int main(void)
         TEST(nor_does_one_that_comes_in_parts),
         TEST(an_answer_is_not_lost_with_the_half_request_behind_it),
         TEST(a_refusal_comes_behind_the_answer_before_it),
+        TEST(an_early_answer_is_not_lost_with_a_body_that_is_not_read),
+        TEST(a_reset_behind_many_requests_ends_what_is_under_way),
+        TEST(an_instance_is_not_blamed_for_a_client_that_does_not_read),
         TEST(a_body_streams_while_it_is_sent),
         TEST(chunks_are_framed_anew_and_trailers_passed_on),
         TEST(a_body_ended_by_close_becomes_chunks_and_the_client_stays),

@@ -175,6 +175,22 @@ static void who_has_enough_gets_no_more(void **state)
     }
 }
 
+static void where_connections_are_few_none_is_made(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->rules.concurrency_per_instance = 8;
+    int client = rig_client(rig), old = rig_ask(rig, client, GET);
+    publish_candidate(rig, true);
+    assert_int_equal(warming(rig), 0);
+    finish(client, old);
+    rig_say(client, GET);
+    rig_head(old);
+    assert_false(rig_is_called(rig, 1));
+    finish(client, old);
+    close(client);
+    close(old);
+}
+
 static void what_is_not_made_in_the_time_for_a_connect_is_given_up(void **state)
 {
     struct rig *rig = *state;
@@ -214,6 +230,7 @@ int main(void)
         TEST(one_that_cannot_be_made_is_given_up),
         TEST(an_instance_out_of_rotation_gets_none),
         TEST(who_has_enough_gets_no_more),
+        TEST(where_connections_are_few_none_is_made),
         TEST(what_is_not_made_in_the_time_for_a_connect_is_given_up),
         TEST(a_worker_that_stops_gives_up_what_is_being_made),
     };

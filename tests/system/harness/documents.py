@@ -3,6 +3,7 @@
 What is run is what a reader would copy.
 """
 
+import contextlib
 import os
 import re
 import select
@@ -109,7 +110,8 @@ class Session:
     def close(self):
         """Ends the shell and all that was started in it."""
         for pid in processes.descendants(self.shell.pid):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # some die with their parent
+                os.kill(pid, signal.SIGKILL)
         self.shell.kill()
         processes.finish(self.shell)
         processes.end_orphans_of(self.home)

@@ -180,9 +180,12 @@ static bool on_unpin(void *arg)
 
 static bool on_is_busy(void *arg, const char *service)
 {
-    const struct course *course = course_find(arg, service);
     const struct conductor *conductor = arg;
-    return (course != NULL && course->gate != NULL) || watch_is_testing(conductor->watch, service);
+    const struct course *course = course_find(arg, service);
+    const struct service *found = registry_service(conductor->options.registry, service);
+    bool gates = course != NULL && course->gate != NULL;
+    bool swaps = found != NULL && found->running != NULL && deployment_takes_over(found->running);
+    return gates || swaps || watch_is_testing(conductor->watch, service);
 }
 
 static void on_testing(void *arg, const char *service)
@@ -328,6 +331,7 @@ static void make_doers(struct conductor *conductor)
         .proxy_pid = options->proxy_pid,
         .published = on_published,
         .again = on_again,
+        .renew = on_news,
         .arg = conductor,
     });
     conductor->teardown = teardown_new(&(struct teardown_options){

@@ -20,7 +20,8 @@ struct schedule_options {
     const struct ejections *ejections;
     /* The settings of a service; NULL: it is not in the config. */
     const struct config_service *(*settings)(void *arg, const char *service);
-    /* Do uptests of the service run on another's behalf? Then a run that is due waits. */
+    /* Do uptests of the service run on another's behalf, or is it about to be swapped? Then a run that is due
+     * waits. */
     bool (*is_busy)(void *arg, const char *service);
     /* An instance of the service is out, or back in: the next world is to say so. */
     void (*moved)(void *arg, const char *service);

@@ -146,6 +146,13 @@ static void published(struct world *world, uint64_t version, uint64_t ns)
     world->options.published(world->options.arg, version, ns);
 }
 
+/* A proxy that begins must not begin with what is known to be over, such as an instance that went down. */
+static bool is_renewed(struct world *world)
+{
+    uint64_t before = world->sent.message.version;
+    return before != 0 && world->options.renew(world->options.arg) && world->sent.message.version != before;
+}
+
 static void greeted(struct world *world, const struct message_hello *hello)
 {
     log_info("the proxy (pid %d) says hello with version %" PRIu64, (int)hello->pid, hello->version);
@@ -162,6 +169,8 @@ static void greeted(struct world *world, const struct message_hello *hello)
     send_access_log(world);
     if (hello->version > 0)
         published(world, hello->version, 0);
+    if (hello->version == 0 && is_renewed(world))
+        return;
     if (hello->version < world->sent.message.version)
         send_world(world);
     else if (hello->version > 0) /* also where the first world is yet to come: it may be numbered already */

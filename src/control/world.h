@@ -38,6 +38,9 @@ struct world_options {
     /* The proxy has a version that is not below what was sent to it, or the last one could not be made, or
      * not be used by it: the world must be sent with a higher one, after this pause. */
     void (*again)(void *arg, uint64_t pause_ms);
+    /* A proxy begins, and the last world may be older than what is known: publish another one, which calls
+     * world_publish. False: not now, and it gets the last one. */
+    bool (*renew)(void *arg);
     void *arg;
 };
 

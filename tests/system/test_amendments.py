@@ -47,6 +47,7 @@ def test_each_of_many_services_is_as_its_own_last_swap_left_it_whoever_has_died_
     assert who_answers(daemon) == expected
     swap(daemon, range(20, SERVICES), new.address)
     assert who_answers(daemon) == ["new"] * SERVICES
+    wait_until(lambda: all(len(service["pools"]) == 1 for service in daemon.admin.status()["services"]), what="the old pools to be gone")
     swap(daemon, range(3), old.address)
     expected = ["old"] * 3 + ["new"] * (SERVICES - 3)
     assert who_answers(daemon) == expected

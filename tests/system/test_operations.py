@@ -76,6 +76,8 @@ def refused(port):
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was in the backlog when that was closed
+        pass
     return False
 
 

@@ -320,7 +320,10 @@ def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_re
     body, first = os.urandom(MIB), 800000
     go_on, sent = threading.Event(), threading.Event()
 
+    asked = []
+
     def script(connection, request):
+        asked.append(connection)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:first])
         go_on.wait(30)
         connection.send(body[first:] + answer("what nobody has asked for"))
@@ -335,7 +338,7 @@ def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_re
         os.kill(proxy, signal.SIGSTOP)  # so that all the rest comes to it at once
         go_on.set()
         assert sent.wait(30)
-        wait_until(lambda: front.backend.asked()[0].unacknowledged() == 0, what="the instance's bytes to arrive")
+        wait_until(lambda: asked[0].unacknowledged() == 0, what="the instance's bytes to arrive")
         os.kill(proxy, signal.SIGCONT)
         assert client.exactly(len(body) - first) == body[first:]
         assert client.ask(target="/").text == "bodies"

@@ -392,6 +392,16 @@ uint64_t counters_pool_ended(struct counters *counters, uint32_t slot)
     return sum;
 }
 
+/* The sum of the pool's cell at this offset. */
+static uint64_t pool_gauge(struct counters *counters, uint32_t slot, size_t offset)
+{
+    uint64_t sum = 0;
+    assert(slot < COUNTERS_POOLS);
+    FOREACH_USED (block, counters)
+        sum += counters_read((const uint64_t *)(const void *)((const char *)&block->pools[slot] + offset));
+    return sum;
+}
+
 /* What becomes lasting is counted as such after it was in flight, and ends as such before: so the one that
  * is read first may be too low, and a request is not overlooked. */
 uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)
@@ -407,29 +417,17 @@ uint64_t counters_pool_in_requests(struct counters *counters, uint32_t slot)
 
 uint64_t counters_pool_in_flight(struct counters *counters, uint32_t slot)
 {
-    uint64_t sum = 0;
-    assert(slot < COUNTERS_POOLS);
-    FOREACH_USED (block, counters)
-        sum += counters_read(&block->pools[slot].in_flight);
-    return sum;
+    return pool_gauge(counters, slot, offsetof(struct counters_pool, in_flight));
 }
 
 uint64_t counters_pool_warming(struct counters *counters, uint32_t slot)
 {
-    uint64_t sum = 0;
-    assert(slot < COUNTERS_POOLS);
-    FOREACH_USED (block, counters)
-        sum += counters_read(&block->pools[slot].warming);
-    return sum;
+    return pool_gauge(counters, slot, offsetof(struct counters_pool, warming));
 }
 
 uint64_t counters_pool_choosing(struct counters *counters, uint32_t slot)
 {
-    uint64_t sum = 0;
-    assert(slot < COUNTERS_POOLS);
-    FOREACH_USED (block, counters)
-        sum += counters_read(&block->pools[slot].choosing);
-    return sum;
+    return pool_gauge(counters, slot, offsetof(struct counters_pool, choosing));
 }
 
 uint64_t counters_instance_in_flight(struct counters *counters, uint32_t slot)

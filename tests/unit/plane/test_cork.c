@@ -200,6 +200,13 @@ static void a_client_that_takes_nothing_is_waited_for_before_its_next_request_is
     assert_true(deadline_is_set(&client->deadline));
 }
 
+static void assert_client_waits_to_be_closed(void)
+{
+    assert_int_equal(client->state, CLIENT_FLUSHING);
+    assert_int_equal(client->next, CLIENT_NEXT_CLOSE);
+    assert_int_equal(outlet_waiting(&client->out), 3);
+}
+
 static void answer_who_has_ended_and_does_not_read(void)
 {
     event_del(&come);
@@ -216,9 +223,7 @@ static void who_has_ended_is_waited_for_until_its_answers_are_gone(void **state)
     (void)state;
     on_turn = answer_who_has_ended_and_does_not_read;
     loop_run(worker->loop);
-    assert_int_equal(client->state, CLIENT_FLUSHING);
-    assert_int_equal(client->next, CLIENT_NEXT_CLOSE);
-    assert_int_equal(outlet_waiting(&client->out), 3);
+    assert_client_waits_to_be_closed();
 }
 
 static void answer_who_ends_now_and_does_not_read(void)
@@ -238,9 +243,7 @@ static void who_ends_meanwhile_is_waited_for_too(void **state)
     (void)state;
     on_turn = answer_who_ends_now_and_does_not_read;
     loop_run(worker->loop);
-    assert_int_equal(client->state, CLIENT_FLUSHING);
-    assert_int_equal(client->next, CLIENT_NEXT_CLOSE);
-    assert_int_equal(outlet_waiting(&client->out), 3);
+    assert_client_waits_to_be_closed();
 }
 
 static void answer_who_has_gone(void)

@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/share.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -133,26 +134,40 @@ struct cgroup cgroup_make(void)
 
 static void enter(int group_fd)
 {
-    int fd = openat(group_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    int fd = group_fd < 0 ? -1 : openat(group_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return;
     (void)!write(fd, "0", 1);
     close(fd);
 }
 
-/* clone3 takes no lock of the whole kernel, as a move does; where a filter knows no clone3
- * (RestrictNamespaces of systemd), it is the move. */
-pid_t cgroup_fork(int group_fd)
+/* By clone3, which takes no lock of the whole kernel, as a move does. */
+static pid_t start_inside(int group_fd, void (*run)(void *arg), void *arg)
 {
-    struct clone_args args = {
+    struct clone_args how = {
         .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)(unsigned)group_fd};
-    long pid = group_fd < 0 ? -1 : syscall(SYS_clone3, &args, sizeof args);
+    pid_t pid = share_start(&how, run, arg);
     if (pid >= 0)
-        return (pid_t)pid;
+        return pid;
+    how.flags = CLONE_INTO_CGROUP;
+    pid = (pid_t)syscall(SYS_clone3, &how, sizeof how);
+    if (pid == 0)
+        run(arg);
+    return pid;
+}
+
+/* Where a filter knows no clone3 (RestrictNamespaces of systemd), it is the move. */
+pid_t cgroup_start(int group_fd, void (*run)(void *arg), void *arg)
+{
+    pid_t pid = group_fd < 0 ? -1 : start_inside(group_fd, run, arg);
+    if (pid >= 0)
+        return pid;
     pid = _Fork();
-    if (pid == 0 && group_fd >= 0)
+    if (pid == 0) {
         enter(group_fd);
-    return (pid_t)pid;
+        run(arg);
+    }
+    return pid;
 }
 
 /* ---- where ---- */

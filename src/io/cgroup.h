@@ -25,9 +25,11 @@ struct cgroup {
 
 /* An empty group; or none, silently. */
 struct cgroup cgroup_make(void);
-/* As fork, into the group; as fork alone, if there is none or it cannot be entered. Makes system calls only.
- */
-pid_t cgroup_fork(int group_fd);
+/* Starts a process that runs `run` with `arg`, in the group if there is one and it can be entered. Makes
+ * system calls only. In a group it may share our memory (share.h), and we then wait until it has executed a
+ * file or ended: `run` must not return, and makes system calls only. Who kills the group ends that wait.
+ * Returns the pid, or -1 with errno. */
+pid_t cgroup_start(int group_fd, void (*run)(void *arg), void *arg);
 /* KILL to all in it. Makes system calls only; -1 is fine. */
 void cgroup_kill(int kill_fd);
 /* Closes and removes it. Something still runs in it: then later, when another group is made or removed. */

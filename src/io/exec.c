@@ -1,5 +1,6 @@
-/* All that allocates or looks up has happened before the fork; here are system calls only. Invariant: a step
- * that fails is reported, by its number and errno, and the file is then not executed.
+/* All that allocates or looks up has happened before; here are system calls only, since the memory may be the
+ * warden's (share.h). Invariant: a step that fails is reported, by its number and errno, and the file is then
+ * not executed.
  */
 #include "io/exec.h"
 
@@ -162,16 +163,18 @@ static _Noreturn void execute(const struct job *job)
     fail(worst);
 }
 
-void exec_program(const struct job *job, int output_fd, int stdout_fd, pid_t warden)
+void exec_program(void *arg)
 {
+    const struct exec *exec = arg;
+    const struct job *job = exec->job;
     be_apart(job);
     report_start();
-    set_descriptors(job, output_fd, stdout_fd);
+    set_descriptors(job, exec->output_fd, exec->stdout_fd);
     unblock_signals();
     set_limits(job);
     if (job->becomes)
         become(&job->user);
-    die_with(warden);
+    die_with(exec->warden);
     if (chdir(job->directory) != 0)
         fail(EXEC_DIRECTORY);
     execute(job);

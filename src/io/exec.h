@@ -23,11 +23,17 @@ enum exec_step {
 /* Of what is contained, so that live traffic goes first. */
 enum { EXEC_NICE = 5 };
 
-/* To be called in the program's process, with all signals blocked and the warden's descriptors: executes the
- * job's file in a process group of its own; if it is not contained, in a session of its own, too. stdout_fd
- * is used if the job is `apart`. `warden` is the pid of its parent. What fails is reported to
- * WARDEN_SOCKET_FD. */
-_Noreturn void exec_program(const struct job *job, int output_fd, int stdout_fd, pid_t warden);
+/* What the program's process is given. */
+struct exec {
+    const struct job *job;
+    int output_fd, stdout_fd; /* stdout_fd is used if the job is `apart` */
+    pid_t warden;             /* its parent */
+};
+
+/* To be called in the program's process, with all signals blocked and the warden's descriptors; `arg` is a
+ * struct exec. Executes the job's file in a process group of its own; if it is not contained, in a session of
+ * its own, too. What fails is reported to WARDEN_SOCKET_FD. Makes system calls only, and does not return. */
+void exec_program(void *arg);
 
 /* Appends the sentence for a step that has failed with `error`. */
 void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory);

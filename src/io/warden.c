@@ -139,13 +139,11 @@ static void close_all_but(struct parcel *parcel, int kept)
 /* Returns errno, or 0. */
 static int start(struct warden *warden, const struct descriptors *descriptors)
 {
-    pid_t self = getpid();
+    struct exec exec = {warden->job, descriptors->output_fd, descriptors->stdout_fd, getpid()};
     if (warden->job->contained)
         be_humble(warden);
     fault_die("warden.before", NULL);
-    warden->program = FAULTY("warden.fork", EAGAIN, cgroup_fork(descriptors->group_fd));
-    if (warden->program == 0)
-        exec_program(warden->job, descriptors->output_fd, descriptors->stdout_fd, self);
+    warden->program = FAULTY("warden.fork", EAGAIN, cgroup_start(descriptors->group_fd, exec_program, &exec));
     int error = errno;
     fault_die("warden.after", NULL);
     return warden->program > 0 ? 0 : error;

@@ -203,7 +203,8 @@ static bool start_proxy(struct keeper *keeper)
                              .change_user = ready->change_user,
                              .uid = ready->uid,
                              .gid = ready->gid,
-                             .confined = true};
+                             .confined = true,
+                             .session = true};
     struct role *role = &keeper->roles[PROXY];
     if (!role_run(keeper, role, &spec, &callbacks[PROXY]))
         return false;

@@ -17,6 +17,13 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/* As io/share.c has it. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define SHARES true
+#else
+#define SHARES false
+#endif
+
 #define TEST_S 60 /* then all of it ends, what was forked too */
 
 static char label[64];
@@ -37,23 +44,35 @@ static void begin_or_skip(void)
     }
 }
 
+/* What the program that start_two executes is told by its only argument: where to say that it runs. */
+static void be_two(const char *fd)
+{
+    if (fork() == 0)
+        setsid();
+    alarm(TEST_S);
+    (void)!write(atoi(fd), "x", 1);
+    for (;;)
+        pause();
+}
+
+static void execute_two(void *arg)
+{
+    char fd[16];
+    snprintf(fd, sizeof fd, "%d", *(int *)arg);
+    execl("/proc/self/exe", "two", fd, (char *)NULL);
+    _exit(1);
+}
+
 /* A process of the group and a child of it in a session of its own. *witness is read to its end when both are
  * gone. */
 static pid_t start_two(const struct cgroup *group, int *witness)
 {
     int ends[2];
     char byte;
-    assert_return_code(pipe2(ends, O_CLOEXEC), errno);
-    pid_t pid = cgroup_fork(group->fd);
+    assert_return_code(pipe(ends), errno);
+    assert_return_code(fcntl(ends[0], F_SETFD, FD_CLOEXEC), errno);
+    pid_t pid = cgroup_start(group->fd, execute_two, &ends[1]);
     assert_true(pid >= 0);
-    if (pid == 0) {
-        if (_Fork() == 0)
-            setsid();
-        alarm(TEST_S);
-        (void)!write(ends[1], "x", 1);
-        for (;;)
-            pause();
-    }
     close(ends[1]);
     for (int i = 0; i < 2; i++)
         assert_int_equal(read(ends[0], &byte, 1), 1);
@@ -226,24 +245,78 @@ static void without_clone3_a_group_is_entered_after_the_fork(void **state)
     cgroup_remove(&group);
 }
 
+static void end_with_7(void *arg)
+{
+    *(bool *)arg = true;
+    _exit(7);
+}
+
 static void who_has_no_group_is_forked_all_the_same(void **state)
 {
     (void)state;
     int status;
     int no_group = open("/", O_RDONLY | O_CLOEXEC);
     for (int i = 0; i < 2; i++) {
-        pid_t pid = cgroup_fork(i == 0 ? -1 : no_group);
-        if (pid == 0)
-            _exit(7);
+        bool shared = false;
+        pid_t pid = cgroup_start(i == 0 ? -1 : no_group, end_with_7, &shared);
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_int_equal(WEXITSTATUS(status), 7);
+        assert_false(shared);
     }
     close(no_group);
     cgroup_kill(-1);
 }
 
-int main(void)
+static void in_a_group_nothing_of_our_memory_is_copied(void **state)
 {
+    (void)state;
+    begin_or_skip();
+    if (!SHARES)
+        skip();
+    struct cgroup group = cgroup_make();
+    int status;
+    bool shared = false;
+    pid_t pid = cgroup_start(group.fd, end_with_7, &shared);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_true(shared);
+    cgroup_remove(&group);
+}
+
+static void hang(void *arg)
+{
+    (void)!write(*(int *)arg, "x", 1);
+    for (;;)
+        pause();
+}
+
+static void who_is_held_by_a_process_that_hangs_goes_on_when_its_group_is_killed(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    int ends[2], status;
+    char byte;
+    assert_return_code(pipe2(ends, O_CLOEXEC), errno);
+    pid_t killer = fork();
+    if (killer == 0) {
+        (void)!read(ends[0], &byte, 1);
+        cgroup_kill(group.kill_fd);
+        _exit(0);
+    }
+    pid_t pid = cgroup_start(group.fd, hang, &ends[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(waitpid(killer, NULL, 0), killer);
+    close(ends[0]);
+    close(ends[1]);
+    cgroup_remove(&group);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2)
+        be_two(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_kill_reaches_all_in_a_group_and_nobody_else),
         cmocka_unit_test(a_group_in_which_something_runs_is_removed_when_that_has_ended),
@@ -252,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_group_that_is_not_delegated_is_left_in_peace),
         cmocka_unit_test(without_clone3_a_group_is_entered_after_the_fork),
         cmocka_unit_test(who_has_no_group_is_forked_all_the_same),
+        cmocka_unit_test(in_a_group_nothing_of_our_memory_is_copied),
+        cmocka_unit_test(who_is_held_by_a_process_that_hangs_goes_on_when_its_group_is_killed),
     };
     alarm(TEST_S);
     return cmocka_run_group_tests(tests, set_up, NULL);

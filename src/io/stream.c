@@ -73,6 +73,11 @@ static void gather(char *to, const struct iovec *parts, int count)
     }
 }
 
+int stream_send_flags(const struct stream *stream)
+{
+    return MSG_NOSIGNAL | (stream->last ? MSG_MORE : 0);
+}
+
 /* One part goes by send, which costs the kernel less than sendmsg; so what is short is made one first. */
 static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int count)
 {
@@ -87,8 +92,8 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     ssize_t sent;
     do
-        sent = bytes != NULL ? send(stream->fd, bytes, total, MSG_NOSIGNAL)
-                             : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+        sent = bytes != NULL ? send(stream->fd, bytes, total, stream_send_flags(stream))
+                             : sendmsg(stream->fd, &message, stream_send_flags(stream));
     while (sent < 0 && errno == EINTR);
     return stream_sent(stream, sent, sent == (ssize_t)total);
 }
@@ -96,6 +101,7 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
 static void plain_shut(struct stream *stream)
 {
     shutdown(stream->fd, SHUT_WR);
+    stream->last = false;
 }
 
 static void plain_close(struct stream *stream, bool reset)
@@ -103,6 +109,8 @@ static void plain_close(struct stream *stream, bool reset)
     if (stream->fd < 0)
         return;
     event_del(&stream->event);
+    if (stream->last && !reset)
+        plain_shut(stream); /* a close alone would drop what waits for the end, had anything come unread */
     if (reset)
         setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     close(stream->fd);

@@ -35,6 +35,8 @@ struct stream {
     bool writable; /* send may take something */
     bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
     bool unsure;   /* the last recv gave less than its room: see stream_recv */
+    bool last;     /* the owner's: behind what is sent from now on comes only the end, by stream_shut or
+                      stream_close, and at once, since what is sent may wait for it, to go in one packet */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
@@ -87,6 +89,9 @@ void stream_close(struct stream *stream, bool reset);
 
 /* The operations of a plain stream, for what lies over one. */
 extern const struct stream_ops stream_plain;
+
+/* The flags of a send on its descriptor. */
+int stream_send_flags(const struct stream *stream);
 
 /* For other calls of the kernel's that read from a plain stream, or write to one: keep its flags by what such
  * a call has returned (errno is that call's), and turn that into a result as of stream_recv, or stream_send.

@@ -71,7 +71,7 @@ static int layer_write(BIO *bio, const char *bytes, int size)
     ssize_t count;
     do
         count = BIO_get_ktls_send(bio) ? socket_write(bio, bytes, size)
-                                       : send(stream->fd, bytes, (size_t)size, MSG_NOSIGNAL);
+                                       : send(stream->fd, bytes, (size_t)size, stream_send_flags(stream));
     while (count < 0 && errno == EINTR);
     stream->kernel_writable = count == size;
     if (count < 0 && errno == EAGAIN)

@@ -179,6 +179,7 @@ size_t client_answer(struct client *client, const struct own_answer *own)
     struct iovec part = {worker->head, size};
     if (size == 0)
         return 0;
+    client->stream.last = !own->keep_alive;
     switch (outlet_send(&client->out, worker->buffers, &client->stream, &part, 1)) {
     case OUTLET_EMPTY:
     case OUTLET_WAITING:

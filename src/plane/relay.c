@@ -106,6 +106,8 @@ static enum relay_result send_batch(struct relay *relay, struct outlet *outlet, 
                                     const struct relay_tools *tools, const struct batch *batch)
 {
     bool corks = relay->corks && relay->done;
+    if (relay->closes && relay->done)
+        sink->last = true;
     switch ((corks ? outlet_cork : outlet_send)(outlet, tools->buffers, sink, batch->parts, batch->count)) {
     case OUTLET_EMPTY:
         adapt(relay, false);

@@ -37,6 +37,7 @@ struct relay {
     struct str rules;            /* that trailers are held to; empty: none */
     bool request;
     bool corks;              /* what is sent whole may wait for what follows (outlet_cork) */
+    bool closes;             /* the sink's end follows that of the body at once (stream->last) */
     bool copies;             /* no conduit is to be had for this body */
     struct conduit *conduit; /* its bytes wait behind those of the outlet; NULL: none do */
     struct http_fault fault;

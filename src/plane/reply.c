@@ -218,6 +218,7 @@ static bool final(struct exchange *x)
     if (readable)
         x->down.events = &x->events;
     x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
+    x->down.closes = !x->keep_alive;
     x->down.corks = x->keep_alive && x->up.body.done && client_has_asked_again(x->client);
     enum relay_result result =
         relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);

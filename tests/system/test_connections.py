@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import struct
 
 import pytest
 import websockets
@@ -33,6 +34,28 @@ def test_connection_close_is_honoured_and_said(front):
         response = client.ask(fields=["Connection: close"])
         assert response.status == 200 and not response.keeps_alive
         client.assert_closed()
+
+
+def packets_of_an_answer(front, request, end):
+    """What the client's kernel has had from upswap until the answer ends so (b"": as the connection does): the fewest of some tries,
+    since a slow machine acknowledges more. By TCP_INFO (linux/tcp.h): tcpi_segs_in."""
+    counts = []
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", front.port)) as sock:
+            sock.sendall(request)
+            answer = b""
+            while not (end and answer.endswith(end)) and (got := sock.recv(65536)):
+                answer += got
+            assert answer.startswith(b"HTTP/1.1 ")
+            counts.append(struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0])
+    return min(counts)
+
+
+def test_the_end_of_a_connection_comes_in_the_packet_of_its_last_answer(front):
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n"
+    kept = packets_of_an_answer(front, request % b"", end=b"\r\n\r\none")
+    assert packets_of_an_answer(front, request % b"Connection: close\r\n", end=b"") == kept
+    assert packets_of_an_answer(front, request % b"Host: b\r\n", end=b"") == kept  # a refusal
 
 
 def test_an_http_1_0_client_gets_a_close_unless_it_asks_to_stay(front):

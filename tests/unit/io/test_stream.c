@@ -229,6 +229,39 @@ static void closing_with_reset_is_no_end_to_the_peer(void **state)
     assert_int_equal(errno, ECONNRESET);
 }
 
+static void assert_peer_has(const char *expected)
+{
+    char bytes[16];
+    ssize_t n = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT);
+    assert_int_equal(n, strlen(expected));
+    assert_memory_equal(bytes, expected, (size_t)n);
+}
+
+static void what_is_sent_last_waits_for_the_end_and_goes_with_it(void **state)
+{
+    (void)state;
+    char byte;
+    struct iovec part = {(char *)"last", 4};
+    stream.last = true;
+    assert_int_equal(stream_send(&stream, &part, 1), 4);
+    assert_int_equal(recv(peer, &byte, 1, MSG_DONTWAIT), -1);
+    stream_shut(&stream);
+    assert_peer_has("last");
+    assert_int_equal(recv(peer, &byte, 1, MSG_DONTWAIT), 0);
+}
+
+/* A close with something unread resets, and drops what waits. */
+static void what_is_sent_last_arrives_though_something_was_never_read(void **state)
+{
+    (void)state;
+    struct iovec parts[] = {{(char *)"la", 2}, {(char *)"st", 2}};
+    assert_int_equal(write(peer, "unread", 6), 6);
+    stream.last = true;
+    assert_int_equal(stream_send(&stream, parts, 2), 4);
+    stream_close(&stream, false);
+    assert_peer_has("last");
+}
+
 static void free_self_and_other(struct stream *ready)
 {
     (void)ready;
@@ -302,6 +335,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_reset_that_a_send_has_found_is_no_end_to_recv, set_up, tear_down),
         cmocka_unit_test_setup_teardown(after_a_send_that_failed_a_recv_is_due_though_no_edge_is_left, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_sent_last_waits_for_the_end_and_goes_with_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_sent_last_arrives_though_something_was_never_read, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(closing_with_reset_is_no_end_to_the_peer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ready_may_free_its_own_stream_and_another_that_is_ready_too, set_up,

@@ -538,6 +538,7 @@ static void finish(struct control *control)
 {
     if (control->admin != NULL)
         admin_stop(control->admin);
+    cgroup_end();
     archive_close(control->archive);
     journal_close(control->journal);
     if (control->events != NULL)

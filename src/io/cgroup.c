@@ -1,5 +1,5 @@
-/* Invariant: a group is removed by its program's warden at its end, by the process that made it, or by
- * cgroup_begin when that one has ended: so never before a program was started in it.
+/* Invariant: a group is removed by the process that made it, by its program's warden when that process has
+ * ended, or by the next one's cgroup_begin: so never before a program was started in it.
  */
 #include "io/cgroup.h"
 
@@ -32,6 +32,11 @@ static uint64_t last_number;
 /* Paths of what was not empty yet when it was to be removed. */
 static char **left;
 static size_t left_count;
+
+static struct {
+    struct cgroup at[CGROUP_KEEPS]; /* the last one is the next to be given */
+    size_t count;
+} spare; /* empty groups */
 
 /* ---- the end of one ---- */
 
@@ -86,6 +91,27 @@ void cgroup_remove(struct cgroup *group)
     remove_left();
 }
 
+void cgroup_keep(struct cgroup *group)
+{
+    if (group->path == NULL || place == NULL || spare.count == CGROUP_KEEPS) {
+        cgroup_remove(group);
+        return;
+    }
+    spare.at[spare.count++] = *group;
+    *group = CGROUP_NONE;
+}
+
+size_t cgroup_kept(void)
+{
+    return spare.count;
+}
+
+static void remove_kept(void)
+{
+    while (spare.count > 0)
+        cgroup_remove(&spare.at[--spare.count]);
+}
+
 /* ---- the beginning of one ---- */
 
 static int open_in(const char *path, const char *name, int flags)
@@ -128,6 +154,8 @@ struct cgroup cgroup_make(void)
 {
     if (place == NULL)
         return CGROUP_NONE;
+    if (spare.count > 0)
+        return spare.at[--spare.count];
     remove_left();
     return make();
 }
@@ -252,8 +280,19 @@ static void clear(void)
     remove_left();
 }
 
+void cgroup_end(void)
+{
+    if (place == NULL)
+        return;
+    remove_kept();
+    clear();
+    free(place);
+    place = NULL;
+}
+
 bool cgroup_begin(const char *label, struct err *why)
 {
+    remove_kept();
     free(place);
     place = find_place(why);
     if (place == NULL)

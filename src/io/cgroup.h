@@ -11,9 +11,15 @@
 
 #include <sys/types.h>
 
+enum { CGROUP_KEEPS = 16 }; /* empty groups that are kept for another program */
+
 /* From here on there are groups, named by `label`, which no other living process uses. What an earlier one
  * has left under that label is killed and removed. False: there will be none, and why. */
 bool cgroup_begin(const char *label, struct err *why);
+
+/* Kills what is still in them, and removes them, as far as they are empty by then. There are none any more.
+ */
+void cgroup_end(void);
 
 struct cgroup {
     char *path;  /* NULL: there is none */
@@ -32,5 +38,10 @@ struct cgroup cgroup_make(void);
 pid_t cgroup_start(int group_fd, void (*run)(void *arg), void *arg);
 /* KILL to all in it. Makes system calls only; -1 is fine. */
 void cgroup_kill(int kill_fd);
+/* Its program has ended with all that it had started, and nobody has killed by it: it is kept for another
+ * one, or removed. */
+void cgroup_keep(struct cgroup *group);
+/* How many are kept; for tests. */
+size_t cgroup_kept(void);
 /* Closes and removes it. Something still runs in it: then later, when another group is made or removed. */
 void cgroup_remove(struct cgroup *group);

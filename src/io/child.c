@@ -281,6 +281,7 @@ static void end_group(struct child *child)
 /* Even KILL did not end it: it hangs in the kernel, or is another user's by now. */
 static void tell_late(struct child *child)
 {
+    cgroup_kill(child->spawn.cgroup.kill_fd); /* it may have been started since the KILL */
     if (!child->exited) {
         child->result.ns = clock_mono_ns() - child->start_ns;
         child->result.signal = SIGKILL;

@@ -1,4 +1,4 @@
-/* child: runs a program in a process group of its own, and a session that it does not share with others,
+/* child: runs a program in a process group of its own, and, if it is not contained, in a session of its own,
  * under a warden (warden.h), and reports once, when it has ended with all that it has to take along, and its
  * output has been read. Never blocks the loop, but that a start waits for a warden (nursery.h).
  */

@@ -68,49 +68,69 @@ static pid_t parent_of(pid_t pid)
     return str_to_u64(field, &parent) ? (pid_t)parent : -1;
 }
 
-static void kill_below(pid_t parent, int parent_fd, unsigned depth);
+/* Whose children are killed: at depth 0 ourselves. */
+struct parent {
+    pid_t pid;
+    int fd;
+    unsigned depth;
+};
+
+/* As descent_kill is told. */
+struct family {
+    pid_t session, program;
+};
+
+static void kill_below(const struct parent *parent, const struct family *family);
 
 /* A number may have gone to a stranger since it was listed, so it is held first and asked then. That the
  * parent is not reaped yet makes its number its own. */
-static void kill_held(pid_t pid, pid_t parent, int parent_fd, unsigned depth)
+static void kill_held(pid_t pid, const struct parent *parent, const struct family *family)
 {
-    int fd = pidfd_open(pid, 0);
-    if (fd < 0)
+    struct parent child = {pid, pidfd_open(pid, 0), parent->depth + 1};
+    if (child.fd < 0)
         return;
-    if (parent_of(pid) == parent && pidfd_send_signal(parent_fd, 0, NULL, 0) == 0) {
-        pidfd_send_signal(fd, SIGKILL, NULL, 0);
-        kill_below(pid, fd, depth);
+    if (parent_of(pid) == parent->pid && pidfd_send_signal(parent->fd, 0, NULL, 0) == 0) {
+        pidfd_send_signal(child.fd, SIGKILL, NULL, 0);
+        kill_below(&child, family);
     }
-    close(fd);
+    close(child.fd);
 }
 
-static void kill_child(pid_t pid)
+/* The group of a child, if it may be killed as a whole; else 0. The session is asked for first, since nobody
+ * comes back to one. */
+static pid_t group_of(pid_t pid, const struct family *family)
+{
+    bool has_left = getsid(pid) != family->session;
+    pid_t group = getpgid(pid);
+    return group > 1 && (has_left || group == pid || group == family->program) ? group : 0;
+}
+
+static void kill_child(pid_t pid, const struct family *family)
 {
     siginfo_t ignored;
     if (waitid(P_PID, (id_t)pid, &ignored, WEXITED | WNOHANG | WNOWAIT) != 0)
         return;
-    pid_t group = getpgid(pid);
-    if (group > 1 && group != getpgrp())
+    pid_t group = group_of(pid, family);
+    if (group != 0)
         kill(-group, SIGKILL);
     kill(pid, SIGKILL);
-    int fd = pidfd_open(pid, 0);
-    if (fd < 0)
+    struct parent child = {pid, pidfd_open(pid, 0), 1};
+    if (child.fd < 0)
         return;
-    kill_below(pid, fd, 1);
-    close(fd);
+    kill_below(&child, family);
+    close(child.fd);
 }
 
-/* depth 0: `parent` is this process. */
-static void kill_below(pid_t parent, int parent_fd, unsigned depth)
+static void kill_below(const struct parent *parent, const struct family *family)
 {
     char list[LIST_MAX];
     struct path path = {.n = 0};
-    if (depth == DEPTH_MAX)
+    if (parent->depth == DEPTH_MAX)
         return;
     add(&path, "/proc/");
-    add_pid(&path, parent);
+    add_pid(&path, parent->pid);
     add(&path, "/task/");
-    add_pid(&path, parent);
+    add_pid(&path, parent->pid);
     add(&path, "/children");
     struct str rest = {list, read_file(&path, list, sizeof list)}, word;
     uint64_t pid;
@@ -118,10 +138,10 @@ static void kill_below(pid_t parent, int parent_fd, unsigned depth)
     while (rest.n > 0 && memchr(rest.p, ' ', rest.n) != NULL && str_split(&rest, ' ', &word)) {
         if (!str_to_u64(word, &pid) || pid < 2 || pid > INT32_MAX)
             continue;
-        if (depth == 0)
-            kill_child((pid_t)pid);
+        if (parent->depth == 0)
+            kill_child((pid_t)pid, family);
         else
-            kill_held((pid_t)pid, parent, parent_fd, depth + 1);
+            kill_held((pid_t)pid, parent, family);
     }
 }
 
@@ -134,8 +154,9 @@ static bool proc_is_ours(void)
     return n > 0 && str_to_u64((struct str){link, (size_t)n}, &pid) && (pid_t)pid == getpid();
 }
 
-void descent_kill(void)
+void descent_kill(pid_t session, pid_t program)
 {
+    const struct family family = {session, program};
     if (proc_is_ours())
-        kill_below(getpid(), -1, 0);
+        kill_below(&(struct parent){getpid(), -1, 0}, &family);
 }

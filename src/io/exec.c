@@ -88,7 +88,7 @@ static void set_limits(const struct job *job)
         fail(EXEC_LIMITS);
 }
 
-/* One that is contained stays in its warden's session, which nobody else is in. */
+/* One that is contained stays in the session of all wardens, with all others that are: see warden.c. */
 static void be_apart(const struct job *job)
 {
     if (!job->contained) {
@@ -108,6 +108,7 @@ static void become(const struct child_user *user)
         syscall(SYS_setresgid, user->gid, user->gid, user->gid) != 0 ||
         syscall(SYS_setresuid, user->uid, user->uid, user->uid) != 0)
         fail(EXEC_USER);
+    prctl(PR_SET_DUMPABLE, 0UL); /* the memory may be the warden's; the exec gives another one */
     uid_t uid[3];
     gid_t gid[3];
     errno = EPERM;

@@ -75,12 +75,12 @@ static _Noreturn void become_warden(int socket)
     warden_run();
 }
 
-/* Makes a session, and in it a warden that leads neither the session nor a process group, so that it can
- * leave both; the nursery is its parent. Raw, as there is no fork for that. */
+/* Makes a process group, and in it a warden that leads neither that nor the session, so that it can leave
+ * both; the nursery is its parent. Raw, as there is no fork for that. */
 static _Noreturn void found(int socket, int *error, pid_t *warden)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* who was stopped does not stay; the warden does not inherit it */
-    setsid();
+    setpgid(0, 0);
     long pid =
         FAULTY("nursery.clone", EAGAIN, syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0UL, 0UL, 0UL, 0UL));
     if (pid == 0)
@@ -159,6 +159,7 @@ static _Noreturn void run(int socket)
 {
     sigset_t child_signal;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* also who was stopped */
+    setsid();                         /* see warden.c, be_humble */
     reset_signals();
     nursery_name("nursery");
     sigemptyset(&child_signal);

@@ -1,5 +1,5 @@
-/* Invariant: a warden is kept for another program only if it said that all of the last one has ended, and was
- * not told to kill.
+/* Invariant: a warden and a control group are kept for another program only if the warden said that all of
+ * the last one has ended, and nothing was told to kill.
  */
 #include "io/spawn.h"
 
@@ -124,8 +124,6 @@ enum spawn_news spawn_hear(struct spawn *spawn, struct warden_report *report)
         spawn->step = report->step;
         spawn->error = report->error;
     }
-    if (report->word == WARDEN_DONE && report->spoiled)
-        spawn->reusable = false;
     return SPAWN_REPORT;
 }
 
@@ -154,11 +152,12 @@ void spawn_close(struct spawn *spawn, bool done)
 {
     close_if_open(&spawn->output_fd);
     close_if_open(&spawn->stdout_fd);
-    cgroup_remove(&spawn->cgroup);
-    if (spawn->warden.socket >= 0) {
-        if (done && spawn->reusable && spawn->error == 0)
-            nursery_keep(&spawn->warden);
-        else
+    if (done && spawn->reusable && spawn->error == 0) {
+        cgroup_keep(&spawn->cgroup);
+        nursery_keep(&spawn->warden);
+    } else {
+        cgroup_remove(&spawn->cgroup);
+        if (spawn->warden.socket >= 0)
             nursery_drop(&spawn->warden);
     }
     free(spawn->file);

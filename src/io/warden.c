@@ -31,8 +31,8 @@
 
 struct warden {
     int signals;      /* readable when a child has ended */
-    int autogroup_fd; /* its session's niceness; -1: there is no such thing */
-    int session_nice; /* as it was left by us */
+    int autogroup_fd; /* its session's niceness; -1: there is no such thing, or it may not be set */
+    pid_t session;    /* of all wardens; we leave it to kill */
     struct job *job;  /* of the program that runs, or what it has left */
     int kill_fd;      /* of its control group; -1: it has none */
     pid_t program;
@@ -62,7 +62,7 @@ static void kill_all(const struct warden *warden)
     if (!warden->exited || !warden->job->contained)
         kill(-warden->program, SIGKILL);
     if (warden->job->contained)
-        descent_kill();
+        descent_kill(warden->session, warden->program);
 }
 
 static void term(const struct warden *warden)
@@ -91,21 +91,15 @@ static int read_session_nice(const struct warden *warden)
     return space == NULL ? 0 : (int)strtol(space, NULL, 10);
 }
 
-/* Where the kernel schedules by sessions (CONFIG_SCHED_AUTOGROUP, sched(7)), niceness counts within a session
- * only, and this is that of sessions. It may be refused without privileges, and is where another was set
- * within 100 ms: then the next program tries again. */
-static void be_humble(struct warden *warden)
+/* Where the kernel gives time to sessions (CONFIG_SCHED_AUTOGROUP, sched(7)), niceness counts within a
+ * session only, and this is that of all wardens' session, with all that is contained. A program can set it,
+ * too, to what is not below 0, and the next one must not suffer for that. */
+static void be_humble(const struct warden *warden)
 {
     char nice[8];
     int n = snprintf(nice, sizeof nice, "%d", EXEC_NICE);
-    if (warden->session_nice != EXEC_NICE && write(warden->autogroup_fd, nice, (size_t)n) == n)
-        warden->session_nice = EXEC_NICE;
-}
-
-/* A program can set it, too, and the next one must not suffer for that. */
-static bool session_is_spoiled(const struct warden *warden)
-{
-    return read_session_nice(warden) != warden->session_nice;
+    if (warden->autogroup_fd >= 0 && read_session_nice(warden) != EXEC_NICE)
+        (void)!write(warden->autogroup_fd, nice, (size_t)n);
 }
 
 /* ---- the program ---- */
@@ -143,8 +137,12 @@ static int start(struct warden *warden, const struct descriptors *descriptors)
     if (warden->job->contained)
         be_humble(warden);
     fault_die("warden.before", NULL);
+    /* Who is held by a program that hangs before its exec does not see its socket end; then the nursery has
+     * ended, too, and the program dies with us. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     warden->program = FAULTY("warden.fork", EAGAIN, cgroup_start(descriptors->group_fd, exec_program, &exec));
     int error = errno;
+    prctl(PR_SET_PDEATHSIG, 0UL);
     fault_die("warden.after", NULL);
     return warden->program > 0 ? 0 : error;
 }
@@ -154,7 +152,7 @@ static int take_up(struct warden *warden, struct parcel *parcel)
     struct descriptors descriptors = {-1, -1, -1, -1, -1};
     *warden = (struct warden){.signals = warden->signals,
                               .autogroup_fd = warden->autogroup_fd,
-                              .session_nice = warden->session_nice,
+                              .session = warden->session,
                               .kill_fd = -1};
     warden->job = fault_fails("warden.map", ENOMEM) ? NULL : job_open(parcel->fds[0]);
     int error = errno;
@@ -183,7 +181,7 @@ static void reap(struct warden *warden)
 
 /* ---- until all has ended ---- */
 
-/* What is to be killed may have come to our process group, which is then killed, too. */
+/* A session of our own has its own time, and nobody that is to be killed can have come into our group. */
 static void begin_to_kill(struct warden *warden)
 {
     warden->killing = true;
@@ -233,10 +231,10 @@ static void watch_over(struct warden *warden)
     }
 }
 
-/* We may be dead, and could not remove it. */
-static void remove_group(const struct warden *warden)
+/* Who has killed without being told to does so since we are dead, and cannot remove it. */
+static void leave_group(const struct warden *warden)
 {
-    if (warden->job->group_path != NULL)
+    if (warden->killing && warden->job->group_path != NULL)
         rmdir(warden->job->group_path);
     if (warden->kill_fd >= 0)
         close(warden->kill_fd);
@@ -249,13 +247,13 @@ static void run(struct warden *warden, struct parcel *parcel)
     int error = take_up(warden, parcel);
     if (error == 0) {
         watch_over(warden);
-        remove_group(warden);
+        leave_group(warden);
     } else {
         warden_report(&(struct warden_report){.word = WARDEN_FAILED, .step = EXEC_FORK, .error = error});
     }
     if (warden->job != NULL)
         job_close(warden->job);
-    warden_report(&(struct warden_report){.word = WARDEN_DONE, .spoiled = session_is_spoiled(warden)});
+    warden_report(&(struct warden_report){.word = WARDEN_DONE});
 }
 
 /* Nothing runs now: an order that came too late for the last one is of no meaning. */
@@ -280,9 +278,7 @@ void warden_run(void)
     sigaddset(&child_signal, SIGCHLD);
     warden.signals = signalfd(-1, &child_signal, SFD_NONBLOCK | SFD_CLOEXEC);
     warden.autogroup_fd = open("/proc/self/autogroup", O_RDWR | O_CLOEXEC);
-    if (warden.autogroup_fd < 0)
-        warden.autogroup_fd = open("/proc/self/autogroup", O_RDONLY | O_CLOEXEC);
-    warden.session_nice = read_session_nice(&warden);
+    warden.session = getsid(0);
     while (wait_for_order(&parcel))
         run(&warden, &parcel);
     _exit(0);

@@ -27,7 +27,7 @@ enum warden_word {
     WARDEN_STARTED, /* pid and usage: the program's; sent by itself, before it can do any harm */
     WARDEN_FAILED,  /* step (enum exec_step) and error: it was not executed */
     WARDEN_EXITED,  /* status and usage: it has ended; something that it has left may still run */
-    WARDEN_DONE     /* all that it answers for has ended; spoiled: it is not to be used again */
+    WARDEN_DONE     /* all that it answers for has ended */
 };
 
 struct warden_report {
@@ -35,7 +35,6 @@ struct warden_report {
     pid_t pid;
     int step, error;
     int status; /* as of waitpid */
-    bool spoiled;
     struct rusage usage;
 };
 

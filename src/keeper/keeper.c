@@ -203,8 +203,7 @@ static bool start_proxy(struct keeper *keeper)
                              .change_user = ready->change_user,
                              .uid = ready->uid,
                              .gid = ready->gid,
-                             .confined = true,
-                             .session = true};
+                             .confined = true};
     struct role *role = &keeper->roles[PROXY];
     if (!role_run(keeper, role, &spec, &callbacks[PROXY]))
         return false;

@@ -73,8 +73,6 @@ _Noreturn static void give_up(const char *what)
 _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
 {
     default_signals();
-    if (spec->session)
-        setsid();
     if (spec->confined && !capabilities_bound(0))
         give_up("upswapd: what the proxy may ever be capable of could not be limited: ");
     if (spec->change_user && !become_user(spec->uid, spec->gid))

@@ -22,8 +22,6 @@ struct role_spec {
     uid_t uid;
     gid_t gid;
     bool confined; /* without any capability, and can never gain a privilege again (no_new_privs) */
-    bool session; /* leads one of its own: where the kernel gives time to sessions (sched(7), autogroup), what
-                     the others do on another processor is then not taken from its part of this one */
 };
 
 /* Starts it; the descriptors stay the caller's. The process is killed when the keeper dies. Returns its pid,

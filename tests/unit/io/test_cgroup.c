@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 /* As io/share.c has it. */
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define SHARES true
-#else
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
 #define SHARES false
+#else
+#define SHARES true
 #endif
 
 #define TEST_S 60 /* then all of it ends, what was forked too */
@@ -144,6 +144,51 @@ static void a_group_in_which_something_runs_is_removed_when_that_has_ended(void 
     assert_all_killed(pid, witness);
     assert_removed_soon(path);
     free(path);
+}
+
+static void a_group_that_is_kept_is_the_next_one(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup groups[CGROUP_KEEPS + 1];
+    char *paths[CGROUP_KEEPS + 1];
+    for (int i = 0; i <= CGROUP_KEEPS; i++) {
+        groups[i] = cgroup_make();
+        paths[i] = strdup(groups[i].path);
+    }
+    for (int i = 0; i <= CGROUP_KEEPS; i++)
+        cgroup_keep(&groups[i]);
+    assert_null(groups[0].path);
+    assert_false(is_there(paths[CGROUP_KEEPS])); /* one too many */
+    struct cgroup next = cgroup_make();
+    assert_string_equal(next.path, paths[CGROUP_KEEPS - 1]);
+    int witness;
+    pid_t pid = start_two(&next, &witness);
+    cgroup_kill(next.kill_fd);
+    assert_all_killed(pid, witness);
+    cgroup_remove(&next);
+    cgroup_end();
+    for (int i = 0; i <= CGROUP_KEEPS; i++) {
+        assert_false(is_there(paths[i]));
+        free(paths[i]);
+    }
+}
+
+static void the_end_kills_what_runs_in_groups_and_leaves_none(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup group = cgroup_make();
+    char *path = strdup(group.path);
+    int witness;
+    pid_t pid = start_two(&group, &witness);
+    cgroup_end();
+    assert_all_killed(pid, witness);
+    assert_null(cgroup_make().path);
+    begin_or_skip();
+    assert_removed_soon(path);
+    free(path);
+    cgroup_remove(&group);
 }
 
 static void groups_that_a_program_has_made_in_its_own_go_with_it(void **state)
@@ -271,7 +316,7 @@ static void in_a_group_nothing_of_our_memory_is_copied(void **state)
 {
     (void)state;
     begin_or_skip();
-    if (!SHARES)
+    if (!SHARES || (syscall(SYS_clone3, NULL, (size_t)0) == -1 && errno == ENOSYS))
         skip();
     struct cgroup group = cgroup_make();
     int status;
@@ -320,6 +365,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_kill_reaches_all_in_a_group_and_nobody_else),
         cmocka_unit_test(a_group_in_which_something_runs_is_removed_when_that_has_ended),
+        cmocka_unit_test(a_group_that_is_kept_is_the_next_one),
+        cmocka_unit_test(the_end_kills_what_runs_in_groups_and_leaves_none),
         cmocka_unit_test(groups_that_a_program_has_made_in_its_own_go_with_it),
         cmocka_unit_test(what_an_earlier_process_has_left_is_killed_and_what_has_another_label_is_not),
         cmocka_unit_test(a_group_that_is_not_delegated_is_left_in_peace),

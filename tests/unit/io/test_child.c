@@ -83,13 +83,13 @@ static void start(const struct child_spec *spec, void *arg)
     assert_int_equal(done_calls, 0);
 }
 
-/* Without those of wardens that wait for their next program. */
+/* Without those of wardens, and control groups, that wait for their next program. */
 static unsigned open_descriptors(void)
 {
     unsigned count = 0;
     for (int fd = 0; fd < 256; fd++)
         count += fcntl(fd, F_GETFD) >= 0;
-    return count - 2 * (unsigned)nursery_kept();
+    return count - 2 * (unsigned)(nursery_kept() + cgroup_kept());
 }
 
 /* The nursery is our only child, and lives. */
@@ -546,15 +546,62 @@ static void others_go_before_what_is_contained(void **state)
         assert_true(str_starts_with(buf_str(&output), STR("5\n")));
 }
 
-static void who_sets_the_niceness_of_its_session_does_so_for_itself_alone(void **state)
+static void who_sets_the_niceness_of_all_does_so_until_the_next_program(void **state)
 {
     (void)state;
-    if (access("/proc/self/autogroup", F_OK) != 0)
+    if (geteuid() != 0 || access("/proc/self/autogroup", F_OK) != 0)
         skip();
-    run_contained(SHELL("echo $PPID; echo 19 >/proc/self/autogroup"));
-    pid_t first = told_warden();
-    run_contained(SHELL("echo $PPID"));
-    assert_int_not_equal(told_warden(), first);
+    run_contained(SHELL("echo 19 >/proc/self/autogroup"));
+    assert_exited(0);
+    run_contained(SHELL("cut -d' ' -f2- /proc/self/autogroup"));
+    assert_str_equal(buf_str(&output), "nice 5\n");
+}
+
+static void let_the_other_end(void *arg, const struct child_result *ended)
+{
+    *(int *)arg = ended->exit_status;
+    int fd = open(in_folder("over"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_return_code(fd, errno);
+    close(fd);
+}
+
+static void stop_the_loop(void *arg, const struct child_result *ended)
+{
+    *(int *)arg = ended->exit_status;
+    loop_stop(loop);
+}
+
+/* All wardens are in one session, so a program may join any group in it, and what it has left there is
+ * killed. */
+static void who_joins_a_group_of_others_is_killed_alone(void **state)
+{
+    (void)state;
+    static const char *const groups[] = {"$program", "$(ps -o pgid= -p $warden)",
+                                         "$(ps -o pgid= -p $(ps -o ppid= -p $warden))"};
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+        int witness = open_witness(), joined = -1, other = -1;
+        char script[512], bytes[8];
+        run(SHELL("true")); /* there is a nursery */
+        pid_t first = our_nursery();
+        struct child_spec specs[] = {
+            SHELL("echo $PPID $$ >new; mv new pids; until [ -e over ]; do sleep 0.02; done"), SHELL(script)};
+        snprintf(
+            script, sizeof script,
+            "until [ -e pids ]; do sleep 0.02; done; read -r warden program <pids; group=%s; exec 9>witness; "
+            "perl -e 'setpgrp(0, $ARGV[0]) or die; exec qw(sleep 100)' $group >&- 2>&- & sleep 0.2; "
+            "[ $(ps -o pgid= -p $!) = $group ]",
+            groups[i]);
+        specs[0].contained = specs[1].contained = true;
+        assert_non_null(child_start(loop, &specs[0], stop_the_loop, &other, &err));
+        assert_non_null(child_start(loop, &specs[1], let_the_other_end, &joined, &err));
+        loop_run(loop);
+        assert_int_equal(joined, 0);
+        assert_int_equal(other, 0);
+        assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
+        assert_int_equal(our_nursery(), first);
+        assert_return_code(unlink(in_folder("over")), errno);
+        assert_return_code(unlink(in_folder("pids")), errno);
+    }
 }
 
 /* It can be killed by a program that runs as we do. */
@@ -1005,7 +1052,8 @@ int main(void)
         TEST(a_kept_warden_that_was_killed_or_stopped_is_no_hindrance),
         TEST(a_nursery_that_was_killed_or_stopped_is_no_hindrance),
         TEST(others_go_before_what_is_contained),
-        TEST(who_sets_the_niceness_of_its_session_does_so_for_itself_alone),
+        TEST(who_sets_the_niceness_of_all_does_so_until_the_next_program),
+        TEST(who_joins_a_group_of_others_is_killed_alone),
         TEST(who_kills_its_warden_has_not_passed),
         TEST(a_stopped_warden_does_its_work),
         TEST(who_closes_its_output_and_goes_on_is_waited_for),

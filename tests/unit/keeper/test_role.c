@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,22 +59,6 @@ static void a_role_starts_with_default_signals(void **state)
     signal(SIGPIPE, SIG_DFL);
     unsigned long ignored = strtoul(run.output + strlen("SigIgn:\t"), NULL, 16);
     assert_int_equal(ignored & 0x7fffffff, 0); /* those above are the C library's own */
-}
-
-/* The sixth field of stat is the session, the fifth the process group. */
-static void a_role_leads_a_session_if_that_is_wanted(void **state)
-{
-    (void)state;
-    struct run run;
-    pid_t pid, group, session;
-    const char *script = "echo $$ $(cut -d ' ' -f 5,6 /proc/$$/stat) >&3";
-    run_shell(script, (struct role_spec){.session = true}, &run);
-    assert_int_equal(sscanf(run.output, "%d %d %d", &pid, &group, &session), 3);
-    assert_int_equal(session, pid);
-    assert_int_equal(group, pid);
-    run_shell(script, (struct role_spec){0}, &run);
-    assert_int_equal(sscanf(run.output, "%d %d %d", &pid, &group, &session), 3);
-    assert_int_equal(session, getsid(0));
 }
 
 static void a_confined_role_can_gain_no_privilege(void **state)
@@ -141,7 +124,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_role_has_its_two_descriptors_and_no_others),
         cmocka_unit_test(a_role_starts_with_default_signals),
-        cmocka_unit_test(a_role_leads_a_session_if_that_is_wanted),
         cmocka_unit_test(a_confined_role_can_gain_no_privilege),
         cmocka_unit_test(a_confined_role_is_capable_of_nothing),
         cmocka_unit_test(a_role_runs_as_the_user_it_is_given),

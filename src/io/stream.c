@@ -180,6 +180,11 @@ ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
     return stream->ops->send(stream, parts, count);
 }
 
+void stream_acknowledge(const struct stream *stream)
+{
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+}
+
 void stream_shut(struct stream *stream)
 {
     stream->ops->shut(stream);

@@ -81,6 +81,11 @@ static inline bool stream_may_give(const struct stream *stream)
  * call begins with the same bytes, and has no fewer (TLS has encrypted some of them already). */
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count);
 
+/* What has come over an accepted connection is acknowledged now, not with the next bytes that go: for a peer
+ * that may wait for that with the rest of what it has to say (RFC 896). Only of streams with a descriptor;
+ * over another protocol than TCP it does nothing. */
+void stream_acknowledge(const struct stream *stream);
+
 /* Sends an end to the peer (SHUT_WR). */
 void stream_shut(struct stream *stream);
 

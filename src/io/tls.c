@@ -351,6 +351,11 @@ bool tls_is_up(const struct stream *stream)
     return stream->tls != NULL && stream->tls->up;
 }
 
+bool tls_is_silent(const struct stream *stream)
+{
+    return tls_is_on(stream) && BIO_number_written(SSL_get_wbio(stream->tls->ssl)) == 0;
+}
+
 struct str tls_alpn(const struct stream *stream)
 {
     const unsigned char *name;

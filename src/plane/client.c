@@ -250,6 +250,13 @@ static bool start_tls(struct client *client)
     return false;
 }
 
+/* The kernel does not by itself, for what comes first (see listener.c). */
+static void acknowledge(struct client *client)
+{
+    stream_acknowledge(&client->stream);
+    client->heeded = true;
+}
+
 /* True: the client has arrived. */
 static bool arrive(struct client *client)
 {
@@ -264,6 +271,7 @@ static bool arrive(struct client *client)
         break;
     }
     enter(client, CLIENT_HEAD);
+    acknowledge(client); /* who wrote the header may wait with what comes behind it */
     return start_tls(client);
 }
 
@@ -402,6 +410,33 @@ static bool step(struct client *client)
     return false;
 }
 
+/* Is there more to come before anything goes out that acknowledges what has come? */
+static bool is_half_heard(const struct client *client)
+{
+    switch ((enum client_state)client->state) {
+    case CLIENT_ARRIVING:
+        return true;
+    case CLIENT_HEAD:
+        return !client->used && (client->in.n > 0 || tls_is_silent(&client->stream));
+    case CLIENT_EXCHANGE:
+        return !client->exchange->up.body.done;
+    case CLIENT_HTTP2:
+    case CLIENT_FLUSHING:
+    case CLIENT_LINGERING:
+    case CLIENT_CLOSED:
+        break;
+    }
+    return false;
+}
+
+/* A client may wait with the rest of its first request until what has come of it is acknowledged. */
+static void heed(struct client *client)
+{
+    if (is_half_heard(client))
+        acknowledge(client);
+    client->heeded |= client->used;
+}
+
 /* An exchange that ends inside a step gives the client back; the loop here goes on with it, so pipelined
  * requests do not pile up on the stack. */
 static void pump(struct client *client)
@@ -415,6 +450,8 @@ static void pump(struct client *client)
     client->pumping = false;
     if (client->state == CLIENT_CLOSED)
         return;
+    if (!client->heeded)
+        heed(client);
     if (steps == STEPS && !client->again) {
         client->again = true;
         loop_defer(client->worker->loop, &client->running);
@@ -494,7 +531,7 @@ void client_begin(struct worker *worker, struct client *client, const struct pee
                   void (*left)(struct client *client))
 {
     begin(worker, client, CLIENT_HEAD);
-    client->used = true;
+    client->used = client->heeded = true;
     client->peer = *peer;
     client->left = left;
 }

@@ -58,6 +58,7 @@ struct client {
     bool counted; /* by its address */
     bool corked;  /* the worker's cork holds it */
     bool shaken;  /* its handshake has ended well */
+    bool heeded;  /* its first request has come whole, or what came of it was acknowledged */
     struct peer peer;
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;

@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import select
 import socket
-import struct
 
 import pytest
 import websockets
 
-from harness import http1
+from harness import http1, tcp
 from harness.backend import Backend, Held, canned
 from harness.client import RawClient
 from harness.waiting import wait_until
@@ -37,8 +36,8 @@ def test_connection_close_is_honoured_and_said(front):
 
 
 def packets_of_an_answer(front, request, end):
-    """What the client's kernel has had from upswap until the answer ends so (b"": as the connection does): the fewest of some tries,
-    since a slow machine acknowledges more. By TCP_INFO (linux/tcp.h): tcpi_segs_in."""
+    """What the client's kernel has had from upswap but for what accepted the connection, until the answer ends so (b"":
+    as the connection does): the fewest of some tries, since a request that a slow machine does not answer soon is acknowledged."""
     counts = []
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", front.port)) as sock:
@@ -47,15 +46,21 @@ def packets_of_an_answer(front, request, end):
             while not (end and answer.endswith(end)) and (got := sock.recv(65536)):
                 answer += got
             assert answer.startswith(b"HTTP/1.1 ")
-            counts.append(struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256), 140)[0])
+            counts.append(tcp.info(sock, tcp.SEGS_IN) - 1)
     return min(counts)
 
 
-def test_the_end_of_a_connection_comes_in_the_packet_of_its_last_answer(front):
+def test_an_answer_is_one_packet_with_the_end_of_its_connection(front):
     request = b"GET / HTTP/1.1\r\nHost: a\r\n%s\r\n"
-    kept = packets_of_an_answer(front, request % b"", end=b"\r\n\r\none")
-    assert packets_of_an_answer(front, request % b"Connection: close\r\n", end=b"") == kept
-    assert packets_of_an_answer(front, request % b"Host: b\r\n", end=b"") == kept  # a refusal
+    assert packets_of_an_answer(front, request % b"", end=b"\r\n\r\none") == 1
+    assert packets_of_an_answer(front, request % b"Connection: close\r\n", end=b"") == 1
+    assert packets_of_an_answer(front, request % b"Host: b\r\n", end=b"") == 1  # a refusal
+
+
+@pytest.mark.parametrize("length", [20, -4, -1], ids=["half a head", "a head without its body", "a body without its end"])
+def test_who_waits_with_the_rest_of_a_request_is_not_kept_waiting(front, length):
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"
+    assert tcp.seconds_until_acknowledged(front.port, request[:length]) < 0.02
 
 
 def test_an_http_1_0_client_gets_a_close_unless_it_asks_to_stay(front):

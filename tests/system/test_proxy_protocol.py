@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from harness import tcp
 from harness.backend import Backend
 from harness.client import RawClient
 from harness.haproxy import Haproxy
@@ -118,6 +119,10 @@ def test_a_header_may_trickle_and_ends_exactly_where_it_ends(front, header):
         assert [client.response().status for _ in range(2)] == [200, 200]
         assert client.ask(target="/third").status == 200
     assert [front.log.entry()["client"] for _ in range(3)] == ["192.0.2.7"] * 3
+
+
+def test_who_waits_with_what_comes_behind_its_header_is_not_kept_waiting(front):
+    assert tcp.seconds_until_acknowledged(front.port, LINE, source=PROXY) < 0.02
 
 
 def test_every_request_of_the_connection_is_from_that_client(front):

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from harness import http1, processes
+from harness import http1, processes, tcp
 from harness.backend import Backend
 from harness.certificates import Authority, TlsClient
 from harness.client import RawClient
@@ -130,6 +130,13 @@ def test_what_speaks_no_tls_gets_nothing_that_it_could_take_for_an_answer(front)
         except ConnectionResetError:
             pass
     assert not front.backend.requests_of("/plain")
+
+
+def test_who_waits_with_the_rest_of_a_client_hello_is_not_kept_waiting(front):
+    hello, context = ssl.MemoryBIO(), ssl.create_default_context()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.test").do_handshake()
+    assert tcp.seconds_until_acknowledged(front.port, hello.read()[:100]) < 0.02
 
 
 def test_a_handshake_that_does_not_end_is_cut_by_the_time_for_a_head(start_own_front, site):

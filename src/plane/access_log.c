@@ -99,10 +99,28 @@ static void put_hex(struct line *line, unsigned char c)
     *line->p++ = "0123456789abcdef"[c & 15];
 }
 
+typedef uint8_t eight __attribute__((vector_size(8))); /* as in http/span.h */
+
+static bool stand_for_themselves(eight bytes)
+{
+    eight others = (eight)((bytes - ' ') > '~' - ' ') | (eight)(bytes == '"') | (eight)(bytes == '\\');
+    uint64_t any;
+    memcpy(&any, &others, sizeof any);
+    return any == 0;
+}
+
 /* The inside of a quoted text; `prefix` goes before the hex digits of what cannot stand there. */
 static void put_escaped(struct line *line, struct str text, const char *prefix, size_t prefix_length)
 {
     for (size_t i = 0; i < text.n; i++) {
+        eight bytes;
+        while (text.n - i >= sizeof bytes &&
+               stand_for_themselves(*(eight *)memcpy(&bytes, text.p + i, sizeof bytes))) {
+            put(line, text.p + i, sizeof bytes);
+            i += sizeof bytes;
+        }
+        if (i == text.n)
+            return;
         unsigned char c = (unsigned char)text.p[i];
         if (c == '"' || c == '\\') {
             *line->p++ = '\\';

@@ -123,6 +123,27 @@ static void no_byte_of_a_client_ends_its_field_or_the_line(void **state)
     assert_non_null(strstr(line, " \"\\\"\\\\\\x0a\"\n"));
 }
 
+/* Many bytes are looked at at once, wherever they begin. */
+static void a_byte_is_escaped_wherever_it_stands(void **state)
+{
+    struct desk *desk = *state;
+    char target[18], escaped[8], expected[64];
+    for (unsigned c = 0; c < 256; c++) {
+        bool plain = c >= 0x20 && c <= 0x7e && c != '"' && c != '\\';
+        bool named = c == '"' || c == '\\';
+        snprintf(escaped, sizeof escaped, plain ? "%c" : named ? "\\%c" : "\\u00%02x", c);
+        for (size_t at = 0; at < sizeof target; at++) {
+            struct access_log_entry entry = an_entry();
+            memset(target, 'a', sizeof target);
+            target[at] = (char)c;
+            entry.target = (struct str){target, sizeof target};
+            snprintf(expected, sizeof expected, "\"target\":\"%.*s%s%.*s\"", (int)at, "aaaaaaaaaaaaaaaaaa",
+                     escaped, (int)(sizeof target - 1 - at), "aaaaaaaaaaaaaaaaaa");
+            assert_non_null(strstr(written(desk, SNAPSHOT_LOG_JSON, &entry), expected));
+        }
+    }
+}
+
 static void the_longest_line_fits_and_is_cut(void **state)
 {
     static char most[100000];
@@ -177,6 +198,7 @@ int main(void)
         TEST(a_json_line_has_all_fields_in_order),
         TEST(a_combined_line_is_apaches),
         TEST(no_byte_of_a_client_ends_its_field_or_the_line),
+        TEST(a_byte_is_escaped_wherever_it_stands),
         TEST(the_longest_line_fits_and_is_cut),
         TEST(a_full_batch_is_handed_on_and_no_line_is_torn),
         TEST(lines_are_handed_on_after_a_second),

@@ -121,7 +121,7 @@ static void commit(struct adoption *adoption)
     sockets_settle(conductor->options.sockets);
     world_access_log(conductor->world, adoption->access_log);
     adoption->access_log = -1;
-    conductor_publish(conductor, adoption->world.world, clock_mono_ns());
+    conductor_publish(conductor, NULL, adoption->world.world, clock_mono_ns());
     if (adoption->is_first)
         begin_with(adoption);
     else

@@ -324,8 +324,10 @@ void conductor_reopen(struct conductor *conductor);
 void conductor_keyring(struct conductor *conductor, int fd);
 /* No deployment from now on; gates are stopped, and run again after the next start. */
 void conductor_stop(struct conductor *conductor);
-/* Sends the world as it is now: see world_publish. The one way to do so. */
-void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns);
+/* Sends the world as it is now: see world_publish. The one way to do so. `service` alone has changed since
+ * the last one; NULL: any may have. */
+void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
+                       uint64_t decided_ns);
 /* The same soon, for what no record numbers a world for. */
 void conductor_tell(struct conductor *conductor);
 /* The settings of a service, or NULL. */

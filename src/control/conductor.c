@@ -16,13 +16,14 @@ const struct config_service *conductor_settings(const struct conductor *conducto
     return conductor->config == NULL ? NULL : config_service(conductor->config, str_of(service));
 }
 
-void conductor_publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
+void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
+                       uint64_t decided_ns)
 {
-    pauses_watch(conductor->pauses);
-    trail_watch(conductor->trail);
-    health_watch(conductor->health);
+    pauses_watch(conductor->pauses, service);
+    trail_watch(conductor->trail, service);
+    health_watch(conductor->health, service);
     ejections_watch(conductor->ejections);
-    schedule_watch(conductor->schedule);
+    schedule_watch(conductor->schedule, service);
     world_publish(conductor->world, conductor->config, version, decided_ns);
 }
 
@@ -160,7 +161,7 @@ static bool on_news(void *arg)
     struct conductor *conductor = arg;
     if (conductor->config == NULL || is_number_taken(conductor))
         return false;
-    conductor_publish(conductor, world_next(conductor->world), clock_mono_ns());
+    conductor_publish(conductor, NULL, world_next(conductor->world), clock_mono_ns());
     return true;
 }
 

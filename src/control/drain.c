@@ -227,7 +227,12 @@ struct drain *drain_new(const struct drain_options *options)
     return drain;
 }
 
+/* Not at once: what a swap takes of the processors that serve is spread, so that who asks just then does not
+ * wait for the end of the old pool, too. */
 void drain_watch(struct drain *drain)
 {
-    deadline_set(&drain->look, 0);
+    bool is_soon =
+        deadline_is_set(&drain->look) && drain->look.at_ms <= loop_ms(drain->options.loop) + LOOK_MS;
+    if (!is_soon)
+        deadline_set(&drain->look, LOOK_MS);
 }

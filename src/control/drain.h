@@ -24,7 +24,7 @@ struct drain_options {
 
 /* Lives as long as the process. */
 struct drain *drain_new(const struct drain_options *options);
-/* There may be a pool to watch: looks in the next turns, and on until there is none. */
+/* There may be a pool to watch: looks soon, and on until there is none. */
 void drain_watch(struct drain *drain);
 
 /* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not

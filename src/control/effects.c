@@ -17,7 +17,8 @@ static void announce(struct conductor *conductor, const char *type, const struct
 
 static void publish(struct conductor *conductor, const struct step *step)
 {
-    conductor_publish(conductor, step->record.world, step->decided_ns);
+    const struct service *service = registry_service(conductor->options.registry, step->course->service);
+    conductor_publish(conductor, service, step->record.world, step->decided_ns);
 }
 
 /* ---- deployments ---- */

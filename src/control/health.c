@@ -33,12 +33,22 @@ struct patient {
     bool seen; /* by the health_watch that runs */
     struct deadline next;
     TAILQ_ENTRY(patient) entry; /* of the queue */
+    struct ward *ward;
+    LIST_ENTRY(patient) bed; /* in it */
+    UT_hash_handle hh;
+};
+
+/* The patients of a service, at least one. */
+struct ward {
+    char *service;
+    LIST_HEAD(, patient) patients;
     UT_hash_handle hh;
 };
 
 struct health {
     struct health_options options;
     struct patient *patients;           /* by id */
+    struct ward *wards;                 /* by service */
     struct upstream_contexts *contexts; /* NULL: there are none */
     TAILQ_HEAD(, patient) queue;
     unsigned under_way;
@@ -278,12 +288,32 @@ static void dismiss(struct patient *patient)
         TAILQ_REMOVE(&health->queue, patient, entry);
     deadline_clear(&patient->next);
     HASH_DEL(health->patients, patient);
+    LIST_REMOVE(patient, bed);
     free(patient);
 }
 
-static struct patient *admit(struct health *health, const struct instance *instance)
+static struct ward *ward_of(struct health *health, const char *service)
+{
+    struct ward *ward;
+    HASH_FIND_STR(health->wards, service, ward);
+    return ward;
+}
+
+static struct ward *open_ward(struct health *health, const char *service)
+{
+    struct ward *ward = mem_zero(1, sizeof *ward);
+    ward->service = mem_dup(service);
+    HASH_ADD_KEYPTR(hh, health->wards, ward->service, strlen(ward->service), ward);
+    return ward;
+}
+
+static struct patient *admit(struct health *health, const struct pool *pool, const struct instance *instance)
 {
     struct patient *patient = mem_zero(1, sizeof *patient);
+    struct ward *ward = ward_of(health, pool->service->name);
+    if (ward == NULL)
+        ward = open_ward(health, pool->service->name);
+    LIST_INSERT_HEAD(&ward->patients, patient, bed);
     patient->health = health;
     patient->id = instance->id;
     patient->instance = instance;
@@ -304,7 +334,7 @@ static void look_after(struct health *health, const struct pool *pool, const str
     HASH_FIND(hh, health->patients, &instance->id, sizeof instance->id, patient);
     bool is_new = patient == NULL;
     if (is_new)
-        patient = admit(health, instance);
+        patient = admit(health, pool, instance);
     patient->pool = pool;
     patient->instance = instance;
     patient->seen = true;
@@ -329,26 +359,57 @@ static void look_after_pool(struct health *health, const struct pool *pool)
     }
 }
 
-void health_watch(struct health *health)
+static void look_after_service(struct health *health, const struct service *service)
 {
-    const struct registry *registry = health->options.registry;
-    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
-        if (service->live != NULL)
-            look_after_pool(health, service->live);
-        if (service->armed != NULL)
-            look_after_pool(health, service->armed);
-        if (service->running != NULL && deployment_state_is_canary(service->running->state))
-            look_after_pool(health, service->running->pool);
-    }
+    if (service->live != NULL)
+        look_after_pool(health, service->live);
+    if (service->armed != NULL)
+        look_after_pool(health, service->armed);
+    if (service->running != NULL && deployment_state_is_canary(service->running->state))
+        look_after_pool(health, service->running->pool);
+}
+
+/* Those stay that have just been seen. */
+static void clear_ward(struct health *health, struct ward *ward)
+{
     struct patient *patient, *next;
-    HASH_ITER(hh, health->patients, patient, next)
-    {
+    for (patient = LIST_FIRST(&ward->patients); patient != NULL; patient = next) {
+        next = LIST_NEXT(patient, bed);
         if (!patient->seen)
             dismiss(patient);
         else
             patient->seen = false;
     }
+    if (!LIST_EMPTY(&ward->patients))
+        return;
+    HASH_DEL(health->wards, ward);
+    free(ward->service);
+    free(ward);
+}
+
+static void watch_all(struct health *health)
+{
+    const struct service *service = health->options.registry->services;
+    struct ward *ward, *next;
+    for (; service != NULL; service = service->hh.next)
+        look_after_service(health, service);
+    HASH_ITER(hh, health->wards, ward, next)
+    {
+        clear_ward(health, ward);
+    }
     health->is_started = true;
+}
+
+void health_watch(struct health *health, const struct service *service)
+{
+    if (service == NULL) {
+        watch_all(health);
+        return;
+    }
+    look_after_service(health, service);
+    struct ward *ward = ward_of(health, service->name);
+    if (ward != NULL)
+        clear_ward(health, ward);
 }
 
 void health_keyring(struct health *health, int fd)

@@ -31,10 +31,11 @@ struct health_options {
 /* Lives as long as the process. */
 struct health *health_new(const struct health_options *options);
 
-/* Live pools or settings may have changed: to be called before each world that says so. Instances that come
- * with a pool after the first call count as up (their gate has passed) until `fall` checks have failed; those
- * that are there at the first call are unknown, unless the counters tell, and the first check decides. */
-void health_watch(struct health *health);
+/* Live pools or settings of the service (NULL: of any) may have changed: to be called before each world that
+ * says so, at first for all. Instances that come with a pool after the first call count as up (their gate has
+ * passed) until `fall` checks have failed; those that are there at the first call are unknown, unless the
+ * counters tell, and the first check decides. */
+void health_watch(struct health *health, const struct service *service);
 
 /* What services with TLS to their instances need has changed: a sealed memfd, which stays the caller's. */
 void health_keyring(struct health *health, int fd);

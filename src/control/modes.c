@@ -311,7 +311,7 @@ void modes_follow(struct step *step)
     struct conductor *conductor = course->conductor;
     const struct service *service = registry_service(conductor->options.registry, course->service);
     announce(step, &service->mode);
-    conductor_publish(conductor, step->record.world, step->decided_ns);
+    conductor_publish(conductor, service, step->record.world, step->decided_ns);
     const struct change *change = step->data;
     if (change->owned)
         pausing_follow(course, step->record.world);

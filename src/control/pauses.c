@@ -68,22 +68,29 @@ static void drop(struct moment_of *moment)
     free(moment);
 }
 
-void pauses_watch(struct pauses *pauses)
+static void watch(struct pauses *pauses, const struct service *service)
 {
-    const struct service *service = pauses->options.registry->services;
-    for (; service != NULL; service = service->hh.next) {
-        const struct mode *mode = &service->mode;
-        struct moment_of *moment = find(pauses, service->name);
-        if (mode->kind != MODE_PAUSED) {
-            if (moment != NULL)
-                drop(moment);
-            continue;
-        }
-        if (moment == NULL)
-            moment = make(pauses, service->name);
-        if (moment->since_ns != mode->since_ns || moment->length_ms != mode->length_ms)
-            set(moment, mode);
+    const struct mode *mode = &service->mode;
+    struct moment_of *moment = find(pauses, service->name);
+    if (mode->kind != MODE_PAUSED) {
+        if (moment != NULL)
+            drop(moment);
+        return;
     }
+    if (moment == NULL)
+        moment = make(pauses, service->name);
+    if (moment->since_ns != mode->since_ns || moment->length_ms != mode->length_ms)
+        set(moment, mode);
+}
+
+void pauses_watch(struct pauses *pauses, const struct service *service)
+{
+    if (service != NULL) {
+        watch(pauses, service);
+        return;
+    }
+    for (service = pauses->options.registry->services; service != NULL; service = service->hh.next)
+        watch(pauses, service);
 }
 
 uint64_t pauses_until_ms(const struct pauses *pauses, const struct service *service)

@@ -19,8 +19,9 @@ struct pauses_options {
 
 /* Lives as long as the process. */
 struct pauses *pauses_new(const struct pauses_options *options);
-/* Pauses may have begun or ended: to be called before each world that says so. */
-void pauses_watch(struct pauses *pauses);
+/* A pause of the service (NULL: of any) may have begun or ended: to be called before each world that says so.
+ */
+void pauses_watch(struct pauses *pauses, const struct service *service);
 /* Monotonic; 0: it is not paused. The same in each world. */
 uint64_t pauses_until_ms(const struct pauses *pauses, const struct service *service);
 

@@ -380,24 +380,47 @@ static void watch_pool(struct schedule *schedule, const struct pool *pool)
         review(schedule, pool, settings != NULL && settings->uptests.eject);
 }
 
-void schedule_watch(struct schedule *schedule)
+/* It stays if it has just been seen. */
+static void settle(struct round *round)
 {
-    if (schedule->stopping)
-        return;
-    const struct registry *registry = schedule->options.registry;
-    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
-        if (service->live != NULL)
-            watch_pool(schedule, service->live);
-    }
+    if (!round->seen)
+        close_round(round);
+    else
+        round->seen = false;
+}
+
+static void watch_service(struct schedule *schedule, const struct service *service)
+{
+    if (service->live != NULL)
+        watch_pool(schedule, service->live);
+}
+
+static void watch_all(struct schedule *schedule)
+{
+    const struct service *service = schedule->options.registry->services;
     struct round *round, *next;
+    for (; service != NULL; service = service->hh.next)
+        watch_service(schedule, service);
     HASH_ITER(hh, schedule->rounds, round, next)
     {
-        if (!round->seen)
-            close_round(round);
-        else
-            round->seen = false;
+        settle(round);
     }
     schedule->is_started = true;
+}
+
+void schedule_watch(struct schedule *schedule, const struct service *service)
+{
+    struct round *round;
+    if (schedule->stopping)
+        return;
+    if (service == NULL) {
+        watch_all(schedule);
+        return;
+    }
+    watch_service(schedule, service);
+    HASH_FIND_STR(schedule->rounds, service->name, round);
+    if (round != NULL)
+        settle(round);
 }
 
 void schedule_stop(struct schedule *schedule)

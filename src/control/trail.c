@@ -148,25 +148,54 @@ static void look(struct deadline *deadline)
         deadline_set(&trail->look, LOOK_MS);
 }
 
-void trail_watch(struct trail *trail)
+static void follow_service(struct trail *trail, const struct service *service)
 {
-    const struct registry *registry = trail->options.registry;
-    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
-        if (!is_followed(trail, service))
-            continue;
-        if (service->live != NULL)
-            follow(trail, service->live);
-        if (service->armed != NULL)
-            pause_at(trail, service->armed);
-    }
+    if (!is_followed(trail, service))
+        return;
+    if (service->live != NULL)
+        follow(trail, service->live);
+    if (service->armed != NULL)
+        pause_at(trail, service->armed);
+}
+
+/* It stays if it has just been seen. */
+static void settle(struct trail *trail, struct track *track)
+{
+    if (!track->seen)
+        forget(trail, track);
+    else
+        track->seen = false;
+}
+
+static void watch_all(struct trail *trail)
+{
+    const struct service *service = trail->options.registry->services;
     struct track *track, *next;
+    for (; service != NULL; service = service->hh.next)
+        follow_service(trail, service);
     HASH_ITER(hh, trail->tracks, track, next)
     {
-        if (!track->seen)
-            forget(trail, track);
-        else
-            track->seen = false;
+        settle(trail, track);
     }
+}
+
+static void watch_one(struct trail *trail, const struct service *service)
+{
+    const struct pool *pool;
+    follow_service(trail, service);
+    TAILQ_FOREACH (pool, &service->pools, of_service) {
+        struct track *track = track_of(trail, pool);
+        if (track != NULL)
+            settle(trail, track);
+    }
+}
+
+void trail_watch(struct trail *trail, const struct service *service)
+{
+    if (service == NULL)
+        watch_all(trail);
+    else
+        watch_one(trail, service);
     if (trail->tracks != NULL && !deadline_is_set(&trail->look))
         deadline_set(&trail->look, LOOK_MS);
 }

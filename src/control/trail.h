@@ -26,9 +26,9 @@ struct trail_options {
 /* Lives as long as the process. */
 struct trail *trail_new(const struct trail_options *options);
 
-/* Pools or settings may have changed: to be called before each world that says so, so that the record of a
- * pool ends where it stops being the live one. */
-void trail_watch(struct trail *trail);
+/* Pools or settings of the service (NULL: of any) may have changed: to be called before each world that says
+ * so, so that the record of a pool ends where it stops being the live one. */
+void trail_watch(struct trail *trail, const struct service *service);
 
 /* The record of a pool that is live or armed, oldest first, into slices of at most TRAIL_SLICES. What it
  * answered before it was followed (or all, where it was not: another control has done so) is one slice of

@@ -213,7 +213,7 @@ static int teardown(void **state)
     char *remove = mem_printf("rm -rf %s", bench->directory);
     for (struct service *each = bench->registry->services; each != NULL; each = each->hh.next)
         each->live = NULL;
-    schedule_watch(bench->schedule); /* no round is left */
+    schedule_watch(bench->schedule, NULL); /* no round is left */
     schedule_stop(bench->schedule);
     let_them_end(bench);
     int status = system(remove);
@@ -259,7 +259,7 @@ static void services_that_are_there_at_the_start_are_spread_over_the_interval(vo
     bench->settings.uptests.schedule_ms = interval_ms;
     bench->busy = true; /* nothing is run */
     add_services(bench, SERVICES);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     for (bool all = false; !all && clock_mono_ms() < begun_ms + LIMIT_MS;) {
         run_for(bench, 100);
         all = true;
@@ -280,10 +280,10 @@ static void a_pool_that_has_just_passed_its_gate_is_left_alone_for_an_interval(v
     struct bench *bench = *state;
     bench->settings.uptests.schedule_ms = 500;
     bench->busy = true;
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     add_services(bench, 1);
     uint64_t begun_ms = clock_mono_ms();
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_asked(bench, 1);
     assert_true(clock_mono_ms() - begun_ms >= 475); /* less the jitter's half */
 }
@@ -293,13 +293,13 @@ static void a_world_more_moves_no_run(void **state)
     struct bench *bench = *state;
     bench->settings.uptests.schedule_ms = 300;
     bench->busy = true;
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     add_services(bench, 1);
     uint64_t begun_ms = clock_mono_ms();
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     while (bench->asked == 0 && clock_mono_ms() < begun_ms + LIMIT_MS) {
         run_for(bench, 10);
-        schedule_watch(bench->schedule);
+        schedule_watch(bench->schedule, NULL);
     }
     assert_true(bench->asked > 0);
     assert_true(bench->due_ms[0] - begun_ms >= 285); /* the interval, less the jitter's half */
@@ -310,7 +310,7 @@ static void while_others_run_the_uptests_a_run_waits_and_then_comes(void **state
     struct bench *bench = *state;
     bench->busy = true;
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_asked(bench, 2);
     assert_int_equal(told(bench), 0);
     bench->busy = false;
@@ -327,7 +327,7 @@ static void who_fails_is_told_once_and_is_out_until_it_passes(void **state)
     bench->settings.uptests.eject = true;
     write_uptest(bench, "echo oh; test $1 = 10.0.1.0");
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_told(bench, 4);
     assert_int_equal(standing(bench, 0).uptests, STANDING_PASSES);
     assert_int_equal(standing(bench, 1).uptests, STANDING_FAILS);
@@ -352,7 +352,7 @@ static void without_eject_who_fails_is_told_and_stays(void **state)
     struct bench *bench = *state;
     write_uptest(bench, "test $1 = 10.0.1.0");
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_told(bench, 2);
     assert_int_equal(standing(bench, 1).uptests, STANDING_FAILS);
     assert_false(standing(bench, 1).out);
@@ -366,13 +366,13 @@ static void who_is_out_comes_back_when_the_other_goes_down(void **state)
     bench->settings.uptests.eject = true;
     write_uptest(bench, "test $1 = 10.0.1.0");
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_told(bench, 2);
     assert_true(standing(bench, 1).out);
     struct standing down = standing(bench, 0);
     down.pulse = PULSE_DOWN;
     standing_keep(bench->counters, &service(bench)->live->instances[0], &down);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     assert_false(standing(bench, 1).out);
     assert_int_equal(events_with(bench, "there is no other to serve in its place"), 1);
 }
@@ -384,7 +384,7 @@ static void uptests_that_cannot_be_run_blame_nobody_and_are_told_once(void **sta
     static char nowhere[] = "/nonexistent";
     bench->settings.uptests.directory = nowhere;
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_asked(bench, 4);
     assert_int_equal(told(bench), 0);
     assert_int_equal(standing(bench, 0).uptests, STANDING_UNTESTED);
@@ -398,11 +398,11 @@ static void without_a_schedule_any_more_nothing_is_held_against_an_instance(void
     bench->settings.uptests.eject = true;
     write_uptest(bench, "test $1 = 10.0.1.0");
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_told(bench, 2);
     assert_true(standing(bench, 1).out);
     bench->settings.uptests.schedule_ms = 0;
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     assert_false(standing(bench, 1).out);
     assert_int_equal(standing(bench, 1).uptests, STANDING_UNTESTED);
     unsigned asked = bench->asked;
@@ -419,7 +419,7 @@ static void begin_long_run(struct bench *bench)
     char *body = mem_printf(": > %s; exec sleep 60", started);
     write_uptest(bench, body);
     add_services(bench, 1);
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     while (access(started, F_OK) != 0)
         run_for(bench, 20);
     free(started);
@@ -433,7 +433,7 @@ static void a_run_against_a_pool_that_is_not_live_any_more_is_given_up(void **st
     struct pool *old = service(bench)->live;
     write_uptest(bench, "exit 0");
     make_live(service(bench), add_pool(bench, service(bench), 2, 2));
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_until_told(bench, 2);
     assert_int_equal(standing(bench, 0).uptests, STANDING_PASSES);
     assert_int_equal(standing_of(bench->counters, &old->instances[0]).uptests, STANDING_UNTESTED);
@@ -457,7 +457,7 @@ static void after_a_stop_nothing_begins(void **state)
     begin_long_run(bench);
     schedule_stop(bench->schedule);
     make_live(service(bench), add_pool(bench, service(bench), 2, 2));
-    schedule_watch(bench->schedule);
+    schedule_watch(bench->schedule, NULL);
     run_for(bench, 200);
     assert_int_equal(bench->asked, 1);
     assert_int_equal(told(bench), 0);

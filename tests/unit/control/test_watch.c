@@ -184,7 +184,7 @@ static int teardown(void **state)
     free(remove);
     bench->service->live = bench->service->armed = NULL;
     bench->settings.watch.duration_ms = 0;
-    trail_watch(bench->trail); /* which forgets all */
+    trail_watch(bench->trail, NULL); /* which forgets all */
     bench->new->deployment = NULL;
     registry_free(bench->registry);
     counters_unmap(bench->counters);
@@ -201,7 +201,7 @@ static int teardown(void **state)
 /* The record of the old pool is what it has answered until now. */
 static void begin(struct bench *bench, uint64_t length_ms)
 {
-    trail_watch(bench->trail);
+    trail_watch(bench->trail, NULL);
     watch_begin(bench->watch, bench->new, length_ms, length_ms);
 }
 
@@ -443,7 +443,7 @@ static void it_may_be_ended_by_who_is_told(void **state)
 static void what_is_left_of_its_time_counts_and_not_its_length(void **state)
 {
     struct bench *bench = *state;
-    trail_watch(bench->trail);
+    trail_watch(bench->trail, NULL);
     watch_begin(bench->watch, bench->new, 3600000, 0);
     run_until_told(bench, 1);
     assert_int_equal(bench->passed, 1);

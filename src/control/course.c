@@ -264,10 +264,16 @@ void course_look_at_warmth(struct deadline *deadline)
     const struct pool *pool = running(course);
     if (pool == NULL)
         return;
-    if (is_warm(course, pool) || clock_mono_ms() >= course->warm_until_ms)
-        swap(course, pool);
-    else
+    bool warm = is_warm(course, pool);
+    if (!warm && clock_mono_ms() < course->warm_until_ms) {
         deadline_set(&course->warm, WARM_LOOK_MS);
+        return;
+    }
+    if (!warm)
+        log_info("%s: the swap goes on, though after %d ms the proxy has not made all of its connections to "
+                 "the new pool",
+                 pool->name, WARM_MS);
+    swap(course, pool);
 }
 
 static void on_confirmed(void *arg, bool ok, const char *reason)

@@ -259,8 +259,8 @@ def test_a_new_pool_finds_as_many_connections_as_were_in_use(stand, make_backend
         wait_until(lambda: stand.admin.status()["snapshot"] > before)
         stand.admin.command("promote")
         stand.events.wait("swap.published", deployment=deployment)
-        made = [connection for connection in fresh.connections if not connection.ended.is_set()]
-        assert len(made) >= len(clients)
+        wait_until(lambda: sum(not connection.ended.is_set() for connection in fresh.connections) >= len(clients))
+        made = list(fresh.connections)
         held.release()
         for client in clients:
             client.response()
@@ -290,6 +290,7 @@ def test_a_swap_does_not_wait_long_for_connections_that_are_not_made(make_stand,
         deployment = stand.admin.stage([silent.address], allow_untested=True)
         stand.events.wait("swap.published", deployment=deployment)
         assert [connection for connection in silent.connections if not connection.ended.is_set()]
+        assert f"{deployment}: the swap goes on, though after 250 ms" in stand.daemon.stderr()
         deaf.set()
         held.release()
         assert client.response().text == "held\n"

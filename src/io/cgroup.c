@@ -3,6 +3,7 @@
  */
 #include "io/cgroup.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -25,9 +26,10 @@
 
 #define DEPTH_MAX 16 /* of descriptors, where a group has groups in it */
 
-static char *place;  /* the folder of our own group; NULL: there are no groups */
-static char *prefix; /* of their names, with the folder */
-static uint64_t last_number;
+static char *place;          /* the folder of our own group; NULL: there are no groups */
+static char *prefix;         /* of their names, with the folder */
+static uint64_t last_number; /* those of a later process are higher: who is late to remove a group of ours
+                                meets none of its */
 
 /* Paths of what was not empty yet when it was to be removed. */
 static char **left;
@@ -299,6 +301,7 @@ bool cgroup_begin(const char *label, struct err *why)
         return false;
     free(prefix);
     prefix = mem_printf("%s/%s-", place, label);
+    last_number = clock_mono_ns();
     clear();
     struct cgroup trial = make();
     bool made = trial.fd >= 0;

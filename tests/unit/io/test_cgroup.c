@@ -191,6 +191,20 @@ static void the_end_kills_what_runs_in_groups_and_leaves_none(void **state)
     cgroup_remove(&group);
 }
 
+static void no_name_is_used_again_by_who_begins_anew(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    struct cgroup first = cgroup_make();
+    char *path = strdup(first.path);
+    cgroup_remove(&first);
+    begin_or_skip();
+    struct cgroup second = cgroup_make();
+    assert_string_not_equal(second.path, path);
+    cgroup_remove(&second);
+    free(path);
+}
+
 static void groups_that_a_program_has_made_in_its_own_go_with_it(void **state)
 {
     (void)state;
@@ -367,6 +381,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_group_in_which_something_runs_is_removed_when_that_has_ended),
         cmocka_unit_test(a_group_that_is_kept_is_the_next_one),
         cmocka_unit_test(the_end_kills_what_runs_in_groups_and_leaves_none),
+        cmocka_unit_test(no_name_is_used_again_by_who_begins_anew),
         cmocka_unit_test(groups_that_a_program_has_made_in_its_own_go_with_it),
         cmocka_unit_test(what_an_earlier_process_has_left_is_killed_and_what_has_another_label_is_not),
         cmocka_unit_test(a_group_that_is_not_delegated_is_left_in_peace),

@@ -236,3 +236,8 @@ void drain_watch(struct drain *drain)
     if (!is_soon)
         deadline_set(&drain->look, LOOK_MS);
 }
+
+void drain_go_on(struct drain *drain)
+{
+    deadline_set(&drain->look, 0);
+}

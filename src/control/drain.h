@@ -26,6 +26,8 @@ struct drain_options {
 struct drain *drain_new(const struct drain_options *options);
 /* There may be a pool to watch: looks soon, and on until there is none. */
 void drain_watch(struct drain *drain);
+/* A pool has been let go: another one may be next, so looks in the next turn. */
+void drain_go_on(struct drain *drain);
 
 /* Until when each class of exchange may go on in a pool, by the monotonic clock; all 0 where it does not
  * drain, save that an armed pool takes pinned sessions without an end. The same at each call, save that

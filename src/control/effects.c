@@ -316,7 +316,7 @@ static void follow_retired(struct step *step)
     }
     if (pool->state == POOL_RETIRED)
         leave_world(step, pool);
-    drain_watch(conductor->drain);
+    drain_go_on(conductor->drain);
 }
 
 static void follow_torn_down(struct step *step)

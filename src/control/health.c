@@ -33,8 +33,7 @@ struct patient {
     bool seen; /* by the health_watch that runs */
     struct deadline next;
     TAILQ_ENTRY(patient) entry; /* of the queue */
-    struct ward *ward;
-    LIST_ENTRY(patient) bed; /* in it */
+    LIST_ENTRY(patient) bed;    /* in its ward */
     UT_hash_handle hh;
 };
 

@@ -152,12 +152,35 @@ static struct cgroup make(void)
     return CGROUP_NONE;
 }
 
+static bool says(const struct cgroup *group, const char *name, const char *text)
+{
+    char said[256] = "";
+    int fd = openat(group->fd, name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, said, sizeof said - 1);
+    if (fd >= 0)
+        close(fd);
+    return n >= 0 && (*text == '\0' ? n == 0 || said[0] == '\n' : strstr(said, text) != NULL);
+}
+
+/* Its last program may have been able to write to it, and anybody may have removed it. */
+static bool is_as_new(const struct cgroup *group)
+{
+    struct stat status;
+    return fstat(group->fd, &status) == 0 && status.st_nlink == 2 &&
+           says(group, "cgroup.events", "populated 0") && says(group, "cgroup.events", "frozen 0") &&
+           says(group, "cgroup.subtree_control", "");
+}
+
 struct cgroup cgroup_make(void)
 {
     if (place == NULL)
         return CGROUP_NONE;
-    if (spare.count > 0)
-        return spare.at[--spare.count];
+    while (spare.count > 0) {
+        struct cgroup *group = &spare.at[--spare.count];
+        if (is_as_new(group))
+            return *group;
+        cgroup_remove(group);
+    }
     remove_left();
     return make();
 }

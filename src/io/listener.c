@@ -278,13 +278,16 @@ struct listener *listener_new(struct loop *loop, int fd,
     struct listener *listener = mem_zero(1, sizeof *listener);
     *listener = (struct listener){.loop = loop, .fd = fd, .accepted = accepted, .arg = arg, .paused = true};
     deadline_init(&listener->resume, loop, resume_accepting);
-    /* Accepted sockets inherit both. A Unix socket has no such options. What comes first is acknowledged by
-     * what is sent for it, not by a packet of its own (stream_acknowledge). */
+    /* Accepted sockets inherit it. A Unix socket has no such option. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
     event_assign(&listener->event, loop_base(loop), fd, EV_READ | EV_PERSIST, has_connections, listener);
     listener_wake(listener);
     return listener;
+}
+
+void listener_answers_first(struct listener *listener)
+{
+    setsockopt(listener->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int));
 }
 
 static void run_freeing(struct loop_deferred *deferred)

@@ -29,6 +29,9 @@ struct listener;
 struct listener *listener_new(struct loop *loop, int fd,
                               void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer),
                               void *arg);
+/* What comes first over an accepted connection is acknowledged by the answer to it, not by a packet of its
+ * own. Who accepts it sees to clients that wait for that with the rest (stream_acknowledge). */
+void listener_answers_first(struct listener *listener);
 /* Stops accepting; does not close fd. */
 void listener_free(struct listener *listener);
 /* A descriptor was returned: try again now if paused for lack of one. */

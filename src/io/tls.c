@@ -351,9 +351,10 @@ bool tls_is_up(const struct stream *stream)
     return stream->tls != NULL && stream->tls->up;
 }
 
-bool tls_is_silent(const struct stream *stream)
+bool tls_is_unanswered(const struct stream *stream)
 {
-    return tls_is_on(stream) && BIO_number_written(SSL_get_wbio(stream->tls->ssl)) == 0;
+    return tls_is_on(stream) && BIO_number_read(SSL_get_rbio(ssl_of(stream))) > 0 &&
+           BIO_number_written(SSL_get_wbio(ssl_of(stream))) == 0;
 }
 
 struct str tls_alpn(const struct stream *stream)

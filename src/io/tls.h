@@ -46,8 +46,8 @@ static inline bool tls_is_on(const struct stream *stream)
 
 /* Has the handshake ended well? */
 bool tls_is_up(const struct stream *stream);
-/* Is TLS on, and has nothing been sent by it yet? */
-bool tls_is_silent(const struct stream *stream);
+/* Is TLS on, and has something come for it, but nothing been sent by it yet? */
+bool tls_is_unanswered(const struct stream *stream);
 
 /* What was agreed on, while the stream is open and up. ALPN: empty where nothing was. The others are static
  * texts, as "TLSv1.3" and "TLS_AES_128_GCM_SHA256". */

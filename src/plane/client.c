@@ -250,7 +250,7 @@ static bool start_tls(struct client *client)
     return false;
 }
 
-/* The kernel does not by itself, for what comes first (see listener.c). */
+/* The kernel does not by itself, for what comes first (listener_answers_first). */
 static void acknowledge(struct client *client)
 {
     stream_acknowledge(&client->stream);
@@ -415,9 +415,9 @@ static bool is_half_heard(const struct client *client)
 {
     switch ((enum client_state)client->state) {
     case CLIENT_ARRIVING:
-        return true;
+        return client->seen > 0;
     case CLIENT_HEAD:
-        return !client->used && (client->in.n > 0 || tls_is_silent(&client->stream));
+        return !client->used && (client->in.n > 0 || tls_is_unanswered(&client->stream));
     case CLIENT_EXCHANGE:
         return !client->exchange->up.body.done;
     case CLIENT_HTTP2:

@@ -35,8 +35,10 @@ static void start(struct listener_entry *entry)
         log_error("listener %u does not accept: its certificates have not come", entry->id);
         return;
     }
-    if (entry->fd >= 0 && entry->listener == NULL && !entry->all->crowded)
-        entry->listener = listener_new(entry->all->worker->loop, entry->fd, accepted, entry);
+    if (entry->fd < 0 || entry->listener != NULL || entry->all->crowded)
+        return;
+    entry->listener = listener_new(entry->all->worker->loop, entry->fd, accepted, entry);
+    listener_answers_first(entry->listener);
 }
 
 static void stop(struct listener_entry *entry)

@@ -140,6 +140,17 @@ static void instances_go_one_by_one_as_they_are_idle(void **state)
     assert_int_equal(bench->forced, 0);
 }
 
+/* Long before the next look by the clock. */
+static void who_goes_on_looks_in_the_next_turn(void **state)
+{
+    struct bench *bench = *state;
+    drain_watch(bench->drain);
+    drain_go_on(bench->drain);
+    deadline_set(&bench->enough, 10);
+    loop_run(bench->loop);
+    assert_int_equal(bench->clean, 7);
+}
+
 static void nothing_goes_before_every_worker_has_turned(void **state)
 {
     struct bench *bench = *state;
@@ -319,6 +330,7 @@ int main(void)
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         EACH(instances_go_one_by_one_as_they_are_idle),
+        EACH(who_goes_on_looks_in_the_next_turn),
         EACH(nothing_goes_before_every_worker_has_turned),
         EACH(no_worker_turned_is_no_drain_even_past_the_deadline),
         EACH(an_exchange_without_instance_keeps_them_all),

@@ -174,6 +174,37 @@ static void a_group_that_is_kept_is_the_next_one(void **state)
     }
 }
 
+static void write_to(const struct cgroup *group, const char *name, const char *text)
+{
+    int fd = openat(group->fd, name, O_WRONLY | O_CLOEXEC);
+    assert_return_code(fd, errno);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+static void a_group_that_was_changed_or_removed_is_not_kept(void **state)
+{
+    (void)state;
+    begin_or_skip();
+    for (int way = 0; way < 4; way++) {
+        struct cgroup group = cgroup_make();
+        char *path = strdup(group.path), inner[512];
+        snprintf(inner, sizeof inner, "%s/inner", path);
+        if (way == 1)
+            write_to(&group, "cgroup.freeze", "1");
+        else if (way == 2)
+            assert_return_code(mkdir(inner, 0755), errno);
+        else if (way == 3)
+            assert_return_code(rmdir(path), errno);
+        cgroup_keep(&group);
+        group = cgroup_make();
+        assert_int_equal(strcmp(group.path, path) == 0, way == 0);
+        cgroup_remove(&group);
+        assert_removed_soon(path);
+        free(path);
+    }
+}
+
 static void the_end_kills_what_runs_in_groups_and_leaves_none(void **state)
 {
     (void)state;
@@ -380,6 +411,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_kill_reaches_all_in_a_group_and_nobody_else),
         cmocka_unit_test(a_group_in_which_something_runs_is_removed_when_that_has_ended),
         cmocka_unit_test(a_group_that_is_kept_is_the_next_one),
+        cmocka_unit_test(a_group_that_was_changed_or_removed_is_not_kept),
         cmocka_unit_test(the_end_kills_what_runs_in_groups_and_leaves_none),
         cmocka_unit_test(no_name_is_used_again_by_who_begins_anew),
         cmocka_unit_test(groups_that_a_program_has_made_in_its_own_go_with_it),

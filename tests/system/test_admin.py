@@ -313,8 +313,8 @@ def test_over_tcp_a_token_is_needed(make_daemon):
     assert ask(Authorization=f"Bearer {token_text[:-1]}") == 401
     assert ask(Authorization=token_text) == 401
     assert ask(Authorization=f"Bearer {token_text}") == 200
-    head = b"POST /v1/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
-    assert tcp.seconds_until_acknowledged(int(bound.rpartition(":")[2]), head) < 0.02  # who waits with the body need not wait long
+    head = f"POST /v1/reload HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token_text}\r\nContent-Length: 2\r\n\r\n"
+    assert tcp.seconds_until_acknowledged(int(bound.rpartition(":")[2]), head.encode()) < 0.02  # who waits with the body need not wait long
 
 
 def test_clients_that_go_away_while_they_wait_leave_nothing_behind(make_stand, make_backend, puppets):

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import ssl
+import statistics
 import subprocess
 import threading
 
@@ -142,7 +143,8 @@ def test_who_waits_with_the_rest_of_a_client_hello_is_not_kept_waiting(front):
 def test_who_waits_with_the_body_of_its_first_request_over_tls_is_not_kept_waiting(front, authority):
     head = b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 4\r\n\r\n"
     clients = (TlsClient(front.port, authority.context()) for _ in range(20))
-    assert min(tcp.seconds_until_more_is_acknowledged(client.socket, head) for client in clients) < 0.02
+    times = [tcp.seconds_until_more_is_acknowledged(client.socket, head) for client in clients]
+    assert statistics.median(times) < 0.02, times  # some are acknowledged at once whatever upswap does
 
 
 def test_a_handshake_that_does_not_end_is_cut_by_the_time_for_a_head(start_own_front, site):

@@ -152,23 +152,26 @@ static struct cgroup make(void)
     return CGROUP_NONE;
 }
 
-static bool says(const struct cgroup *group, const char *name, const char *text)
+/* False: it is gone. */
+static bool read_file(const struct cgroup *group, const char *name, char text[256])
 {
-    char said[256] = "";
     int fd = openat(group->fd, name, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, said, sizeof said - 1);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, 255);
     if (fd >= 0)
         close(fd);
-    return n >= 0 && (*text == '\0' ? n == 0 || said[0] == '\n' : strstr(said, text) != NULL);
+    text[n > 0 ? n : 0] = '\0';
+    return n >= 0;
 }
 
 /* Its last program may have been able to write to it, and anybody may have removed it. */
 static bool is_as_new(const struct cgroup *group)
 {
+    char events[256], controllers[256];
     struct stat status;
     return fstat(group->fd, &status) == 0 && status.st_nlink == 2 &&
-           says(group, "cgroup.events", "populated 0") && says(group, "cgroup.events", "frozen 0") &&
-           says(group, "cgroup.subtree_control", "");
+           read_file(group, "cgroup.events", events) && strstr(events, "populated 0") != NULL &&
+           strstr(events, "frozen 0") != NULL && read_file(group, "cgroup.subtree_control", controllers) &&
+           strchr("\n", controllers[0]) != NULL;
 }
 
 struct cgroup cgroup_make(void)

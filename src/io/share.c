@@ -6,21 +6,12 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
-/* A sanitizer's notes about the stack would not be the caller's any more. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* No function of libc can do this: it would return twice by the same place on the stack. `run` is called
  * below the 128 bytes that a function may use beyond the end of its stack (System V ABI, AMD64,
  * section 3.2.2). */
 static long begin(struct clone_args *how, void (*run)(void *arg), void *arg)
 {
-#if defined(__x86_64__) && !defined(SANITIZED)
+#if SHARE_IS_BUILT
     long result = SYS_clone3;
     __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"

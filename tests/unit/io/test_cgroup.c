@@ -1,5 +1,6 @@
 /* Where this machine lets us make control groups; else each is skipped. */
 #include "io/cgroup.h"
+#include "io/share.h"
 
 #include "unit.h"
 
@@ -16,13 +17,6 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-/* As io/share.c has it. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
-#define SHARES false
-#else
-#define SHARES true
-#endif
 
 #define TEST_S 60 /* then all of it ends, what was forked too */
 
@@ -361,7 +355,7 @@ static void in_a_group_nothing_of_our_memory_is_copied(void **state)
 {
     (void)state;
     begin_or_skip();
-    if (!SHARES || (syscall(SYS_clone3, NULL, (size_t)0) == -1 && errno == ENOSYS))
+    if (!SHARE_IS_BUILT || (syscall(SYS_clone3, NULL, (size_t)0) == -1 && errno == ENOSYS))
         skip();
     struct cgroup group = cgroup_make();
     int status;

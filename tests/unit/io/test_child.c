@@ -576,8 +576,8 @@ static void stop_the_loop(void *arg, const struct child_result *ended)
 static void who_joins_a_group_of_others_is_killed_alone(void **state)
 {
     (void)state;
-    static const char *const groups[] = {"$program", "$(ps -o pgid= -p $warden)",
-                                         "$(ps -o pgid= -p $(ps -o ppid= -p $warden))"};
+    static const char *const groups[] = {"$program", "$(number 5 $warden)",
+                                         "$(number 5 $(number 4 $warden))"};
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         int witness = open_witness(), joined = -1, other = -1;
         char script[512], bytes[8];
@@ -587,9 +587,10 @@ static void who_joins_a_group_of_others_is_killed_alone(void **state)
             SHELL("echo $PPID $$ >new; mv new pids; until [ -e over ]; do sleep 0.02; done"), SHELL(script)};
         snprintf(
             script, sizeof script,
+            "number() { cut -d ' ' -f $1 /proc/$2/stat; }; " /* 4: its parent, 5: its process group */
             "until [ -e pids ]; do sleep 0.02; done; read -r warden program <pids; group=%s; exec 9>witness; "
-            "perl -e 'setpgrp(0, $ARGV[0]) or die; exec qw(sleep 100)' $group >&- 2>&- & sleep 0.2; "
-            "[ $(ps -o pgid= -p $!) = $group ]",
+            "perl -e 'setpgrp(0, $ARGV[0]) or die; exec qw(sleep 100)' $group >&- 2>&- & "
+            "until [ $(number 5 $!) = $group ]; do sleep 0.02; done",
             groups[i]);
         specs[0].contained = specs[1].contained = true;
         assert_non_null(child_start(loop, &specs[0], stop_the_loop, &other, &err));

@@ -4,13 +4,9 @@
 
 #include "base/mem.h"
 #include "io/tls_policy.h"
+#include "io/tls_secrets.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 /* Mozilla's "intermediate" less finite-field Diffie-Hellman, which no client of today needs. */
 #define CIPHERS                                                  \
@@ -25,29 +21,17 @@
     (SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE | \
      SSL_OP_PRIORITIZE_CHACHA)
 
-/* TLS in the kernel where it has that. Asked once a context, since else OpenSSL asks in vain on every
- * connection. A socket that is not connected is not taken: ENOTCONN. */
-static uint64_t kernel_option(void)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool knows =
-        fd >= 0 && (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno != ENOENT);
-    if (fd >= 0)
-        close(fd);
-    return knows ? SSL_OP_ENABLE_KTLS : 0;
-}
-
 /* Idle connections own no buffers; a record is read with one call; what the outlet offers again after a full
  * socket may stand elsewhere by then. */
 SSL_CTX *tls_policy_new(const SSL_METHOD *method, enum tls_minimum minimum)
 {
-    SSL_CTX *ssl = SSL_CTX_new(method);
+    SSL_CTX *ssl = SSL_CTX_new_ex(NULL, tls_secrets_properties(), method);
     int version = minimum == TLS_MINIMUM_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     if (ssl == NULL || SSL_CTX_set_min_proto_version(ssl, version) != 1 ||
         SSL_CTX_set_cipher_list(ssl, CIPHERS) != 1 || SSL_CTX_set_ciphersuites(ssl, SUITES) != 1 ||
         SSL_CTX_set1_groups_list(ssl, GROUPS) != 1)
         abort(); /* an OpenSSL without what it is for */
-    SSL_CTX_set_options(ssl, OPTIONS | kernel_option());
+    SSL_CTX_set_options(ssl, OPTIONS);
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ssl, 1);

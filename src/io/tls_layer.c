@@ -1,58 +1,82 @@
-/* A BIO that is OpenSSL's socket BIO in all but its reads and writes. So what OpenSSL asks a socket BIO to do
- * for TLS in the kernel works as ever, while plain records go by recv and send without SIGPIPE. Invariant:
- * a false kernel_* flag means that an edge is owed for it. */
+/* The socket below TLS, and a BIO over it for OpenSSL. Invariant: a false kernel_* flag means that an edge is
+ * owed for it. */
 #include "io/tls_layer.h"
+
+#include "io/tls_state.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
+#define AHEAD 4096 /* bytes that are read for a handshake at once */
+
 static BIO_METHOD *method;
-static int (*socket_read)(BIO *bio, char *bytes, int room);
-static int (*socket_write)(BIO *bio, const char *bytes, int size);
+
+ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room)
+{
+    ssize_t taken;
+    bool spent = stream->limited && stream->allowance == 0;
+    if (!stream->kernel_readable || spent) {
+        errno = stream->kernel_readable ? EMSGSIZE : EAGAIN;
+        return -1;
+    }
+    do
+        taken = recv(stream->fd, bytes, room, 0);
+    while (taken < 0 && errno == EINTR);
+    stream->kernel_readable = taken > 0 && (taken == (ssize_t)room || stream->hung_up);
+    uint32_t count = taken > 0 ? (uint32_t)taken : 0;
+    stream->allowance -= count < stream->allowance ? count : stream->allowance;
+    return taken;
+}
+
+ssize_t tls_layer_send(struct stream *stream, const void *bytes, size_t n)
+{
+    ssize_t sent;
+    errno = EAGAIN;
+    if (!stream->kernel_writable)
+        return -1;
+    do
+        sent = send(stream->fd, bytes, n, stream_send_flags(stream));
+    while (sent < 0 && errno == EINTR);
+    stream->kernel_writable = sent == (ssize_t)n;
+    return sent;
+}
+
+/* ---- OpenSSL's way ---- */
 
 static struct stream *stream_of(BIO *bio)
 {
-    return (struct stream *)(void *)BIO_get_callback_arg(bio);
+    return BIO_get_data(bio);
 }
 
-static void count(struct stream *stream, ssize_t taken)
+/* No more than was asked for; the rest is held. */
+static ssize_t read_ahead(struct stream *stream, char *bytes, size_t room)
 {
-    uint32_t bytes = taken > 0 ? (uint32_t)taken : 0;
-    stream->allowance -= bytes < stream->allowance ? bytes : stream->allowance;
-}
-
-/* The kernel decrypts and gives one record a call, however much it has. */
-static int read_record(BIO *bio, struct stream *stream, char *bytes, int room)
-{
-    int taken = socket_read(bio, bytes, room);
-    stream->kernel_readable = taken > 0;
-    count(stream, taken);
-    return taken;
+    char ahead[AHEAD];
+    ssize_t taken = tls_layer_recv(stream, ahead, sizeof ahead);
+    if (taken <= 0)
+        return taken;
+    size_t given = (size_t)taken < room ? (size_t)taken : room;
+    memcpy(bytes, ahead, given);
+    if ((size_t)taken == given)
+        return taken;
+    stream->tls->raw = held_new(ahead + given, (size_t)taken - given);
+    errno = ENOMEM;
+    return stream->tls->raw == NULL ? -1 : (ssize_t)given;
 }
 
 static int layer_read(BIO *bio, char *bytes, int room)
 {
     struct stream *stream = stream_of(bio);
+    struct tls *tls = stream->tls;
+    ssize_t taken = (ssize_t)held_take(&tls->raw, bytes, (size_t)room);
     BIO_clear_retry_flags(bio);
-    if (!stream->kernel_readable) {
-        BIO_set_retry_read(bio);
-        return -1;
-    }
-    if (stream->limited && stream->allowance == 0) {
-        errno = EMSGSIZE;
-        return -1;
-    }
-    if (BIO_get_ktls_recv(bio))
-        return read_record(bio, stream, bytes, room);
-    ssize_t taken;
-    do
-        taken = recv(stream->fd, bytes, (size_t)room, 0);
-    while (taken < 0 && errno == EINTR);
-    stream->kernel_readable = taken > 0 && (taken == room || stream->hung_up);
-    count(stream, taken);
+    if (taken == 0)
+        taken = tls->is_server && !tls->up ? read_ahead(stream, bytes, (size_t)room)
+                                           : tls_layer_recv(stream, bytes, (size_t)room);
     if (taken < 0 && errno == EAGAIN)
         BIO_set_retry_read(bio);
     if (taken == 0)
@@ -62,36 +86,33 @@ static int layer_read(BIO *bio, char *bytes, int room)
 
 static int layer_write(BIO *bio, const char *bytes, int size)
 {
-    struct stream *stream = stream_of(bio);
+    ssize_t sent = tls_layer_send(stream_of(bio), bytes, (size_t)size);
     BIO_clear_retry_flags(bio);
-    if (!stream->kernel_writable) {
+    if (sent < 0 && errno == EAGAIN)
         BIO_set_retry_write(bio);
-        return -1;
+    return (int)sent;
+}
+
+static long layer_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)number;
+    (void)pointer;
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    default:
+        return 0;
     }
-    ssize_t count;
-    do
-        count = BIO_get_ktls_send(bio) ? socket_write(bio, bytes, size)
-                                       : send(stream->fd, bytes, (size_t)size, stream_send_flags(stream));
-    while (count < 0 && errno == EINTR);
-    stream->kernel_writable = count == size;
-    if (count < 0 && errno == EAGAIN)
-        BIO_set_retry_write(bio);
-    return (int)count;
 }
 
 static void make_method(void)
 {
-    const BIO_METHOD *base = BIO_s_socket();
-    method = BIO_meth_new(BIO_TYPE_SOCKET, "stream");
-    if (method == NULL)
+    method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+    if (method == NULL || BIO_meth_set_read(method, layer_read) != 1 ||
+        BIO_meth_set_write(method, layer_write) != 1 || BIO_meth_set_ctrl(method, layer_control) != 1)
         abort();
-    socket_read = BIO_meth_get_read(base);
-    socket_write = BIO_meth_get_write(base);
-    BIO_meth_set_read(method, layer_read);
-    BIO_meth_set_write(method, layer_write);
-    BIO_meth_set_ctrl(method, BIO_meth_get_ctrl(base));
-    BIO_meth_set_create(method, BIO_meth_get_create(base));
-    BIO_meth_set_destroy(method, BIO_meth_get_destroy(base));
 }
 
 bool tls_layer_join(SSL *ssl, struct stream *stream)
@@ -101,8 +122,8 @@ bool tls_layer_join(SSL *ssl, struct stream *stream)
     BIO *bio = BIO_new(method);
     if (bio == NULL)
         return false;
-    BIO_set_fd(bio, stream->fd, BIO_NOCLOSE);
-    BIO_set_callback_arg(bio, (char *)stream);
+    BIO_set_data(bio, stream);
+    BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     return true;
 }

@@ -3,11 +3,8 @@
 #include "io/tls_key.h"
 
 #include <assert.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
-#include <openssl/params.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,15 +22,13 @@ static struct tls_suite suites[] = {
     {"TLS_AES_256_GCM_SHA384", "AES-256-GCM", "SHA384", 32, 48, NULL},
     {"TLS_CHACHA20_POLY1305_SHA256", "ChaCha20-Poly1305", "SHA256", 32, 32, NULL},
 };
-static EVP_KDF *kdf;
 
 /* ---- suites ---- */
 
 static void fetch(void)
 {
-    kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, NULL);
     for (size_t i = 0; i < sizeof suites / sizeof *suites; i++)
-        suites[i].cipher = kdf == NULL ? NULL : EVP_CIPHER_fetch(NULL, suites[i].cipher_name, NULL);
+        suites[i].cipher = EVP_CIPHER_fetch(NULL, suites[i].cipher_name, NULL);
 }
 
 const struct tls_suite *tls_suite_find(const char *name)
@@ -198,31 +193,18 @@ ssize_t tls_key_open(struct tls_key *key, const unsigned char *record, size_t si
 
 /* ---- the next key ---- */
 
-/* HKDF-Expand-Label with an empty context (section 7.1). */
-static bool expand(const struct tls_key *key, const uint8_t *secret, const char *label, uint8_t *out,
-                   size_t n)
+static bool expand(const struct tls_key *key, const uint8_t *secret, struct str label, uint8_t *out, size_t n)
 {
-    int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)key->suite->digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)secret, key->suite->secret_size),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PREFIX, "tls13 ", 6),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_LABEL, (void *)label, strlen(label)),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_KDF_CTX *context = EVP_KDF_CTX_new(kdf);
-    bool done = context != NULL && EVP_KDF_derive(context, out, n, params) == 1;
-    EVP_KDF_CTX_free(context);
-    return done;
+    struct str from = {(const char *)secret, key->suite->secret_size};
+    return tls_secrets_expand(key->suite->digest, from, label, out, n);
 }
 
 bool tls_key_update(struct tls_key *key)
 {
     struct tls_secret next = key->secret;
-    if (!expand(key, key->secret.secret, "traffic upd", next.secret, next.secret_size) ||
-        !expand(key, next.secret, "key", next.key, next.key_size) ||
-        !expand(key, next.secret, "iv", next.iv, next.iv_size)) {
+    if (!expand(key, key->secret.secret, STR("traffic upd"), next.secret, next.secret_size) ||
+        !expand(key, next.secret, STR("key"), next.key, next.key_size) ||
+        !expand(key, next.secret, STR("iv"), next.iv, next.iv_size)) {
         OPENSSL_cleanse(&next, sizeof next);
         return false;
     }

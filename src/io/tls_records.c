@@ -227,12 +227,6 @@ static size_t take_records(struct stream *stream, unsigned char *bytes, size_t n
     return at;
 }
 
-/* Is a whole record there? */
-static bool has_record(const unsigned char *bytes, size_t n)
-{
-    return n >= TLS_RECORD_HEAD && tls_record_size(bytes) <= (ssize_t)n;
-}
-
 /* Receives more behind the n bytes that are in `input`: so much as may hold what there is room for, and the
  * whole of a record that has begun. A count, or what the kernel says instead. */
 static ssize_t receive(struct stream *stream, size_t n, size_t room)
@@ -265,9 +259,8 @@ static void hold_rest(struct stream *stream, const unsigned char *bytes, size_t 
         refuse(stream, TLS_ALERT_INTERNAL);
 }
 
-/* Opens what is there, and receives more as long as that brings nothing, or the kernel may have more. Returns
- * whether another recv would give something that has come already. */
-static bool gather(struct stream *stream, struct gain *gain)
+/* Opens what is there, and receives more as long as that brings nothing, or the kernel may have more. */
+static void gather(struct stream *stream, struct gain *gain)
 {
     struct tls *tls = stream->tls;
     size_t n = held_take(&tls->raw, input, sizeof input), at;
@@ -287,7 +280,13 @@ static bool gather(struct stream *stream, struct gain *gain)
         n += (size_t)count;
     }
     hold_rest(stream, input + at, n - at);
-    return tls->text != NULL || (tls->raw != NULL && has_record(input + at, n - at));
+}
+
+/* Would another recv give, or refuse, what has come already? */
+static bool has_more(const struct tls *tls)
+{
+    size_t n = held_count(tls->raw);
+    return tls->text != NULL || (n >= TLS_RECORD_HEAD && tls_record_size(held_bytes(tls->raw)) <= (ssize_t)n);
 }
 
 /* ---- a stream's operations ---- */
@@ -299,10 +298,9 @@ static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
     stream->kernel_readable |= stream->unsure;
     stream->unsure = false;
     gain.n = held_take(&tls->text, bytes, room);
-    bool more = tls->text != NULL;
     if (tls->source == TLS_SOURCE_OPEN && gain.n < room)
-        more = gather(stream, &gain);
-    stream->readable = more || stream->kernel_readable || tls->source != TLS_SOURCE_OPEN;
+        gather(stream, &gain);
+    stream->readable = has_more(tls) || stream->kernel_readable || tls->source != TLS_SOURCE_OPEN;
     if (gain.n > 0) {
         stream->unsure = !stream->readable;
         return (ssize_t)gain.n;

@@ -1,0 +1,523 @@
+/* A server's records once OpenSSL is gone, beside OpenSSL as a client; and beside a client that says what no
+ * OpenSSL would. */
+#include "io/tls_state.h"
+
+#include "tls_peer.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+#define UPDATE "\x18\0\0\1"
+
+/* ---- what no OpenSSL would say ---- */
+
+static uint64_t unheard; /* records that are forged, but not opened yet */
+
+/* Sends a record as the client, of whatever is to be inside, with the key that the stream expects. */
+static void forge(const char *inner, size_t n)
+{
+    static unsigned char record[32768];
+    struct tls_key *key = &stream.tls->receiving;
+    unsigned char nonce[12];
+    int done;
+    memcpy(nonce, key->secret.iv, 12);
+    for (int i = 0; i < 8; i++)
+        nonce[11 - i] ^= (unsigned char)((key->sequence + unheard) >> (8 * i));
+    size_t length = n + 16;
+    memcpy(record, (unsigned char[]){23, 3, 3, (unsigned char)(length >> 8), (unsigned char)length}, 5);
+    EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
+    assert_int_equal(EVP_EncryptInit_ex(cipher, EVP_aes_128_gcm(), NULL, key->secret.key, nonce), 1);
+    assert_int_equal(EVP_EncryptUpdate(cipher, NULL, &done, record, 5), 1);
+    assert_int_equal(EVP_EncryptUpdate(cipher, record + 5, &done, (const unsigned char *)inner, (int)n), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(cipher, record + 5 + n, &done), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, 16, record + 5 + n), 1);
+    EVP_CIPHER_CTX_free(cipher);
+    assert_int_equal(write(peer_fd, record, 5 + length), 5 + length);
+    turn();
+}
+
+static ssize_t hear(char *bytes, size_t room)
+{
+    return stream_recv(&stream, bytes, room);
+}
+
+/* The stream has failed, with this alert, and has told the peer. */
+static void assert_refused(int alert, const char *reason)
+{
+    char bytes[64];
+    struct err err;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(stream.error, EPROTO);
+    assert_false(stream.readable);
+    assert_false(tls_is_refused(&stream));
+    tls_why(&stream, &err);
+    assert_string_equal(err.text, reason);
+    peer_hear();
+    ERR_clear_error();
+    assert_true(SSL_read(peer, bytes, sizeof bytes) <= 0);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_error()), SSL_AD_REASON_OFFSET + alert);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+}
+
+#define FORGE(text) forge(text, sizeof(text) - 1)
+#define DATA "\x17"
+#define HANDSHAKE "\x16"
+#define ALERT "\x15"
+
+/* ---- tests ---- */
+
+static void after_a_handshake_openssl_is_gone_and_nothing_is_held(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    assert_null(stream.tls->ssl);
+    peer_write("hello", 5);
+    peer_say();
+    assert_int_equal(drain(bytes, sizeof bytes), 5);
+    assert_null(stream.tls->raw);
+    assert_null(stream.tls->text);
+    assert_null(stream.tls->sealed);
+    assert_false(tls_is_unanswered(&stream));
+}
+
+static void every_suite_carries_text_both_ways(void **state)
+{
+    (void)state;
+    static const char *const suites[] = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                                         "TLS_CHACHA20_POLY1305_SHA256"};
+    char bytes[64];
+    struct iovec part = {(char[]){"answer"}, 6};
+    for (size_t i = 0; i < 3; i++) {
+        if (i > 0) {
+            tear_down(state);
+            set_up(state);
+        }
+        assert_true(tls_accept(&stream, server));
+        peer_begin(TLS_client_method(), false);
+        assert_int_equal(SSL_set_ciphersuites(peer, suites[i]), 1);
+        assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
+        assert_null(stream.tls->ssl);
+        assert_string_equal(tls_cipher(&stream), suites[i]);
+        assert_string_equal(tls_version(&stream), "TLSv1.3");
+        for (unsigned round = 0; round < 3; round++) {
+            peer_write("request", 7);
+            peer_say();
+            assert_int_equal(drain(bytes, sizeof bytes), 7);
+            assert_int_equal(stream_send(&stream, &part, 1), 6);
+            peer_hear();
+            assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 6);
+            assert_memory_equal(bytes, "answer", 6);
+        }
+    }
+}
+
+static void tls_1_2_stays_with_openssl(void **state)
+{
+    (void)state;
+    newest = TLS1_2_VERSION;
+    shake_hands_as_server();
+    assert_non_null(stream.tls->ssl);
+}
+
+/* RFC 6066 section 4. */
+static void who_asks_for_short_records_gets_them(void **state)
+{
+    (void)state;
+    char bytes[2048];
+    static char sent[2000];
+    struct iovec part = {sent, sizeof sent};
+    assert_true(tls_accept(&stream, server));
+    peer_begin(TLS_client_method(), false);
+    SSL_set_tlsext_max_fragment_length(peer, TLSEXT_max_fragment_length_512);
+    assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
+    assert_true(tls_is_up(&stream));
+    assert_int_equal(stream_send(&stream, &part, 1), sizeof sent);
+    peer_hear();
+    assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 512);
+}
+
+/* As most clients do: their request goes with the last message of the handshake. */
+static void send_with_the_end_of_the_handshake(const char *text, size_t size, size_t kept_back)
+{
+    assert_true(tls_accept(&stream, server));
+    peer_begin(TLS_client_method(), false);
+    SSL_do_handshake(peer);
+    peer_say();
+    turn();
+    char none[16];
+    assert_int_equal(stream_recv(&stream, none, sizeof none), STREAM_AGAIN);
+    peer_hear();
+    assert_int_equal(SSL_do_handshake(peer), 1);
+    peer_write(text, size);
+    piece = (size_t)BIO_pending(SSL_get_wbio(peer)) - kept_back;
+    peer_say();
+    piece = SIZE_MAX;
+}
+
+static void a_request_may_come_with_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    char bytes[64];
+    send_with_the_end_of_the_handshake("request", 7, 0);
+    assert_int_equal(drain(bytes, sizeof bytes), 7);
+    assert_memory_equal(bytes, "request", 7);
+    assert_null(stream.tls->ssl);
+    assert_false(stream.readable);
+}
+
+static void a_part_of_a_request_may_come_with_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    char bytes[64];
+    for (size_t kept_back = 1; kept_back < 29; kept_back++) {
+        if (kept_back > 1) {
+            tear_down(state);
+            set_up(state);
+        }
+        send_with_the_end_of_the_handshake("request", 7, kept_back);
+        assert_int_equal(drain(bytes, sizeof bytes), 0);
+        assert_true(tls_is_up(&stream));
+        assert_false(stream.readable);
+        peer_say();
+        assert_int_equal(drain(bytes, sizeof bytes), 7);
+        assert_memory_equal(bytes, "request", 7);
+    }
+}
+
+static void much_may_come_with_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    static char sent[16000], got[sizeof sent];
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (char)(i * 3);
+    send_with_the_end_of_the_handshake(sent, sizeof sent, 0);
+    assert_int_equal(drain(got, sizeof got), sizeof sent);
+    assert_memory_equal(got, sent, sizeof sent);
+}
+
+static void padding_is_no_text(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    FORGE("hello" DATA "\0\0\0");
+    assert_int_equal(hear(bytes, sizeof bytes), 5);
+    assert_memory_equal(bytes, "hello", 5);
+    FORGE("a\0b\0" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), 4);
+    assert_memory_equal(bytes, "a\0b\0", 4);
+}
+
+static void the_longest_record_is_taken_and_a_longer_one_is_not(void **state)
+{
+    (void)state;
+    static char inner[16386], got[20000];
+    shake_hands_as_server();
+    memset(inner, 'x', 16384);
+    inner[16384] = 23;
+    forge(inner, 16385);
+    assert_int_equal(drain(got, sizeof got), 16384);
+    forge(inner, 16386); /* a byte of padding */
+    assert_refused(TLS_ALERT_OVERFLOW, "packet length too long");
+}
+
+static void what_is_no_message_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *inner;
+        size_t n;
+        int alert;
+        const char *reason;
+    } cases[] = {
+#define CASE(text, alert, reason) {text, sizeof(text) - 1, alert, reason}
+        CASE("\0\0\0", TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE("\1\x14", TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE("text\x63", TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE(HANDSHAKE, TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE(UPDATE HANDSHAKE, TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE(UPDATE "\2" HANDSHAKE, TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE(UPDATE "\0" UPDATE "\0" HANDSHAKE, TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE("\x04\0\0\1\0" HANDSHAKE, TLS_ALERT_UNEXPECTED, "unexpected message"),
+        CASE(ALERT, TLS_ALERT_DECODE, "bad length"),
+        CASE("\1" ALERT, TLS_ALERT_DECODE, "bad length"),
+        CASE("\1\0\0" ALERT, TLS_ALERT_DECODE, "bad length"),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (i > 0) {
+            tear_down(state);
+            set_up(state);
+        }
+        shake_hands_as_server();
+        forge(cases[i].inner, cases[i].n);
+        assert_refused(cases[i].alert, cases[i].reason);
+    }
+}
+
+static void say_plainly(const char *bytes, size_t n)
+{
+    assert_int_equal(write(peer_fd, bytes, n), n);
+    turn();
+}
+
+static void plain_records_are_refused_after_a_handshake(void **state)
+{
+    (void)state;
+    shake_hands_as_server();
+    say_plainly("\x14\3\3\0\1\1", 6); /* change_cipher_spec, which is heard only before (section 5) */
+    assert_refused(TLS_ALERT_UNEXPECTED, "unexpected message");
+}
+
+static void a_head_is_refused_before_its_record_comes(void **state)
+{
+    (void)state;
+    shake_hands_as_server();
+    say_plainly("\x17\3\3\x41\1", 5);
+    assert_refused(TLS_ALERT_OVERFLOW, "packet length too long");
+}
+
+static void messages_that_come_to_nothing_are_borne_for_a_while(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    for (unsigned i = 0; i < 32; i++) {
+        FORGE(DATA);
+        assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+        assert_false(stream.readable);
+    }
+    FORGE("text" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), 4);
+    for (unsigned i = 0; i < 32; i++) {
+        if (i % 2 == 0)
+            FORGE("\1\x5a" ALERT); /* user_canceled */
+        else
+            FORGE(UPDATE "\0" HANDSHAKE);
+        assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+    }
+    FORGE(DATA);
+    assert_refused(TLS_ALERT_UNEXPECTED, "unexpected message");
+}
+
+static void text_behind_a_close_notify_is_not_heard(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    FORGE("before" DATA);
+    unheard = 1;
+    FORGE("\1\0" ALERT);
+    unheard = 0;
+    say_plainly("whatever", 8);
+    assert_int_equal(hear(bytes, sizeof bytes), 6);
+    assert_true(stream.readable);
+    assert_int_equal(hear(bytes, sizeof bytes), 0);
+    assert_int_equal(hear(bytes, sizeof bytes), 0);
+    assert_int_equal(stream.error, 0);
+}
+
+static void an_alert_of_the_peers_ends_it(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    FORGE("\2\x28" ALERT);
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(stream.error, EPROTO);
+    assert_true(tls_is_refused(&stream));
+    stream_close(&stream, false);
+    assert_int_equal(peer_hear(), 0); /* who has closed is told nothing */
+}
+
+static void text_that_came_before_a_failure_is_given_first(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    FORGE("before" DATA);
+    say_plainly("GET / HTTP/1.1\r\n", 16);
+    assert_int_equal(hear(bytes, sizeof bytes), 6);
+    assert_true(stream.readable);
+    assert_refused(TLS_ALERT_UNEXPECTED, "unexpected message");
+}
+
+static void keys_are_updated_again_and_again(void **state)
+{
+    (void)state;
+    char bytes[64];
+    struct iovec part = {(char[]){"answer"}, 6};
+    shake_hands_as_server();
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(
+            SSL_key_update(peer, i % 3 == 0 ? SSL_KEY_UPDATE_NOT_REQUESTED : SSL_KEY_UPDATE_REQUESTED), 1);
+        peer_write("request", 7);
+        peer_say();
+        assert_int_equal(drain(bytes, sizeof bytes), 7);
+        if (i % 2 == 0) {
+            assert_int_equal(stream_send(&stream, &part, 1), 6);
+            peer_hear();
+            assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 6);
+        }
+    }
+}
+
+/* RFC 8446 section 5.5. */
+static void a_key_that_has_sealed_enough_is_followed_by_another(void **state)
+{
+    (void)state;
+    unsigned char bytes[128], text[128];
+    uint8_t type;
+    struct iovec part = {(char[]){"answer"}, 6};
+    shake_hands_as_server();
+    stream.tls->sending.sequence = (1U << 24) - 1;
+    struct tls_key theirs = stream.tls->sending;
+    assert_true(tls_key_begin(&theirs, theirs.suite));
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    assert_int_equal(stream.tls->sending.sequence, 1);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 28 + 27 + 28);
+    assert_int_equal(tls_key_open(&theirs, bytes, 28, text, &type), 6);
+    assert_int_equal(tls_key_open(&theirs, bytes + 28, 27, text, &type), 5);
+    assert_int_equal(type, TLS_TYPE_HANDSHAKE);
+    assert_memory_equal(text, UPDATE "\0", 5);
+    assert_true(tls_key_update(&theirs));
+    assert_int_equal(tls_key_open(&theirs, bytes + 55, 28, text, &type), 6);
+    assert_int_equal(type, TLS_TYPE_DATA);
+    tls_key_end(&theirs);
+}
+
+static void fill_socket(void)
+{
+    static char junk[4096];
+    while (send(stream.fd, junk, sizeof junk, MSG_DONTWAIT) > 0)
+        ;
+    while (send(stream.fd, junk, 1, MSG_DONTWAIT) > 0)
+        ;
+}
+
+static void an_answer_to_a_key_update_waits_for_room_and_so_does_the_text(void **state)
+{
+    (void)state;
+    static char junk[65536];
+    unsigned char bytes[128], text[128];
+    uint8_t type;
+    struct iovec part = {(char[]){"answer"}, 6};
+    shake_hands_as_server();
+    struct tls_key theirs = stream.tls->sending;
+    assert_true(tls_key_begin(&theirs, theirs.suite));
+    turn();
+    fill_socket();
+    FORGE(UPDATE "\1" HANDSHAKE);
+    assert_int_equal(hear((char *)bytes, sizeof bytes), STREAM_AGAIN);
+    assert_false(stream.recv_awaits_write);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_AGAIN);
+    assert_false(stream.writable);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_AGAIN);
+    while (read(peer_fd, junk, sizeof junk) > 0)
+        ;
+    turn();
+    assert_true(stream.writable);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 27 + 28);
+    assert_int_equal(tls_key_open(&theirs, bytes, 27, text, &type), 5);
+    assert_true(tls_key_update(&theirs));
+    assert_int_equal(tls_key_open(&theirs, bytes + 27, 28, text, &type), 6);
+    tls_key_end(&theirs);
+}
+
+/* Half a record must not be followed by another. */
+static void a_close_in_the_middle_of_a_record_says_no_more(void **state)
+{
+    (void)state;
+    static char junk[1 << 20], sent[200000];
+    struct iovec part = {sent, sizeof sent};
+    size_t all = 0;
+    ssize_t n;
+    shake_hands_as_server();
+    turn();
+    while (stream.writable)
+        assert_int_not_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
+    assert_non_null(stream.tls->sealed);
+    while ((n = read(peer_fd, junk, sizeof junk)) > 0)
+        all += (size_t)n;
+    turn();
+    assert_true(stream.writable);
+    stream_close(&stream, false);
+    assert_int_equal(read(peer_fd, junk, sizeof junk), 0);
+    assert_true(all > 0);
+}
+
+static void a_peer_may_have_no_more_than_its_limit(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    tls_limit(&stream, 60);
+    FORGE("hello" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), 5);
+    FORGE("hello, again, and for long" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), 26);
+    FORGE("too much" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(stream.error, EMSGSIZE);
+}
+
+static void a_little_room_is_filled_from_many_records_and_one_of_many_bytes(void **state)
+{
+    (void)state;
+    static char sent[40000], got[sizeof sent];
+    for (size_t i = 0; i < sizeof sent; i++)
+        sent[i] = (char)(i * 31 + i / 257);
+    shake_hands_as_server();
+    for (size_t at = 0, n = 1; at < sizeof sent; at += n, n = n * 5 % 16001 + 1) {
+        n = n < sizeof sent - at ? n : sizeof sent - at;
+        peer_write(sent + at, n);
+    }
+    peer_say();
+    turn();
+    size_t all = 0;
+    for (size_t room = 1; all < sizeof got; room = room * 7 % 1009 + 1) {
+        size_t most = room < sizeof got - all ? room : sizeof got - all;
+        assert_true(stream.readable);
+        ssize_t n = hear(got + all, most);
+        assert_true(n > 0);
+        all += (size_t)n;
+        turn();
+    }
+    assert_memory_equal(got, sent, sizeof sent);
+    assert_int_equal(hear(got, 1), STREAM_AGAIN);
+    assert_false(stream.readable);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(after_a_handshake_openssl_is_gone_and_nothing_is_held),
+        TEST(every_suite_carries_text_both_ways),
+        TEST(tls_1_2_stays_with_openssl),
+        TEST(who_asks_for_short_records_gets_them),
+        TEST(a_request_may_come_with_the_end_of_the_handshake),
+        TEST(a_part_of_a_request_may_come_with_the_end_of_the_handshake),
+        TEST(much_may_come_with_the_end_of_the_handshake),
+        TEST(padding_is_no_text),
+        TEST(the_longest_record_is_taken_and_a_longer_one_is_not),
+        TEST(what_is_no_message_is_refused),
+        TEST(plain_records_are_refused_after_a_handshake),
+        TEST(a_head_is_refused_before_its_record_comes),
+        TEST(messages_that_come_to_nothing_are_borne_for_a_while),
+        TEST(text_behind_a_close_notify_is_not_heard),
+        TEST(an_alert_of_the_peers_ends_it),
+        TEST(text_that_came_before_a_failure_is_given_first),
+        TEST(keys_are_updated_again_and_again),
+        TEST(a_key_that_has_sealed_enough_is_followed_by_another),
+        TEST(an_answer_to_a_key_update_waits_for_room_and_so_does_the_text),
+        TEST(a_close_in_the_middle_of_a_record_says_no_more),
+        TEST(a_peer_may_have_no_more_than_its_limit),
+        TEST(a_little_room_is_filled_from_many_records_and_one_of_many_bytes),
+    };
+    alarm(120);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -83,9 +83,8 @@ static bool send_message(struct stream *stream, uint8_t type, const void *messag
 static void say(struct stream *stream, uint8_t level, uint8_t alert)
 {
     struct tls *tls = stream->tls;
-    if (tls->sealed == NULL && stream->kernel_writable && !tls->said_end)
+    if (tls->sealed == NULL && stream->kernel_writable)
         (void)send_message(stream, TLS_TYPE_ALERT, (uint8_t[]){level, alert}, 2);
-    tls->said_end = true;
 }
 
 /* ---- what has come ---- */
@@ -137,7 +136,6 @@ static bool hear_alert(struct stream *stream, const unsigned char *text, size_t 
         return false;
     }
     tls->source = TLS_SOURCE_FAILED;
-    tls->said_end = true;
     tls_fail(stream, ERR_PACK(ERR_LIB_SSL, 0, SSL_AD_REASON_OFFSET + text[1]), EPROTO);
     return false;
 }

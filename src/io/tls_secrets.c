@@ -31,6 +31,7 @@ enum { DIGESTS = sizeof digests / sizeof *digests };
 /* A thread's. */
 struct macs {
     EVP_MAC_CTX *of[DIGESTS]; /* NULL: not used yet */
+    bool used[DIGESTS];       /* it has the key of a secret */
 };
 
 static EVP_KDF *usual; /* OpenSSL's; NULL: there is none */
@@ -75,10 +76,24 @@ static EVP_MAC_CTX *make_mac(const struct digest *digest)
 
 static EVP_MAC_CTX *mac_of(const struct digest *digest)
 {
-    EVP_MAC_CTX **mac = &thread_macs()->of[digest - digests];
-    if (*mac == NULL)
-        *mac = make_mac(digest);
-    return *mac;
+    struct macs *macs = thread_macs();
+    size_t i = (size_t)(digest - digests);
+    if (macs->of[i] == NULL)
+        macs->of[i] = make_mac(digest);
+    macs->used[i] = true;
+    return macs->of[i];
+}
+
+/* Another key in place of the last one. */
+static void forget_keys(void)
+{
+    static const uint8_t zeros[TLS_SECRET_MAX];
+    struct macs *macs = pthread_getspecific(macs_key);
+    for (size_t i = 0; macs != NULL && i < DIGESTS; i++) {
+        if (macs->used[i] && macs->of[i] != NULL)
+            (void)EVP_MAC_init(macs->of[i], zeros, digests[i].size, NULL);
+        macs->used[i] = false;
+    }
 }
 
 static bool sum(const struct digest *digest, struct str key, struct str text, uint8_t *out)
@@ -139,8 +154,7 @@ static bool extract(const struct derivation *derivation, uint8_t *out, size_t n)
     struct derivation before = *derivation;
     before.secret = derivation->salt;
     before.context = (struct str){(const char *)digest->of_nothing, digest->size};
-    if (n != digest->size || derivation->context.n > 0 ||
-        (derivation->salt.n > 0 && !expand(&before, salt, digest->size)))
+    if (n != digest->size || (derivation->salt.n > 0 && !expand(&before, salt, digest->size)))
         return false;
     bool done = sum(digest, (struct str){(char *)salt, digest->size},
                     derivation->secret.n > 0 ? derivation->secret : none, out);
@@ -190,6 +204,8 @@ void tls_secrets_learn(struct tls_secret *of_client, struct tls_secret *of_serve
 {
     client = of_client;
     server = of_server;
+    if (client == NULL && is_provided)
+        forget_keys();
 }
 
 /* ---- the algorithm, as provider-kdf(7) wants it ---- */

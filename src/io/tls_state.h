@@ -35,7 +35,6 @@ struct tls {
     uint16_t sealed_text; /* bytes of text that are sent when it is */
     uint8_t nothings;     /* messages in turn that came to nothing */
     bool update_due;      /* the peer has asked for another key of ours */
-    bool said_end;
 };
 
 /* Notes OpenSSL's code of a failure and errno, of which only the first count. Returns STREAM_FAILED. */

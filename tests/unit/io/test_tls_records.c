@@ -118,6 +118,7 @@ static void tls_1_2_stays_with_openssl(void **state)
     newest = TLS1_2_VERSION;
     shake_hands_as_server();
     assert_non_null(stream.tls->ssl);
+    assert_true(SSL_get_read_ahead(stream.tls->ssl)); /* a record, one call */
 }
 
 /* RFC 6066 section 4. */
@@ -135,6 +136,49 @@ static void who_asks_for_short_records_gets_them(void **state)
     assert_int_equal(stream_send(&stream, &part, 1), sizeof sent);
     peer_hear();
     assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 512);
+}
+
+/* Which is sealed with the key of the text, before the keys are taken over. */
+static void a_ticket_counts_as_a_record(void **state)
+{
+    (void)state;
+    struct err err;
+    char bytes[64];
+    static const struct tls_ticket_key key = {.name = {1}, .aes = {2}, .mac = {3}};
+    struct tls_pair pair = {.certificate = str_of(good.certificate), .key = str_of(good.key)};
+    struct iovec part = {(char[]){"answer"}, 6};
+    tls_context_free(server);
+    server = tls_server_new(
+        &(struct tls_server_options){.pairs = &pair, .count = 1, .tickets = &key, .ticket_count = 1}, &err);
+    SSL_SESSION *session = NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(tls_accept(&stream, server));
+        peer_begin(TLS_client_method(), false);
+        if (session != NULL)
+            SSL_set_session(peer, session);
+        assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
+        assert_null(stream.tls->ssl);
+        assert_int_equal(tls_is_resumed(&stream), i);
+        assert_int_equal(stream.tls->sending.sequence, 1);
+        assert_int_equal(stream_send(&stream, &part, 1), 6);
+        peer_hear();
+        assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 6);
+        SSL_SESSION_free(session);
+        session = SSL_get1_session(peer);
+        assert_true(SSL_SESSION_is_resumable(session));
+        if (i == 1)
+            break;
+        SSL_shutdown(peer);
+        stream_close(&stream, false);
+        SSL_free(peer);
+        SSL_CTX_free(peer_context);
+        close(peer_fd);
+        int fds[2];
+        assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), errno);
+        peer_fd = fds[1];
+        assert_true(stream_open(&stream, loop, fds[0], ready));
+    }
+    SSL_SESSION_free(session);
 }
 
 /* As most clients do: their request goes with the last message of the handshake. */
@@ -315,6 +359,7 @@ static void text_behind_a_close_notify_is_not_heard(void **state)
     assert_int_equal(hear(bytes, sizeof bytes), 0);
     assert_int_equal(hear(bytes, sizeof bytes), 0);
     assert_int_equal(stream.error, 0);
+    assert_null(stream.tls->raw);
 }
 
 static void an_alert_of_the_peers_ends_it(void **state)
@@ -463,6 +508,34 @@ static void a_peer_may_have_no_more_than_its_limit(void **state)
     assert_int_equal(stream.error, EMSGSIZE);
 }
 
+static void a_record_behind_what_has_filled_the_room_keeps_the_stream_readable(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    peer_write("one", 3);
+    peer_write("two", 3);
+    peer_say();
+    turn();
+    assert_int_equal(hear(bytes, 3), 3);
+    assert_false(stream.kernel_readable);
+    assert_true(stream.readable);
+    assert_int_equal(hear(bytes, sizeof bytes), 3);
+    assert_memory_equal(bytes, "two", 3);
+    assert_false(stream.readable);
+}
+
+static void an_end_is_said_once(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    stream_shut(&stream);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 24);
+    stream_close(&stream, false);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 0);
+}
+
 static void a_little_room_is_filled_from_many_records_and_one_of_many_bytes(void **state)
 {
     (void)state;
@@ -499,6 +572,7 @@ int main(void)
         TEST(every_suite_carries_text_both_ways),
         TEST(tls_1_2_stays_with_openssl),
         TEST(who_asks_for_short_records_gets_them),
+        TEST(a_ticket_counts_as_a_record),
         TEST(a_request_may_come_with_the_end_of_the_handshake),
         TEST(a_part_of_a_request_may_come_with_the_end_of_the_handshake),
         TEST(much_may_come_with_the_end_of_the_handshake),
@@ -516,6 +590,8 @@ int main(void)
         TEST(an_answer_to_a_key_update_waits_for_room_and_so_does_the_text),
         TEST(a_close_in_the_middle_of_a_record_says_no_more),
         TEST(a_peer_may_have_no_more_than_its_limit),
+        TEST(a_record_behind_what_has_filled_the_room_keeps_the_stream_readable),
+        TEST(an_end_is_said_once),
         TEST(a_little_room_is_filled_from_many_records_and_one_of_many_bytes),
     };
     alarm(120);

@@ -20,7 +20,7 @@ struct given {
     const char *prefix, *label;
 };
 
-static uint8_t bytes[300];
+static uint8_t bytes[400];
 
 static size_t add_octets(OSSL_PARAM *params, const char *key, const void *from, size_t n)
 {
@@ -148,13 +148,19 @@ static void what_is_unusual_is_as_openssl_has_it(void **state)
     assert_same((struct given){extract, "SHA256", 32, 32, 0, NULL, NULL}, 32);
     assert_same((struct given){EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND, "SHA256", 32, 32, 0, "tls13 ", "key"},
                 32);
+    char label[257] = "";
+    for (size_t n = 240; n < sizeof label; n++) {
+        memset(label, 'x', n);
+        assert_same((struct given){expand, "SHA256", 32, 0, 0, "tls13 ", label}, 32);
+    }
+    assert_same((struct given){expand, "SHA256", 32, 0, 256, "tls13 ", "key"}, 32);
     assert_same((struct given){77, "SHA256", 32, 0, 0, "tls13 ", "key"}, 32);
 }
 
 static void what_is_set_before_counts(void **state)
 {
     (void)state;
-    uint8_t out[2][32];
+    uint8_t out[2][32], again[2][32];
     EVP_KDF *both[] = {ours, usual};
     struct given all = {EVP_KDF_HKDF_MODE_EXPAND_ONLY, "SHA256", 32, 0, 0, "tls13 ", "key"};
     for (size_t i = 0; i < 2; i++) {
@@ -163,6 +169,12 @@ static void what_is_set_before_counts(void **state)
         EVP_KDF_CTX *context = EVP_KDF_CTX_new(both[i]);
         assert_int_equal(EVP_KDF_CTX_set_params(context, params), 1);
         assert_int_equal(EVP_KDF_derive(context, out[i], 32, NULL), 1);
+        all.prefix = NULL; /* told, but not again */
+        make_params(params, &all);
+        assert_int_equal(EVP_KDF_derive(context, again[i], 32, params), 1);
+        assert_memory_equal(out[i], again[i], 32);
+        all.prefix = "tls13 ";
+        make_params(params, &all);
         EVP_KDF_CTX_reset(context);
         assert_true(EVP_KDF_derive(context, out[i], 32, NULL) <= 0); /* nothing is set */
         assert_int_equal(EVP_KDF_derive(context, out[i], 32, params), 1);

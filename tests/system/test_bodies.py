@@ -335,7 +335,7 @@ def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_re
         client.request(target="/too-much")
         client.until(b"\r\n\r\n")
         assert client.exactly(first) == body[:first]
-        os.kill(proxy, signal.SIGSTOP)  # so that all the rest comes to it at once
+        processes.stop(proxy)  # so that all the rest comes to it at once
         go_on.set()
         assert sent.wait(30)
         wait_until(lambda: asked[0].unacknowledged() == 0, what="the instance's bytes to arrive")

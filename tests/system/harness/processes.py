@@ -43,13 +43,25 @@ def finish(process, timeout=10):
     return status
 
 
+def _state(path):
+    """The letter of a process, or of a thread, by its folder below /proc; none: it is gone."""
+    try:
+        with open(f"{path}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0].decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def is_running(pid):
     """Is there such a process, and no zombie?"""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return _state(f"/proc/{pid}") not in ("", "Z", "X")
+
+
+def stop(pid):
+    """Stops a process, and waits until all of its threads stand: the signal alone only asks for that."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = f"/proc/{pid}/task"
+    wait_until(lambda: all(_state(f"{tasks}/{task}") == "T" for task in os.listdir(tasks)), what=f"process {pid} to stop")
 
 
 def children(pid):

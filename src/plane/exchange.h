@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "plane/balance.h"
 #include "plane/client.h"
+#include "plane/connection.h"
 #include "plane/ends.h"
 #include "plane/mirror.h"
 #include "plane/origin.h"
@@ -19,7 +20,6 @@
 #include "plane/queue.h"
 #include "plane/random.h"
 #include "plane/relay.h"
-#include "plane/upstream.h"
 #include "plane/worker.h"
 #include "route/publish.h"
 

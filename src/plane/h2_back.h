@@ -3,7 +3,7 @@
  * upstream.c lends and takes it back as any other. */
 #pragma once
 
-#include "plane/upstream.h"
+#include "plane/connection.h"
 
 /* A stream of a connection that has room, or of a new one; connecting, or lent at once. NULL with errno:
  * EPROTONOSUPPORT: a tunnel is wanted, and the instance does not offer any. */

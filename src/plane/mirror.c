@@ -1,4 +1,4 @@
-/* Its own small exchange, with a connection lent by upstream.c as any other, and no client. Invariant: a
+/* Its own small exchange, with a connection lent by connection.c as any other, and no client. Invariant: a
  * mirror keeps its view from the draw to its end, is one exchange's own while it is DRAWN, and has a lease
  * exactly from CONNECTING on. */
 #include "plane/mirror.h"

@@ -14,6 +14,7 @@
 #include "plane/balance.h"
 #include "plane/budget.h"
 #include "plane/buffers.h"
+#include "plane/connection.h"
 #include "plane/cork.h"
 #include "plane/crowd.h"
 #include "plane/pause.h"
@@ -21,7 +22,6 @@
 #include "plane/random.h"
 #include "plane/rate.h"
 #include "plane/relay.h"
-#include "plane/upstream.h"
 #include "plane/warm.h"
 #include "route/publish.h"
 

@@ -1,8 +1,8 @@
 /* A server's records of TLS 1.3 (RFC 8446 section 5), once OpenSSL has shaken hands. The bytes of a record
  * are touched by its cipher alone: it opens them from where they were received to where they are wanted.
- * Invariant: what is held is the least that can be: at most one record that is not there as a whole, one that
- * was opened for less room, and one that the kernel had no room for; a connection that is quiet holds
- * nothing. */
+ * Invariant: no more is received than the room that waits for it, or one record where that is more; so what
+ * is held is little: what has no room yet, a record that is not there as a whole, and one that the kernel had
+ * no room for. A connection that is quiet holds nothing. */
 #include "io/tls_layer.h"
 #include "io/tls_policy.h"
 #include "io/tls_state.h"

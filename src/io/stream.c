@@ -1,6 +1,6 @@
 /* Plain byte streams. Invariant: while a stream is open, a false flag means that the kernel owes an edge for
  * it; so nothing is asked of the kernel that would be answered with EAGAIN, and nothing is waited for in
- * vain.
+ * vain. What is not registered yet is owed that edge by its registration, which tells all that is true then.
  */
 #include "io/stream.h"
 
@@ -34,7 +34,7 @@ ssize_t stream_received(struct stream *stream, ssize_t count, bool full)
         return STREAM_FAILED;
     if (count >= 0)
         return count;
-    return errno == EAGAIN ? STREAM_AGAIN : failed(stream);
+    return errno == EAGAIN && stream_watch(stream) ? STREAM_AGAIN : failed(stream);
 }
 
 static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
@@ -55,10 +55,8 @@ ssize_t stream_sent(struct stream *stream, ssize_t count, bool all)
 {
     /* A short count means that the kernel is full; it then owes an edge as after EAGAIN. */
     stream->writable = all;
-    if (count >= 0)
-        return count;
-    if (errno == EAGAIN)
-        return STREAM_AGAIN;
+    if (all || ((count >= 0 || errno == EAGAIN) && stream_watch(stream)))
+        return count >= 0 ? count : STREAM_AGAIN;
     /* The edge of what broke the connection may have been used up long ago (see stream_recv). What the peer
      * has sent, and then its end or the error, are there at once. */
     stream->readable = true;
@@ -142,12 +140,30 @@ static void edge(evutil_socket_t fd, short what, void *arg)
         stream->ready(stream);
 }
 
-bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
+static void begin(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
 {
-    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready};
+    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready, .fresh = true};
     event_assign(&stream->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
                  edge, stream);
-    if (event_add(&stream->event, NULL) == 0)
+}
+
+void stream_accept(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
+{
+    begin(stream, loop, fd, ready);
+    stream->readable = stream->writable = true;
+}
+
+bool stream_watch(struct stream *stream)
+{
+    if (stream->fresh)
+        stream->fresh = event_add(&stream->event, NULL) != 0;
+    return !stream->fresh;
+}
+
+bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
+{
+    begin(stream, loop, fd, ready);
+    if (stream_watch(stream))
         return true;
     close(fd);
     stream->fd = -1;
@@ -171,8 +187,7 @@ void stream_look(struct stream *stream)
 {
     char byte;
     assert(stream->ops == &stream_plain);
-    if (recv(stream->fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN)
-        stream->readable = false;
+    stream->readable = recv(stream->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
 }
 
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)

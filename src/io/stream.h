@@ -1,6 +1,8 @@
 /* stream: a connected byte stream on the data path. One raw event a connection, registered once,
  * edge-triggered for both directions; the flags remember what the kernel last said, so no call is made that
- * would say EAGAIN. */
+ * would say EAGAIN.
+ *
+ * What was accepted is registered late, or never: see stream_accept. */
 #pragma once
 
 #include "io/loop.h"
@@ -35,6 +37,7 @@ struct stream {
     bool writable; /* send may take something */
     bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
     bool unsure;   /* the last recv gave less than its room: see stream_recv */
+    bool fresh;    /* not registered with the loop yet: see stream_accept */
     bool last;     /* the owner's: behind what is sent from now on comes only the end, by stream_shut or
                       stream_close, and at once, since what is sent may wait for it, to go in one packet */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
@@ -53,6 +56,18 @@ struct stream {
  * it stands in: nothing is touched after it. Returns false (fd closed) if the loop cannot watch it. */
 bool stream_open(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream));
 
+/* Takes over a descriptor that was just accepted, and does not register it: it is taken for readable and
+ * writable, so it is to be read soon. A recv that says STREAM_AGAIN and a send that takes less than all
+ * register it, so `ready` will be called as ever. But what comes behind a recv that gave less than its room
+ * is told from stream_watch on and no sooner; until then `hung_up` is false, whatever the peer has sent. What
+ * is to become TLS is registered first. */
+void stream_accept(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream));
+
+/* Registers it, if it is not yet: for whoever waits for the peer. `ready` will tell of what has come before,
+ * too, since the kernel makes an edge of all that is true of a socket when it is registered. Returns false if
+ * the loop cannot watch it. */
+bool stream_watch(struct stream *stream);
+
 /* Up to `room` bytes: > 0 a count, 0 the peer's end, STREAM_AGAIN, STREAM_FAILED. A count below `room` clears
  * `readable` unless the peer has hung up (then the next call gives the end), so no second call is needed to
  * learn of EAGAIN.
@@ -65,8 +80,8 @@ ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
  * anything else is read, and only of plain streams. */
 ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
 
-/* After a read that has taken all that it was to take, so that `readable` is not known: clears it if there is
- * nothing more. Only of plain streams. */
+/* Where `readable` is not known, since a read has taken all that it was to take, or the stream is not
+ * registered: sets it by whether there is anything, data or end. Only of plain streams. */
 void stream_look(struct stream *stream);
 
 /* For whoever cannot go on without more: is a recv due before waiting for `ready`? */

@@ -8,7 +8,23 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+static unsigned registrations; /* and what takes them back */
+static bool refuses;           /* the kernel has no memory for one */
+
+/* Stands in front of the C library's for libevent, too. */
+__attribute__((visibility("default"))) int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+{
+    registrations++;
+    if (refuses) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll, what, fd, event);
+}
 
 static struct loop *loop;
 static struct stream stream;
@@ -47,6 +63,19 @@ static int set_up(void **state)
     tcp_pair(fds);
     peer = fds[1];
     assert_true(stream_open(&stream, loop, fds[0], stop_when_ready));
+    return 0;
+}
+
+static int set_up_fresh(void **state)
+{
+    (void)state;
+    int fds[2];
+    loop = loop_new();
+    calls = 0;
+    tcp_pair(fds);
+    peer = fds[1];
+    registrations = 0;
+    stream_accept(&stream, loop, fds[0], stop_when_ready);
     return 0;
 }
 
@@ -262,6 +291,114 @@ static void what_is_sent_last_arrives_though_something_was_never_read(void **sta
     assert_peer_has("last");
 }
 
+static void what_is_read_and_answered_at_once_is_never_registered(void **state)
+{
+    (void)state;
+    char bytes[8];
+    struct iovec part = {(char[]){"answer"}, 6};
+    assert_int_equal(write(peer, "abc", 3), 3);
+    assert_true(stream.readable && stream.writable);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 3);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    stream_close(&stream, false);
+    assert_int_equal(registrations, 0);
+    assert_peer_has("answer");
+}
+
+static void who_has_sent_nothing_yet_is_registered_by_the_recv_that_says_so(void **state)
+{
+    (void)state;
+    char bytes[8];
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_AGAIN);
+    assert_int_equal(registrations, 1);
+    assert_int_equal(write(peer, "abc", 3), 3);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 3);
+}
+
+/* Reads all that has come so far, by a recv that leaves room. */
+static void take(const char *expected)
+{
+    char bytes[16];
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), strlen(expected));
+    assert_memory_equal(bytes, expected, strlen(expected));
+    assert_false(stream.readable);
+}
+
+static void what_came_before_the_registration_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(write(peer, "abc", 3), 3);
+    take("abc");
+    assert_int_equal(write(peer, "def", 3), 3);
+    assert_true(stream_watch(&stream) && stream_watch(&stream));
+    assert_int_equal(registrations, 1);
+    wait_until_readable();
+    take("def");
+}
+
+static void so_is_an_end_and_so_is_a_reset(void **state)
+{
+    (void)state;
+    char byte;
+    assert_int_equal(write(peer, "abc", 3), 3);
+    take("abc");
+    shutdown(peer, SHUT_WR);
+    assert_false(stream.hung_up);
+    assert_true(stream_watch(&stream));
+    wait_until_readable();
+    assert_true(stream.hung_up);
+    assert_int_equal(stream_recv(&stream, &byte, 1), 0);
+    tear_down(NULL);
+
+    set_up_fresh(NULL);
+    assert_int_equal(write(peer, "abc", 3), 3);
+    take("abc");
+    reset_by_peer();
+    assert_true(stream_watch(&stream));
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, &byte, 1), STREAM_FAILED);
+}
+
+static void so_is_a_full_socket(void **state)
+{
+    a_full_socket_is_told_to_be_writable_when_the_peer_has_read(state);
+}
+
+static void a_look_finds_what_nobody_has_told_of(void **state)
+{
+    (void)state;
+    assert_int_equal(write(peer, "abc", 3), 3);
+    take("abc");
+    stream_look(&stream);
+    assert_false(stream.readable);
+    assert_int_equal(write(peer, "def", 3), 3);
+    stream_look(&stream);
+    assert_true(stream.readable);
+    take("def");
+    shutdown(peer, SHUT_WR);
+    stream_look(&stream);
+    assert_true(stream.readable);
+    assert_int_equal(registrations, 0);
+}
+
+static void what_cannot_be_registered_fails_whoever_would_wait(void **state)
+{
+    (void)state;
+    static char much[4 * 1024 * 1024];
+    char byte;
+    struct iovec part = {much, sizeof much};
+    refuses = true;
+    assert_false(stream_watch(&stream));
+    assert_int_equal(stream_recv(&stream, &byte, 1), STREAM_FAILED);
+    assert_int_equal(stream.error, ENOMEM);
+    while (stream.writable)
+        assert_true(stream_send(&stream, &part, 1) == sizeof much || !stream.writable);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
+    refuses = false;
+    assert_true(stream_watch(&stream));
+}
+
 static void free_self_and_other(struct stream *ready)
 {
     (void)ready;
@@ -341,6 +478,16 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_sent_last_arrives_though_something_was_never_read, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(closing_with_reset_is_no_end_to_the_peer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_read_and_answered_at_once_is_never_registered, set_up_fresh,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_has_sent_nothing_yet_is_registered_by_the_recv_that_says_so,
+                                        set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(what_came_before_the_registration_is_told, set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(so_is_an_end_and_so_is_a_reset, set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(so_is_a_full_socket, set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_finds_what_nobody_has_told_of, set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_registered_fails_whoever_would_wait, set_up_fresh,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(ready_may_free_its_own_stream_and_another_that_is_ready_too, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_connect_that_is_refused_says_so, set_up, tear_down),

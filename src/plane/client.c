@@ -72,6 +72,7 @@ void client_close(struct client *client, bool reset)
     if (client->out.corked)
         outlet_flush(&client->out, worker->buffers, &client->stream);
     cork_drop(&worker->cork, client);
+    newcomers_leave(&worker->newcomers, client);
     stream_close(&client->stream, reset);
     inlet_clear(&client->in, worker->buffers);
     outlet_clear(&client->out, worker->buffers);
@@ -85,10 +86,15 @@ void client_close(struct client *client, bool reset)
 }
 
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
-static bool must_linger(const struct client *client)
+static bool must_linger(struct client *client)
 {
-    return !client->ended && !client_is_stream(client) &&
-           (client->in.n > 0 || client->stream.readable || client->linger);
+    if (client->ended || client_is_stream(client))
+        return false;
+    if (client->in.n > 0 || client->linger)
+        return true;
+    if (client->stream.fresh)
+        stream_look(&client->stream);
+    return client->stream.readable;
 }
 
 static void linger(struct client *client)
@@ -244,7 +250,7 @@ static bool start_tls(struct client *client)
     if (!client->peer.tls)
         return true;
     context = contexts_listener(client->worker->contexts, client->peer.listener);
-    if (context != NULL && tls_accept(&client->stream, context))
+    if (context != NULL && stream_watch(&client->stream) && tls_accept(&client->stream, context))
         return true;
     client_close(client, true);
     return false;
@@ -437,6 +443,14 @@ static void heed(struct client *client)
     client->heeded |= client->used;
 }
 
+static void pump_later(struct client *client)
+{
+    if (client->again)
+        return;
+    client->again = true;
+    loop_defer(client->worker->loop, &client->running);
+}
+
 /* An exchange that ends inside a step gives the client back; the loop here goes on with it, so pipelined
  * requests do not pile up on the stack. */
 static void pump(struct client *client)
@@ -452,10 +466,12 @@ static void pump(struct client *client)
         return;
     if (!client->heeded)
         heed(client);
-    if (steps == STEPS && !client->again) {
-        client->again = true;
-        loop_defer(client->worker->loop, &client->running);
+    if (client->state != CLIENT_EXCHANGE && !stream_watch(&client->stream)) {
+        client_close(client, true);
+        return;
     }
+    if (steps == STEPS)
+        pump_later(client);
     if (inlet_settle(&client->in, client->worker->buffers))
         return;
     if (client->exchange != NULL)
@@ -505,14 +521,11 @@ static void timed_out(struct deadline *deadline)
 static struct client *make(struct worker *worker, int fd)
 {
     struct client *client = calloc(1, sizeof *client);
-    if (client == NULL) {
+    if (client == NULL)
         close(fd);
-        return NULL;
-    }
-    if (stream_open(&client->stream, worker->loop, fd, client_ready))
-        return client;
-    free(client);
-    return NULL;
+    else
+        stream_accept(&client->stream, worker->loop, fd, client_ready);
+    return client;
 }
 
 static void begin(struct worker *worker, struct client *client, enum client_state state)
@@ -550,8 +563,9 @@ void client_accept(struct worker *worker, const struct client_arrival *arrival)
     arrival_introduce(&client->peer, arrival);
     counters_add(&worker->cells->connections[client->peer.listener], 1);
     client->peer.tls = snapshot_door(worker->snapshot, client->peer.listener)->tls;
-    if (client->state == CLIENT_HEAD)
-        start_tls(client);
+    newcomers_enter(&worker->newcomers, client);
+    if (client->state == CLIENT_ARRIVING || start_tls(client))
+        pump_later(client); /* its request may be there, or come while others are served */
 }
 
 bool client_read_ahead(struct client *client)

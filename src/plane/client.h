@@ -57,6 +57,7 @@ struct client {
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
     bool corked;  /* the worker's cork holds it */
+    bool young;   /* one of the worker's newcomers */
     bool shaken;  /* its handshake has ended well */
     bool heeded;  /* its first request has come whole, or what came of it was acknowledged */
     struct peer peer;
@@ -66,7 +67,7 @@ struct client {
     struct str websocket_accept;         /* the Sec-WebSocket-Accept that upswap expects for this client, or
                                             empty */
     struct loop_deferred freeing, running;
-    TAILQ_ENTRY(client) link, cork_link;
+    TAILQ_ENTRY(client) link, cork_link, newcomer_link;
 };
 
 /* Takes over an accepted descriptor, which has entered the crowd. */

@@ -249,6 +249,7 @@ static void prepare(struct worker *worker, const struct worker_options *options)
     worker->balance.vitals = &worker->vitals;
     worker->budgets = mem_zero(COUNTERS_POOLS, sizeof *worker->budgets);
     worker->canaries = mem_zero(COUNTERS_POOLS, sizeof *worker->canaries);
+    newcomers_init(&worker->newcomers, worker->loop);
     cork_init(&worker->cork, worker->loop);
     TAILQ_INIT(&worker->clients);
     TAILQ_INIT(&worker->exchanges);

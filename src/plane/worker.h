@@ -17,6 +17,7 @@
 #include "plane/connection.h"
 #include "plane/cork.h"
 #include "plane/crowd.h"
+#include "plane/newcomers.h"
 #include "plane/pause.h"
 #include "plane/queue.h"
 #include "plane/random.h"
@@ -106,6 +107,7 @@ struct worker {
     struct listeners *listeners;
     struct access_log *log;
     TAILQ_HEAD(, client) clients;
+    struct newcomers newcomers;
     struct cork cork;
     uint32_t client_count;
     TAILQ_HEAD(, exchange) exchanges;

@@ -46,6 +46,7 @@ static int set_up(void **state)
     worker->connections_max = 2;
     worker->settings = &door->settings;
     TAILQ_INIT(&worker->clients);
+    newcomers_init(&worker->newcomers, worker->loop);
     worker->listeners = listeners_new(worker);
     assert_true(address_parse(STR("127.0.0.1:0"), true, &door->address, &err));
     assert_true(listener_open(&door->address, 1, &door->fd, &err));

@@ -24,6 +24,17 @@ static int got[512];
 static unsigned got_count, wanted;
 static char folder[] = "/tmp/upswap-listener-XXXXXX";
 
+static unsigned accepts; /* calls */
+
+int __real_accept4(int fd, struct sockaddr *peer, socklen_t *length, int flags);
+int __wrap_accept4(int fd, struct sockaddr *peer, socklen_t *length, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *peer, socklen_t *length, int flags)
+{
+    accepts++;
+    return __real_accept4(fd, peer, length, flags);
+}
+
 static void keep(void *arg, int fd, const struct sockaddr_storage *peer)
 {
     (void)arg;
@@ -233,6 +244,21 @@ static void at_most_64_are_accepted_in_a_turn(void **state)
         close(clients[i]);
 }
 
+static void no_more_accepts_are_tried_than_there_are_connections(void **state)
+{
+    (void)state;
+    int clients[4];
+    accepts = 0;
+    for (int i = 0; i < 3; i++)
+        clients[i] = connect_to(&address);
+    run_until(3);
+    clients[3] = connect_to(&address);
+    run_until(4);
+    assert_int_equal(accepts, 4);
+    for (int i = 0; i < 4; i++)
+        close(clients[i]);
+}
+
 static void free_the_listener(void *arg, int fd, const struct sockaddr_storage *peer)
 {
     listener_free(listener);
@@ -340,6 +366,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(out_of_descriptors_accepting_goes_on_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(at_most_64_are_accepted_in_a_turn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_more_accepts_are_tried_than_there_are_connections, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_callback_may_free_the_listener, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drain_takes_what_the_kernel_holds_and_no_more_than_asked, set_up,
                                         tear_down),

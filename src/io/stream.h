@@ -42,6 +42,7 @@ struct stream {
                       stream_close, and at once, since what is sent may wait for it, to go in one packet */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
+    bool kernel_unsure;                       /* it gave less than was asked for, in this operation */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
     bool limited;                             /* by: */
     uint32_t allowance;                       /* bytes that may still be read (tls_limit) */

@@ -1,6 +1,7 @@
 /* Beginnings and ends of TLS on a stream, and questions. What is read and written goes by OpenSSL
  * (io/tls_openssl.c) or by records of our own (io/tls_records.c). */
 #include "io/tls_layer.h"
+#include "io/tls_memory.h"
 #include "io/tls_policy.h"
 #include "io/tls_state.h"
 
@@ -27,12 +28,19 @@ ssize_t tls_ended(struct stream *stream)
     return stream->tls->source == TLS_SOURCE_ENDED ? 0 : STREAM_FAILED;
 }
 
+void tls_free_ssl(SSL *ssl)
+{
+    tls_memory_begin_wiping();
+    SSL_free(ssl);
+    tls_memory_end_wiping();
+}
+
 void tls_leave(struct stream *stream)
 {
     struct tls *tls = stream->tls;
     stream->tls = NULL;
     stream->ops = &stream_plain;
-    SSL_free(tls->ssl);
+    tls_free_ssl(tls->ssl);
     tls_context_free(tls->context);
     tls_key_end(&tls->receiving);
     tls_key_end(&tls->sending);
@@ -55,10 +63,13 @@ static void count_record(int written, int version, int type, const void *bytes, 
     struct tls *tls = arg;
     (void)version;
     (void)bytes;
-    (void)size;
     (void)ssl;
-    if (written && type == SSL3_RT_HEADER && tls->sending.secret.secret_size > 0)
+    if (!written || tls->sending.secret.secret_size == 0)
+        return;
+    if (type == SSL3_RT_HEADER)
         tls->sending.sequence++;
+    else if (type == SSL3_RT_HANDSHAKE)
+        tls->said += size;
 }
 
 static bool begin(struct stream *stream, struct tls_context *context)

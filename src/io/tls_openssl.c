@@ -172,7 +172,7 @@ static ssize_t openssl_recv(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
     stream->kernel_readable |= stream->unsure;
-    stream->unsure = false;
+    stream->unsure = stream->kernel_unsure = false;
     stream->recv_awaits_write = false;
     if (tls->source != TLS_SOURCE_OPEN)
         return tls_ended(stream);

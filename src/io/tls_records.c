@@ -9,13 +9,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <string.h>
 
-#define INPUT 65536    /* bytes that are received at once, at most */
-#define INPUT_MIN 4096 /* the same for who has less room */
-#define NOTHINGS_MAX 32
+#define INPUT 65536     /* bytes that are received at once, at most */
+#define INPUT_MIN 4096  /* the same for who has less room */
+#define OPENED_MAX 128  /* records that are opened in one call, so that nobody else waits for long */
+#define NOTHINGS_MAX 32 /* messages in turn that come to nothing */
 #define RECORDS_MAX (UINT64_C(1) << 24) /* sealed with one key (section 5.5) */
 
 #define ALERT_WARNING 1
@@ -29,33 +31,50 @@ static _Thread_local unsigned char input[INPUT], output[TLS_RECORD_MAX];
 struct gain {
     unsigned char *bytes;
     size_t room, n;
+    unsigned records; /* opened for it */
 };
 
 /* ---- the beginning ---- */
 
-/* What a record may hold is less where the client has asked for that (RFC 6066 section 4). */
-static bool is_usual(SSL *ssl)
+/* Is what is known of the handshake all that there is to know? A number of records that is too small would
+ * have two of them sealed alike. */
+static bool is_known(const struct tls *tls)
 {
-    return SSL_version(ssl) == TLS1_3_VERSION && !SSL_has_pending(ssl) &&
-           SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl)) == TLSEXT_max_fragment_length_DISABLED;
+    uint64_t sealed = tls->sending.sequence;
+    return SSL_version(tls->ssl) == TLS1_3_VERSION && !SSL_has_pending(tls->ssl) &&
+           (sealed > 0) == (tls->said > 0) && sealed * TLS_RECORD_TEXT >= tls->said;
+}
+
+static bool make_keys(struct tls *tls)
+{
+    const struct tls_suite *suite = tls_suite_find(tls->cipher_name);
+    return suite != NULL && tls_key_begin(&tls->receiving, suite) && tls_key_begin(&tls->sending, suite);
+}
+
+/* RFC 6066 section 4: a client may have asked for less. */
+static uint16_t text_most(const SSL_SESSION *session)
+{
+    uint8_t asked = SSL_SESSION_get_max_fragment_length(session);
+    return asked == TLSEXT_max_fragment_length_DISABLED ? TLS_RECORD_TEXT : (uint16_t)(256U << asked);
 }
 
 void tls_records_take_over(struct stream *stream)
 {
     struct tls *tls = stream->tls;
-    if (!tls->is_server || !is_usual(tls->ssl))
+    if (!tls->is_server || !is_known(tls) || !make_keys(tls)) {
+        tls_key_end(&tls->receiving);
+        tls_key_end(&tls->sending);
         return;
-    const struct tls_suite *suite = tls_suite_find(tls->cipher_name);
-    if (suite == NULL || !tls_key_begin(&tls->receiving, suite) || !tls_key_begin(&tls->sending, suite))
-        return;
-    SSL_free(tls->ssl);
+    }
+    tls->text_most = text_most(SSL_get_session(tls->ssl));
+    tls_free_ssl(tls->ssl);
     tls->ssl = NULL;
     stream->ops = &tls_records_ops;
 }
 
 /* ---- sending ---- */
 
-/* Sends a record that stands in `output`; what the kernel has no room for is held. False: it has failed. */
+/* Sends a record that stands in `output`; what the kernel has no room for is held. False with errno. */
 static bool send_record(struct stream *stream, size_t size, size_t text)
 {
     struct tls *tls = stream->tls;
@@ -65,18 +84,30 @@ static bool send_record(struct stream *stream, size_t size, size_t text)
     size_t taken = sent > 0 ? (size_t)sent : 0;
     if (taken == size)
         return true;
-    errno = ENOMEM;
     tls->sealed = held_new(output + taken, size - taken);
     tls->sealed_text = (uint16_t)text;
-    return tls->sealed != NULL;
+    if (tls->sealed != NULL)
+        return true;
+    tls->source = TLS_SOURCE_FAILED; /* nothing may follow half a record */
+    errno = ENOMEM;
+    return false;
+}
+
+/* Seals so many bytes that stand in `output`, of which `text` are the application's. False with errno. */
+static bool seal_and_send(struct stream *stream, uint8_t type, size_t bytes, size_t text)
+{
+    size_t size = tls_key_seal(&stream->tls->sending, output, type, bytes);
+    if (size > 0)
+        return send_record(stream, size, text);
+    errno = ENOMEM;
+    return false;
 }
 
 /* What is not text of the application's. */
 static bool send_message(struct stream *stream, uint8_t type, const void *message, size_t size)
 {
     memcpy(output + TLS_RECORD_HEAD, message, size);
-    size_t record = tls_key_seal(&stream->tls->sending, output, type, size);
-    return record > 0 && send_record(stream, record, 0);
+    return seal_and_send(stream, type, size, 0);
 }
 
 /* As far as the kernel has room for it: nobody waits for that. */
@@ -112,7 +143,7 @@ static void refuse(struct stream *stream, unsigned alert)
     tls_fail(stream, ERR_PACK(ERR_LIB_SSL, 0, reason_of(alert)), EPROTO);
 }
 
-/* Who sends nothing but such messages keeps us busy. */
+/* Nobody needs more than a few. */
 static bool bear(struct stream *stream)
 {
     if (++stream->tls->nothings <= NOTHINGS_MAX)
@@ -141,7 +172,8 @@ static bool hear_alert(struct stream *stream, const unsigned char *text, size_t 
 }
 
 /* Section 4.6.3: a client has nothing to say after its handshake but that its next record has another key.
- * The message is five bytes, and the last with that key, so it is a record's only one. */
+ * The message is five bytes, and the last with that key, so it is a record's only one. There may be many:
+ * some ask for another key of ours with each record that they read until they read that we have one. */
 static bool hear_handshake(struct stream *stream, const unsigned char *text, size_t n)
 {
     static const unsigned char update[] = {24, 0, 0, 1};
@@ -155,7 +187,7 @@ static bool hear_handshake(struct stream *stream, const unsigned char *text, siz
         return false;
     }
     tls->update_due |= text[4] == 1;
-    return bear(stream);
+    return true;
 }
 
 /* Text that was opened elsewhere, since it may have no room. */
@@ -210,15 +242,22 @@ static size_t size_at(struct stream *stream, const unsigned char *at, size_t n)
     return size > 0 ? (size_t)size : 0;
 }
 
-/* All records that are there as wholes, and for which there is room. Returns how many bytes they were. */
+/* Has the caller enough, or have we done enough for one call? */
+static bool is_enough(const struct gain *gain)
+{
+    return gain->n == gain->room || gain->records == OPENED_MAX;
+}
+
+/* The records that are there as wholes, until it is enough. Returns how many bytes they were. */
 static size_t take_records(struct stream *stream, unsigned char *bytes, size_t n, struct gain *gain)
 {
     size_t at = 0;
-    while (gain->n < gain->room) {
+    while (!is_enough(gain)) {
         size_t size = size_at(stream, bytes + at, n - at);
         if (size == 0 || size > n - at)
             break;
         at += size;
+        gain->records++;
         if (!take_record(stream, bytes + at - size, size, gain))
             break;
     }
@@ -234,7 +273,7 @@ static ssize_t receive(struct stream *stream, size_t n, size_t room)
     most = most < INPUT_MIN ? INPUT_MIN : most;
     most = most < (size_t)begun ? (size_t)begun : most;
     most = most < INPUT ? most : INPUT;
-    return tls_layer_recv(stream, input + n, most - n);
+    return tls_layer_recv(stream, input + n, most - n, n > 0);
 }
 
 /* The connection has ended, or broken. */
@@ -264,8 +303,7 @@ static void gather(struct stream *stream, struct gain *gain)
     size_t n = held_take(&tls->raw, input, sizeof input), at;
     for (;;) {
         at = take_records(stream, input, n, gain);
-        if (tls->source != TLS_SOURCE_OPEN || gain->n == gain->room ||
-            (!stream->kernel_readable && gain->n > 0))
+        if (tls->source != TLS_SOURCE_OPEN || is_enough(gain) || (!stream->kernel_readable && gain->n > 0))
             break;
         n -= at;
         memmove(input, input + at, n);
@@ -289,12 +327,19 @@ static bool has_more(const struct tls *tls)
 
 /* ---- a stream's operations ---- */
 
+/* There is more of what has come to nothing: others come first, and then `ready`, as for an edge. */
+static void go_on_later(struct stream *stream)
+{
+    stream->readable = false;
+    event_active(&stream->event, EV_READ, 0);
+}
+
 static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
     struct gain gain = {.bytes = bytes, .room = room};
     stream->kernel_readable |= stream->unsure;
-    stream->unsure = false;
+    stream->unsure = stream->kernel_unsure = false;
     gain.n = held_take(&tls->text, bytes, room);
     if (tls->source == TLS_SOURCE_OPEN && gain.n < room)
         gather(stream, &gain);
@@ -303,7 +348,11 @@ static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
         stream->unsure = !stream->readable;
         return (ssize_t)gain.n;
     }
-    return tls->source == TLS_SOURCE_OPEN ? STREAM_AGAIN : tls_ended(stream);
+    if (tls->source != TLS_SOURCE_OPEN)
+        return tls_ended(stream);
+    if (stream->readable)
+        go_on_later(stream);
+    return STREAM_AGAIN;
 }
 
 /* Of what is sealed already. STREAM_AGAIN: it is not yet sent; or the count of its text's bytes. */
@@ -319,13 +368,13 @@ static ssize_t send_sealed(struct stream *stream)
     return tls->sealed == NULL ? tls->sealed_text : STREAM_AGAIN;
 }
 
-/* Gathers a record's text from the parts. */
-static size_t fill(unsigned char *text, const struct iovec *parts, int count, size_t skip)
+/* Gathers a record's text from the parts, `most` bytes of it. */
+static size_t fill(unsigned char *text, size_t most, const struct iovec *parts, int count, size_t skip)
 {
     size_t n = 0;
-    for (int i = 0; i < count && n < TLS_RECORD_TEXT; i++) {
+    for (int i = 0; i < count && n < most; i++) {
         size_t all = parts[i].iov_len, from = skip < all ? skip : all;
-        size_t here = all - from < TLS_RECORD_TEXT - n ? all - from : TLS_RECORD_TEXT - n;
+        size_t here = all - from < most - n ? all - from : most - n;
         skip -= from;
         if (here > 0)
             memcpy(text + n, (const char *)parts[i].iov_base + from, here);
@@ -342,7 +391,10 @@ static bool update_key(struct stream *stream)
     if (!tls->update_due && tls->sending.sequence < RECORDS_MAX)
         return true;
     tls->update_due = false;
-    return send_message(stream, TLS_TYPE_HANDSHAKE, update, sizeof update) && tls_key_update(&tls->sending);
+    if (!send_message(stream, TLS_TYPE_HANDSHAKE, update, sizeof update))
+        return false;
+    errno = ENOMEM;
+    return tls_key_update(&tls->sending);
 }
 
 static ssize_t send_failed(struct stream *stream)
@@ -356,19 +408,20 @@ static ssize_t send_failed(struct stream *stream)
 static ssize_t send_text(struct stream *stream, const struct iovec *parts, int count, size_t total)
 {
     struct tls *tls = stream->tls;
+    errno = EPIPE;
+    if (tls->source == TLS_SOURCE_FAILED)
+        return STREAM_FAILED; /* section 6.2: nothing follows a fatal alert */
     ssize_t before = send_sealed(stream);
     size_t sent = before > 0 ? (size_t)before : 0;
     if (before < 0)
         return before == STREAM_AGAIN ? 0 : before;
     while (sent < total && tls->sealed == NULL) {
-        errno = ENOMEM;
         if (!update_key(stream))
             return STREAM_FAILED;
         if (tls->sealed != NULL)
             break;
-        size_t text = fill(output + TLS_RECORD_HEAD, parts, count, sent);
-        size_t size = tls_key_seal(&tls->sending, output, TLS_TYPE_DATA, text);
-        if (size == 0 || !send_record(stream, size, text))
+        size_t text = fill(output + TLS_RECORD_HEAD, tls->text_most, parts, count, sent);
+        if (!seal_and_send(stream, TLS_TYPE_DATA, text, text))
             return STREAM_FAILED;
         sent += tls->sealed == NULL ? text : 0;
     }

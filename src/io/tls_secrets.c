@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define NAME "upswap"
+/* A property of its own: whatever OpenSSL's config says of others stays in force. */
+#define LEARNS "upswap.learns=yes"
 #define INFO_MAX (2 + 1 + 255 + 1 + 255 + 1) /* an HkdfLabel and a counter */
 
 /* HMAC by one digest. */
@@ -38,7 +40,7 @@ static EVP_KDF *usual; /* OpenSSL's; NULL: there is none */
 static EVP_MAC *hmac;
 static pthread_key_t macs_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static bool is_provided;
+static OSSL_PROVIDER *provider;                          /* NULL: it cannot be provided */
 static _Thread_local struct tls_secret *client, *server; /* that learn; NULL: nobody does */
 
 /* ---- the key schedule (RFC 8446 section 7.1, RFC 5869) ---- */
@@ -204,7 +206,7 @@ void tls_secrets_learn(struct tls_secret *of_client, struct tls_secret *of_serve
 {
     client = of_client;
     server = of_server;
-    if (client == NULL && is_provided)
+    if (client == NULL && provider != NULL)
         forget_keys();
 }
 
@@ -214,9 +216,9 @@ struct kdf {
     EVP_KDF_CTX *usual; /* NULL: not needed so far */
 };
 
-static void *new_context(void *provider)
+static void *new_context(void *arg)
 {
-    (void)provider;
+    (void)arg;
     return calloc(1, sizeof(struct kdf));
 }
 
@@ -301,10 +303,10 @@ static int derive(void *context, unsigned char *out, size_t n, const OSSL_PARAM 
     return usual_context(kdf) == NULL ? 0 : EVP_KDF_derive(kdf->usual, out, n, params);
 }
 
-static const OSSL_PARAM *settable(void *context, void *provider)
+static const OSSL_PARAM *settable(void *context, void *arg)
 {
     (void)context;
-    (void)provider;
+    (void)arg;
     return EVP_KDF_settable_ctx_params(usual);
 }
 
@@ -315,10 +317,10 @@ static int set_params(void *context, const OSSL_PARAM params[])
     return usual_context(kdf) == NULL ? 0 : EVP_KDF_CTX_set_params(kdf->usual, params);
 }
 
-static const OSSL_PARAM *gettable(void *context, void *provider)
+static const OSSL_PARAM *gettable(void *context, void *arg)
 {
     (void)context;
-    (void)provider;
+    (void)arg;
     return EVP_KDF_gettable_ctx_params(usual);
 }
 
@@ -335,7 +337,7 @@ static int get_params(void *context, OSSL_PARAM params[])
         id, (void (*)(void))(function) \
     }
 
-static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
+static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
 {
     static const OSSL_DISPATCH functions[] = {
         ENTRY(OSSL_FUNC_KDF_NEWCTX, new_context),
@@ -349,16 +351,16 @@ static const OSSL_ALGORITHM *query(void *provider, int operation, int *no_cache)
         {0, NULL},
     };
     static const OSSL_ALGORITHM algorithms[] = {
-        {OSSL_KDF_NAME_TLS1_3_KDF, "provider=" NAME, functions, NULL},
+        {OSSL_KDF_NAME_TLS1_3_KDF, "provider=" NAME "," LEARNS, functions, NULL},
         {NULL, NULL, NULL, NULL},
     };
-    (void)provider;
+    (void)arg;
     *no_cache = 0;
     return operation == OSSL_OP_KDF ? algorithms : NULL;
 }
 
 static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
-                 void **provider)
+                 void **arg)
 {
     static const OSSL_DISPATCH functions[] = {
         ENTRY(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query),
@@ -367,7 +369,7 @@ static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const 
     (void)handle;
     (void)in;
     *out = functions;
-    *provider = &usual;
+    *arg = &usual;
     return 1;
 }
 
@@ -380,15 +382,15 @@ static void provide(void)
     bool known = true;
     for (size_t i = 0; i < DIGESTS; i++)
         known &= EVP_Q_digest(NULL, digests[i].name, NULL, "", 0, digests[i].of_nothing, NULL) == 1;
-    is_provided = known && usual != NULL && hmac != NULL && pthread_key_create(&macs_key, free_macs) == 0 &&
-                  OSSL_PROVIDER_add_builtin(NULL, NAME, begin) == 1 &&
-                  OSSL_PROVIDER_try_load(NULL, NAME, 1) != NULL;
+    if (known && usual != NULL && hmac != NULL && pthread_key_create(&macs_key, free_macs) == 0 &&
+        OSSL_PROVIDER_add_builtin(NULL, NAME, begin) == 1)
+        provider = OSSL_PROVIDER_try_load(NULL, NAME, 1);
 }
 
 const char *tls_secrets_properties(void)
 {
     pthread_once(&once, provide);
-    return is_provided ? "?provider=" NAME : NULL;
+    return provider != NULL ? "?" LEARNS : NULL;
 }
 
 bool tls_secrets_expand(const char *digest, struct str secret, struct str label, uint8_t *out, size_t n)
@@ -396,5 +398,5 @@ bool tls_secrets_expand(const char *digest, struct str secret, struct str label,
     struct derivation derivation = {
         .digest = digest_named(digest), .secret = secret, .prefix = STR("tls13 "), .label = label};
     pthread_once(&once, provide);
-    return is_provided && derivation.digest != NULL && expand(&derivation, out, n);
+    return provider != NULL && derivation.digest != NULL && expand(&derivation, out, n);
 }

@@ -30,6 +30,8 @@ struct tls {
     /* Of records that are ours; of a server's handshake the secrets of both keys, and how many records the
      * second has sealed. */
     struct tls_key receiving, sending;
+    uint64_t said;        /* bytes of the handshake in those records */
+    uint16_t text_most;   /* bytes of text that a record of ours may hold */
     struct held *text;    /* opened, but there was no room for it; NULL: nothing */
     struct held *sealed;  /* what the kernel had no room for; NULL: nothing */
     uint16_t sealed_text; /* bytes of text that are sent when it is */
@@ -39,6 +41,9 @@ struct tls {
 
 /* Notes OpenSSL's code of a failure and errno, of which only the first count. Returns STREAM_FAILED. */
 int tls_fail(struct stream *stream, unsigned long code, int error);
+
+/* Frees OpenSSL's connection, which leaves its secrets in what it frees; here that is wiped. NULL is fine. */
+void tls_free_ssl(SSL *ssl);
 
 /* Frees all of TLS; the stream is a plain one then. */
 void tls_leave(struct stream *stream);

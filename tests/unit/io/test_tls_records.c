@@ -4,7 +4,11 @@
 
 #include "tls_peer.h"
 
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
+#include <poll.h>
 #include <string.h>
 
 #define UPDATE "\x18\0\0\1"
@@ -121,6 +125,18 @@ static void tls_1_2_stays_with_openssl(void **state)
     assert_true(SSL_get_read_ahead(stream.tls->ssl)); /* a record, one call */
 }
 
+/* The server gives them from now on. */
+static void with_tickets(void)
+{
+    struct err err;
+    static const struct tls_ticket_key key = {.name = {1}, .aes = {2}, .mac = {3}};
+    struct tls_pair pair = {.certificate = str_of(good.certificate), .key = str_of(good.key)};
+    tls_context_free(server);
+    server = tls_server_new(
+        &(struct tls_server_options){.pairs = &pair, .count = 1, .tickets = &key, .ticket_count = 1}, &err);
+    assert_non_null(server);
+}
+
 /* RFC 6066 section 4. */
 static void who_asks_for_short_records_gets_them(void **state)
 {
@@ -132,24 +148,51 @@ static void who_asks_for_short_records_gets_them(void **state)
     peer_begin(TLS_client_method(), false);
     SSL_set_tlsext_max_fragment_length(peer, TLSEXT_max_fragment_length_512);
     assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
-    assert_true(tls_is_up(&stream));
+    assert_null(stream.tls->ssl);
     assert_int_equal(stream_send(&stream, &part, 1), sizeof sent);
     peer_hear();
-    assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 512);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 512);
+    assert_int_equal(SSL_read(peer, bytes, sizeof bytes), sizeof sent - 3 * 512);
+}
+
+/* OpenSSL, if it did not tell of the records that it writes. */
+static void count_no_records(int written, int version, int type, const void *bytes, size_t size, SSL *ssl,
+                             void *arg)
+{
+    struct tls *tls = arg;
+    (void)version;
+    (void)bytes;
+    (void)ssl;
+    if (written && type == SSL3_RT_HANDSHAKE && tls->sending.secret.secret_size > 0)
+        tls->said += size;
+}
+
+static void where_records_may_be_uncounted_openssl_goes_on(void **state)
+{
+    (void)state;
+    char bytes[64];
+    static const struct tls_secret none;
+    struct iovec part = {(char[]){"answer"}, 6};
+    with_tickets();
+    assert_true(tls_accept(&stream, server));
+    SSL_set_msg_callback(stream.tls->ssl, count_no_records);
+    peer_begin(TLS_client_method(), false);
+    assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
+    assert_non_null(stream.tls->ssl);
+    assert_memory_equal(&stream.tls->sending.secret, &none, sizeof none);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    peer_hear();
+    assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 6);
 }
 
 /* Which is sealed with the key of the text, before the keys are taken over. */
 static void a_ticket_counts_as_a_record(void **state)
 {
     (void)state;
-    struct err err;
     char bytes[64];
-    static const struct tls_ticket_key key = {.name = {1}, .aes = {2}, .mac = {3}};
-    struct tls_pair pair = {.certificate = str_of(good.certificate), .key = str_of(good.key)};
     struct iovec part = {(char[]){"answer"}, 6};
-    tls_context_free(server);
-    server = tls_server_new(
-        &(struct tls_server_options){.pairs = &pair, .count = 1, .tickets = &key, .ticket_count = 1}, &err);
+    with_tickets();
     SSL_SESSION *session = NULL;
     for (unsigned i = 0; i < 2; i++) {
         assert_true(tls_accept(&stream, server));
@@ -334,14 +377,180 @@ static void messages_that_come_to_nothing_are_borne_for_a_while(void **state)
     FORGE("text" DATA);
     assert_int_equal(hear(bytes, sizeof bytes), 4);
     for (unsigned i = 0; i < 32; i++) {
-        if (i % 2 == 0)
-            FORGE("\1\x5a" ALERT); /* user_canceled */
-        else
-            FORGE(UPDATE "\0" HANDSHAKE);
+        FORGE("\1\x5a" ALERT); /* user_canceled */
         assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
     }
     FORGE(DATA);
     assert_refused(TLS_ALERT_UNEXPECTED, "unexpected message");
+}
+
+/* As JSSE does it: for each record that it reads, until it reads that we have another key. */
+static void who_asks_for_another_key_again_and_again_is_borne(void **state)
+{
+    (void)state;
+    char bytes[64];
+    struct iovec part = {(char[]){"answer"}, 6};
+    shake_hands_as_server();
+    for (unsigned i = 0; i < 1000; i++) {
+        FORGE(UPDATE "\1" HANDSHAKE);
+        assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+    }
+    FORGE("text" DATA);
+    assert_int_equal(hear(bytes, sizeof bytes), 4);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    assert_int_equal(stream.tls->sending.sequence, 1); /* one update answers them all */
+}
+
+/* So many records are opened at once, of whatever, and others come before the next ones. */
+static void no_peer_keeps_a_thread_busy(void **state)
+{
+    (void)state;
+    static unsigned char wire[300 * 32 * 2];
+    char bytes[4096];
+    unsigned turns = 0;
+    size_t n = 0;
+    ssize_t heard;
+    shake_hands_as_server();
+    struct tls_key theirs = {.secret = stream.tls->receiving.secret};
+    assert_true(tls_key_begin(&theirs, stream.tls->receiving.suite));
+    for (unsigned i = 0; i < 300; i++) {
+        memcpy(wire + n + TLS_RECORD_HEAD, UPDATE "\0", 5);
+        n += tls_key_seal(&theirs, wire + n, TLS_TYPE_HANDSHAKE, 5);
+        assert_true(tls_key_update(&theirs));
+    }
+    for (unsigned i = 0; i < 300; i++) {
+        wire[n + TLS_RECORD_HEAD] = 'x';
+        n += tls_key_seal(&theirs, wire + n, TLS_TYPE_DATA, 1);
+    }
+    tls_key_end(&theirs);
+    say_plainly((const char *)wire, n);
+    while ((heard = hear(bytes, sizeof bytes)) == STREAM_AGAIN && turns < 9) {
+        assert_false(stream.readable);
+        calls = 0;
+        turn();
+        assert_int_equal(calls, 1);
+        assert_true(stream.readable);
+        turns++;
+    }
+    assert_int_equal(turns, 2);                     /* 128 each */
+    assert_int_equal(heard, 128 - (300 - 2 * 128)); /* behind the last updates */
+    assert_true(stream.readable);
+    assert_int_equal(hear(bytes, sizeof bytes), 128);
+    assert_int_equal(hear(bytes, sizeof bytes), 300 - 84 - 128);
+    assert_false(stream.readable);
+}
+
+/* Both ends of a TCP connection in place of the pair: only TCP has a reset. */
+static void over_tcp(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof name;
+    int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_return_code(bind(listener, (struct sockaddr *)&name, size), errno);
+    assert_return_code(listen(listener, 1), errno);
+    assert_return_code(getsockname(listener, (struct sockaddr *)&name, &size), errno);
+    assert_return_code(connect(fd, (struct sockaddr *)&name, size), errno);
+    stream_close(&stream, true);
+    close(peer_fd);
+    peer_fd = fd;
+    assert_return_code(fcntl(fd, F_SETFL, O_NONBLOCK), errno);
+    assert_return_code(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), errno);
+    assert_true(stream_open(&stream, loop, accept4(listener, NULL, NULL, SOCK_NONBLOCK), ready));
+    close(listener);
+}
+
+/* When what it has sent has come. */
+static void peer_reset(void)
+{
+    struct pollfd come = {.fd = stream.fd, .events = POLLIN};
+    assert_int_equal(poll(&come, 1, 10000), 1);
+    setsockopt(peer_fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+    close(peer_fd);
+    peer_fd = -1;
+    turn();
+}
+
+/* In one edge, which libevent tells as any other. */
+static void a_reset_is_found_behind_half_a_record(void **state)
+{
+    (void)state;
+    char bytes[64];
+    over_tcp();
+    shake_hands_as_server();
+    peer_write("never whole", 11);
+    piece = 20;
+    assert_true(peer_say());
+    peer_reset();
+    stream.hung_up = false;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(stream.error, ECONNRESET);
+}
+
+static void half_a_record_makes_no_call_where_the_flag_is_false(void **state)
+{
+    (void)state;
+    char bytes[64];
+    shake_hands_as_server();
+    peer_write("one", 3);
+    piece = (size_t)BIO_pending(SSL_get_wbio(peer)) + 10;
+    peer_write("two", 3);
+    assert_true(peer_say());
+    turn();
+    assert_int_equal(hear(bytes, sizeof bytes), 3);
+    assert_true(peer_say()); /* is there, but no turn has told of it */
+    stream.unsure = false;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+    turn();
+    assert_int_equal(hear(bytes, sizeof bytes), 3);
+}
+
+static void a_reset_is_found_behind_half_a_handshake(void **state)
+{
+    (void)state;
+    char bytes[64];
+    over_tcp();
+    assert_true(tls_accept(&stream, server));
+    peer_begin(TLS_client_method(), false);
+    SSL_do_handshake(peer);
+    piece = 100;
+    assert_true(peer_say());
+    peer_reset();
+    stream.hung_up = false;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+}
+
+static void a_reset_is_found_behind_a_whole_handshake(void **state)
+{
+    (void)state;
+    char bytes[64];
+    over_tcp();
+    with_tickets();
+    assert_true(tls_accept(&stream, server));
+    peer_begin(TLS_client_method(), false);
+    SSL_do_handshake(peer);
+    peer_say();
+    turn();
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+    peer_hear();
+    assert_int_equal(SSL_do_handshake(peer), 1);
+    peer_say();
+    peer_reset();
+    stream.hung_up = false;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+}
+
+static void nothing_follows_a_fatal_alert(void **state)
+{
+    (void)state;
+    char bytes[64];
+    struct iovec part = {(char[]){"answer"}, 6};
+    shake_hands_as_server();
+    say_plainly("\x14\3\3\0\1\1", 6);
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 24);
+    assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
+    stream_close(&stream, false);
+    assert_int_equal(read(peer_fd, bytes, sizeof bytes), 0);
 }
 
 static void text_behind_a_close_notify_is_not_heard(void **state)
@@ -572,6 +781,7 @@ int main(void)
         TEST(every_suite_carries_text_both_ways),
         TEST(tls_1_2_stays_with_openssl),
         TEST(who_asks_for_short_records_gets_them),
+        TEST(where_records_may_be_uncounted_openssl_goes_on),
         TEST(a_ticket_counts_as_a_record),
         TEST(a_request_may_come_with_the_end_of_the_handshake),
         TEST(a_part_of_a_request_may_come_with_the_end_of_the_handshake),
@@ -582,6 +792,13 @@ int main(void)
         TEST(plain_records_are_refused_after_a_handshake),
         TEST(a_head_is_refused_before_its_record_comes),
         TEST(messages_that_come_to_nothing_are_borne_for_a_while),
+        TEST(who_asks_for_another_key_again_and_again_is_borne),
+        TEST(no_peer_keeps_a_thread_busy),
+        TEST(a_reset_is_found_behind_half_a_record),
+        TEST(half_a_record_makes_no_call_where_the_flag_is_false),
+        TEST(a_reset_is_found_behind_half_a_handshake),
+        TEST(a_reset_is_found_behind_a_whole_handshake),
+        TEST(nothing_follows_a_fatal_alert),
         TEST(text_behind_a_close_notify_is_not_heard),
         TEST(an_alert_of_the_peers_ends_it),
         TEST(text_that_came_before_a_failure_is_given_first),

@@ -95,6 +95,17 @@ static void who_asks_for_no_provider_gets_openssls_own(void **state)
     EVP_MD_free(md);
 }
 
+static void what_config_says_of_providers_stays_in_force(void **state)
+{
+    (void)state;
+    assert_int_equal(EVP_set_default_properties(NULL, "provider=nonesuch"), 1);
+    EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", tls_secrets_properties());
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, tls_secrets_properties());
+    assert_int_equal(EVP_set_default_properties(NULL, ""), 1);
+    assert_null(md);
+    assert_null(kdf);
+}
+
 static const char *const labels[] = {"c hs traffic", "s hs traffic", "c ap traffic", "s ap traffic",
                                      "exp master",   "res master",   "derived",      "finished",
                                      "resumption",   "key",          "iv",           "res binder"};
@@ -267,6 +278,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(who_asks_for_no_provider_gets_openssls_own),
+        TEST(what_config_says_of_providers_stays_in_force),
         TEST(labels_are_expanded_as_openssl_does_it),
         TEST(secrets_are_extracted_as_openssl_does_it),
         TEST(what_is_unusual_is_as_openssl_has_it),

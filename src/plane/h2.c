@@ -269,17 +269,28 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 }
 
 /* What we reset because of what the peer did is as cheap for it as if it had done it itself (CVE-2025-8671).
+ * nghttp2 refuses streams beyond the limit, which then have none of ours, until the peer has acknowledged it.
  */
-static bool is_peers_fault(uint32_t code)
+static bool is_peers_fault(const struct h2 *h2, int32_t id, uint32_t code)
 {
-    return code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
-           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
+    switch (code) {
+    case NGHTTP2_PROTOCOL_ERROR:
+    case NGHTTP2_FLOW_CONTROL_ERROR:
+    case NGHTTP2_STREAM_CLOSED:
+    case NGHTTP2_FRAME_SIZE_ERROR:
+        return true;
+    case NGHTTP2_REFUSED_STREAM:
+        return nghttp2_session_get_stream_user_data(h2->session, id) == NULL;
+    default:
+        return false;
+    }
 }
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h2 = arg;
-    if (frame->hd.type == NGHTTP2_RST_STREAM && is_peers_fault(frame->rst_stream.error_code))
+    if (frame->hd.type == NGHTTP2_RST_STREAM &&
+        is_peers_fault(h2, frame->hd.stream_id, frame->rst_stream.error_code))
         spend(h2, COUNTERS_RESETS);
     if (frame->hd.type == NGHTTP2_GOAWAY && h2->noticed) {
         h2->noticed = false;

@@ -1,5 +1,7 @@
 """What an HTTP/2 connection may not cost: each guard is attacked, and others are served meanwhile."""
 
+import os
+import signal
 import struct
 
 import hpack
@@ -154,6 +156,19 @@ def test_a_flood_is_told_to_be_calm_and_others_are_served(front, frames, word):
     assert last is not None and (last[1], last[2].decode()) == (ENHANCE_YOUR_CALM, word)
     assert floods(front, word) == before + 1
     assert memory(front) < size + 16 * MIB
+    wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 0, what="the end of what was begun")
+
+
+def test_streams_beyond_the_limit_that_come_before_it_is_known_are_resets(front):
+    before = floods(front, "reset-flood")
+    proxy = front.daemon.pids["proxy"]
+    with RawHttp2(front.port) as raw:
+        processes.stop(proxy)  # so that all of them come before the limit is acknowledged
+        raw.send(b"".join(request(stream, "/held") for stream in range(1, 1201, 2)))
+        os.kill(proxy, signal.SIGCONT)
+        last = raw.goaway()
+    assert (last[1], last[2].decode()) == (ENHANCE_YOUR_CALM, "reset-flood")
+    assert floods(front, "reset-flood") == before + 1
     wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 0, what="the end of what was begun")
 
 

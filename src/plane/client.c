@@ -1,12 +1,11 @@
-/* Reading heads, writing own answers, and the ways in which a client's connection ends. Invariant: the state
+/* Reading heads, and the ways in which a client's connection ends. Invariant: the state
  * changes in one place (enter), and an idle client owns no buffer. */
 #include "plane/client.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "io/tls.h"
 #include "plane/arrival.h"
-#include "plane/contexts.h"
+#include "plane/client_parts.h"
 #include "plane/exchange.h"
 #include "plane/h2_front.h"
 #include "plane/listeners.h"
@@ -31,22 +30,6 @@ static void run_freeing(struct loop_deferred *deferred)
     free(mem_container(deferred, struct client, freeing));
 }
 
-static void count_handshake(const struct client *client, enum counters_handshake result)
-{
-    counters_add(&client->worker->cells->handshakes[client->peer.listener][result], 1);
-}
-
-/* A handshake that did not end well; why is for who looks for it. */
-static void mourn(const struct client *client)
-{
-    struct err err;
-    if (!tls_is_on(&client->stream) || client->shaken)
-        return;
-    count_handshake(client, COUNTERS_HANDSHAKE_FAILED);
-    tls_why(&client->stream, &err);
-    log_debug("no TLS with %s: %s", client->peer.text, err.text);
-}
-
 /* A connection is one less. */
 static void leave(struct client *client)
 {
@@ -64,7 +47,7 @@ void client_close(struct client *client, bool reset)
 {
     struct worker *worker = client->worker;
     assert(client->exchange == NULL);
-    mourn(client);
+    client_mourn(client);
     if (client->h2 != NULL)
         h2_front_close(client->h2);
     enter(client, CLIENT_CLOSED);
@@ -155,66 +138,6 @@ static bool flush(struct client *client)
     return true;
 }
 
-uint32_t client_hsts(const struct client *client)
-{
-    const struct peer *peer = &client->peer;
-    const struct snapshot_door *door =
-        peer->tls ? snapshot_door(client->worker->snapshot, peer->listener) : NULL;
-    return door == NULL ? 0 : door->hsts_s;
-}
-
-size_t client_answer(struct client *client, const struct own_answer *own)
-{
-    struct http_answer answer = {.status = own->end->status,
-                                 .reason = own->end->word,
-                                 .detail = own->detail,
-                                 .client_minor = own->minor,
-                                 .head = own->head,
-                                 .json = own->json,
-                                 .keep_alive = own->keep_alive,
-                                 .retry_after = own->retry_after,
-                                 .date = worker_date(client->worker),
-                                 .request_id = own->request_id,
-                                 .location = own->location,
-                                 .hsts_s = client_hsts(client),
-                                 .page = own->page,
-                                 .rules = own->rules,
-                                 .variables = own->variables};
-    struct worker *worker = client->worker;
-    size_t size = http_answer_write(&answer, worker->head, worker->head_room);
-    struct iovec part = {worker->head, size};
-    if (size == 0)
-        return 0;
-    client->stream.last = !own->keep_alive;
-    switch (outlet_send(&client->out, worker->buffers, &client->stream, &part, 1)) {
-    case OUTLET_EMPTY:
-    case OUTLET_WAITING:
-        return size;
-    case OUTLET_FAILED:
-    case OUTLET_NO_MEMORY:
-        break;
-    }
-    return 0;
-}
-
-static void log_refusal(struct client *client, const struct end *end, struct str id, size_t sent)
-{
-    struct worker *worker = client->worker;
-    counters_add(&worker->cells->refused[counters_refused(end->status)], 1);
-    if (worker->settings->access_log == SNAPSHOT_LOG_NONE)
-        return;
-    struct access_log_entry entry = {.client = peer_text(&client->peer),
-                                     .minor = 1,
-                                     .http2 = client_is_stream(client),
-                                     .status = end->status,
-                                     .bytes_in = client->in.n,
-                                     .bytes_out = sent,
-                                     .body_out = sent,
-                                     .request_id = id,
-                                     .reason = str_of(end->word)};
-    access_log_write(worker->log, worker->settings->access_log, &entry);
-}
-
 /* The answer to what is no request: nothing that follows can be understood. */
 static void refuse(struct client *client, const struct end *end)
 {
@@ -223,7 +146,7 @@ static void refuse(struct client *client, const struct end *end)
     struct own_answer own = {.end = end, .minor = 1, .request_id = {id, sizeof id}};
     client->linger = true;
     size_t sent = client_answer(client, &own);
-    log_refusal(client, end, own.request_id, sent);
+    client_log_refusal(client, end, own.request_id, sent);
     if (sent == 0) {
         client_close(client, false);
         return;
@@ -238,29 +161,17 @@ static void refuse(struct client *client, const struct end *end)
 static void turn_away(struct client *client, const struct end *end)
 {
     if (end != NULL)
-        log_refusal(client, end, (struct str){"", 0}, 0);
+        client_log_refusal(client, end, (struct str){"", 0}, 0);
     client_close(client, false);
 }
 
-/* What was decided at the accept holds: a listener that has since lost its certificates, or its place in the
- * world, does not go on in plain text. False: the connection is closed. */
+/* False: it cannot be, and the connection is closed. */
 static bool start_tls(struct client *client)
 {
-    struct tls_context *context;
-    if (!client->peer.tls)
-        return true;
-    context = contexts_listener(client->worker->contexts, client->peer.listener);
-    if (context != NULL && stream_watch(&client->stream) && tls_accept(&client->stream, context))
-        return true;
-    client_close(client, true);
-    return false;
-}
-
-/* The kernel does not by itself, for what comes first (listener_answers_first). */
-static void acknowledge(struct client *client)
-{
-    stream_acknowledge(&client->stream);
-    client->heeded = true;
+    bool started = client_start_tls(client);
+    if (!started)
+        client_close(client, true);
+    return started;
 }
 
 /* True: the client has arrived. */
@@ -277,23 +188,8 @@ static bool arrive(struct client *client)
         break;
     }
     enter(client, CLIENT_HEAD);
-    acknowledge(client); /* who wrote the header may wait with what comes behind it */
+    client_acknowledge(client); /* who wrote the header may wait with what comes behind it */
     return start_tls(client);
-}
-
-/* Once, when the handshake has ended well. */
-static void meet(struct client *client)
-{
-    struct peer *peer = &client->peer;
-    const struct stream *stream = &client->stream;
-    if (client->shaken || !tls_is_up(stream))
-        return;
-    client->shaken = true;
-    peer->asked = tls_asks(stream);
-    peer->identity = tls_identity(stream);
-    peer->tls_version = tls_version(stream);
-    peer->tls_cipher = tls_cipher(stream);
-    count_handshake(client, tls_is_resumed(stream) ? COUNTERS_HANDSHAKE_RESUMED : COUNTERS_HANDSHAKE_FULL);
 }
 
 /* It asks nothing more, and has had its answers when what was held back, and does not go at once, has gone.
@@ -318,7 +214,7 @@ static bool fill_head(struct client *client)
     if (first ? !client->stream.readable : !stream_may_give(&client->stream))
         return false;
     ssize_t count = inlet_fill(&client->in, &client->stream, worker->buffers, worker->head_most);
-    meet(client);
+    client_meet(client);
     if (count == STREAM_AGAIN)
         return false;
     if (count <= 0) {
@@ -416,33 +312,6 @@ static bool step(struct client *client)
     return false;
 }
 
-/* Is there more to come before anything goes out that acknowledges what has come? */
-static bool is_half_heard(const struct client *client)
-{
-    switch ((enum client_state)client->state) {
-    case CLIENT_ARRIVING:
-        return client->seen > 0;
-    case CLIENT_HEAD:
-        return !client->used && (client->in.n > 0 || tls_is_unanswered(&client->stream));
-    case CLIENT_EXCHANGE:
-        return !client->exchange->up.body.done;
-    case CLIENT_HTTP2:
-    case CLIENT_FLUSHING:
-    case CLIENT_LINGERING:
-    case CLIENT_CLOSED:
-        break;
-    }
-    return false;
-}
-
-/* A client may wait with the rest of its first request until what has come of it is acknowledged. */
-static void heed(struct client *client)
-{
-    if (is_half_heard(client))
-        acknowledge(client);
-    client->heeded |= client->used;
-}
-
 static void pump_later(struct client *client)
 {
     if (client->again)
@@ -464,8 +333,7 @@ static void pump(struct client *client)
     client->pumping = false;
     if (client->state == CLIENT_CLOSED)
         return;
-    if (!client->heeded)
-        heed(client);
+    client_heed(client);
     if (client->state != CLIENT_EXCHANGE && !stream_watch(&client->stream)) {
         client_close(client, true);
         return;

@@ -42,6 +42,8 @@ void tls_leave(struct stream *stream)
     stream->ops = &stream_plain;
     tls_free_ssl(tls->ssl);
     tls_context_free(tls->context);
+    if (tls->is_server)
+        deadline_clear(&tls->rest);
     tls_key_end(&tls->receiving);
     tls_key_end(&tls->sending);
     held_free(tls->raw);
@@ -98,6 +100,7 @@ bool tls_accept(struct stream *stream, struct tls_context *context)
     tls->is_server = true;
     SSL_set_accept_state(tls->ssl);
     SSL_set_read_ahead(tls->ssl, 0); /* what comes behind the handshake may not be for OpenSSL */
+    tls_records_init(stream);
     SSL_set_msg_callback(tls->ssl, count_record);
     SSL_set_msg_callback_arg(tls->ssl, tls);
     return true;

@@ -180,6 +180,8 @@ static ssize_t openssl_recv(struct stream *stream, void *bytes, size_t room)
         return read_all(stream, bytes, room);
     switch (tls_openssl_shake(stream, &stream->readable, &stream->recv_awaits_write)) {
     case 0:
+        /* What is held may be half a record, behind which the kernel has more to say. */
+        stream->kernel_readable |= stream->kernel_unsure && stream->tls->raw != NULL;
         return stream_recv(stream, bytes, room); /* by whichever operations it has now */
     case STREAM_AGAIN:
         return STREAM_AGAIN;

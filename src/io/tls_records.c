@@ -3,21 +3,24 @@
  * Invariant: no more is received than the room that waits for it, or one record where that is more; so what
  * is held is little: what has no room yet, a record that is not there as a whole, and one that the kernel had
  * no room for. A connection that is quiet holds nothing. */
+#include "base/mem.h"
 #include "io/tls_layer.h"
 #include "io/tls_policy.h"
 #include "io/tls_state.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <limits.h>
 #include <openssl/err.h>
 #include <string.h>
 
-#define INPUT 65536     /* bytes that are received at once, at most */
-#define INPUT_MIN 4096  /* the same for who has less room */
-#define OPENED_MAX 128  /* records that are opened in one call, so that nobody else waits for long */
-#define NOTHINGS_MAX 32 /* messages in turn that come to nothing */
+#define INPUT 65536    /* bytes that are received at once, at most */
+#define INPUT_MIN 4096 /* the same for who has less room */
+/* In one call, so that nobody else waits for long; an update costs us ten times what it costs the peer. */
+#define OPENED_MAX 128
+#define UPDATES_MAX 16
+#define REST_MS 1                       /* before more updates are heard; the wheel makes it some 10 */
+#define NOTHINGS_MAX 32                 /* messages in turn that come to nothing */
 #define RECORDS_MAX (UINT64_C(1) << 24) /* sealed with one key (section 5.5) */
 
 #define ALERT_WARNING 1
@@ -32,9 +35,24 @@ struct gain {
     unsigned char *bytes;
     size_t room, n;
     unsigned records; /* opened for it */
+    unsigned updates; /* of keys, among these */
 };
 
 /* ---- the beginning ---- */
+
+static void go_on(struct deadline *rest)
+{
+    struct stream *stream = mem_container(rest, struct tls, rest)->stream;
+    stream->readable = stream->kernel_readable = true;
+    stream->ready(stream);
+}
+
+void tls_records_init(struct stream *stream)
+{
+    struct tls *tls = stream->tls;
+    tls->stream = stream;
+    deadline_init(&tls->rest, stream->loop, go_on);
+}
 
 /* Is what is known of the handshake all that there is to know? A number of records that is too small would
  * have two of them sealed alike. */
@@ -174,7 +192,7 @@ static bool hear_alert(struct stream *stream, const unsigned char *text, size_t 
 /* Section 4.6.3: a client has nothing to say after its handshake but that its next record has another key.
  * The message is five bytes, and the last with that key, so it is a record's only one. There may be many:
  * some ask for another key of ours with each record that they read until they read that we have one. */
-static bool hear_handshake(struct stream *stream, const unsigned char *text, size_t n)
+static bool hear_handshake(struct stream *stream, const unsigned char *text, size_t n, struct gain *gain)
 {
     static const unsigned char update[] = {24, 0, 0, 1};
     struct tls *tls = stream->tls;
@@ -187,6 +205,7 @@ static bool hear_handshake(struct stream *stream, const unsigned char *text, siz
         return false;
     }
     tls->update_due |= text[4] == 1;
+    gain->updates++;
     return true;
 }
 
@@ -219,7 +238,7 @@ static bool take_record(struct stream *stream, unsigned char *record, size_t siz
     if (type == TLS_TYPE_ALERT)
         return hear_alert(stream, text, (size_t)n);
     if (type == TLS_TYPE_HANDSHAKE)
-        return hear_handshake(stream, text, (size_t)n);
+        return hear_handshake(stream, text, (size_t)n, gain);
     if (type != TLS_TYPE_DATA) {
         refuse(stream, TLS_ALERT_UNEXPECTED);
         return false;
@@ -245,7 +264,7 @@ static size_t size_at(struct stream *stream, const unsigned char *at, size_t n)
 /* Has the caller enough, or have we done enough for one call? */
 static bool is_enough(const struct gain *gain)
 {
-    return gain->n == gain->room || gain->records == OPENED_MAX;
+    return gain->n == gain->room || gain->records == OPENED_MAX || gain->updates == UPDATES_MAX;
 }
 
 /* The records that are there as wholes, until it is enough. Returns how many bytes they were. */
@@ -327,13 +346,6 @@ static bool has_more(const struct tls *tls)
 
 /* ---- a stream's operations ---- */
 
-/* There is more of what has come to nothing: others come first, and then `ready`, as for an edge. */
-static void go_on_later(struct stream *stream)
-{
-    stream->readable = false;
-    event_active(&stream->event, EV_READ, 0);
-}
-
 static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
@@ -351,7 +363,8 @@ static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
     if (tls->source != TLS_SOURCE_OPEN)
         return tls_ended(stream);
     if (stream->readable)
-        go_on_later(stream);
+        deadline_set(&tls->rest, REST_MS); /* it was updates alone: others, and all deadlines, come first */
+    stream->readable = false;
     return STREAM_AGAIN;
 }
 

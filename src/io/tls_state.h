@@ -36,7 +36,9 @@ struct tls {
     struct held *sealed;  /* what the kernel had no room for; NULL: nothing */
     uint16_t sealed_text; /* bytes of text that are sent when it is */
     uint8_t nothings;     /* messages in turn that came to nothing */
-    bool update_due;      /* the peer has asked for another key of ours */
+    struct deadline rest; /* until more is opened for who asks for one key after another */
+    struct stream *stream;
+    bool update_due; /* the peer has asked for another key of ours */
 };
 
 /* Notes OpenSSL's code of a failure and errno, of which only the first count. Returns STREAM_FAILED. */
@@ -60,6 +62,9 @@ int tls_openssl_shake(struct stream *stream, bool *flag, bool *crossed);
 
 /* Does OpenSSL, or what is held for it, have bytes of the peer's? */
 bool tls_openssl_holds(const struct tls *tls);
+
+/* Before the handshake of a server. */
+void tls_records_init(struct stream *stream);
 
 /* Takes the records of a server that is up from OpenSSL, which is then gone, where that is possible: in
  * TLS 1.3, with all secrets known and nothing half read. Else it does nothing. */

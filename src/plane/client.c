@@ -335,7 +335,7 @@ static void pump(struct client *client)
         return;
     client_heed(client);
     if (client->state != CLIENT_EXCHANGE && !stream_watch(&client->stream)) {
-        client_close(client, true);
+        client_close(client, !client->used);
         return;
     }
     if (steps == STEPS)
@@ -468,6 +468,10 @@ void client_return(struct client *client, enum client_next next, bool unread)
     }
     if (client->out.corked)
         cork_hold(&client->worker->cork, client);
+    if (next == CLIENT_NEXT_REQUEST && !stream_watch(&client->stream)) {
+        client_close(client, false);
+        return;
+    }
     if (outlet_waiting(&client->out) > 0) {
         enter(client, CLIENT_FLUSHING);
         deadline_set(&client->deadline, LINGER_MS);

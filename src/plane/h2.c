@@ -13,8 +13,9 @@
 #define READS 4               /* of one connection in a turn; then others have theirs */
 #define FRAME_MAX (16384 + 9) /* what nghttp2 gives at once, at most */
 #define CONNECTION_WINDOW (1 << 20)
-#define TINY 64     /* bytes of a frame that a peer's window has cut short */
-#define LIST_MOST 8 /* times the limit: a header block that goes on beyond is an attack */
+#define REFUSED_FREE 10 /* times the limit, of streams beyond it, while the peer may not know it */
+#define TINY 64         /* bytes of a frame that a peer's window has cut short */
+#define LIST_MOST 8     /* times the limit: a header block that goes on beyond is an attack */
 
 static const struct snapshot_http2 *limits_of(const struct h2 *h2)
 {
@@ -268,10 +269,17 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     return NGHTTP2_ERR_PAUSE; /* one frame a call: the batch has room for no more (see gather) */
 }
 
+/* nghttp2 refuses streams beyond the limit, which then have none of ours, until the peer has acknowledged it.
+ * Who has many requests waiting begins so, and learns; who goes on does not want to. */
+static bool is_refused_too_often(struct h2 *h2, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(h2->session, id) == NULL &&
+           ++h2->refused > REFUSED_FREE * limits_of(h2)->streams;
+}
+
 /* What we reset because of what the peer did is as cheap for it as if it had done it itself (CVE-2025-8671).
- * nghttp2 refuses streams beyond the limit, which then have none of ours, until the peer has acknowledged it.
  */
-static bool is_peers_fault(const struct h2 *h2, int32_t id, uint32_t code)
+static bool is_peers_fault(struct h2 *h2, int32_t id, uint32_t code)
 {
     switch (code) {
     case NGHTTP2_PROTOCOL_ERROR:
@@ -280,7 +288,7 @@ static bool is_peers_fault(const struct h2 *h2, int32_t id, uint32_t code)
     case NGHTTP2_FRAME_SIZE_ERROR:
         return true;
     case NGHTTP2_REFUSED_STREAM:
-        return nghttp2_session_get_stream_user_data(h2->session, id) == NULL;
+        return is_refused_too_often(h2, id);
     default:
         return false;
     }

@@ -51,6 +51,7 @@ struct h2 {
     TAILQ_HEAD(h2_news, h2_stream) news; /* to be told */
     uint32_t stream_count;
     struct h2_guard guard;
+    uint32_t refused; /* streams beyond the limit */
     const char *calm; /* why the peer is told to be calm; NULL: it need not be */
     bool again;       /* waits in the loop's deferred list */
     bool calm_said;

@@ -177,11 +177,15 @@ static void hear_end(ssize_t told)
     model.over = true;
 }
 
-/* Is there more? A stream that has had enough of what comes to nothing goes on in the next turn. */
+/* Is there more? A stream that rests from updates of keys goes on at once here. */
 static bool is_readable(void)
 {
     if (!stream.readable)
         event_base_loop(loop_base(loop), EVLOOP_NONBLOCK);
+    if (!stream.readable && deadline_is_set(&stream.tls->rest)) {
+        deadline_clear(&stream.tls->rest);
+        stream.tls->rest.fire(&stream.tls->rest);
+    }
     return stream.readable;
 }
 
@@ -269,6 +273,8 @@ static void begin(size_t suite)
     fuzz_check(stream_open(&stream, loop, fds[0], ready));
     struct tls *tls = calloc(1, sizeof *tls);
     fuzz_check(tls != NULL);
+    stream.tls = tls;
+    tls_records_init(&stream);
     tls->up = tls->is_server = true;
     tls->text_most = TLS_RECORD_TEXT;
     begin_key(&tls->receiving, suite, 3);
@@ -278,7 +284,6 @@ static void begin(size_t suite)
     event_base_loop(loop_base(loop), EVLOOP_NONBLOCK);
     stream.kernel_readable = stream.readable;
     stream.kernel_writable = stream.writable;
-    stream.tls = tls;
     stream.ops = &tls_records_ops;
 }
 

@@ -159,13 +159,30 @@ def test_a_flood_is_told_to_be_calm_and_others_are_served(front, frames, word):
     wait_until(lambda: front.admin.pool(front.admin.live())["in_flight"] == 0, what="the end of what was begun")
 
 
-def test_streams_beyond_the_limit_that_come_before_it_is_known_are_resets(front):
-    before = floods(front, "reset-flood")
+def burst(front, count, target):
+    """So many requests, all before the limit can be acknowledged. The connection."""
     proxy = front.daemon.pids["proxy"]
-    with RawHttp2(front.port) as raw:
-        processes.stop(proxy)  # so that all of them come before the limit is acknowledged
-        raw.send(b"".join(request(stream, "/held") for stream in range(1, 1201, 2)))
-        os.kill(proxy, signal.SIGCONT)
+    raw = RawHttp2(front.port)
+    processes.stop(proxy)
+    raw.send(b"".join(request(stream, target) for stream in range(1, 2 * count, 2)))
+    os.kill(proxy, signal.SIGCONT)
+    return raw
+
+
+def test_who_begins_with_more_than_the_limit_has_those_within_it_answered(front):
+    with burst(front, 700, "/big") as raw:
+        answered, refused = set(), 0
+        raw.send(frame(WINDOW_UPDATE, 0, 0, number(1 << 30)))
+        while len(answered) < 100 or refused < 600:
+            kind, _, stream, _ = raw.read()
+            answered |= {stream} if kind == HEADERS else set()
+            refused += kind == RST_STREAM
+    assert max(answered) < 200
+
+
+def test_who_goes_on_beyond_the_limit_is_told_to_be_calm(front):
+    before = floods(front, "reset-flood")
+    with burst(front, 1400, "/held") as raw:
         last = raw.goaway()
     assert (last[1], last[2].decode()) == (ENHANCE_YOUR_CALM, "reset-flood")
     assert floods(front, "reset-flood") == before + 1

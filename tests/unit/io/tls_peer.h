@@ -17,6 +17,7 @@
 static struct loop *loop;
 static struct stream stream;
 static unsigned calls; /* of ready */
+static bool stops;     /* ready stops the loop */
 static struct issued good;
 static struct tls_context *server, *client;
 
@@ -30,6 +31,8 @@ static void ready(struct stream *told)
 {
     assert_ptr_equal(told, &stream);
     calls++;
+    if (stops)
+        loop_stop(loop);
 }
 
 static void turn(void)
@@ -105,6 +108,7 @@ static int set_up(void **state)
     calls = 0;
     piece = SIZE_MAX;
     newest = 0;
+    stops = false;
     assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), errno);
     peer_fd = fds[1];
     assert_true(stream_open(&stream, loop, fds[0], ready));

@@ -145,6 +145,21 @@ static void a_second_request_is_read_at_once(void **state)
 }
 
 /* Before the first one is answered; nobody is told of it until the client is registered. */
+/* Else those behind it in the list would wait for its next time, and the one after that. */
+static void who_may_ask_again_is_registered_though_it_has_asked_already(void **state)
+{
+    int client = client_with(*state, GET GET), instance = asked(*state);
+    unsigned before = registrations;
+    rig_say(instance, OK);
+    expect_answer(client);
+    rig_head(instance);
+    assert_true(registrations > before);
+    rig_say(instance, OK);
+    expect_answer(client);
+    close(client);
+    close(instance);
+}
+
 static void so_is_one_that_comes_meanwhile(void **state)
 {
     int client = client_with(*state, GET), instance = asked(*state);
@@ -242,6 +257,7 @@ int main(void)
         TEST(who_comes_with_its_request_and_is_served_soon_is_never_registered),
         TEST(who_leaves_while_its_instance_thinks_is_noticed),
         TEST(a_second_request_is_read_at_once),
+        TEST(who_may_ask_again_is_registered_though_it_has_asked_already),
         TEST(so_is_one_that_comes_meanwhile),
         TEST(a_request_in_pieces_is_put_together),
         TEST(who_sends_nothing_at_first_is_heard_later),

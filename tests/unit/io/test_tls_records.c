@@ -224,18 +224,32 @@ static void a_ticket_counts_as_a_record(void **state)
     SSL_SESSION_free(session);
 }
 
-/* As most clients do: their request goes with the last message of the handshake. */
-static void send_with_the_end_of_the_handshake(const char *text, size_t size, size_t kept_back)
+static void await_bytes(int fd)
 {
+    struct pollfd come = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&come, 1, 10000), 1);
+}
+
+/* To where the peer has ended its handshake, but not yet said so, over whatever the stream goes. */
+static void shake_hands_but_for_the_end(void)
+{
+    char none[16];
     assert_true(tls_accept(&stream, server));
     peer_begin(TLS_client_method(), false);
     SSL_do_handshake(peer);
     peer_say();
+    await_bytes(stream.fd);
     turn();
-    char none[16];
-    assert_int_equal(stream_recv(&stream, none, sizeof none), STREAM_AGAIN);
+    assert_int_equal(hear(none, sizeof none), STREAM_AGAIN);
+    await_bytes(peer_fd);
     peer_hear();
     assert_int_equal(SSL_do_handshake(peer), 1);
+}
+
+/* As most clients do: their request goes with the last message of the handshake. */
+static void send_with_the_end_of_the_handshake(const char *text, size_t size, size_t kept_back)
+{
+    shake_hands_but_for_the_end();
     peer_write(text, size);
     piece = (size_t)BIO_pending(SSL_get_wbio(peer)) - kept_back;
     peer_say();
@@ -521,12 +535,6 @@ static void over_tcp(void)
     close(listener);
 }
 
-static void await_bytes(int fd)
-{
-    struct pollfd come = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&come, 1, 10000), 1);
-}
-
 /* When what it has sent has come. */
 static void peer_reset(void)
 {
@@ -592,16 +600,7 @@ static void a_reset_is_found_behind_a_whole_handshake(void **state)
     char bytes[64];
     over_tcp();
     with_tickets();
-    assert_true(tls_accept(&stream, server));
-    peer_begin(TLS_client_method(), false);
-    SSL_do_handshake(peer);
-    peer_say();
-    await_bytes(stream.fd);
-    turn();
-    assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
-    await_bytes(peer_fd);
-    peer_hear();
-    assert_int_equal(SSL_do_handshake(peer), 1);
+    shake_hands_but_for_the_end();
     peer_say();
     peer_reset();
     stream.hung_up = false;
@@ -613,19 +612,7 @@ static void a_reset_is_found_behind_a_handshake_and_half_a_record(void **state)
     (void)state;
     char bytes[64];
     over_tcp();
-    assert_true(tls_accept(&stream, server));
-    peer_begin(TLS_client_method(), false);
-    SSL_do_handshake(peer);
-    peer_say();
-    await_bytes(stream.fd);
-    turn();
-    assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
-    await_bytes(peer_fd);
-    peer_hear();
-    assert_int_equal(SSL_do_handshake(peer), 1);
-    peer_write("never whole", 11);
-    piece = (size_t)BIO_pending(SSL_get_wbio(peer)) - 5;
-    peer_say();
+    send_with_the_end_of_the_handshake("never whole", 11, 5);
     peer_reset();
     stream.hung_up = false;
     assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);

@@ -142,7 +142,7 @@ static void edge(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
 {
-    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready, .loop = loop, .fresh = true};
+    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready, .fresh = true};
     event_assign(&stream->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
                  edge, stream);
 }

@@ -49,7 +49,6 @@ struct stream {
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     void (*ready)(struct stream *stream);
-    struct loop *loop;
     struct event event;
 };
 

@@ -92,7 +92,7 @@ static bool begin(struct stream *stream, struct tls_context *context)
     return true;
 }
 
-bool tls_accept(struct stream *stream, struct tls_context *context)
+bool tls_accept(struct stream *stream, struct loop *loop, struct tls_context *context)
 {
     if (!begin(stream, context))
         return false;
@@ -100,7 +100,7 @@ bool tls_accept(struct stream *stream, struct tls_context *context)
     tls->is_server = true;
     SSL_set_accept_state(tls->ssl);
     SSL_set_read_ahead(tls->ssl, 0); /* what comes behind the handshake may not be for OpenSSL */
-    tls_records_init(stream);
+    tls_records_init(stream, loop);
     SSL_set_msg_callback(tls->ssl, count_record);
     SSL_set_msg_callback_arg(tls->ssl, tls);
     return true;

@@ -10,10 +10,11 @@
 #include "io/stream.h"
 #include "io/tls_context.h"
 
-/* Makes the stream a server's; nothing has been read from it. It keeps its own reference to the context. The
- * handshake happens inside stream_recv, which gives STREAM_AGAIN until it has ended; nothing is sent before.
- * A handshake that fails is a STREAM_FAILED with EPROTO. False: no memory; the stream stays as it is. */
-bool tls_accept(struct stream *stream, struct tls_context *context) MUST_CHECK;
+/* Makes the stream, which is one of this loop, a server's; nothing has been read from it. It keeps its own
+ * reference to the context. The handshake happens inside stream_recv, which gives STREAM_AGAIN until it has
+ * ended; nothing is sent before. A handshake that fails is a STREAM_FAILED with EPROTO. False: no memory; the
+ * stream stays as it is. */
+bool tls_accept(struct stream *stream, struct loop *loop, struct tls_context *context) MUST_CHECK;
 
 /* Makes the stream a client's; it may still be connecting. `name` is the server's: a DNS name (sent as SNI)
  * or an IP address as text; verified where the context verifies. NULL: neither sent nor compared. */

@@ -47,11 +47,11 @@ static void go_on(struct deadline *rest)
     stream->ready(stream);
 }
 
-void tls_records_init(struct stream *stream)
+void tls_records_init(struct stream *stream, struct loop *loop)
 {
     struct tls *tls = stream->tls;
     tls->stream = stream;
-    deadline_init(&tls->rest, stream->loop, go_on);
+    deadline_init(&tls->rest, loop, go_on);
 }
 
 /* Is what is known of the handshake all that there is to know? A number of records that is too small would

@@ -64,7 +64,7 @@ int tls_openssl_shake(struct stream *stream, bool *flag, bool *crossed);
 bool tls_openssl_holds(const struct tls *tls);
 
 /* Before the handshake of a server. */
-void tls_records_init(struct stream *stream);
+void tls_records_init(struct stream *stream, struct loop *loop);
 
 /* Takes the records of a server that is up from OpenSSL, which is then gone, where that is possible: in
  * TLS 1.3, with all secrets known and nothing half read. Else it does nothing. */

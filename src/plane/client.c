@@ -466,12 +466,13 @@ void client_return(struct client *client, enum client_next next, bool unread)
         client_close(client, next == CLIENT_NEXT_RESET);
         return;
     }
-    if (client->out.corked)
-        cork_hold(&client->worker->cork, client);
     if (next == CLIENT_NEXT_REQUEST && !stream_watch(&client->stream)) {
         client_close(client, false);
         return;
     }
+    newcomers_leave(&client->worker->newcomers, client);
+    if (client->out.corked)
+        cork_hold(&client->worker->cork, client);
     if (outlet_waiting(&client->out) > 0) {
         enter(client, CLIENT_FLUSHING);
         deadline_set(&client->deadline, LINGER_MS);

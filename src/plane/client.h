@@ -67,7 +67,8 @@ struct client {
     struct str websocket_accept;         /* the Sec-WebSocket-Accept that upswap expects for this client, or
                                             empty */
     struct loop_deferred freeing, running;
-    TAILQ_ENTRY(client) link, cork_link, newcomer_link;
+    TAILQ_ENTRY(client) link;
+    TAILQ_ENTRY(client) waiting; /* among the newcomers, and after that in the cork */
 };
 
 /* Takes over an accepted descriptor, which has entered the crowd. */

@@ -15,7 +15,8 @@ bool client_start_tls(struct client *client)
     if (!client->peer.tls)
         return true;
     context = contexts_listener(client->worker->contexts, client->peer.listener);
-    return context != NULL && stream_watch(&client->stream) && tls_accept(&client->stream, context);
+    return context != NULL && stream_watch(&client->stream) &&
+           tls_accept(&client->stream, client->worker->loop, context);
 }
 
 static void count_handshake(const struct client *client, enum counters_handshake result)

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "plane/client.h"
 
+#include <assert.h>
+
 static void push_all(struct cork *cork)
 {
     struct client *client;
@@ -41,12 +43,13 @@ void cork_hold(struct cork *cork, struct client *client)
         loop_defer(cork->loop, &cork->running);
     }
     client->corked = true;
-    TAILQ_INSERT_TAIL(&cork->clients, client, cork_link);
+    assert(!client->young); /* its place is one among those */
+    TAILQ_INSERT_TAIL(&cork->clients, client, waiting);
 }
 
 void cork_drop(struct cork *cork, struct client *client)
 {
     if (client->corked)
-        TAILQ_REMOVE(&cork->clients, client, cork_link);
+        TAILQ_REMOVE(&cork->clients, client, waiting);
     client->corked = false;
 }

@@ -39,12 +39,12 @@ void newcomers_enter(struct newcomers *newcomers, struct client *client)
     if (!deadline_is_set(&newcomers->due))
         deadline_set(&newcomers->due, NEWCOMERS_MS);
     client->young = true;
-    TAILQ_INSERT_TAIL(&newcomers->clients, client, newcomer_link);
+    TAILQ_INSERT_TAIL(&newcomers->clients, client, waiting);
 }
 
 void newcomers_leave(struct newcomers *newcomers, struct client *client)
 {
     if (client->young)
-        TAILQ_REMOVE(&newcomers->clients, client, newcomer_link);
+        TAILQ_REMOVE(&newcomers->clients, client, waiting);
     client->young = false;
 }

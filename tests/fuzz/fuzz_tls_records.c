@@ -274,7 +274,7 @@ static void begin(size_t suite)
     struct tls *tls = calloc(1, sizeof *tls);
     fuzz_check(tls != NULL);
     stream.tls = tls;
-    tls_records_init(&stream);
+    tls_records_init(&stream, loop);
     tls->up = tls->is_server = true;
     tls->text_most = TLS_RECORD_TEXT;
     begin_key(&tls->receiving, suite, 3);

@@ -236,7 +236,7 @@ static void what_is_no_tls_fails_with_a_reason(void **state)
     (void)state;
     char bytes[64];
     struct err err;
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     assert_int_equal(write(peer_fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27), 27);
     turn();
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
@@ -250,7 +250,7 @@ static void a_peer_that_never_finishes_keeps_the_stream_waiting(void **state)
 {
     (void)state;
     char bytes[64];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_do_handshake(peer);
     piece = 100;
@@ -270,7 +270,7 @@ static void tls_1_1_is_refused_and_1_2_is_not(void **state)
     (void)state;
     char none[16];
     struct err err;
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_set_security_level(peer, 0);
     SSL_set_min_proto_version(peer, TLS1_VERSION);
@@ -285,7 +285,7 @@ static void tls_1_2_renegotiation_is_refused(void **state)
 {
     (void)state;
     char bytes[64];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_set_max_proto_version(peer, TLS1_2_VERSION);
     assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
@@ -348,7 +348,7 @@ static void alpn_names_what_both_speak(void **state)
 {
     (void)state;
     char none[16];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_set_alpn_protos(peer, (const unsigned char *)"\x08http/1.1\x02h2", 12);
     accept_from(peer, none, sizeof none);
@@ -359,7 +359,7 @@ static void what_a_client_insists_on_is_no_reason_to_refuse_it(void **state)
 {
     (void)state;
     char none[16];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_set_alpn_protos(peer,
                         (const unsigned char *)"\x03"

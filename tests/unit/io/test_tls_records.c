@@ -97,7 +97,7 @@ static void every_suite_carries_text_both_ways(void **state)
             tear_down(state);
             set_up(state);
         }
-        assert_true(tls_accept(&stream, server));
+        assert_true(tls_accept(&stream, loop, server));
         peer_begin(TLS_client_method(), false);
         assert_int_equal(SSL_set_ciphersuites(peer, suites[i]), 1);
         assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
@@ -144,7 +144,7 @@ static void who_asks_for_short_records_gets_them(void **state)
     char bytes[2048];
     static char sent[2000];
     struct iovec part = {sent, sizeof sent};
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_set_tlsext_max_fragment_length(peer, TLSEXT_max_fragment_length_512);
     assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
@@ -175,7 +175,7 @@ static void where_records_may_be_uncounted_openssl_goes_on(void **state)
     static const struct tls_secret none;
     struct iovec part = {(char[]){"answer"}, 6};
     with_tickets();
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     SSL_set_msg_callback(stream.tls->ssl, count_no_records);
     peer_begin(TLS_client_method(), false);
     assert_int_equal(accept_from(peer, bytes, sizeof bytes), STREAM_AGAIN);
@@ -195,7 +195,7 @@ static void a_ticket_counts_as_a_record(void **state)
     with_tickets();
     SSL_SESSION *session = NULL;
     for (unsigned i = 0; i < 2; i++) {
-        assert_true(tls_accept(&stream, server));
+        assert_true(tls_accept(&stream, loop, server));
         peer_begin(TLS_client_method(), false);
         if (session != NULL)
             SSL_set_session(peer, session);
@@ -234,7 +234,7 @@ static void await_bytes(int fd)
 static void shake_hands_but_for_the_end(void)
 {
     char none[16];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_do_handshake(peer);
     peer_say();
@@ -584,7 +584,7 @@ static void a_reset_is_found_behind_half_a_handshake(void **state)
     (void)state;
     char bytes[64];
     over_tcp();
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     SSL_do_handshake(peer);
     piece = 100;

@@ -157,7 +157,7 @@ static ssize_t accept_from(SSL *from, char *got, size_t room)
 static void shake_hands_as_server(void)
 {
     char none[16];
-    assert_true(tls_accept(&stream, server));
+    assert_true(tls_accept(&stream, loop, server));
     peer_begin(TLS_client_method(), false);
     assert_int_equal(accept_from(peer, none, sizeof none), STREAM_AGAIN);
     assert_true(tls_is_up(&stream));

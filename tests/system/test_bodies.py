@@ -3,7 +3,6 @@
 import hashlib
 import os
 import select
-import signal
 import threading
 
 import pytest
@@ -335,11 +334,10 @@ def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_re
         client.request(target="/too-much")
         client.until(b"\r\n\r\n")
         assert client.exactly(first) == body[:first]
-        processes.stop(proxy)  # so that all the rest comes to it at once
-        go_on.set()
-        assert sent.wait(30)
-        wait_until(lambda: asked[0].unacknowledged() == 0, what="the instance's bytes to arrive")
-        os.kill(proxy, signal.SIGCONT)
+        with processes.standing(proxy):
+            go_on.set()
+            assert sent.wait(30)
+            wait_until(lambda: asked[0].unacknowledged() == 0, what="the instance's bytes to arrive")
         assert client.exactly(len(body) - first) == body[first:]
         assert client.ask(target="/").text == "bodies"
 

@@ -1,7 +1,5 @@
 """What an HTTP/2 connection may not cost: each guard is attacked, and others are served meanwhile."""
 
-import os
-import signal
 import struct
 
 import hpack
@@ -161,11 +159,9 @@ def test_a_flood_is_told_to_be_calm_and_others_are_served(front, frames, word):
 
 def burst(front, count, target):
     """So many requests, all before the limit can be acknowledged. The connection."""
-    proxy = front.daemon.pids["proxy"]
     raw = RawHttp2(front.port)
-    processes.stop(proxy)
-    raw.send(b"".join(request(stream, target) for stream in range(1, 2 * count, 2)))
-    os.kill(proxy, signal.SIGCONT)
+    with processes.standing(front.daemon.pids["proxy"]):
+        raw.send(b"".join(request(stream, target) for stream in range(1, 2 * count, 2)))
     return raw
 
 

@@ -2,7 +2,6 @@
 it does not."""
 
 import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import threading
 
 import pytest
 
-from harness import http1
+from harness import http1, processes
 from harness.backend import Backend
 from harness.certificates import Authority, TlsClient
 from harness.waiting import PATIENCE
@@ -35,15 +34,8 @@ def front(start_front, authority):
     return front
 
 
-@contextlib.contextmanager
 def held_still(front):
-    """So that the proxy finds all that is sent meanwhile at once."""
-    proxy = front.daemon.pids["proxy"]
-    os.kill(proxy, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(proxy, signal.SIGCONT)
+    return processes.standing(front.daemon.pids["proxy"])
 
 
 @pytest.fixture(params=["clear", "tls"])

@@ -2,12 +2,12 @@
 pace."""
 
 import os
-import signal
 import threading
 import time
 
 import pytest
 
+from harness import processes
 from harness.backend import Backend, Held
 from harness.client import RawClient
 from harness.http2 import Http2Client
@@ -354,12 +354,9 @@ def test_they_are_let_go_in_time_without_any_control(start):
     clients = ask_many(front, 5)
     wait_until(lambda: waiting(front) == 5, what="five that wait")
     control = front.daemon.pids["control"]
-    os.kill(control, signal.SIGSTOP)
-    try:
+    with processes.standing(control):
         assert [client.response().status for client in clients] == [200] * 5
         assert front.ask().status == 200
-    finally:
-        os.kill(control, signal.SIGCONT)
     wait_until(lambda: front.admin.service()["state"] == "serving", what="the end of the pause")
 
 

@@ -1,13 +1,12 @@
 """After a swap with a watch: the old pool stays armed, and a rollback is one more swap."""
 
-import os
-import signal
 import socket
 import threading
 import time
 
 import pytest
 
+from harness import processes
 from harness.backend import Held
 from harness.client import RawClient
 from harness.load import Load
@@ -103,14 +102,11 @@ def test_a_promotion_before_the_swap_is_published_hides_no_event(make_stand, mak
     stand.start()
     first = stand.admin.live()
     proxy = stand.daemon.pids["proxy"]
-    os.kill(proxy, signal.SIGSTOP)
-    try:
+    with processes.standing(proxy):
         deployment = stand.admin.stage(_instances(make_app("v2", 1)), watch="1h")
         stand.wait_state(deployment, "watching")
         assert stand.admin.command("promote").status == 200
         assert not stand.events.of("swap.published")
-    finally:
-        os.kill(proxy, signal.SIGCONT)
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"
     swap = stand.events.of("swap.published")
     assert [(each["deployment"], each["live"], each["replaces"]) for each in swap] == [(deployment, deployment, first)]
@@ -211,12 +207,9 @@ def test_a_rollback_is_answered_when_the_proxy_has_swapped_and_not_before(watche
     proxy = watched.daemon.pids["proxy"]
     answers = []
     asking = threading.Thread(target=lambda: answers.append(watched.admin.command("rollback")))
-    os.kill(proxy, signal.SIGSTOP)
-    try:
+    with processes.standing(proxy):
         asking.start()
         watched.wait_state(watched.deployment, "rolled_back")
         stays(lambda: not answers, 0.3)
-    finally:
-        os.kill(proxy, signal.SIGCONT)
     asking.join()
     assert answers[0].status == 200 and watched.ask().text == "v1 /"

@@ -58,10 +58,20 @@ def is_running(pid):
 
 
 def stop(pid):
-    """Stops a process, and waits until all of its threads stand: the signal alone only asks for that."""
+    """Stops a process, and waits until all of its threads stand (under strace, too): the signal alone only asks for that."""
     os.kill(pid, signal.SIGSTOP)
     tasks = f"/proc/{pid}/task"
-    wait_until(lambda: all(_state(f"{tasks}/{task}") == "T" for task in os.listdir(tasks)), what=f"process {pid} to stop")
+    wait_until(lambda: all(_state(f"{tasks}/{task}") in ("T", "t") for task in os.listdir(tasks)), what=f"process {pid} to stop")
+
+
+@contextlib.contextmanager
+def standing(pid):
+    """A process that stands still for so long, so that it finds all that comes meanwhile at once."""
+    stop(pid)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def children(pid):

@@ -54,28 +54,30 @@ static void tcp_pair(int fds[2])
     close(listening);
 }
 
+/* Returns the stream's side of its connection. */
+static int begin(void)
+{
+    int fds[2];
+    loop = loop_new();
+    calls = registrations = 0;
+    tcp_pair(fds);
+    peer = fds[1];
+    return fds[0];
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    int fds[2];
-    loop = loop_new();
-    calls = 0;
-    tcp_pair(fds);
-    peer = fds[1];
-    assert_true(stream_open(&stream, loop, fds[0], stop_when_ready));
+    int fd = begin();
+    assert_true(stream_open(&stream, loop, fd, stop_when_ready));
     return 0;
 }
 
 static int set_up_fresh(void **state)
 {
     (void)state;
-    int fds[2];
-    loop = loop_new();
-    calls = 0;
-    tcp_pair(fds);
-    peer = fds[1];
-    registrations = 0;
-    stream_accept(&stream, loop, fds[0], stop_when_ready);
+    int fd = begin();
+    stream_accept(&stream, loop, fd, stop_when_ready);
     return 0;
 }
 

@@ -3,7 +3,6 @@
  * no call is made that would say EAGAIN; and whatever makes an operation wait leaves that operation's flag
  * false and an edge owed for it. */
 #include "base/mem.h"
-#include "io/tls_policy.h"
 #include "io/tls_state.h"
 
 #include <assert.h>

@@ -5,7 +5,6 @@
  * no room for. A connection that is quiet holds nothing. */
 #include "base/mem.h"
 #include "io/tls_layer.h"
-#include "io/tls_policy.h"
 #include "io/tls_state.h"
 
 #include <assert.h>
@@ -362,7 +361,7 @@ static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
     }
     if (tls->source != TLS_SOURCE_OPEN)
         return tls_ended(stream);
-    if (stream->readable)
+    if (is_enough(&gain))
         deadline_set(&tls->rest, REST_MS); /* it was updates alone: others, and all deadlines, come first */
     stream->readable = false;
     return STREAM_AGAIN;

@@ -1,5 +1,5 @@
-/* Reading heads, and the ways in which a client's connection ends. Invariant: the state
- * changes in one place (enter), and an idle client owns no buffer. */
+/* Reading heads, and the ways in which a client's connection ends. Invariant: the state changes in one place
+ * (enter), and an idle client owns no buffer. */
 #include "plane/client.h"
 
 #include "base/mem.h"

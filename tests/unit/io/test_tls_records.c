@@ -116,6 +116,25 @@ static void every_suite_carries_text_both_ways(void **state)
     }
 }
 
+/* OpenSSL's config can say so, by default_properties. */
+static void where_openssls_own_kdf_is_asked_for_openssl_goes_on(void **state)
+{
+    char bytes[64];
+    struct iovec part = {(char[]){"answer"}, 6};
+    tear_down(state);
+    assert_int_equal(EVP_set_default_properties(NULL, "provider=default"), 1);
+    set_up(state);
+    shake_hands_as_server();
+    assert_int_equal(EVP_set_default_properties(NULL, ""), 1);
+    assert_non_null(stream.tls->ssl);
+    peer_write("request", 7);
+    peer_say();
+    assert_int_equal(drain(bytes, sizeof bytes), 7);
+    assert_int_equal(stream_send(&stream, &part, 1), 6);
+    peer_hear();
+    assert_int_equal(SSL_read(peer, bytes, sizeof bytes), 6);
+}
+
 static void tls_1_2_stays_with_openssl(void **state)
 {
     (void)state;
@@ -618,6 +637,29 @@ static void a_reset_is_found_behind_a_handshake_and_half_a_record(void **state)
     assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
 }
 
+/* Where a call has heard enough updates before it comes to that half. */
+static void a_reset_is_found_behind_updates_and_half_a_record(void **state)
+{
+    (void)state;
+    static unsigned char wire[17 * 32];
+    char bytes[64];
+    size_t n = 0;
+    over_tcp();
+    shake_hands_as_server();
+    begin_client_key();
+    for (unsigned i = 0; i < 16; i++)
+        n += seal_update(wire + n);
+    seal_text(wire + n, 'x');
+    tls_key_end(&client_key);
+    say_plainly((const char *)wire, n + 10);
+    peer_reset();
+    stream.hung_up = false;
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_AGAIN);
+    stops = true;
+    loop_run(loop);
+    assert_int_equal(hear(bytes, sizeof bytes), STREAM_FAILED);
+}
+
 static void nothing_follows_a_fatal_alert(void **state)
 {
     (void)state;
@@ -858,6 +900,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(after_a_handshake_openssl_is_gone_and_nothing_is_held),
         TEST(every_suite_carries_text_both_ways),
+        TEST(where_openssls_own_kdf_is_asked_for_openssl_goes_on),
         TEST(tls_1_2_stays_with_openssl),
         TEST(who_asks_for_short_records_gets_them),
         TEST(where_records_may_be_uncounted_openssl_goes_on),
@@ -880,6 +923,7 @@ int main(void)
         TEST(a_reset_is_found_behind_half_a_handshake),
         TEST(a_reset_is_found_behind_a_whole_handshake),
         TEST(a_reset_is_found_behind_a_handshake_and_half_a_record),
+        TEST(a_reset_is_found_behind_updates_and_half_a_record),
         TEST(nothing_follows_a_fatal_alert),
         TEST(text_behind_a_close_notify_is_not_heard),
         TEST(an_alert_of_the_peers_ends_it),

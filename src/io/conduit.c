@@ -122,3 +122,15 @@ ssize_t conduit_drain(struct conduit *conduit, struct stream *sink)
         conduit->held -= (size_t)count;
     return stream_sent(sink, count, all);
 }
+
+void conduit_read(struct conduit *conduit, char *to)
+{
+    while (conduit->held > 0) {
+        ssize_t count = read(conduit->out, to, conduit->held);
+        assert(count > 0 || errno == EINTR);
+        if (count <= 0)
+            continue;
+        to += count;
+        conduit->held -= (size_t)count;
+    }
+}

@@ -29,3 +29,5 @@ ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most
 /* Sends what it holds over a plain stream, as much as the kernel takes. Results as of stream_send. The
  * process must ignore SIGPIPE. */
 ssize_t conduit_drain(struct conduit *conduit, struct stream *sink);
+/* Takes all that it holds out of it, to where there is room for that. */
+void conduit_read(struct conduit *conduit, char *to);

@@ -42,6 +42,7 @@ static ssize_t fill_behind(struct inlet *inlet, struct stream *stream, struct bu
     if (room > most - inlet->n)
         room = most - inlet->n;
     ssize_t count = stream_recv(stream, inlet->p + inlet->n, room);
+    inlet->full = count == (ssize_t)room;
     if (count > 0)
         inlet->n += (size_t)count;
     return count;
@@ -52,8 +53,10 @@ ssize_t inlet_fill(struct inlet *inlet, struct stream *stream, struct buffers *b
     if (inlet->n > 0)
         return fill_behind(inlet, stream, buffers, most);
     inlet_clear(inlet, buffers);
-    ssize_t count = stream_recv(stream, buffers->scratch, most < SCRATCH_SIZE ? most : SCRATCH_SIZE);
+    size_t room = most < SCRATCH_SIZE ? most : SCRATCH_SIZE;
+    ssize_t count = stream_recv(stream, buffers->scratch, room);
     inlet->p = buffers->scratch;
+    inlet->full = count == (ssize_t)room;
     inlet->n = count > 0 ? (size_t)count : 0;
     return count;
 }
@@ -75,5 +78,5 @@ void inlet_clear(struct inlet *inlet, struct buffers *buffers)
 {
     if (inlet->buffer != NULL)
         buffers_give(buffers, inlet->buffer);
-    *inlet = (struct inlet){NULL, 0, NULL};
+    *inlet = (struct inlet){NULL, 0, NULL, false};
 }

@@ -13,6 +13,7 @@ struct inlet {
     char *p; /* the first unconsumed byte */
     size_t n;
     struct buffer *buffer; /* where they are; NULL: in the scratch, or n is 0 */
+    bool full;             /* the last read had no room for more, so there may be much */
 };
 
 /* Besides stream_recv's results. */

@@ -168,6 +168,7 @@ enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struc
         ssize_t sent = sink->writable ? conduit_drain(relay->conduit, sink) : STREAM_AGAIN;
         if (sent < 0)
             return sent == STREAM_FAILED ? OUTLET_FAILED : OUTLET_WAITING;
+        outlet_release(outlet, tools->buffers); /* this is not kept, so it cannot begin again */
     }
     relay_drop(relay, tools);
     return OUTLET_EMPTY;
@@ -191,10 +192,21 @@ bool relay_may_splice(struct relay *relay, const struct stream *source, const st
     return !relay->copies;
 }
 
-ssize_t relay_splice(struct relay *relay, struct stream *source, struct stream *sink,
+/* Moves what the conduit holds to where it is kept. */
+static bool keep(struct relay *relay, struct outlet *outlet, const struct relay_tools *tools, size_t count)
+{
+    char *to = outlet_reserve(outlet, tools->buffers, count);
+    if (to != NULL) {
+        conduit_read(relay->conduit, to);
+        outlet->end += (uint32_t)count;
+    }
+    relay_drop(relay, tools);
+    return to != NULL;
+}
+
+ssize_t relay_splice(struct relay *relay, struct stream *source, struct outlet *outlet, struct stream *sink,
                      const struct relay_tools *tools, enum relay_result *result)
 {
-    struct outlet nothing = {0};
     size_t most = relay->body.left < CONDUIT_ROOM ? (size_t)relay->body.left : CONDUIT_ROOM;
     ssize_t count = conduit_fill(relay->conduit, source, most);
     if (count <= 0) {
@@ -206,7 +218,12 @@ ssize_t relay_splice(struct relay *relay, struct stream *source, struct stream *
     relay->done = relay->body.done;
     if (relay->done)
         stream_look(source); /* whether the connection is good for another message */
-    enum outlet_result sent = relay_flush(relay, &nothing, sink, tools);
+    if (outlet->hold && outlet->end + (size_t)count <= OUTLET_HOLD_MAX &&
+        !keep(relay, outlet, tools, (size_t)count)) {
+        *result = RELAY_NO_MEMORY;
+        return count;
+    }
+    enum outlet_result sent = relay_flush(relay, outlet, sink, tools);
     *result = sent == OUTLET_EMPTY ? RELAY_GOES_ON : sent == OUTLET_WAITING ? RELAY_WAITING : RELAY_BROKEN;
     return count;
 }

@@ -61,8 +61,10 @@ enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct ou
  * this is the next step. */
 bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
                       const struct relay_tools *tools);
-/* Moves what the source has. Returns what stream_recv would; of a count, *result tells what came of it. */
-ssize_t relay_splice(struct relay *relay, struct stream *source, struct stream *sink,
+/* Moves what the source has. Returns what stream_recv would; of a count, *result tells what came of it. An
+ * outlet that holds goes on to do so as long as all fits that was sent; beyond, until some of this has gone.
+ */
+ssize_t relay_splice(struct relay *relay, struct stream *source, struct outlet *outlet, struct stream *sink,
                      const struct relay_tools *tools, enum relay_result *result);
 
 /* Bytes that wait for the sink. */

@@ -82,7 +82,9 @@ static bool fill(struct exchange *x)
 static bool splice(struct exchange *x)
 {
     enum relay_result result;
-    ssize_t count = relay_splice(&x->down, &x->lease->stream, &x->client->stream, &x->worker->tools, &result);
+    struct client *client = x->client;
+    ssize_t count =
+        relay_splice(&x->down, &x->lease->stream, &client->out, &client->stream, &x->worker->tools, &result);
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 

@@ -80,26 +80,50 @@ static bool given(struct exchange *x, enum relay_result result)
     return false;
 }
 
-/* Not what may have to be sent again. */
+/* What may have to be sent again is kept, and a conduit would be a detour to there; unless so much comes that
+ * it is not kept. */
 static bool may_splice(struct exchange *x)
 {
-    return !x->request.hold && !x->client->ended &&
-           relay_may_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools);
+    struct client *client = x->client;
+    return (!x->request.hold || client->in.full) && !client->ended &&
+           relay_may_splice(&x->up, &client->stream, &x->lease->stream, &x->worker->tools);
 }
 
 /* True: there may be more to do. */
 static bool splice(struct exchange *x)
 {
     enum relay_result result;
-    ssize_t count = relay_splice(&x->up, &x->client->stream, &x->lease->stream, &x->worker->tools, &result);
+    struct client *client = x->client;
+    ssize_t count =
+        relay_splice(&x->up, &client->stream, &x->request, &x->lease->stream, &x->worker->tools, &result);
+    client->in.full = false;
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->up, count);
+}
+
+/* What came with the head goes with it, in one send. */
+static bool begins(const struct exchange *x)
+{
+    return x->request.sent == 0 && x->request.hold && x->client->in.n > 0 && !x->up.done && !x->up.hungry;
+}
+
+/* True: there may be more to do. */
+static bool pass(struct exchange *x)
+{
+    enum relay_result result = relay_step(&x->up, &x->client->in, &x->request, &x->lease->stream,
+                                          &x->worker->tools, (struct str){NULL, 0});
+    x->moved |= result == RELAY_GOES_ON || x->request.sent > 0;
+    return given(x, result);
 }
 
 /* True: there may be more to do. */
 static bool step(struct exchange *x)
 {
     /* While TLS shakes hands the stream takes bytes already, and its failure is for attempt.c to see. */
-    if (x->state == EXCHANGE_CONNECTING || x->send_failed || !flush(x) || x->up.done)
+    if (x->state == EXCHANGE_CONNECTING || x->send_failed)
+        return false;
+    if (begins(x))
+        return pass(x);
+    if (!flush(x) || x->up.done)
         return false;
     struct client *client = x->client;
     if (client->in.n == 0 || x->up.hungry) {
@@ -110,8 +134,7 @@ static bool step(struct exchange *x)
         if (!fill(x))
             return false;
     }
-    return given(x, relay_step(&x->up, &client->in, &x->request, &x->lease->stream, &x->worker->tools,
-                               (struct str){NULL, 0}));
+    return pass(x);
 }
 
 void upload_pump(struct exchange *x)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import select
+import socket
 import threading
 
 import pytest
@@ -312,6 +313,55 @@ def test_long_bodies_between_plain_connections_pass_by_a_pipe_and_leave_them_usa
             assert client.ask("POST", "/digest", [f"Content-Length: {len(body)}"], body).text == digest_of(body)
     assert len(front.backend.asked()) == 1, "the connection to the instance was not used again"
     assert pipe_ends(front.daemon.pids["proxy"]) == before + 2, "one conduit serves all"
+
+
+def test_an_upload_that_has_come_goes_by_a_pipe_right_behind_what_came_with_its_head(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    body = os.urandom(100000)
+    front.backend.on("/digest", digest)
+    proxy = front.daemon.pids["proxy"]
+    with front.client() as client:
+        assert client.ask(target="/").status == 200
+        before = pipe_ends(proxy)
+        with processes.standing(proxy):
+            client.request("POST", "/digest", [f"Content-Length: {len(body)}"], body)
+            wait_until(lambda: client.unacknowledged() == 0, what="the upload to arrive")
+        assert client.response("POST").text == digest_of(body)
+        assert pipe_ends(proxy) == before + 2
+
+
+def test_an_upload_that_dribbles_in_takes_no_pipe_while_it_may_be_sent_again(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    body = os.urandom(MIB)
+    front.backend.on("/digest", digest)
+    proxy = front.daemon.pids["proxy"]
+    before = pipe_ends(proxy)
+    with front.client() as client:
+        client.request("POST", "/digest", [f"Content-Length: {len(body)}"], body[:1000])
+        connection, _ = front.backend.next_request()
+        head = connection.received.index(b"\r\n\r\n") + 4
+        for at in range(1000, 30000, 1000):
+            wait_until(lambda: len(connection.received) == head + at, what="the bytes so far")
+            assert pipe_ends(proxy) == before
+            client.send(body[at : at + 1000])
+        client.send(body[30000:])
+        assert client.response("POST").text == digest_of(body)
+
+
+def test_a_long_upload_that_meets_a_connection_just_closed_is_sent_again_whole(start_own_front):
+    front = start_own_front(Backend("bodies"), workers=1)
+    body = os.urandom(100000)
+    front.backend.on("/digest", digest)
+    proxy = front.daemon.pids["proxy"]
+    with front.client() as client:
+        assert client.ask(target="/").status == 200
+        (connection,) = front.backend.asked()
+        with processes.standing(proxy):
+            client.request("PUT", "/digest", [f"Content-Length: {len(body)}"], body)
+            wait_until(lambda: client.unacknowledged() == 0, what="the upload to arrive")
+            connection.socket.shutdown(socket.SHUT_RDWR)
+            assert connection.ended.wait(30)
+        assert client.response("PUT").text == digest_of(body)
 
 
 def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_request(start_own_front):

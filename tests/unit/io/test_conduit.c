@@ -134,6 +134,22 @@ static void a_broken_sink_fails_without_a_signal_and_asks_for_a_recv(void **stat
     conduits_give(conduits, conduit);
 }
 
+static void what_it_holds_can_be_read_out_of_it_and_then_it_is_empty(void **state)
+{
+    (void)state;
+    char got[16] = "";
+    struct conduit *conduit = conduits_take(conduits);
+    assert_int_equal(write(giver, "first, second", 13), 13);
+    assert_int_equal(conduit_fill(conduit, &source, 5), 5);
+    conduit_read(conduit, got);
+    assert_string_equal(got, "first");
+    assert_int_equal(conduit_holds(conduit), 0);
+    assert_int_equal(conduit_fill(conduit, &source, 100), 8);
+    assert_int_equal(conduit_drain(conduit, &sink), 8);
+    expect_taken(", second");
+    conduits_give(conduits, conduit);
+}
+
 static void there_are_so_many_and_each_that_comes_back_is_lent_empty(void **state)
 {
     (void)state;
@@ -171,6 +187,7 @@ int main(void)
         TEST(a_source_that_has_nothing_is_told_from_one_that_has_ended),
         TEST(what_a_full_sink_does_not_take_stays_and_goes_later),
         TEST(a_broken_sink_fails_without_a_signal_and_asks_for_a_recv),
+        TEST(what_it_holds_can_be_read_out_of_it_and_then_it_is_empty),
         TEST(there_are_so_many_and_each_that_comes_back_is_lent_empty),
         TEST(a_look_tells_a_stream_with_more_from_one_without),
     };

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -43,7 +44,7 @@ static int tear_down(void **state)
 static struct str run(struct shop *shop, struct relay *relay, struct str bytes, size_t piece,
                       enum relay_result *result)
 {
-    struct inlet in = {NULL, 0, NULL};
+    struct inlet in = {0};
     *result = RELAY_GOES_ON;
     while (bytes.n > 0 && *result != RELAY_BAD && !relay->done) {
         size_t n = bytes.n < piece ? bytes.n : piece;
@@ -53,7 +54,7 @@ static struct str run(struct shop *shop, struct relay *relay, struct str bytes, 
         memcpy(joined + in.n, bytes.p, n);
         bytes.p += n;
         bytes.n -= n;
-        struct inlet all = {joined, in.n + n, NULL};
+        struct inlet all = {.p = joined, .n = in.n + n};
         *result = relay_step(relay, &all, &shop->out, NULL, &shop->tools, (struct str){NULL, 0});
         inlet_clear(&in, shop->buffers);
         in = all;
@@ -147,7 +148,7 @@ static void a_length_is_exact_and_what_follows_is_left(void **state)
     struct shop *shop = *state;
     struct relay relay;
     char bytes[] = "abcdef";
-    struct inlet in = {bytes, 6, NULL};
+    struct inlet in = {.p = bytes, .n = 6};
     relay_start(&relay, HTTP_BODY_LENGTH, 4, HTTP_BODY_LENGTH);
     struct str prefix = STR("head:");
     assert_int_equal(relay_step(&relay, &in, &shop->out, NULL, &shop->tools, prefix), RELAY_WAITING);
@@ -178,7 +179,7 @@ static void many_small_chunks_need_no_more_than_a_batch_at_once(void **state)
     char bytes[6 * 200];
     for (size_t i = 0; i < 200; i++)
         memcpy(bytes + 6 * i, "1\r\nx\r\n", 6);
-    struct inlet in = {bytes, sizeof bytes, NULL};
+    struct inlet in = {.p = bytes, .n = sizeof bytes};
     struct relay relay;
     relay_start(&relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CLOSE);
     while (in.n > 0)
@@ -245,26 +246,130 @@ static void a_holding_outlet_can_begin_again_until_it_holds_too_much(void **stat
     assert_int_equal(outlet_waiting(out), 2 * sizeof block);
 }
 
+/* ---- a long body behind what is held ---- */
+
+/* A relay from one socket to another, and their far ends. */
+struct way {
+    struct loop *loop;
+    struct stream source, sink;
+    int giver, taker;
+    struct relay relay;
+};
+
+static int open_end(struct loop *loop, struct stream *stream)
+{
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    assert_true(stream_open(stream, loop, fds[0], nothing));
+    stream->readable = stream->writable = true;
+    return fds[1];
+}
+
+/* The outlet holds "head", which is sent, and the body is long. */
+static void open_way(struct shop *shop, struct way *way)
+{
+    signal(SIGPIPE, SIG_IGN);
+    way->loop = loop_new();
+    way->giver = open_end(way->loop, &way->source);
+    way->taker = open_end(way->loop, &way->sink);
+    shop->tools.conduits = conduits_new(1);
+    relay_start(&way->relay, HTTP_BODY_LENGTH, 1 << 20, HTTP_BODY_LENGTH);
+    shop->out.hold = true;
+    struct iovec head = {(char *)"head", 4};
+    assert_int_equal(outlet_send(&shop->out, shop->buffers, &way->sink, &head, 1), OUTLET_EMPTY);
+    assert_true(relay_may_splice(&way->relay, &way->source, &way->sink, &shop->tools));
+}
+
+static void close_way(struct shop *shop, struct way *way)
+{
+    relay_drop(&way->relay, &shop->tools);
+    conduits_free(shop->tools.conduits);
+    stream_close(&way->source, false);
+    stream_close(&way->sink, false);
+    close(way->giver);
+    close(way->taker);
+    loop_free(way->loop);
+}
+
+static void expect_taken(const struct way *way, const char *bytes, size_t count)
+{
+    char *got = malloc(count);
+    assert_int_equal(recv(way->taker, got, count, MSG_WAITALL), count);
+    assert_memory_equal(got, bytes, count);
+    free(got);
+}
+
+static void what_is_spliced_behind_a_held_beginning_is_held_with_it_while_it_fits(void **state)
+{
+    struct shop *shop = *state;
+    struct way way;
+    enum relay_result result;
+    open_way(shop, &way);
+    assert_int_equal(write(way.giver, "body", 4), 4);
+    assert_int_equal(relay_splice(&way.relay, &way.source, &shop->out, &way.sink, &shop->tools, &result), 4);
+    assert_int_equal(result, RELAY_GOES_ON);
+    assert_null(way.relay.conduit);
+    expect_taken(&way, "headbody", 8);
+    assert_true(shop->out.hold);
+    outlet_rewind(&shop->out);
+    assert_int_equal(relay_flush(&way.relay, &shop->out, &way.sink, &shop->tools), OUTLET_EMPTY);
+    expect_taken(&way, "headbody", 8);
+    close_way(shop, &way);
+}
+
+static void more_than_may_be_held_can_begin_again_until_some_of_it_has_gone(void **state)
+{
+    enum { MUCH = 100000 };
+    struct shop *shop = *state;
+    struct way way;
+    enum relay_result result;
+    char *bytes = malloc(MUCH);
+    for (size_t i = 0; i < MUCH; i++)
+        bytes[i] = (char)(i / 7);
+    open_way(shop, &way);
+    assert_int_equal(write(way.giver, bytes, MUCH), MUCH);
+    close(way.taker);
+    assert_int_equal(relay_splice(&way.relay, &way.source, &shop->out, &way.sink, &shop->tools, &result),
+                     MUCH);
+    assert_int_equal(result, RELAY_BROKEN);
+    assert_true(shop->out.hold);
+    stream_close(&way.sink, false);
+    way.taker = open_end(way.loop, &way.sink);
+    outlet_rewind(&shop->out);
+    assert_int_equal(relay_waiting(&way.relay, &shop->out), 4 + MUCH);
+    enum outlet_result flushed = relay_flush(&way.relay, &shop->out, &way.sink, &shop->tools);
+    assert_true(flushed == OUTLET_EMPTY || flushed == OUTLET_WAITING);
+    assert_false(shop->out.hold);
+    expect_taken(&way, "head", 4);
+    expect_taken(&way, bytes, MUCH - relay_waiting(&way.relay, &shop->out));
+    free(bytes);
+    close_way(shop, &way);
+}
+
 static void an_inlet_owns_a_buffer_only_for_what_is_left_over(void **state)
 {
     struct shop *shop = *state;
     struct loop *loop = loop_new();
     struct stream stream;
-    struct inlet in = {NULL, 0, NULL};
+    struct inlet in = {0};
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     assert_true(stream_open(&stream, loop, fds[0], nothing));
     assert_int_equal(send(fds[1], "abcdef", 6, 0), 6);
     assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 4), 4);
     assert_null(in.buffer);
+    assert_true(in.full);
     inlet_consume(&in, 4);
     assert_true(inlet_settle(&in, shop->buffers));
     assert_int_equal(shop->buffers->lent, 0);
     assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 4), 2);
+    assert_false(in.full);
     assert_true(inlet_settle(&in, shop->buffers));
     assert_int_equal(shop->buffers->lent, 1);
     assert_int_equal(send(fds[1], "ghij", 4, 0), 4);
     assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 5), 3);
+    assert_true(in.full);
     assert_memory_equal(in.p, "efghi", 5);
     assert_int_equal(inlet_fill(&in, &stream, shop->buffers, 5), INLET_FULL);
     inlet_consume(&in, 5);
@@ -357,6 +462,8 @@ int main(void)
         TEST(many_small_chunks_need_no_more_than_a_batch_at_once),
         TEST(what_the_kernel_does_not_take_waits_and_is_sent_in_order),
         TEST(a_holding_outlet_can_begin_again_until_it_holds_too_much),
+        TEST(what_is_spliced_behind_a_held_beginning_is_held_with_it_while_it_fits),
+        TEST(more_than_may_be_held_can_begin_again_until_some_of_it_has_gone),
         TEST(an_inlet_owns_a_buffer_only_for_what_is_left_over),
         TEST(buffers_come_back_from_their_list_and_large_ones_from_the_heap),
         TEST(blocks_have_room_for_what_was_asked_and_come_back_from_their_list),

@@ -73,7 +73,7 @@ static void gather(char *to, const struct iovec *parts, int count)
 
 int stream_send_flags(const struct stream *stream)
 {
-    return MSG_NOSIGNAL | (stream->last ? MSG_MORE : 0);
+    return MSG_NOSIGNAL | (stream->last || stream->more ? MSG_MORE : 0);
 }
 
 /* One part goes by send, which costs the kernel less than sendmsg; so what is short is made one first. */

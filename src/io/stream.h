@@ -40,6 +40,8 @@ struct stream {
     bool fresh;    /* not registered with the loop yet: see stream_accept */
     bool last;     /* the owner's: behind what is sent from now on comes only the end, by stream_shut or
                       stream_close, and at once, since what is sent may wait for it, to go in one packet */
+    bool more;     /* the owner's: behind what is sent now comes more, and at once, so that it may wait for
+                      this, to go in one packet */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
     bool kernel_unsure;                       /* it gave less than was asked for, in this operation */

@@ -113,7 +113,8 @@ static enum relay_result send_batch(struct relay *relay, struct outlet *outlet, 
         adapt(relay, false);
         return RELAY_GOES_ON;
     case OUTLET_WAITING:
-        adapt(relay, true);
+        if (sink != NULL)
+            adapt(relay, true);
         return RELAY_WAITING;
     case OUTLET_FAILED:
         return RELAY_BROKEN;
@@ -161,7 +162,9 @@ enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct ou
 enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
                                const struct relay_tools *tools)
 {
+    sink->more = relay->conduit != NULL && conduit_holds(relay->conduit) > 0;
     enum outlet_result result = outlet_flush(outlet, tools->buffers, sink);
+    sink->more = false;
     if (result != OUTLET_EMPTY || relay->conduit == NULL)
         return result;
     while (conduit_holds(relay->conduit) > 0) {

@@ -1,9 +1,9 @@
 /* relay: one direction of an exchange's body: finds the body in what is read, and writes it on in the framing
  * of the other side.
  *
- * Takes bytes from an inlet, gives them to an outlet, and is only run while that outlet is empty: this is the
- * back-pressure. A long body between plain streams goes past user space, by a conduit, as soon as its
- * beginning is through. */
+ * Takes bytes from an inlet, gives them to an outlet, and is only run while that outlet is empty, or nothing
+ * of a head that waits there was sent: this is the back-pressure. A long body between plain streams goes past
+ * user space, by a conduit, as soon as its beginning is read. */
 #pragma once
 
 #include "http/body.h"
@@ -53,17 +53,19 @@ enum relay_result {
 
 void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out);
 
-/* Takes what is in the inlet, at most one send. `prefix` (may be empty) goes before it: the head. */
+/* Takes what is in the inlet, at most one send. `prefix` (may be empty) goes before it: the head. Where the
+ * sink is NULL it waits in the outlet, for relay_flush. */
 enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
                              struct stream *sink, const struct relay_tools *tools, struct str prefix);
 
-/* While nothing is in the inlet and the outlet: is what comes next to go by a conduit? Then it has one, and
+/* While nothing is in the inlet: is what comes next to go by a conduit? Then it has one, and
  * this is the next step. */
 bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
                       const struct relay_tools *tools);
-/* Moves what the source has. Returns what stream_recv would; of a count, *result tells what came of it. An
- * outlet that holds goes on to do so as long as all fits that was sent; beyond, until some of this has gone.
- */
+/* Moves what the source has; what waits in the outlet goes before it, in one packet with its beginning.
+ * Returns what stream_recv would, and has sent nothing then; of a count, *result tells what came of it. An
+ * outlet that holds goes on to do so as long as all fits that was put in; beyond, until some of what is more
+ * has gone. */
 ssize_t relay_splice(struct relay *relay, struct stream *source, struct outlet *outlet, struct stream *sink,
                      const struct relay_tools *tools, enum relay_result *result);
 

@@ -1,5 +1,5 @@
 /* From the client to the instance. Invariant: the client is read only while nothing waits for the instance,
- * and never beyond what the inlet may hold. */
+ * or once behind an unsent head; and never beyond what the inlet, or a conduit, may hold. */
 #include "plane/exchange.h"
 
 bool upload_is_complete(const struct exchange *x)
@@ -97,22 +97,28 @@ static bool splice(struct exchange *x)
     ssize_t count =
         relay_splice(&x->up, &client->stream, &x->request, &x->lease->stream, &x->worker->tools, &result);
     client->in.full = false;
+    if (count == STREAM_AGAIN)
+        flush(x);
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->up, count);
 }
 
-/* What came with the head goes with it, in one send. */
 static bool begins(const struct exchange *x)
 {
     return x->request.sent == 0 && x->request.hold && x->client->in.n > 0 && !x->up.done && !x->up.hungry;
 }
 
-/* True: there may be more to do. */
-static bool pass(struct exchange *x)
+/* What came with the head goes with it, and with what a conduit may bring at once. True: there may be more to
+ * do. */
+static bool begin(struct exchange *x)
 {
-    enum relay_result result = relay_step(&x->up, &x->client->in, &x->request, &x->lease->stream,
-                                          &x->worker->tools, (struct str){NULL, 0});
-    x->moved |= result == RELAY_GOES_ON || x->request.sent > 0;
-    return given(x, result);
+    struct client *client = x->client;
+    if (!given(x,
+               relay_step(&x->up, &client->in, &x->request, NULL, &x->worker->tools, (struct str){NULL, 0})))
+        return false;
+    bool may_give = stream_may_give(&client->stream) && x->lease->stream.writable;
+    if (client->in.n == 0 && may_give && may_splice(x))
+        return splice(x);
+    return flush(x);
 }
 
 /* True: there may be more to do. */
@@ -122,7 +128,7 @@ static bool step(struct exchange *x)
     if (x->state == EXCHANGE_CONNECTING || x->send_failed)
         return false;
     if (begins(x))
-        return pass(x);
+        return begin(x);
     if (!flush(x) || x->up.done)
         return false;
     struct client *client = x->client;
@@ -134,7 +140,8 @@ static bool step(struct exchange *x)
         if (!fill(x))
             return false;
     }
-    return pass(x);
+    return given(x, relay_step(&x->up, &client->in, &x->request, &x->lease->stream, &x->worker->tools,
+                               (struct str){NULL, 0}));
 }
 
 void upload_pump(struct exchange *x)

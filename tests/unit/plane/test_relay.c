@@ -3,6 +3,8 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <linux/tcp.h> /* has what glibc's has not: packets */
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -347,6 +349,53 @@ static void more_than_may_be_held_can_begin_again_until_some_of_it_has_gone(void
     close_way(shop, &way);
 }
 
+/* The sink becomes one end of a TCP connection, where packets can be told apart. */
+static void use_tcp(struct way *way)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int listening = socket(AF_INET, SOCK_STREAM, 0);
+    stream_close(&way->sink, false);
+    close(way->taker);
+    assert_int_equal(bind(listening, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(listening, 1), 0);
+    assert_int_equal(getsockname(listening, (struct sockaddr *)&address, &length), 0);
+    int fd = stream_connect((struct sockaddr *)&address, length);
+    assert_true(fd >= 0);
+    way->taker = accept(listening, NULL, NULL);
+    assert_true(way->taker >= 0);
+    close(listening);
+    assert_true(stream_open(&way->sink, way->loop, fd, nothing));
+    way->sink.writable = true;
+}
+
+static uint32_t packets_sent(const struct stream *stream)
+{
+    struct tcp_info info = {0};
+    assert_int_equal(getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &(socklen_t){sizeof info}), 0);
+    return info.tcpi_data_segs_out;
+}
+
+static void what_waits_goes_in_one_packet_with_what_is_spliced_behind_it(void **state)
+{
+    struct shop *shop = *state;
+    struct way way;
+    enum relay_result result;
+    static char bytes[30000];
+    struct iovec part = {bytes, 1000};
+    open_way(shop, &way);
+    use_tcp(&way);
+    outlet_clear(&shop->out, shop->buffers);
+    assert_int_equal(outlet_send(&shop->out, shop->buffers, NULL, &part, 1), OUTLET_WAITING);
+    assert_int_equal(write(way.giver, bytes, sizeof bytes), sizeof bytes);
+    assert_int_equal(relay_splice(&way.relay, &way.source, &shop->out, &way.sink, &shop->tools, &result),
+                     sizeof bytes);
+    assert_int_equal(result, RELAY_GOES_ON);
+    assert_int_equal(packets_sent(&way.sink), 1);
+    assert_false(way.sink.more);
+    close_way(shop, &way);
+}
+
 static void an_inlet_owns_a_buffer_only_for_what_is_left_over(void **state)
 {
     struct shop *shop = *state;
@@ -464,6 +513,7 @@ int main(void)
         TEST(a_holding_outlet_can_begin_again_until_it_holds_too_much),
         TEST(what_is_spliced_behind_a_held_beginning_is_held_with_it_while_it_fits),
         TEST(more_than_may_be_held_can_begin_again_until_some_of_it_has_gone),
+        TEST(what_waits_goes_in_one_packet_with_what_is_spliced_behind_it),
         TEST(an_inlet_owns_a_buffer_only_for_what_is_left_over),
         TEST(buffers_come_back_from_their_list_and_large_ones_from_the_heap),
         TEST(blocks_have_room_for_what_was_asked_and_come_back_from_their_list),

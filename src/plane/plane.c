@@ -11,6 +11,7 @@
 #include "link/channel.h"
 #include "link/counters.h"
 #include "plane/contexts.h"
+#include "plane/log_file.h"
 #include "plane/worker.h"
 #include "plane/world.h"
 
@@ -22,8 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REAP_MS 500           /* between looks at worlds that nobody may read any more */
-#define LOG_COMPLAIN_MS 60000 /* between complaints about one log */
+#define REAP_MS 500 /* between looks at worlds that nobody may read any more */
 
 struct plane {
     struct loop *loop;
@@ -39,8 +39,7 @@ struct plane {
     uint64_t version, published_ns;
     struct world *ground; /* the whole one that the next may amend; NULL: none has come */
     struct deadline reap;
-    int log_fd;
-    uint64_t log_complained_ms;
+    struct log_file log;
     bool stopping, finishing; /* the keeper has said so; who finishes may be stopped yet */
     int status;
 };
@@ -113,13 +112,6 @@ static void take_listener(struct plane *plane, const struct message_listener *li
     }
     order(plane, listener->worker,
           &(struct order){.type = ORDER_LISTENER, .id = listener->id, .fd = fd, .passed = passed});
-}
-
-static void take_log(struct plane *plane, int fd)
-{
-    if (plane->log_fd >= 0)
-        close(plane->log_fd);
-    plane->log_fd = fd;
 }
 
 /* Control has checked all of it; what it could not know leaves what is there. */
@@ -232,7 +224,7 @@ static void control_received(void *arg, const struct message *message)
         take_listener(plane, message->payload, message->type == MESSAGE_LISTENER_PASSED, message->fd);
         return;
     case MESSAGE_ACCESS_LOG:
-        take_log(plane, message->fd);
+        log_file_use(&plane->log, message->fd);
         return;
     case MESSAGE_KEYRING:
         take_keyring(plane, message->fd);
@@ -292,38 +284,14 @@ static void keeper_closed(void *arg, const char *why)
 
 /* ---- what workers report ---- */
 
-static void complain(struct plane *plane, int error)
-{
-    uint64_t now_ms = loop_ms(plane->loop);
-    if (plane->log_complained_ms != 0 && now_ms - plane->log_complained_ms < LOG_COMPLAIN_MS)
-        return;
-    plane->log_complained_ms = now_ms;
-    log_error("the access log cannot be written, lines are lost: %s", strerror(error));
-}
-
-/* A full disk must not stop traffic: lines that cannot be written are dropped. */
-static void write_log(struct plane *plane, const struct access_log_batch *batch)
-{
-    size_t done = 0;
-    while (plane->log_fd >= 0 && done < batch->size) {
-        ssize_t written = write(plane->log_fd, batch->bytes + done, batch->size - done);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0) {
-            complain(plane, errno);
-            return;
-        }
-        done += (size_t)written;
-    }
-}
-
 static void reported(void *arg, struct mail *mail)
 {
     struct plane *plane = arg;
     struct report *report = mem_container(mail, struct report, mail);
     switch (report->type) {
     case REPORT_LOG:
-        write_log(plane, report->batch);
+        log_file_write(&plane->log, (struct str){report->batch->bytes, report->batch->size},
+                       loop_ms(plane->loop));
         free(report->batch);
         break;
     case REPORT_ROOM:
@@ -427,14 +395,14 @@ static void release(struct plane *plane)
     rate_free(plane->rate);
     if (plane->counters != NULL)
         counters_unmap(plane->counters);
-    if (plane->log_fd >= 0)
-        close(plane->log_fd);
+    log_file_use(&plane->log, -1);
     loop_free(plane->loop);
 }
 
 int plane_main(const struct plane_options *options)
 {
-    struct plane plane = {.worker_count = options->workers, .generation = options->generation, .log_fd = -1};
+    struct plane plane = {
+        .worker_count = options->workers, .generation = options->generation, .log = {.fd = -1}};
     struct err err;
     signal(SIGPIPE, SIG_IGN); /* the access log may be a pipe */
     raise_limit();

@@ -7,14 +7,12 @@ bool h2_block_add(struct h2_block *block, struct str name, struct str value)
         block->room - block->size < h2_block_cost(name.n, value.n))
         return false;
     const uint32_t lengths[2] = {(uint32_t)name.n, (uint32_t)value.n};
-    char *to = block->bytes + block->size;
-    memcpy(to, lengths, sizeof lengths);
-    to += sizeof lengths;
+    char *to = h2_block_open(block);
     if (name.n > 0)
         memcpy(to, name.p, name.n);
     if (value.n > 0)
         memcpy(to + name.n, value.p, value.n);
-    block->size += h2_block_cost(name.n, value.n);
+    h2_block_close(block, lengths);
     return true;
 }
 

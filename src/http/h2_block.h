@@ -18,6 +18,18 @@ static inline size_t h2_block_cost(size_t name, size_t value)
     return 2 * sizeof(uint32_t) + name + value;
 }
 
+/* Where the name and then the value of the next field may be written, to be closed with their lengths. */
+static inline char *h2_block_open(const struct h2_block *block)
+{
+    return block->bytes + block->size + 2 * sizeof(uint32_t);
+}
+
+static inline void h2_block_close(struct h2_block *block, const uint32_t lengths[2])
+{
+    memcpy(block->bytes + block->size, lengths, 2 * sizeof *lengths);
+    block->size += h2_block_cost(lengths[0], lengths[1]);
+}
+
 /* Copies a field behind the others. False: there is no room, and nothing was copied. */
 bool h2_block_add(struct h2_block *block, struct str name, struct str value);
 

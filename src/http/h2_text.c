@@ -41,13 +41,10 @@ static size_t finish(struct text *text, const char *out)
 
 /* ---- what holds for every field ---- */
 
-static bool is_name(struct str name)
+/* Looks beyond the text, up to `end`, where bytes of the block are: sixteen at a time. */
+static bool is_name(struct str name, const char *end)
 {
-    for (size_t i = 0; i < name.n; i++) {
-        if (!is_class(name.p[i], CLASS_TOKEN) || (name.p[i] >= 'A' && name.p[i] <= 'Z'))
-            return false;
-    }
-    return name.n > 0;
+    return name.n > 0 && span_small(name.p, end) >= name.p + name.n;
 }
 
 static bool is_blank(char byte)
@@ -55,12 +52,12 @@ static bool is_blank(char byte)
     return byte == ' ' || byte == '\t';
 }
 
-static bool is_value(struct str value)
+static bool is_value(struct str value, const char *end)
 {
     if (value.n == 0)
         return true;
     return !is_blank(value.p[0]) && !is_blank(value.p[value.n - 1]) &&
-           span_value(value.p, value.p + value.n) == value.p + value.n;
+           span_value(value.p, end) >= value.p + value.n;
 }
 
 /* RFC 9113 section 8.2.2. */
@@ -98,11 +95,12 @@ struct block_head {
     size_t fields;     /* where the other fields begin in the block */
     struct str host;   /* Host, once */
     struct str length; /* Content-Length, once */
+    uint64_t bytes;    /* what it says */
     uint64_t seen;     /* the set of ids among the fields */
     bool has_cookies;
 };
 
-static bool take_pseudo(struct block_head *head, struct str name, struct str value)
+static bool take_pseudo(struct block_head *head, struct str name, struct str value, const char *end)
 {
     for (unsigned i = 0; i < PSEUDOS; i++) {
         if (!str_equal(name, pseudo_names[i]))
@@ -110,14 +108,14 @@ static bool take_pseudo(struct block_head *head, struct str name, struct str val
         bool repeated = (head->present & BIT(i)) != 0;
         head->present |= BIT(i);
         head->pseudo[i] = value;
-        return !repeated && value.n > 0 && span_uri(value.p, value.p + value.n) == value.p + value.n;
+        return !repeated && value.n > 0 && span_uri(value.p, end) >= value.p + value.n;
     }
     return false;
 }
 
-static bool take_field(struct block_head *head, struct str name, struct str value)
+static bool take_field(struct block_head *head, struct str name, struct str value, const char *end)
 {
-    if (!is_name(name) || !is_value(value))
+    if (!is_name(name, end) || !is_value(value, end))
         return false;
     enum http_field_id id = field_id(name);
     const uint64_t once = HTTP_FIELD_BIT(HTTP_FIELD_HOST) | HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
@@ -128,7 +126,7 @@ static bool take_field(struct block_head *head, struct str name, struct str valu
         head->host = value;
     if (id == HTTP_FIELD_CONTENT_LENGTH)
         head->length = value;
-    head->has_cookies |= str_equal(name, STR("cookie"));
+    head->has_cookies |= id == HTTP_FIELD_COOKIE;
     return true;
 }
 
@@ -137,21 +135,21 @@ static bool read_block(const struct h2_block *block, struct block_head *head)
 {
     struct str name, value;
     size_t at = 0, next = 0;
+    const char *end = block->bytes + block->size;
     *head = (struct block_head){.present = 0};
     while (h2_block_next(block, &next, &name, &value)) {
         if (name.n == 0 || name.p[0] != ':')
             break;
-        if (!take_pseudo(head, name, value))
+        if (!take_pseudo(head, name, value, end))
             return false;
         at = next;
     }
     head->fields = at;
     while (h2_block_next(block, &at, &name, &value)) {
-        if (!take_field(head, name, value))
+        if (!take_field(head, name, value, end))
             return false;
     }
-    uint64_t length;
-    return head->length.p == NULL || str_to_u64(head->length, &length);
+    return head->length.p == NULL || str_to_u64(head->length, &head->bytes);
 }
 
 static bool has_exactly(const struct block_head *head, unsigned pseudos, unsigned optional)
@@ -226,9 +224,15 @@ static void put_cookies(struct text *text, const struct h2_block *block, size_t 
     put(text, STR("\r\n"));
 }
 
-static bool is_of_handshake(struct str name)
+static bool is_of_tunnels(struct str name)
 {
-    return str_equal(name, STR("sec-websocket-key")) || str_equal(name, STR("sec-websocket-accept"));
+    return str_equal(name, STR("sec-websocket-key")) || str_equal(name, STR("sec-websocket-accept")) ||
+           str_equal(name, STR("content-length"));
+}
+
+static bool is_put_elsewhere(struct str name)
+{
+    return str_equal(name, STR("host")) || str_equal(name, STR("cookie"));
 }
 
 /* The block's fields but those that the text says by itself. */
@@ -238,10 +242,7 @@ static void put_fields(struct text *text, const struct h2_block *block, const st
     struct str name, value;
     size_t at = head->fields;
     while (h2_block_next(block, &at, &name, &value)) {
-        enum http_field_id id = field_id(name);
-        bool framing = id == HTTP_FIELD_CONTENT_LENGTH && tunnel;
-        if (id != HTTP_FIELD_HOST && !framing && !(tunnel && is_of_handshake(name)) &&
-            !str_equal(name, STR("cookie")))
+        if (!is_put_elsewhere(name) && !(tunnel && is_of_tunnels(name)))
             put_line(text, name, value);
     }
     if (head->has_cookies)
@@ -255,6 +256,12 @@ static enum http_framing framing_of(const struct block_head *head, bool ended)
     return ended ? HTTP_BODY_NONE : HTTP_BODY_CHUNKED;
 }
 
+/* Has the stream ended before the body that is announced (RFC 9113 section 8.1.1)? */
+static bool is_short(const struct block_head *head, const struct h2_text *how)
+{
+    return how->ended && how->framing == HTTP_BODY_LENGTH && head->bytes > 0;
+}
+
 /* An extended CONNECT that cannot be a tunnel any more is none that anybody could answer. */
 static bool begin_request(struct block_head *head, struct h2_text *how)
 {
@@ -262,7 +269,8 @@ static bool begin_request(struct block_head *head, struct h2_text *how)
     how->tunnel = (head->present & BIT(PROTOCOL)) != 0 && how->websocket.n > 0 &&
                   str_equal_nocase(head->pseudo[PROTOCOL], STR("websocket"));
     how->framing = how->tunnel ? HTTP_BODY_CLOSE : framing_of(head, how->ended);
-    return !how->tunnel || !how->ended;
+    how->length = head->bytes;
+    return !how->ended || !(how->tunnel || is_short(head, how));
 }
 
 size_t h2_text_request(const struct h2_block *block, struct h2_text *how, char *out, size_t room)
@@ -332,6 +340,9 @@ size_t h2_text_response(const struct h2_block *block, struct h2_text *how, char 
         return 0;
     how->tunnel = how->websocket.n > 0 && how->status >= 200 && how->status < 300;
     how->framing = response_framing(&head, how);
+    how->length = head.bytes;
+    if (is_short(&head, how))
+        return 0;
     put_status_line(&text, how->tunnel ? STR("101") : head.pseudo[STATUS]);
     put_fields(&text, block, &head, how->tunnel);
     if (how->tunnel) {

@@ -16,6 +16,7 @@ struct h2_text {
                              Sec-WebSocket-Accept, where the request was one; else empty */
     /* Filled in. */
     enum http_framing framing; /* of the body, as the text says it */
+    uint64_t length;           /* of the body with HTTP_BODY_LENGTH: bytes */
     bool tunnel;               /* no message follows but bytes: an extended CONNECT, or its acceptance */
     uint16_t status;           /* of a response */
 };

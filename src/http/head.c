@@ -33,12 +33,13 @@
     ((VISIBLE(c) && !DELIMITER(c) ? CLASS_TOKEN : 0) |                                            \
      ((VISIBLE(c) || (c) == ' ' || (c) == '\t' || (c) >= 0x80) ? CLASS_VALUE : 0) |               \
      (PATH(c) ? CLASS_PATH : 0) | (QUERY(c) ? CLASS_QUERY : 0) | (REG_NAME(c) ? CLASS_HOST : 0) | \
-     (DIGIT(c) ? CLASS_DIGIT : 0) | (HEX(c) ? CLASS_HEX : 0) | (VISIBLE(c) ? CLASS_URI : 0))
+     (DIGIT(c) ? CLASS_DIGIT : 0) | (HEX(c) ? CLASS_HEX : 0) | (VISIBLE(c) ? CLASS_URI : 0) |     \
+     (VISIBLE(c) && !DELIMITER(c) && !((c) >= 'A' && (c) <= 'Z') ? CLASS_SMALL : 0))
 #define CLASS_4(c) CLASS(c), CLASS((c) + 1), CLASS((c) + 2), CLASS((c) + 3)
 #define CLASS_16(c) CLASS_4(c), CLASS_4((c) + 4), CLASS_4((c) + 8), CLASS_4((c) + 12)
 #define CLASS_64(c) CLASS_16(c), CLASS_16((c) + 16), CLASS_16((c) + 32), CLASS_16((c) + 48)
 
-const uint8_t head_classes[256] = {CLASS_64(0), CLASS_64(64), CLASS_64(128), CLASS_64(192)};
+const uint16_t head_classes[256] = {CLASS_64(0), CLASS_64(64), CLASS_64(128), CLASS_64(192)};
 
 bool is_all_class(struct str text, unsigned classes)
 {

@@ -13,9 +13,10 @@ enum {
     CLASS_HOST = 16, /* reg-name and "%", RFC 3986 section 3.2.2 */
     CLASS_DIGIT = 32,
     CLASS_HEX = 64,
-    CLASS_URI = 128, /* visible ASCII: what may stand in any form of request target */
+    CLASS_URI = 128,   /* visible ASCII: what may stand in any form of request target */
+    CLASS_SMALL = 256, /* CLASS_TOKEN but capitals: names of HTTP/2, RFC 9113 section 8.2.1 */
 };
-extern const uint8_t head_classes[256];
+extern const uint16_t head_classes[256];
 
 static inline bool is_class(char byte, unsigned classes)
 {

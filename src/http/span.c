@@ -4,10 +4,14 @@
 #include "http/head.h"
 
 typedef uint8_t sixteen __attribute__((vector_size(16)));
+typedef char char_16 __attribute__((vector_size(16)));
 
 /* The first lane that is not 0, or 16. Lanes are 0 or 0xff. */
 static inline unsigned first_lane(sixteen lanes)
 {
+#ifdef __SSE2__
+    return (unsigned)__builtin_ctz(1U << 16 | (unsigned)__builtin_ia32_pmovmskb128((char_16)lanes));
+#else
     uint64_t half[2];
     memcpy(half, &lanes, sizeof half);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -17,11 +21,18 @@ static inline unsigned first_lane(sixteen lanes)
     if (half[0] != 0)
         return (unsigned)__builtin_ctzll(half[0]) / 8;
     return half[1] == 0 ? 16 : 8 + (unsigned)__builtin_ctzll(half[1]) / 8;
+#endif
 }
 
 static inline sixteen not_in_names(sixteen bytes)
 {
     sixteen letters = ((bytes | 0x20) - 'a') < 26, digits = (bytes - '0') < 10;
+    return ~(letters | digits | (sixteen)(bytes == '-'));
+}
+
+static inline sixteen not_in_small_names(sixteen bytes)
+{
+    sixteen letters = (bytes - 'a') < 26, digits = (bytes - '0') < 10;
     return ~(letters | digits | (sixteen)(bytes == '-'));
 }
 
@@ -56,6 +67,11 @@ static inline const char *span(const char *at, const char *end, sixteen (*stops)
 const char *span_token(const char *at, const char *end)
 {
     return span(at, end, not_in_names, CLASS_TOKEN);
+}
+
+const char *span_small(const char *at, const char *end)
+{
+    return span(at, end, not_in_small_names, CLASS_SMALL);
 }
 
 const char *span_value(const char *at, const char *end)

@@ -7,6 +7,8 @@
 
 /* The first byte at or behind `at` that is no CLASS_TOKEN, or `end`. Fast over letters, digits and '-'. */
 const char *span_token(const char *at, const char *end);
+/* The same of CLASS_SMALL. */
+const char *span_small(const char *at, const char *end);
 /* The same of CLASS_VALUE. Fast over all but tabs. */
 const char *span_value(const char *at, const char *end);
 /* The same of CLASS_URI. */

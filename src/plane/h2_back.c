@@ -95,10 +95,9 @@ static void stream_ready(struct stream *virtual)
     connection->ready(connection->arg);
 }
 
-static struct h2_stream *begin(struct h2 *h2, int32_t id)
+static struct h2_stream *begin(struct h2 *h2)
 {
     (void)h2;
-    (void)id;
     return NULL; /* nothing is pushed */
 }
 
@@ -113,6 +112,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
         return false;
     s->in_headed = how.status >= 200;
     s->in_framing = (uint8_t)how.framing;
+    s->in_left = how.length;
     s->tunnel = how.tunnel;
     return h2_stream_take_head(s, (struct str){tools->text, size});
 }
@@ -168,7 +168,7 @@ static void spare(struct idler *idler)
 
 static bool is_going(struct h2_back *back)
 {
-    return !back->listed || (back->connected && !nghttp2_session_check_request_allowed(back->h2.session));
+    return !back->listed || (back->connected && !h2_takes_requests(&back->h2));
 }
 
 static void wait_idle(struct h2_back *back)
@@ -296,6 +296,7 @@ static void wire_ready(struct stream *wire)
     h2_ready(&back->h2);
     if (!back->settled && back->h2.settled) {
         back->settled = true;
+        back->upstream->streams = back->h2.peer.streams;
         tell_leases(back);
     }
 }
@@ -338,10 +339,8 @@ static struct h2_back *make(struct upstream *upstream, const struct snapshot_ins
 
 static uint32_t streams_most(const struct h2_back *back)
 {
-    uint32_t said =
-        back->settled
-            ? nghttp2_session_get_remote_settings(back->h2.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-            : STREAMS_FIRST;
+    uint32_t known = back->upstream->streams, first = known > 0 ? known : STREAMS_FIRST;
+    uint32_t said = back->settled ? back->h2.peer.streams : first;
     return said < STREAMS_MOST ? said : STREAMS_MOST;
 }
 
@@ -360,8 +359,7 @@ static bool may_lend(struct h2_back *back, const struct lending *lending)
 
 static bool offers_tunnels(const struct h2_back *back)
 {
-    return nghttp2_session_get_remote_settings(back->h2.session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) ==
-           1;
+    return back->h2.peer.connects;
 }
 
 static struct h2_back *find(struct upstream *upstream, const struct lending *lending)

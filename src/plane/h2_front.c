@@ -1,5 +1,5 @@
-/* The server's side of HTTP/2. Invariant: a stream's struct is given back only when both nghttp2 and the
- * client that stood on it have left, and never within the turn in which the client was closed. */
+/* The server's side of HTTP/2. Invariant: a stream's struct is given back only when both the connection and
+ * the client that stood on it have left, and never within the turn in which the client was closed. */
 #include "plane/h2_front.h"
 
 #include "base/mem.h"
@@ -83,11 +83,10 @@ static void stream_ready(struct stream *virtual)
         client_refuse(&stream->client, &too_large);
 }
 
-static struct h2_stream *begin(struct h2 *h2, int32_t id)
+static struct h2_stream *begin(struct h2 *h2)
 {
     struct h2_front *front = mem_container(h2, struct h2_front, h2);
     struct h2_front_stream *stream = buffers_take_block(h2->worker->buffers, sizeof *stream);
-    (void)id;
     if (stream == NULL)
         return NULL;
     memset(stream, 0, sizeof *stream);
@@ -116,6 +115,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
         return false;
     s->in_headed = true;
     s->in_framing = (uint8_t)how.framing;
+    s->in_left = how.length;
     s->head = how.head;
     s->tunnel = how.tunnel;
     if (how.tunnel) {
@@ -151,7 +151,7 @@ static void changed(struct h2 *h2)
     const struct snapshot_settings *settings = h2->worker->settings;
     if (front->stopping && !front->last)
         return;
-    if (h2->block_open)
+    if (h2->reading.open)
         wait_for(front, WAITS_FOR_HEAD, settings->head_ms);
     else if (h2->stream_count > 0)
         wait_for(front, WAITS_FOR_NOTHING, 0);
@@ -163,15 +163,12 @@ static void changed(struct h2 *h2)
 
 static void say_last(struct h2_front *front)
 {
-    nghttp2_session *session = front->h2.session;
     if (!front->stopping || front->last)
         return;
     front->last = true;
     front->waits = WAITS_FOR_NOTHING;
     deadline_clear(&front->client->deadline);
-    nghttp2_submit_goaway(session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session),
-                          NGHTTP2_NO_ERROR, NULL, 0);
-    h2_wake(&front->h2);
+    h2_leave(&front->h2);
 }
 
 static void answered(struct h2 *h2)
@@ -206,18 +203,12 @@ static void over(struct h2 *h2)
 
 static const struct h2_role role = {begin, head, refuse_head, forget, lose, changed, answered, over};
 
-/* nghttp2 submits a GOAWAY, and the connection is over when it is sent and no stream is left. */
-static void say_goodbye(struct h2_front *front)
-{
-    nghttp2_session_terminate_session(front->h2.session, NGHTTP2_NO_ERROR);
-    h2_wake(&front->h2);
-}
-
 /* The block that is open may be another one than that which was waited for. */
 static bool is_late(const struct h2_front *front)
 {
     const struct h2 *h2 = &front->h2;
-    return h2->block_open && loop_ms(h2->worker->loop) >= h2->block_since_ms + h2->worker->settings->head_ms;
+    return h2->reading.open &&
+           loop_ms(h2->worker->loop) >= h2->reading.since_ms + h2->worker->settings->head_ms;
 }
 
 void h2_front_timed_out(struct h2_front *front)
@@ -230,12 +221,12 @@ void h2_front_timed_out(struct h2_front *front)
         break;
     case WAITS_FOR_HEAD:
         if (is_late(front))
-            say_goodbye(front);
+            h2_finish(&front->h2, H2_NO_ERROR);
         else
             changed(&front->h2);
         break;
     case WAITS_IDLE:
-        say_goodbye(front);
+        h2_finish(&front->h2, H2_NO_ERROR);
         break;
     case WAITS_FOR_FLUSH:
         client_close(front->client, true);
@@ -262,10 +253,12 @@ void h2_front_ready(struct h2_front *front)
 
 struct h2_front *h2_front_new(struct client *client)
 {
-    struct h2_front *front = calloc(1, sizeof *front);
+    struct h2_front *front = malloc(sizeof *front);
     if (front == NULL)
         return NULL;
     front->client = client;
+    front->waits = WAITS_FOR_NOTHING;
+    front->stopping = front->last = false;
     if (!h2_start(&front->h2, client->worker, &role, true, &client->stream, &client->in, &client->out)) {
         free(front);
         return NULL;
@@ -277,8 +270,8 @@ struct h2_front *h2_front_new(struct client *client)
 
 enum h2_preface h2_front_preface(const char *bytes, size_t count)
 {
-    size_t n = count < NGHTTP2_CLIENT_MAGIC_LEN ? count : NGHTTP2_CLIENT_MAGIC_LEN;
-    if (memcmp(bytes, NGHTTP2_CLIENT_MAGIC, n) != 0)
+    size_t n = count < H2_MAGIC_SIZE ? count : H2_MAGIC_SIZE;
+    if (memcmp(bytes, H2_MAGIC, n) != 0)
         return H2_PREFACE_NONE;
-    return n < NGHTTP2_CLIENT_MAGIC_LEN ? H2_PREFACE_PART : H2_PREFACE_WHOLE;
+    return n < H2_MAGIC_SIZE ? H2_PREFACE_PART : H2_PREFACE_WHOLE;
 }

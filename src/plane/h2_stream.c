@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "http/h2_list.h"
 #include "http/h2_text.h"
+#include "plane/h2_session.h"
 #include "plane/h2_tools.h"
 #include "plane/worker.h"
 
@@ -41,10 +42,13 @@ bool h2_stream_take_head(struct h2_stream *s, struct str text)
     return true;
 }
 
-bool h2_stream_take_data(struct h2_stream *s, const uint8_t *bytes, size_t count)
+bool h2_stream_take_data(struct h2_stream *s, const char *bytes, size_t count)
 {
-    if (!s->in_headed || s->in_framing == HTTP_BODY_NONE || !keep(s, bytes, count))
+    bool measured = s->in_framing == HTTP_BODY_LENGTH;
+    if (!s->in_headed || s->in_framing == HTTP_BODY_NONE || (measured && count > s->in_left) ||
+        !keep(s, bytes, count))
         return false;
+    s->in_left -= measured ? count : 0;
     readable(s);
     return true;
 }
@@ -64,11 +68,17 @@ bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block)
     return true;
 }
 
+bool h2_stream_is_short(const struct h2_stream *s)
+{
+    return s->in_framing == HTTP_BODY_LENGTH && s->in_left > 0 && !s->closed;
+}
+
 void h2_stream_take_end(struct h2_stream *s)
 {
     if (s->in_ended)
         return;
     s->in_ended = true;
+    s->h2->unended -= s->open;
     if (s->in_framing == HTTP_BODY_CHUNKED && s->tail == 0 && !s->closed) {
         if (keep(s, "0\r\n\r\n", 5))
             s->tail = 5;
@@ -76,6 +86,8 @@ void h2_stream_take_end(struct h2_stream *s)
             s->broken = true;
     }
     readable(s);
+    if (s->end_sent)
+        h2_close(s, H2_NO_ERROR);
 }
 
 static size_t take(struct h2_stream *s, char *to, size_t count)
@@ -149,12 +161,15 @@ static ssize_t fail(struct h2_stream *s)
     return STREAM_FAILED;
 }
 
-static void open_window(struct h2_stream *s, size_t data)
+void h2_stream_open_window(struct h2_stream *s, size_t count)
 {
-    if (data == 0 || !s->open)
+    s->unread += (uint32_t)count;
+    if (!s->open || s->in_ended || s->unread == 0 || s->unread < s->h2->window / 2)
         return;
-    nghttp2_session_consume_stream(s->h2->session, s->id, data);
+    h2_write_number(s->h2, H2_WINDOW_UPDATE, s->id, s->unread);
     h2_wake(s->h2);
+    s->window += s->unread;
+    s->unread = 0;
 }
 
 static ssize_t virtual_recv(struct stream *stream, void *bytes, size_t room)
@@ -169,7 +184,7 @@ static ssize_t virtual_recv(struct stream *stream, void *bytes, size_t room)
     }
     if (outlet_waiting(&s->in) == 0)
         outlet_clear(&s->in, s->worker->buffers);
-    open_window(s, data);
+    h2_stream_open_window(s, data);
     stream->readable = more || s->broken || (s->tunnel && s->in_ended);
     if (count > 0)
         return (ssize_t)count;
@@ -195,14 +210,6 @@ static bool put(struct h2_stream *s, struct str bytes)
     return true;
 }
 
-static void resume(struct h2_stream *s)
-{
-    if (s->deferred)
-        nghttp2_session_resume_data(s->h2->session, s->id);
-    s->deferred = false;
-    h2_wake(s->h2);
-}
-
 /* A span of the body, or its end. Sets *used to 0 where no more is taken now. False: it may not be. */
 static bool put_body(struct h2_stream *s, const char *p, size_t n, size_t *used)
 {
@@ -220,11 +227,15 @@ static bool put_body(struct h2_stream *s, const char *p, size_t n, size_t *used)
     /* Trailers are taken whole. */
     if (result == HTTP_MORE && *used == 0 && n > room)
         result = http_body_step(&s->body, p, n, limits, used, &data, &trailers, &fault);
-    if (result == HTTP_BAD || !put(s, data))
+    if (result == HTTP_BAD)
         return false;
-    if (!s->body.done)
+    s->out_ended = s->body.done;
+    if (s->out_ended && trailers.n == 0 && outlet_waiting(&s->out) == 0 && h2_write_last(s, data))
         return true;
-    s->out_ended = true;
+    if (!put(s, data))
+        return false;
+    if (!s->out_ended)
+        return true;
     s->out_trailers = (uint32_t)trailers.n;
     return trailers.n == 0 || put(s, trailers);
 }
@@ -262,7 +273,8 @@ static ssize_t virtual_send(struct stream *stream, const struct iovec *parts, in
         sent += (size_t)taken;
         whole = (size_t)taken == parts[i].iov_len;
     }
-    resume(s);
+    h2_write_soon(s);
+    h2_wake(s->h2);
     stream->writable = whole;
     return sent > 0 ? (ssize_t)sent : STREAM_AGAIN;
 }
@@ -274,21 +286,12 @@ static void virtual_shut(struct stream *stream)
     if (!s->tunnel || s->out_ended || !s->open)
         return;
     s->out_ended = true;
-    resume(s);
+    h2_write_soon(s);
 }
 
-static void reset(struct h2_stream *s, uint32_t code)
+static enum h2_code cut_code(const struct h2_stream *s)
 {
-    outlet_clear(&s->out, s->worker->buffers);
-    if (!s->open || s->id < 0)
-        return;
-    nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, code);
-    h2_wake(s->h2);
-}
-
-static uint32_t cut_code(const struct h2_stream *s)
-{
-    return s->server && !s->tunnel ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL;
+    return s->server && !s->tunnel ? H2_INTERNAL_ERROR : H2_CANCEL;
 }
 
 /* What is in `out` still goes, if it is a whole message. */
@@ -307,7 +310,7 @@ static void virtual_close(struct stream *stream, bool abort)
     if (!s->open)
         outlet_clear(&s->out, s->worker->buffers);
     else if (abort || !s->out_ended || (!s->server && !s->in_ended && !s->tunnel))
-        reset(s, cut_code(s));
+        h2_reset(s, cut_code(s));
     else if (s->end_sent)
         h2_stream_end_sent(s);
     else
@@ -322,7 +325,7 @@ static void took_too_long(struct deadline *deadline)
 {
     struct h2_stream *s = mem_container(deadline, struct h2_stream, flush);
     if (s->open)
-        reset(s, NGHTTP2_CANCEL);
+        h2_reset(s, H2_CANCEL);
 }
 
 struct h2_stream *h2_stream_of(struct stream *stream)
@@ -332,7 +335,7 @@ struct h2_stream *h2_stream_of(struct stream *stream)
 
 void h2_stream_start(struct h2_stream *s, struct h2 *h2, struct stream *stream, bool server)
 {
-    *s = (struct h2_stream){.h2 = h2, .worker = h2->worker, .stream = stream, .server = server, .id = -1};
+    *s = (struct h2_stream){.h2 = h2, .worker = h2->worker, .stream = stream, .server = server};
     deadline_init(&s->flush, h2->worker->loop, took_too_long);
     stream->ops = &virtual_ops;
     stream->virtual = s;
@@ -354,26 +357,32 @@ static void writable(struct h2_stream *s)
     h2_tell(s);
 }
 
-ssize_t h2_stream_offer(struct h2_stream *s, size_t most, uint32_t *flags)
+bool h2_stream_get_room(struct h2_stream *s, uint32_t more)
+{
+    s->room += more;
+    h2_write_soon(s);
+    return more > 0 && s->room <= H2_WINDOW_MAX;
+}
+
+bool h2_stream_has_data(const struct h2_stream *s)
+{
+    return body_waiting(s) > 0;
+}
+
+uint32_t h2_stream_offer(const struct h2_stream *s, uint32_t most, bool *ended)
 {
     size_t waiting = body_waiting(s), count = least(most, waiting);
-    if (waiting == 0 && !s->out_ended) {
-        s->deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (count < waiting || !s->out_ended)
-        return (ssize_t)count;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (s->out_trailers > 0) {
-        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        struct str text = {s->out.buffer->bytes + s->out.end - s->out_trailers, s->out_trailers};
-        if (!h2_tools_trailers(s, text))
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        s->out.end -= s->out_trailers;
-        s->out_trailers = 0;
-    }
-    return (ssize_t)count;
+    *ended = s->out_ended && count == waiting;
+    return (uint32_t)count;
+}
+
+const struct h2_list *h2_stream_trailers(struct h2_stream *s)
+{
+    struct str text = {s->out.buffer->bytes + s->out.sent, s->out_trailers};
+    const struct h2_list *list = h2_tools_trailers(s, text);
+    s->out.end -= s->out_trailers;
+    s->out_trailers = 0;
+    return list;
 }
 
 void h2_stream_copy(struct h2_stream *s, char *to, size_t count)
@@ -389,12 +398,14 @@ void h2_stream_copy(struct h2_stream *s, char *to, size_t count)
         writable(s);
 }
 
-/* Whoever stood on it has gone, and what the peer still sends is for nobody (RFC 9113 section 8.1). */
+/* Where whoever stood on it has gone, what the peer still sends is for nobody (RFC 9113 section 8.1). */
 void h2_stream_end_sent(struct h2_stream *s)
 {
     s->end_sent = true;
-    if (s->closed && s->open && !s->in_ended)
-        reset(s, s->server ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+    if (s->in_ended)
+        h2_close(s, H2_NO_ERROR);
+    else if (s->closed)
+        h2_reset(s, s->server ? H2_NO_ERROR : H2_CANCEL);
 }
 
 static void break_off(struct h2_stream *s)
@@ -406,21 +417,21 @@ static void break_off(struct h2_stream *s)
     readable(s);
 }
 
-void h2_stream_gone(struct h2_stream *s, uint32_t code)
+void h2_stream_gone(struct h2_stream *s, enum h2_code code)
 {
     s->open = false;
-    s->refused = code == NGHTTP2_REFUSED_STREAM;
+    s->refused = code == H2_REFUSED_STREAM;
     outlet_clear(&s->out, s->worker->buffers);
     s->out_trailers = 0;
     deadline_clear(&s->flush);
-    if (!s->in_ended || (!s->out_ended && !s->closed) || (code != NGHTTP2_NO_ERROR && s->tunnel))
+    if (!s->in_ended || (!s->out_ended && !s->closed) || (code != H2_NO_ERROR && s->tunnel))
         break_off(s);
 }
 
 void h2_stream_lose(struct h2_stream *s)
 {
     s->h2 = NULL;
-    s->open = s->told = false;
+    s->open = s->told = s->queued = false;
     outlet_clear(&s->out, s->worker->buffers);
     s->out_trailers = 0;
     deadline_clear(&s->flush);

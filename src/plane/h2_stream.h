@@ -16,9 +16,9 @@ struct h2_stream {
     struct h2 *h2; /* NULL: the connection is gone */
     struct worker *worker;
     struct stream *stream; /* the virtual one */
-    int32_t id;
+    uint32_t id;
     bool server;  /* we answer */
-    bool open;    /* nghttp2 has it */
+    bool open;    /* frames of it may come and go */
     bool closed;  /* whoever stood on it has left */
     bool broken;  /* it was reset, or its connection was lost, before it had ended */
     bool refused; /* the peer has not looked at it: it may be sent again */
@@ -35,20 +35,25 @@ struct h2_stream {
     char frame[20]; /* framing on its way: frame[frame_at..frame_end) */
     uint8_t frame_at, frame_end;
     uint8_t in_framing; /* enum http_framing */
+    uint64_t in_left;   /* bytes of data that are still to come, with HTTP_BODY_LENGTH */
+    int64_t window;     /* bytes of data that the peer may send */
+    uint32_t unread;    /* of its window, that may be given back to it */
     bool in_headed;     /* its (final) head has come */
     bool in_ended;      /* all of it has */
 
     /* To the peer: data, then `out_trailers` bytes of a trailer section. */
     struct outlet out;
     uint32_t out_trailers;
+    int64_t room; /* bytes of data that the peer takes */
     struct http_body body;
     bool out_headed;
     bool out_ended; /* all of it is in `out`, or gone */
     bool end_sent;  /* and the end is with the wire */
-    bool deferred;  /* nghttp2 waits for data */
+    bool queued;    /* is in h2->sending */
 
     struct deadline flush; /* once closed: until the peer must have taken something */
-    TAILQ_ENTRY(h2_stream) link, news;
+    TAILQ_ENTRY(h2_stream) link, news, turn;
+    LIST_ENTRY(h2_stream) same; /* bucket */
 };
 
 /* Begins for the virtual stream, whose ops are set: `ready` is the owner's. */
@@ -59,16 +64,27 @@ struct h2_stream *h2_stream_of(struct stream *stream);
 
 /* From the session. False: no memory, or there may be no such thing. */
 bool h2_stream_take_head(struct h2_stream *s, struct str text);
-bool h2_stream_take_data(struct h2_stream *s, const uint8_t *bytes, size_t count);
+bool h2_stream_take_data(struct h2_stream *s, const char *bytes, size_t count);
 bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block);
 void h2_stream_take_end(struct h2_stream *s);
-/* nghttp2 has closed it with this code. */
-void h2_stream_gone(struct h2_stream *s, uint32_t code);
+/* Has less come than was announced? */
+bool h2_stream_is_short(const struct h2_stream *s);
+/* So many bytes of its window are free again; the peer is told, now or later. */
+void h2_stream_open_window(struct h2_stream *s, size_t count);
+/* The peer takes more. False: it may not say so. */
+bool h2_stream_get_room(struct h2_stream *s, uint32_t more);
+/* It is closed, with this code. */
+void h2_stream_gone(struct h2_stream *s, enum h2_code code);
 /* The connection is gone. */
 void h2_stream_lose(struct h2_stream *s);
-/* nghttp2 has sent a frame of it that ends it. */
+/* A frame of it that ends it has been written. */
 void h2_stream_end_sent(struct h2_stream *s);
 
-/* For nghttp2: gives up to `most` bytes of the body; then takes them. */
-ssize_t h2_stream_offer(struct h2_stream *s, size_t most, uint32_t *flags);
+/* Does data of it wait? */
+bool h2_stream_has_data(const struct h2_stream *s);
+/* Bytes of the body that may go now, up to `most`; and are these all that will ever be? */
+uint32_t h2_stream_offer(const struct h2_stream *s, uint32_t most, bool *ended);
+/* Takes them. */
 void h2_stream_copy(struct h2_stream *s, char *to, size_t count);
+/* Takes the trailers, as h2_tools_trailers does. */
+const struct h2_list *h2_stream_trailers(struct h2_stream *s);

@@ -1,10 +1,11 @@
-/* Invariant: a stream's final head is submitted once, and with an end exactly if no body follows. */
+/* Invariant: a stream's final head is written once, and with an end exactly if no body follows. */
 #include "plane/h2_tools.h"
 
 #include "base/mem.h"
 #include "http/h2_text.h"
 #include "io/digest.h"
 #include "io/tls.h"
+#include "plane/h2_session.h"
 #include "plane/worker.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ void h2_tools_free(struct h2_tools *tools)
 {
     free(tools->names);
     free(tools->text);
+    free(tools->block);
     free(tools);
 }
 
@@ -27,17 +29,9 @@ void h2_tools_resize(struct h2_tools *tools, size_t head_max)
     tools->names = mem_resize(tools->names, room, 1);
     tools->text = mem_resize(tools->text, room, 1);
     tools->text_room = room;
+    tools->block_room = head_max + H2_FIELD_ROOM;
+    tools->block = mem_resize(tools->block, tools->block_room, 1);
     tools->list.names = tools->names;
-}
-
-static ssize_t offer(nghttp2_session *session, int32_t id, uint8_t *bytes, size_t most, uint32_t *flags,
-                     nghttp2_data_source *source, void *arg)
-{
-    (void)session;
-    (void)id;
-    (void)bytes;
-    (void)arg;
-    return h2_stream_offer(source->ptr, most, flags);
 }
 
 /* The heads of both directions may be written by upswap with more than the limit for what it takes. */
@@ -56,29 +50,17 @@ static void start_body(struct h2_stream *s, enum http_framing framing, uint64_t 
 size_t h2_tools_respond(struct h2_stream *s, const char *bytes, size_t count)
 {
     struct h2_tools *tools = s->worker->h2_tools;
-    struct http_response *response = &tools->response;
-    struct http_limits limits = limits_of(s);
-    struct http_fault fault;
-    size_t seen = 0;
-    enum http_method method = s->head ? HTTP_HEAD : HTTP_GET;
-    if (http_response_parse(response, method, bytes, count, &seen, &limits, &fault) != HTTP_DONE)
+    struct h2_answer answer;
+    size_t length = h2_list_response(&tools->list, &answer, s->head, bytes, count);
+    if (length == 0)
         return 0;
-    nghttp2_session *session = s->h2->session;
-    nghttp2_data_provider body = {.source.ptr = s, .read_callback = offer};
-    h2_list_response(&tools->list, response);
-    int result;
-    if (response->status < 200 && response->status != 101) {
-        result = nghttp2_submit_headers(session, NGHTTP2_FLAG_NONE, s->id, NULL, tools->list.at,
-                                        tools->list.count, NULL);
-    } else {
-        bool tunnel = response->status == 101;
-        start_body(s, tunnel ? HTTP_BODY_CLOSE : response->framing, response->content_length);
+    if (answer.status >= 200 || answer.status == 101) {
+        start_body(s, answer.framing, answer.length);
         /* A request for a tunnel that is refused gets an answer as any other. */
-        s->tunnel &= tunnel;
-        result = nghttp2_submit_response(session, s->id, tools->list.at, tools->list.count,
-                                         s->out_ended ? NULL : &body);
+        s->tunnel &= answer.status == 101;
     }
-    return result == 0 ? response->length : 0;
+    h2_write_head(s, &tools->list, s->out_ended);
+    return length;
 }
 
 static void expect_tunnel(struct h2_stream *s, const struct http_request *request)
@@ -95,28 +77,31 @@ size_t h2_tools_ask(struct h2_stream *s, const char *bytes, size_t count)
     struct http_limits limits = limits_of(s);
     struct http_fault fault;
     size_t seen = 0;
-    if (http_request_parse(request, bytes, count, &seen, &limits, &fault) != HTTP_DONE)
+    /* It may have been lent before the instance has said how many it takes (RFC 9113 section 5.1.2). */
+    s->refused = s->h2->open_count >= s->h2->peer.streams;
+    if (s->refused || !h2_takes_requests(s->h2) ||
+        http_request_parse(request, bytes, count, &seen, &limits, &fault) != HTTP_DONE)
         return 0;
-    nghttp2_data_provider body = {.source.ptr = s, .read_callback = offer};
+    struct h2 *h2 = s->h2;
     bool tunnel = request->upgrade;
     s->head = request->method == HTTP_HEAD;
     if (tunnel)
         expect_tunnel(s, request);
     start_body(s, tunnel ? HTTP_BODY_CLOSE : request->framing, request->content_length);
-    h2_list_request(&tools->list, request, tls_is_on(s->h2->wire) ? STR("https") : STR("http"), tunnel);
-    s->id = nghttp2_submit_request(s->h2->session, NULL, tools->list.at, tools->list.count,
-                                   s->out_ended ? NULL : &body, s);
-    s->open = s->id > 0;
-    return s->open ? request->length : 0;
+    h2_list_request(&tools->list, request, tls_is_on(h2->wire) ? STR("https") : STR("http"), tunnel);
+    h2_open(s, h2->next);
+    h2->next += 2;
+    h2_write_head(s, &tools->list, s->out_ended);
+    return request->length;
 }
 
-bool h2_tools_trailers(struct h2_stream *s, struct str text)
+const struct h2_list *h2_tools_trailers(struct h2_stream *s, struct str text)
 {
     struct h2_tools *tools = s->worker->h2_tools;
     struct http_limits limits = limits_of(s);
     struct http_fault fault;
     if (http_trailers_parse(&tools->fields, text, &limits, &fault) == HTTP_BAD)
-        return false;
+        return NULL;
     h2_list_trailers(&tools->list, &tools->fields);
-    return nghttp2_submit_trailer(s->h2->session, s->id, tools->list.at, tools->list.count) == 0;
+    return &tools->list;
 }

@@ -1,5 +1,5 @@
-/* h2_tools: heads and trailer sections of a stream's writer, given to nghttp2. What a worker needs for it is
- * lent for one step each. */
+/* h2_tools: heads and trailer sections of a stream's writer, made header blocks. What a worker needs for it
+ * is lent for one step each. */
 #pragma once
 
 #include "http/h2_list.h"
@@ -9,9 +9,10 @@
 
 struct h2_tools {
     struct http_request request;
-    struct http_response response;
     struct http_fields fields;
     struct h2_list list;
+    char *block; /* room for a header block while it is read */
+    size_t block_room;
     char *names; /* as struct h2_list wants it */
     char *text;  /* room for a head as HTTP/1.1 */
     size_t text_room;
@@ -19,12 +20,14 @@ struct h2_tools {
 
 struct h2_tools *h2_tools_new(void);
 void h2_tools_free(struct h2_tools *tools);
+#define H2_FIELD_ROOM (HPACK_TABLE + 2 * sizeof(uint32_t)) /* bytes that a block needs for its next field */
+
 /* Heads have so many bytes from now on. */
 void h2_tools_resize(struct h2_tools *tools, size_t head_max);
 
-/* The whole response head, or request head, at the front of the bytes is submitted. Returns its length; 0: it
- * is not whole, not valid, or there is no memory. */
+/* The whole response head, or request head, at the front of the bytes is written. Returns its length; 0: it
+ * is not whole, not valid, or may not be sent any more. */
 size_t h2_tools_respond(struct h2_stream *s, const char *bytes, size_t count);
 size_t h2_tools_ask(struct h2_stream *s, const char *bytes, size_t count);
-/* The same for a trailer section, without its empty line. */
-bool h2_tools_trailers(struct h2_stream *s, struct str text);
+/* A trailer section, without its empty line, as a list; valid until the next step. NULL: it is not valid. */
+const struct h2_list *h2_tools_trailers(struct h2_stream *s, struct str text);

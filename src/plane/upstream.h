@@ -44,6 +44,7 @@ struct upstream {
     uint32_t connections; /* in every state */
     uint32_t idle_count;
     bool retired;       /* no request of the present world comes here: nothing is kept idle */
+    uint32_t streams;   /* that a connection of HTTP/2 takes, as it last said; 0: it has not */
     uint64_t lost_ms;   /* when the instance last closed a kept connection; 0: never */
     uint64_t seen;      /* version of the last image that routes to it */
     uint64_t overruled; /* of the last snapshot that amends its service */

@@ -60,11 +60,10 @@ static struct h2_block block_of(const struct h2_list *list)
 {
     struct h2_block block = {.room = 0};
     for (size_t i = 0; i < list->count; i++)
-        block.room += h2_block_cost(list->at[i].namelen, list->at[i].valuelen);
+        block.room += h2_block_cost(list->at[i].name.n, list->at[i].value.n);
     block.bytes = malloc(block.room);
     for (size_t i = 0; i < list->count; i++)
-        fuzz_check(h2_block_add(&block, (struct str){(char *)list->at[i].name, list->at[i].namelen},
-                                (struct str){(char *)list->at[i].value, list->at[i].valuelen}));
+        fuzz_check(h2_block_add(&block, list->at[i].name, list->at[i].value));
     fuzz_check(block.size == block.room);
     return block;
 }
@@ -176,7 +175,12 @@ static void take_response(const struct h2_block *block, struct h2_text how)
         fuzz_check(is_framed(&response, &how));
         check_fields(block, &response.fields);
         list.names = malloc(text.size);
-        h2_list_response(&list, &response);
+        struct h2_answer answer;
+        fuzz_check(h2_list_response(&list, &answer, how.head, text.bytes, text.size) == text.size);
+        fuzz_check(answer.status == response.status);
+        fuzz_check(how.tunnel ||
+                   (answer.framing == response.framing &&
+                    (answer.framing != HTTP_BODY_LENGTH || answer.length == response.content_length)));
         /* Of what means nothing in a response, cookies move to the end, and TE goes. */
         if (http_fields_find(&response.fields, HTTP_FIELD_COOKIE) == NULL &&
             http_fields_find(&response.fields, HTTP_FIELD_TE) == NULL)

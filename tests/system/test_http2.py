@@ -479,3 +479,33 @@ def test_h2load_over_tls_fails_no_request(start_own_front, make_backend, authori
     argv = ["h2load", "-n", "500", "-c", "4", "-m", "16", f"https://127.0.0.1:{front.port}/"]
     output = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "500 succeeded, 0 failed" in output and "Application protocol: h2" in output
+
+
+def test_an_end_that_needs_no_window_does_not_wait_behind_data_that_does(front):
+    ends = threading.Event()
+
+    def slow(connection, request):
+        connection.socket.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        assert ends.wait(10)
+        connection.socket.sendall(b"0\r\nX-T: u\r\n\r\n")
+
+    front.backend.on("/slow-end", slow)
+    front.backend.on("/large", answer(bytes(300000)))
+    with Http2Client(front.port, reads=False) as client:
+        slow_one = client.begin(path="/slow-end")
+        client.until(lambda: client.answers[slow_one].body == b"abc", "the slow one's data")
+        large = client.begin(path="/large")
+        client.until(lambda: len(client.answers[large].body) == 65535 - 3, "the window to be used up")
+        ends.set()
+        client.until(lambda: client.answers[slow_one].ended, "the slow one's end")
+        assert client.answers[slow_one].trailers == {"x-t": "u"}
+
+
+def test_a_field_that_a_rule_sets_has_no_blank_at_its_end(start_own_front, make_backend):
+    """A variable may be empty, and HTTP/2 allows none there (RFC 9113 section 8.2.1)."""
+    rule = {"response": {"set": {"X-Served-By": "%{deployment} %{instance}"}}}
+    front = start_own_front(make_backend("rules"), service={"headers": rule})
+    front.admin.command("maintenance", on=True)
+    with Http2Client(front.port) as client:
+        got = client.ask()
+        assert got.status == 503 and not (got.get("x-served-by") or "").endswith(" ")

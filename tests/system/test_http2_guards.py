@@ -9,6 +9,7 @@ from harness import processes
 from harness.backend import Held
 from harness.http1 import answer
 from harness.http2 import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -221,3 +222,33 @@ def test_windows_of_one_byte_are_a_flood(front):
         except ConnectionError:
             pass
         assert raw.goaway()[2] == b"window-flood"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_answers_that_are_a_head_alone_do_not_pile_up_for_who_reads_none(front, method):
+    """Each ends its stream at once, so the limit of streams does not bound them (CVE-2019-9517)."""
+    front.backend.on("/none", b"HTTP/1.1 204 No Content\r\nX-Pad: " + b"a" * 12000 + b"\r\n\r\n")
+    assert front.ask().status == 200
+    size = memory(front)
+    with RawHttp2(front.port) as raw:
+        for stream in range(1, 20001, 2):
+            raw.send(request(stream, "/none", method=method))
+        assert front.ask().status == 200
+        stays(lambda: memory(front) < size + 16 * MIB, 1, "little memory")
+
+
+def test_a_window_that_becomes_smaller_is_opened_for_what_came_before(start_own_front, make_backend):
+    """Before it has agreed to ours a client may send 64 KiB; that much may be more than the window."""
+    def taken(connection, request):
+        request.read_body(connection)
+
+    backend = make_backend("small")
+    backend.on("/taken", taken)
+    front = start_own_front(backend, http2={"window": 1024})
+    with RawHttp2(front.port) as raw:
+        raw.send(request(1, "/taken", "POST", END_HEADERS) + frame(DATA, 0, 1, bytes(10000)) * 2)
+        room = 1024 - 20000
+        raw.send(frame(SETTINGS, ACK))
+        while room <= 0:
+            kind, _, stream, payload = raw.read()
+            room += struct.unpack(">I", payload)[0] if (kind, stream) == (WINDOW_UPDATE, 1) else 0

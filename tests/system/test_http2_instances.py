@@ -314,3 +314,15 @@ def test_a_websocket_over_http2_is_told_1012_when_its_pool_has_drained(start, ma
         got = client.finish(stream)
         assert got.ended and got.body[:1] == b"\x88" and got.body[2:4] == b"\x03\xf4"
         wait_until(lambda: client.ask().status == 200, what="the others' service")
+
+
+def test_a_new_connection_takes_as_many_at_once_as_the_instance_last_said(start, make_instance):
+    """Before it has said so itself; an instance that gets more may give the whole connection up, as this one does."""
+    instance = make_instance(streams=4)
+    front = start(instance)
+    assert front.ask().status == 200
+    with Http2Client(front.port) as client:
+        streams = [client.begin("POST", f"/{n}", more=True) for n in range(40)]
+        client.flush()
+        assert [client.finish(stream).status for stream in streams] == [200] * 40
+    assert {dict(fields)[":path"] for _, fields, _ in instance.requests} >= {f"/{n}" for n in range(40)}

@@ -12,7 +12,8 @@
 static const struct kind {
     const char *(*span)(const char *at, const char *end);
     unsigned class;
-} kinds[] = {{span_token, CLASS_TOKEN}, {span_value, CLASS_VALUE}, {span_uri, CLASS_URI}};
+} kinds[] = {
+    {span_token, CLASS_TOKEN}, {span_small, CLASS_SMALL}, {span_value, CLASS_VALUE}, {span_uri, CLASS_URI}};
 
 /* A byte of the class, mostly. */
 static char some_byte(unsigned class)

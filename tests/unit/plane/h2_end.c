@@ -93,12 +93,13 @@ void h2_end_goaway(struct h2_end *end, int32_t last)
 static void decode(struct h2_end *end)
 {
     const uint8_t *at = end->payload, *stop = at + end->size;
-    size_t n = 0;
-    int flags = 0;
-    end->fields[0] = '\0';
-    while ((flags & NGHTTP2_HD_INFLATE_FINAL) == 0) {
+    int flags = 0, last = (end->flags & NGHTTP2_FLAG_END_HEADERS) != 0;
+    if (end->type == NGHTTP2_HEADERS)
+        end->fields[0] = '\0';
+    size_t n = strlen(end->fields);
+    while (last ? (flags & NGHTTP2_HD_INFLATE_FINAL) == 0 : at < stop) {
         nghttp2_nv nv;
-        ssize_t used = nghttp2_hd_inflate_hd2(end->inflater, &nv, &flags, at, (size_t)(stop - at), 1);
+        ssize_t used = nghttp2_hd_inflate_hd2(end->inflater, &nv, &flags, at, (size_t)(stop - at), last);
         assert_true(used >= 0);
         at += used;
         if ((flags & NGHTTP2_HD_INFLATE_EMIT) == 0)
@@ -107,7 +108,8 @@ static void decode(struct h2_end *end)
         n += (size_t)sprintf(end->fields + n, "%.*s: %.*s\n", (int)nv.namelen, (char *)nv.name,
                              (int)nv.valuelen, (char *)nv.value);
     }
-    nghttp2_hd_inflate_end_headers(end->inflater);
+    if (last)
+        nghttp2_hd_inflate_end_headers(end->inflater);
 }
 
 static void take_settings(struct h2_end *end)
@@ -158,7 +160,7 @@ static bool read_any(struct h2_end *end)
     end->flags = head[4];
     end->stream = head[5] << 24 | head[6] << 16 | head[7] << 8 | head[8];
     assert_true(end->size <= sizeof end->payload && take(end, end->payload, end->size));
-    if (end->type == NGHTTP2_HEADERS)
+    if (end->type == NGHTTP2_HEADERS || end->type == NGHTTP2_CONTINUATION)
         decode(end);
     if (end->type == NGHTTP2_SETTINGS && (end->flags & NGHTTP2_FLAG_ACK) == 0)
         take_settings(end);

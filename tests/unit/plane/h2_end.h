@@ -18,7 +18,7 @@ struct h2_end {
     size_t size;
     uint8_t payload[16384];
     uint32_t settings[NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL + 1]; /* the other side's, by id */
-    char fields[8192]; /* of HEADERS: a line "name: value" each */
+    char fields[32768]; /* of HEADERS, and CONTINUATION so far: a line "name: value" each */
 };
 
 /* Sends our settings, as the client behind the preface; `streams` as MAX_CONCURRENT_STREAMS. */

@@ -19,6 +19,8 @@ int main(void)
 
 #include "base/clock.h"
 
+#include <openssl/evp.h>
+
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -179,12 +181,11 @@ static void expect_no_calls(bool h2_client, bool h2_instance, unsigned at_once)
 static void the_calls_of_libraries_count(void **state)
 {
     (void)state;
-    nghttp2_option *option;
     uint64_t before = count_so_far();
     is_test = false;
-    assert_int_equal(nghttp2_option_new(&option), 0);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
     is_test = true;
-    nghttp2_option_del(option);
+    EVP_MD_CTX_free(context);
     assert_int_equal(count_so_far() - before, 1);
 }
 

@@ -375,7 +375,8 @@ static struct h2_back *find(struct upstream *upstream, const struct lending *len
 static bool is_ready(const struct h2_back_stream *stream)
 {
     const struct h2_back *back = stream->back;
-    return back->connected && (!stream->tunnel || back->settled);
+    bool guessed = !stream->tunnel && back->upstream->streams > 0;
+    return back->connected && (back->settled || guessed);
 }
 
 struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot_instance *instance,

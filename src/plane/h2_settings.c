@@ -42,6 +42,8 @@ static enum h2_code set_window(struct h2 *h2, uint32_t window)
         return H2_FLOW_CONTROL_ERROR;
     h2->peer.window = window;
     TAILQ_FOREACH (s, &h2->streams, link) {
+        if (!s->open)
+            continue;
         s->room += more;
         if (s->room > H2_WINDOW_MAX)
             return H2_FLOW_CONTROL_ERROR;

@@ -77,10 +77,10 @@ size_t h2_tools_ask(struct h2_stream *s, const char *bytes, size_t count)
     struct http_limits limits = limits_of(s);
     struct http_fault fault;
     size_t seen = 0;
-    /* It may have been lent before the instance has said how many it takes (RFC 9113 section 5.1.2). */
-    s->refused = s->h2->open_count >= s->h2->peer.streams;
-    if (s->refused || !h2_takes_requests(s->h2) ||
-        http_request_parse(request, bytes, count, &seen, &limits, &fault) != HTTP_DONE)
+    /* It may have been lent before the instance has said how many it takes (RFC 9113 section 5.1.2), or that
+     * it takes no more. */
+    s->refused = s->h2->open_count >= s->h2->peer.streams || !h2_takes_requests(s->h2);
+    if (s->refused || http_request_parse(request, bytes, count, &seen, &limits, &fault) != HTTP_DONE)
         return 0;
     struct h2 *h2 = s->h2;
     bool tunnel = request->upgrade;

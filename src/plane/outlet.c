@@ -7,7 +7,8 @@
 
 static bool grow(struct outlet *outlet, struct buffers *buffers, size_t size)
 {
-    struct buffer *buffer = buffers_take(buffers, size);
+    /* Beyond the largest class each is as large as is asked for, and what grows would be copied each time. */
+    struct buffer *buffer = buffers_take(buffers, size > SCRATCH_SIZE ? size + size / 2 : size);
     if (buffer == NULL)
         return false;
     if (outlet->buffer != NULL) {

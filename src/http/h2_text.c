@@ -5,37 +5,12 @@
 
 #include "http/field.h"
 #include "http/head.h"
+#include "http/out.h"
 #include "http/span.h"
 
-/* Where a text is being written. */
-struct text {
-    char *at;
-    char *end;
-    bool full;
-};
-
-static void put(struct text *text, struct str bytes)
+static size_t finish(struct out *text, const char *out)
 {
-    if ((size_t)(text->end - text->at) < bytes.n) {
-        text->full = true;
-        return;
-    }
-    if (bytes.n > 0)
-        memcpy(text->at, bytes.p, bytes.n);
-    text->at += bytes.n;
-}
-
-static void put_line(struct text *text, struct str name, struct str value)
-{
-    put(text, name);
-    put(text, STR(": "));
-    put(text, value);
-    put(text, STR("\r\n"));
-}
-
-static size_t finish(struct text *text, const char *out)
-{
-    put(text, STR("\r\n"));
+    out_put(text, STR("\r\n"));
     return text->full ? 0 : (size_t)(text->at - out);
 }
 
@@ -199,29 +174,29 @@ static bool is_request_right(struct block_head *head)
            is_path_right(head);
 }
 
-static void put_start_line(struct text *text, const struct block_head *head, bool tunnel)
+static void put_start_line(struct out *text, const struct block_head *head, bool tunnel)
 {
     bool connect = str_equal(head->pseudo[METHOD], STR("CONNECT"));
-    put(text, tunnel ? STR("GET") : head->pseudo[METHOD]);
-    put(text, STR(" "));
-    put(text, connect && !tunnel ? head->pseudo[AUTHORITY] : head->pseudo[PATH]);
-    put(text, STR(" HTTP/1.1\r\n"));
+    out_put(text, tunnel ? STR("GET") : head->pseudo[METHOD]);
+    out_put(text, STR(" "));
+    out_put(text, connect && !tunnel ? head->pseudo[AUTHORITY] : head->pseudo[PATH]);
+    out_put(text, STR(" HTTP/1.1\r\n"));
     if (head->pseudo[AUTHORITY].p != NULL)
-        put_line(text, STR("host"), head->pseudo[AUTHORITY]);
+        out_line(text, STR("host"), head->pseudo[AUTHORITY]);
 }
 
 /* One line for what may come as many (RFC 9113 section 8.2.3). */
-static void put_cookies(struct text *text, const struct h2_block *block, size_t at)
+static void put_cookies(struct out *text, const struct h2_block *block, size_t at)
 {
     struct str name, value, between = STR("cookie: ");
     while (h2_block_next(block, &at, &name, &value)) {
         if (!str_equal(name, STR("cookie")))
             continue;
-        put(text, between);
-        put(text, value);
+        out_put(text, between);
+        out_put(text, value);
         between = STR("; ");
     }
-    put(text, STR("\r\n"));
+    out_put(text, STR("\r\n"));
 }
 
 static bool is_of_tunnels(struct str name)
@@ -236,14 +211,14 @@ static bool is_put_elsewhere(struct str name)
 }
 
 /* The block's fields but those that the text says by itself. */
-static void put_fields(struct text *text, const struct h2_block *block, const struct block_head *head,
+static void put_fields(struct out *text, const struct h2_block *block, const struct block_head *head,
                        bool tunnel)
 {
     struct str name, value;
     size_t at = head->fields;
     while (h2_block_next(block, &at, &name, &value)) {
         if (!is_put_elsewhere(name) && !(tunnel && is_of_tunnels(name)))
-            put_line(text, name, value);
+            out_line(text, name, value);
     }
     if (head->has_cookies)
         put_cookies(text, block, head->fields);
@@ -276,19 +251,19 @@ static bool begin_request(struct block_head *head, struct h2_text *how)
 size_t h2_text_request(const struct h2_block *block, struct h2_text *how, char *out, size_t room)
 {
     struct block_head head;
-    struct text text = {.at = out, .end = out + room};
+    struct out text = {.at = out, .end = out + room};
     if (!read_block(block, &head) || !is_request_right(&head) || !begin_request(&head, how))
         return 0;
     put_start_line(&text, &head, how->tunnel);
     put_fields(&text, block, &head, how->tunnel);
     if (how->tunnel) {
-        put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
-        put_line(&text, STR("sec-websocket-key"), how->websocket);
+        out_put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
+        out_line(&text, STR("sec-websocket-key"), how->websocket);
     } else {
-        put(&text, STR("connection: close\r\n"));
+        out_put(&text, STR("connection: close\r\n"));
     }
     if (how->framing == HTTP_BODY_CHUNKED)
-        put(&text, STR("transfer-encoding: chunked\r\n"));
+        out_put(&text, STR("transfer-encoding: chunked\r\n"));
     return finish(&text, out);
 }
 
@@ -306,11 +281,11 @@ static bool is_status_right(const struct block_head *head, uint16_t *status)
     return true;
 }
 
-static void put_status_line(struct text *text, struct str status)
+static void put_status_line(struct out *text, struct str status)
 {
-    put(text, STR("HTTP/1.1 "));
-    put(text, status);
-    put(text, STR(" \r\n"));
+    out_put(text, STR("HTTP/1.1 "));
+    out_put(text, status);
+    out_put(text, STR(" \r\n"));
 }
 
 static enum http_framing response_framing(const struct block_head *head, const struct h2_text *how)
@@ -322,19 +297,19 @@ static enum http_framing response_framing(const struct block_head *head, const s
     return head->length.p == NULL && how->ended ? HTTP_BODY_NONE : framing_of(head, how->ended);
 }
 
-static void put_framing(struct text *text, const struct block_head *head, const struct h2_text *how)
+static void put_framing(struct out *text, const struct block_head *head, const struct h2_text *how)
 {
     bool may_have_body = how->status >= 200 && how->status != 204 && how->status != 304 && !how->head;
     if (how->framing == HTTP_BODY_CHUNKED)
-        put(text, STR("transfer-encoding: chunked\r\n"));
+        out_put(text, STR("transfer-encoding: chunked\r\n"));
     else if (may_have_body && how->framing == HTTP_BODY_NONE && head->length.p == NULL)
-        put(text, STR("content-length: 0\r\n"));
+        out_put(text, STR("content-length: 0\r\n"));
 }
 
 size_t h2_text_response(const struct h2_block *block, struct h2_text *how, char *out, size_t room)
 {
     struct block_head head;
-    struct text text = {.at = out, .end = out + room};
+    struct out text = {.at = out, .end = out + room};
     if (!read_block(block, &head) || !is_status_right(&head, &how->status) ||
         (how->status < 200 && how->ended))
         return 0;
@@ -346,8 +321,8 @@ size_t h2_text_response(const struct h2_block *block, struct h2_text *how, char 
     put_status_line(&text, how->tunnel ? STR("101") : head.pseudo[STATUS]);
     put_fields(&text, block, &head, how->tunnel);
     if (how->tunnel) {
-        put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
-        put_line(&text, STR("sec-websocket-accept"), how->websocket);
+        out_put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
+        out_line(&text, STR("sec-websocket-accept"), how->websocket);
     } else {
         put_framing(&text, &head, how);
     }
@@ -361,10 +336,10 @@ size_t h2_text_trailers(const struct h2_block *block, char *out, size_t room)
     struct block_head head;
     struct str name, value;
     size_t at = 0;
-    struct text text = {.at = out, .end = out + room};
+    struct out text = {.at = out, .end = out + room};
     if (!read_block(block, &head) || head.present != 0)
         return 0;
     while (h2_block_next(block, &at, &name, &value))
-        put_line(&text, name, value);
+        out_line(&text, name, value);
     return finish(&text, out);
 }

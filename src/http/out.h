@@ -26,10 +26,20 @@ static inline void out_put(struct out *out, struct str text)
 
 static inline void out_line(struct out *out, struct str name, struct str value)
 {
-    out_put(out, name);
-    out_put(out, STR(": "));
-    out_put(out, value);
-    out_put(out, STR("\r\n"));
+    if ((size_t)(out->end - out->at) < name.n + value.n + 4) {
+        out->full = true;
+        return;
+    }
+    char *at = out->at;
+    memcpy(at, name.p, name.n);
+    at += name.n;
+    memcpy(at, ": ", 2);
+    at += 2;
+    if (value.n > 0)
+        memcpy(at, value.p, value.n);
+    at += value.n;
+    memcpy(at, "\r\n", 2);
+    out->at = at + 2;
 }
 
 #define OUT_HSTS STR("Strict-Transport-Security") /* RFC 6797 */

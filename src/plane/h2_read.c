@@ -11,7 +11,7 @@ static struct str front_of(const struct h2 *h2, size_t count)
 /* What the client begins with. True: it is there. */
 static bool take_magic(struct h2 *h2)
 {
-    struct str rest = {H2_MAGIC + h2->magic, H2_MAGIC_SIZE - h2->magic};
+    struct str rest = {&H2_MAGIC[h2->magic], H2_MAGIC_SIZE - h2->magic};
     if (rest.n > h2->in->n)
         rest.n = h2->in->n;
     if (memcmp(h2->in->p, rest.p, rest.n) != 0)

@@ -259,8 +259,6 @@ size_t h2_text_request(const struct h2_block *block, struct h2_text *how, char *
     if (how->tunnel) {
         out_put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
         out_line(&text, STR("sec-websocket-key"), how->websocket);
-    } else {
-        out_put(&text, STR("connection: close\r\n"));
     }
     if (how->framing == HTTP_BODY_CHUNKED)
         out_put(&text, STR("transfer-encoding: chunked\r\n"));

@@ -24,7 +24,7 @@ struct h2_text {
 #define H2_TEXT_EXTRA 256 /* bytes that a text may be longer than its block */
 
 /* Writes the head of the request (as "name: value", with Transfer-Encoding: chunked for a body without a
- * length; Connection: close, since a stream takes one request; cookies in one line) into `room` bytes at out
+ * length; cookies in one line) into `room` bytes at out
  * (the block's size + H2_TEXT_EXTRA + twice the websocket key are enough). An extended CONNECT for
  * "websocket" becomes a GET with Upgrade; any other CONNECT stays one, for the parser to refuse. Returns its
  * length; 0: the block is malformed. */

@@ -54,6 +54,7 @@ static struct buffer *take(struct buffers *buffers, uint32_t class, size_t size)
         buffer = make(buffers, class, size);
     } else if ((buffer = buffers->free[class]) != NULL) {
         buffers->free[class] = buffer->next;
+        __builtin_prefetch(buffer->next, 1); /* it has been out of use for longer, and is needed soon */
         buffers->kept[class]--;
     } else {
         buffer = make(buffers, class, buffers_sizes[class]);

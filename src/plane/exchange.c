@@ -162,7 +162,7 @@ static void describe(struct exchange *x, const struct http_request *request)
 {
     x->method = (uint8_t)request->method;
     x->minor = request->minor;
-    x->keep_alive = request->keep_alive;
+    x->keep_alive = request->keep_alive && x->client->stream.virtual == NULL; /* a stream takes one */
     x->upgrade = request->upgrade;
     x->websocket = request->upgrade && websocket_is_asked(&request->fields);
     x->expect_continue = request->expect_continue;

@@ -92,7 +92,8 @@ static bool splice(struct exchange *x)
 static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
 {
     struct worker *worker = x->worker;
-    struct http_return how = {.client_minor = x->minor, .keep_alive = x->keep_alive, .framing = framing};
+    bool says_nothing = x->keep_alive || x->client->stream.virtual != NULL; /* HTTP/2 has no Connection */
+    struct http_return how = {.client_minor = x->minor, .keep_alive = says_nothing, .framing = framing};
     struct http_variable variables[HEADER_VARIABLES];
     char lines[STICKY_LINES * STICKY_LINE_MAX];
     if (final) {

@@ -133,7 +133,7 @@ static void take_request(const struct h2_block *block, struct h2_text how)
         fuzz_check(request.length == text.size);
         fuzz_check(str_equal(request.method_text, how.tunnel ? STR("GET") : value_of(block, ":method")));
         fuzz_check(str_equal(request.target, value_of(block, ":path")));
-        fuzz_check(how.tunnel ? request.upgrade : !request.keep_alive && request.framing == how.framing);
+        fuzz_check(how.tunnel ? request.upgrade : request.framing == how.framing);
         fuzz_check((request.method == HTTP_HEAD) == how.head);
         check_fields(block, &request.fields);
         list.names = malloc(text.size);

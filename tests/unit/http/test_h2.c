@@ -51,7 +51,7 @@ static void a_request_becomes_a_head(void **state)
     struct h2_text how = {.ended = true};
     assert_string_equal(
         text_of(":method=GET|:scheme=https|:path=/a?b|:authority=h:1|x-y=z|te=trailers", &how),
-        "GET /a?b HTTP/1.1\r\nhost: h:1\r\nx-y: z\r\nte: trailers\r\nconnection: close\r\n\r\n");
+        "GET /a?b HTTP/1.1\r\nhost: h:1\r\nx-y: z\r\nte: trailers\r\n\r\n");
     assert_int_equal(how.framing, HTTP_BODY_NONE);
 }
 
@@ -71,14 +71,14 @@ static void cookies_are_one_line(void **state)
     (void)state;
     struct h2_text how = {.ended = true};
     assert_string_equal(text_of(GET "|cookie=a=b|x=y|cookie=c=d", &how),
-                        "GET / HTTP/1.1\r\nhost: h\r\nx: y\r\ncookie: a=b; c=d\r\nconnection: close\r\n\r\n");
+                        "GET / HTTP/1.1\r\nhost: h\r\nx: y\r\ncookie: a=b; c=d\r\n\r\n");
 }
 
 static void host_stands_in_for_a_missing_authority(void **state)
 {
     (void)state;
     struct h2_text how = {.ended = true};
-    const char *expected = "GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    const char *expected = "GET / HTTP/1.1\r\nhost: h\r\n\r\n";
     assert_string_equal(text_of(":method=GET|:scheme=http|:path=/|host=h", &how), expected);
     assert_string_equal(text_of(GET "|host=h", &how), expected);
 }

@@ -34,4 +34,17 @@ static inline void h2_block_close(struct h2_block *block, const uint32_t lengths
 bool h2_block_add(struct h2_block *block, struct str name, struct str value);
 
 /* The field at *at (0 for the first one), which moves behind it. False: there is none. */
-bool h2_block_next(const struct h2_block *block, size_t *at, struct str *name, struct str *value);
+static inline bool h2_block_next(const struct h2_block *block, size_t *at, struct str *name,
+                                 struct str *value)
+{
+    uint32_t lengths[2];
+    if (*at == block->size)
+        return false;
+    const char *p = block->bytes + *at;
+    memcpy(lengths, p, sizeof lengths);
+    p += sizeof lengths;
+    *name = (struct str){p, lengths[0]};
+    *value = (struct str){p + lengths[0], lengths[1]};
+    *at += h2_block_cost(name->n, value->n);
+    return true;
+}

@@ -75,17 +75,43 @@ struct block_head {
     bool has_cookies;
 };
 
+/* The one of this name, which begins with ':'; PSEUDOS: there is none. */
+static enum pseudo pseudo_of(struct str name)
+{
+    enum pseudo pseudo;
+    switch (name.n > 2 ? name.p[2] : 0) { /* all are different there */
+    case 'e':
+        pseudo = METHOD;
+        break;
+    case 'c':
+        pseudo = SCHEME;
+        break;
+    case 'u':
+        pseudo = AUTHORITY;
+        break;
+    case 'a':
+        pseudo = PATH;
+        break;
+    case 'r':
+        pseudo = PROTOCOL;
+        break;
+    case 't':
+        pseudo = STATUS;
+        break;
+    default:
+        return PSEUDOS;
+    }
+    return str_equal(name, pseudo_names[pseudo]) ? pseudo : PSEUDOS;
+}
+
 static bool take_pseudo(struct block_head *head, struct str name, struct str value, const char *end)
 {
-    for (unsigned i = 0; i < PSEUDOS; i++) {
-        if (!str_equal(name, pseudo_names[i]))
-            continue;
-        bool repeated = (head->present & BIT(i)) != 0;
-        head->present |= BIT(i);
-        head->pseudo[i] = value;
-        return !repeated && value.n > 0 && span_uri(value.p, end) >= value.p + value.n;
-    }
-    return false;
+    enum pseudo pseudo = pseudo_of(name);
+    if (pseudo == PSEUDOS || (head->present & BIT(pseudo)) != 0)
+        return false;
+    head->present |= BIT(pseudo);
+    head->pseudo[pseudo] = value;
+    return value.n > 0 && span_uri(value.p, end) >= value.p + value.n;
 }
 
 static bool take_field(struct block_head *head, struct str name, struct str value, const char *end)

@@ -3,6 +3,7 @@
 #include "http/h2_list.h"
 
 #include "http/field.h"
+#include "http/head.h"
 
 static struct h2_pair *add(struct h2_list *list, struct str name, struct str value)
 {
@@ -92,8 +93,10 @@ static bool take_line(const char **at, const char *end, struct http_field *field
     if (stop == NULL || stop < colon + 2 || end - stop < 2)
         return false;
     field->name = (struct str){*at, (size_t)(colon - *at)};
-    /* A rule's variable may be empty at its end (RFC 9113 section 8.2.1: no white space there). */
-    field->value = str_trim((struct str){colon + 2, (size_t)(stop - colon - 2)});
+    field->value = (struct str){colon + 2, (size_t)(stop - colon - 2)};
+    /* A rule's variable may be empty at an end, where there is no white space (RFC 9113 section 8.2.1). */
+    if (is_blank(colon[2]) || is_blank(stop[-1]))
+        field->value = str_trim(field->value);
     field->id = field_id(field->name);
     *at = stop + 2;
     return true;

@@ -22,11 +22,6 @@ static bool is_name(struct str name, const char *end)
     return name.n > 0 && span_small(name.p, end) >= name.p + name.n;
 }
 
-static bool is_blank(char byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
 static bool is_value(struct str value, const char *end)
 {
     if (value.n == 0)

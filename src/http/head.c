@@ -96,11 +96,6 @@ enum http_result head_version(struct head *head, uint8_t *minor)
     return HTTP_DONE;
 }
 
-static bool is_blank(char byte)
-{
-    return byte == ' ' || byte == '\t';
-}
-
 static enum http_result refuse_name(struct head *head, const char *at)
 {
     if (is_blank(*at))

@@ -23,6 +23,11 @@ static inline bool is_class(char byte, unsigned classes)
     return (head_classes[(uint8_t)byte] & classes) != 0;
 }
 
+static inline bool is_blank(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
 /* The value of a hex digit. */
 static inline unsigned head_hex(char digit)
 {

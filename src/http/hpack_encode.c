@@ -5,6 +5,8 @@
 #include "http/hpack.h"
 #include "http/hpack_huffman.h"
 
+#include <endian.h>
+
 _Static_assert(sizeof(struct hpack_encoder) <= 8704, "there is one in each connection");
 
 /* Entries of a bucket that are looked at: who makes hashes collide gains nothing by it. */
@@ -155,20 +157,14 @@ static inline uint64_t load_8(const char *p)
 {
     uint64_t x;
     memcpy(&x, p, sizeof x);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
-    return x;
+    return le64toh(x);
 }
 
 static inline uint64_t load_4(const char *p)
 {
     uint32_t x;
     memcpy(&x, p, sizeof x);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    x = __builtin_bswap32(x);
-#endif
-    return x;
+    return le32toh(x);
 }
 
 /* Up to 3 bytes. */

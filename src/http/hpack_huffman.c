@@ -4,6 +4,7 @@
  * bits before them say. */
 #include "http/hpack_huffman.h"
 
+#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -112,10 +113,7 @@ static uint64_t load_8(const uint8_t *p)
 {
     uint64_t x;
     memcpy(&x, p, sizeof x);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    x = __builtin_bswap64(x);
-#endif
-    return x;
+    return be64toh(x);
 }
 
 #define EOS 65 /* more bits than there can be */
@@ -241,9 +239,7 @@ enum hpack_huffman_result hpack_huffman_decode(const uint8_t *p, const uint8_t *
 
 static void store_4(char *to, uint32_t x)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    x = __builtin_bswap32(x);
-#endif
+    x = htobe32(x);
     memcpy(to, &x, sizeof x);
 }
 

@@ -14,7 +14,7 @@
 static uint64_t size_of(int fd)
 {
     struct stat status;
-    return fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
+    return fd >= 0 && fstat(fd, &status) == 0 ? (uint64_t)status.st_size : 0;
 }
 
 void log_file_use(struct log_file *file, int fd)

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import os
+import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -328,3 +330,16 @@ def test_a_new_connection_gets_no_more_at_once_than_the_instance_takes(start, ma
         client.flush()
         assert [client.finish(stream).status for stream in streams] == [200] * 40
     assert {dict(fields)[":path"] for _, fields, _ in instance.requests} >= {f"/{n}" for n in range(40)}
+
+
+def test_an_instance_that_never_sends_its_settings_counts_as_not_connected(start, make_instance):
+    """So another one is asked, though the request may not be sent twice."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        mute = SimpleNamespace(address=f"127.0.0.1:{silent.getsockname()[1]}")
+        instance = make_instance()
+        front = start(mute, instance, timeouts={"connect": "100ms"}, health={"interval": "0s"})
+        for _ in range(2):
+            assert front.ask("POST", "/", ["Content-Length: 1"], b"x").status == 200
+        assert len(instance.requests) == 2
+        silent.accept()[0].close()  # it was asked, or tried to be

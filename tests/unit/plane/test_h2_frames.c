@@ -1,6 +1,5 @@
 /* What a client may say over HTTP/2 and what not, frame by frame (RFC 9113). */
-#include "h2_end.h"
-#include "rig.h"
+#include "h2_rig.h"
 
 #include "unit.h"
 
@@ -12,19 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define H2_GET ":method: GET\n:scheme: http\n:authority: app.test\n:path: /\n"
 #define H2_POST ":method: POST\n:scheme: http\n:authority: app.test\n:path: /\n"
-#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 #define WINDOW 65535
-
-static int start(void **state)
-{
-    struct rig *rig = rig_start(1);
-    rig_world(rig)->instances = 1;
-    rig_publish(rig);
-    *state = rig;
-    return 0;
-}
 
 static int stop(void **state)
 {
@@ -72,33 +60,6 @@ static void expect_reset(struct h2_end *client, int32_t stream, uint32_t code)
     h2_end_read(client, NGHTTP2_RST_STREAM);
     assert_int_equal(client->stream, stream);
     assert_int_equal(h2_end_number(client, 0), code);
-}
-
-/* A stream that is open, since its request has a body. Returns the instance's end. */
-static int post(struct rig *rig, struct h2_end *client, int32_t stream, const char *fields)
-{
-    h2_end_say(client, stream, 0, fields);
-    int instance = rig_accept(rig, 0);
-    rig_head(instance);
-    return instance;
-}
-
-static int get(struct rig *rig, struct h2_end *client, int32_t stream)
-{
-    h2_end_say(client, stream, NGHTTP2_FLAG_END_STREAM, H2_GET);
-    int instance = rig_accept(rig, 0);
-    rig_head(instance);
-    return instance;
-}
-
-static void expect_ok(struct h2_end *client, int32_t stream)
-{
-    h2_end_read(client, NGHTTP2_HEADERS);
-    assert_int_equal(client->stream, stream);
-    h2_end_expect_field(client, ":status: 200\n");
-    h2_end_read(client, NGHTTP2_DATA);
-    assert_int_equal(client->size, 2);
-    assert_true((client->flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
 /* ---- what ends the connection ---- */
@@ -156,7 +117,7 @@ static void what_is_wrong_with_a_connection_ends_it_with_its_code(void **state)
         const struct wrong *wrong = &wrongs[i];
         print_message("  %s\n", wrong->what);
         struct h2_end *client = h2_end_client(rig_client(rig));
-        int instance = post(rig, client, 1, H2_POST);
+        int instance = h2_rig_begin(rig, client, 1, 0, H2_POST);
         h2_end_send(client, wrong->type, wrong->flags, wrong->stream, wrong->payload, wrong->size);
         expect_goaway(client, wrong->code);
         rig_rest(instance, NULL);
@@ -229,7 +190,7 @@ static void a_second_head_behind_the_end_of_a_request_ends_the_connection(void *
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = get(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     h2_end_say(client, 1, NGHTTP2_FLAG_END_STREAM, "a: b\n");
     expect_goaway(client, NGHTTP2_STREAM_CLOSED);
     close(instance);
@@ -241,7 +202,7 @@ static void who_has_agreed_to_the_limit_of_streams_may_not_go_beyond(void **stat
     rig_world(rig)->settings.http2.streams = 1;
     rig_publish(rig);
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = get(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     settle(client); /* on the way to which h2_end acknowledges the settings */
     h2_end_say(client, 3, NGHTTP2_FLAG_END_STREAM, H2_GET);
     expect_goaway(client, NGHTTP2_PROTOCOL_ERROR);
@@ -254,12 +215,12 @@ static void data_behind_the_end_of_a_request_ends_its_stream(void **state)
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int first = get(rig, client, 1), second = get(rig, client, 3);
+    int first = h2_rig_ask(rig, client, 1), second = h2_rig_ask(rig, client, 3);
     h2_end_send(client, NGHTTP2_DATA, 0, 1, "x", 1);
     expect_reset(client, 1, NGHTTP2_STREAM_CLOSED);
     rig_rest(first, NULL);
     rig_say(second, OK);
-    expect_ok(client, 3);
+    h2_rig_expect_answer(client, 3);
     h2_end_free(client);
     close(first);
     close(second);
@@ -273,7 +234,7 @@ static void a_window_of_a_stream_is_opened_by_something_and_not_too_far(void **s
     } cases[] = {{0, NGHTTP2_PROTOCOL_ERROR}, {0x7fffffff, NGHTTP2_FLOW_CONTROL_ERROR}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct h2_end *client = h2_end_client(rig_client(rig));
-        int instance = get(rig, client, 1);
+        int instance = h2_rig_ask(rig, client, 1);
         send_number(client, NGHTTP2_WINDOW_UPDATE, 1, cases[i].more);
         expect_reset(client, 1, cases[i].code);
         settle(client);
@@ -286,7 +247,7 @@ static void trailers_end_their_stream_and_are_no_second_head(void **state)
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = post(rig, client, 1, H2_POST);
+    int instance = h2_rig_begin(rig, client, 1, 0, H2_POST);
     h2_end_say(client, 1, 0, "a: b\n");
     expect_reset(client, 1, NGHTTP2_PROTOCOL_ERROR);
     settle(client);
@@ -298,29 +259,29 @@ static void a_body_is_as_long_as_it_was_said_to_be(void **state)
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = post(rig, client, 1, H2_POST "content-length: 3\n");
+    int instance = h2_rig_begin(rig, client, 1, 0, H2_POST "content-length: 3\n");
     h2_end_send(client, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "xx", 2);
     expect_reset(client, 1, NGHTTP2_PROTOCOL_ERROR);
     close(instance);
-    instance = post(rig, client, 3, H2_POST "content-length: 3\n");
+    instance = h2_rig_begin(rig, client, 3, 0, H2_POST "content-length: 3\n");
     h2_end_send(client, NGHTTP2_DATA, 0, 3, "xx", 2);
     h2_end_send(client, NGHTTP2_DATA, 0, 3, "xx", 2); /* known before its end */
     expect_reset(client, 3, NGHTTP2_PROTOCOL_ERROR);
     assert_true(strlen(rig_rest(instance, NULL)) <= 2);
     close(instance);
-    instance = post(rig, client, 5, H2_POST "content-length: 3\n");
+    instance = h2_rig_begin(rig, client, 5, 0, H2_POST "content-length: 3\n");
     h2_end_say(client, 5, NGHTTP2_FLAG_END_STREAM, "a: b\n"); /* trailers, too early */
     expect_reset(client, 5, NGHTTP2_PROTOCOL_ERROR);
     close(instance);
     h2_end_say(client, 7, NGHTTP2_FLAG_END_STREAM, H2_POST "content-length: 3\n");
     expect_reset(client, 7, NGHTTP2_PROTOCOL_ERROR);
     assert_false(rig_is_called(rig, 0));
-    instance = post(rig, client, 9, H2_POST "content-length: 3\n");
+    instance = h2_rig_begin(rig, client, 9, 0, H2_POST "content-length: 3\n");
     h2_end_send(client, NGHTTP2_DATA, 0, 9, "xx", 2);
     h2_end_send(client, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 9, "x", 1);
     assert_string_equal(rig_bytes(instance, 3), "xxx");
     rig_say(instance, OK);
-    expect_ok(client, 9);
+    h2_rig_expect_answer(client, 9);
     h2_end_free(client);
     close(instance);
 }
@@ -354,9 +315,9 @@ static void what_is_not_known_is_passed_over(void **state)
     set(client, 0xf0, 12345);
     h2_end_send(client, NGHTTP2_PRIORITY, 0, 9, "\0\0\0\1\1", 5);
     h2_end_send(client, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "unasked!", 8);
-    int instance = get(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     rig_say(instance, OK);
-    expect_ok(client, 1);
+    h2_rig_expect_answer(client, 1);
     h2_end_free(client);
     close(instance);
 }
@@ -365,7 +326,7 @@ static void what_comes_on_a_stream_that_is_over_is_passed_over(void **state)
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = post(rig, client, 3, H2_POST);
+    int instance = h2_rig_begin(rig, client, 3, 0, H2_POST);
     send_number(client, NGHTTP2_RST_STREAM, 3, NGHTTP2_CANCEL);
     rig_rest(instance, NULL);
     close(instance);
@@ -374,9 +335,9 @@ static void what_comes_on_a_stream_that_is_over_is_passed_over(void **state)
     send_number(client, NGHTTP2_WINDOW_UPDATE, 3, 1);
     send_number(client, NGHTTP2_RST_STREAM, 3, NGHTTP2_CANCEL);
     h2_end_say(client, 1, NGHTTP2_FLAG_END_STREAM, H2_GET); /* it was skipped, so it is over as well */
-    instance = get(rig, client, 5);
+    instance = h2_rig_ask(rig, client, 5);
     rig_say(instance, OK);
-    expect_ok(client, 5);
+    h2_rig_expect_answer(client, 5);
     h2_end_free(client);
     close(instance);
 }
@@ -397,7 +358,7 @@ static void padding_and_priority_are_taken_off(void **state)
                 10);
     assert_string_equal(rig_bytes(instance, 14), "4\r\nbody\r\n0\r\n\r\n");
     rig_say(instance, OK);
-    expect_ok(client, 1);
+    h2_rig_expect_answer(client, 1);
     h2_end_free(client);
     close(instance);
 }
@@ -422,7 +383,7 @@ static void frames_may_come_byte_by_byte(void **state)
     assert_string_equal(rig_field(rig_head(instance), "Host"), "h");
     assert_string_equal(rig_bytes(instance, 4), "body");
     rig_say(instance, OK);
-    expect_ok(client, 1);
+    h2_rig_expect_answer(client, 1);
     h2_end_free(client);
     close(instance);
 }
@@ -462,7 +423,7 @@ static void a_stream_gets_as_much_as_its_window_takes(void **state)
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
     set(client, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 10);
-    int instance = get(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     answer_with(instance, 100);
     h2_end_read(client, NGHTTP2_HEADERS);
     expect_data(client, 1, 10);
@@ -488,11 +449,11 @@ static void streams_that_share_a_window_take_turns(void **state)
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
     set(client, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20);
-    int first = get(rig, client, 1);
+    int first = h2_rig_ask(rig, client, 1);
     answer_with(first, 100000);
     h2_end_read(client, NGHTTP2_HEADERS);
     expect_data(client, 1, WINDOW);
-    int second = get(rig, client, 3);
+    int second = h2_rig_ask(rig, client, 3);
     answer_with(second, 100000);
     h2_end_read(client, NGHTTP2_HEADERS);
     assert_int_equal(client->stream, 3);
@@ -516,7 +477,8 @@ static void a_smaller_window_holds_from_its_acknowledgement_on(void **state)
     rig_world(rig)->settings.http2.window = 1000;
     rig_publish(rig);
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = post(rig, client, 1, H2_POST); /* nothing of ours was read, so nothing was agreed to */
+    int instance =
+        h2_rig_begin(rig, client, 1, 0, H2_POST); /* nothing of ours was read, so nothing was agreed to */
     h2_end_send(client, NGHTTP2_DATA, 0, 1, bytes, sizeof bytes);
     settle(client); /* now it is */
     h2_end_send(client, NGHTTP2_DATA, 0, 1, bytes, sizeof bytes);
@@ -531,7 +493,7 @@ static void an_answers_head_that_is_longer_than_a_frame_goes_in_several(void **s
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = get(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     static char head[25000];
     size_t n = (size_t)sprintf(head, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n");
     for (unsigned i = 0; i < 5; i++) {
@@ -557,7 +519,7 @@ static void an_answers_head_that_is_longer_than_a_frame_goes_in_several(void **s
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, h2_rig_start, stop)
     const struct CMUnitTest tests[] = {
         TEST(what_is_wrong_with_a_connection_ends_it_with_its_code),
         TEST(a_frame_that_is_too_large_ends_the_connection),

@@ -1,5 +1,4 @@
-#include "h2_end.h"
-#include "rig.h"
+#include "h2_rig.h"
 
 #include "unit.h"
 
@@ -10,44 +9,12 @@
 #include <unistd.h>
 
 #define LAST_OF_ALL 0x7fffffff
-#define H2_GET ":method: GET\n:scheme: http\n:authority: app.test\n:path: /\n"
 #define GET "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 2\r\n\r\nhi"
-#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-static int start(void **state)
-{
-    struct rig *rig = rig_start(1);
-    rig_world(rig)->instances = 1;
-    rig_publish(rig);
-    *state = rig;
-    return 0;
-}
 
 static int stop(void **state)
 {
     return *state == NULL ? 0 : rig_stop(*state);
-}
-
-/* Sends the request and returns the instance's end of the connection on which it has come. */
-static int ask(struct rig *rig, struct h2_end *client, int32_t stream)
-{
-    h2_end_say(client, stream, NGHTTP2_FLAG_END_STREAM, H2_GET);
-    int instance = rig_accept(rig, 0);
-    rig_head(instance);
-    return instance;
-}
-
-static void expect_answer(struct h2_end *client, int32_t stream)
-{
-    h2_end_read(client, NGHTTP2_HEADERS);
-    assert_int_equal(client->stream, stream);
-    h2_end_expect_field(client, ":status: 200\n");
-    h2_end_read(client, NGHTTP2_DATA);
-    assert_int_equal(client->stream, stream);
-    assert_int_equal(client->size, 2);
-    assert_memory_equal(client->payload, "ok", 2);
-    assert_true((client->flags & NGHTTP2_FLAG_END_STREAM) != 0);
 }
 
 /* ---- of clients ---- */
@@ -64,7 +31,7 @@ static void a_stream_reaches_an_instance_as_a_request_and_its_answer_the_stream(
     assert_string_equal(rig_field(head, "x-a"), "b");
     assert_int_equal(counters_pool_in_flight(rig_counters(rig), 1), 1);
     rig_say(instance, OK);
-    expect_answer(client, 1);
+    h2_rig_expect_answer(client, 1);
     rig_until(counters_pool_in_flight(rig_counters(rig), 1) == 0);
     assert_int_equal(client->settings[NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS], 100);
     assert_int_equal(client->settings[NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE], 65535);
@@ -83,9 +50,9 @@ static void a_preface_may_come_in_pieces(void **state)
     rig_say(fd, "TP/2.0\r\n\r\nSM\r\n\r\n");
     struct h2_end *client = h2_end_of(fd);
     h2_end_send(client, NGHTTP2_SETTINGS, 0, 0, NULL, 0);
-    int instance = ask(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     rig_say(instance, OK);
-    expect_answer(client, 1);
+    h2_rig_expect_answer(client, 1);
     h2_end_free(client);
     close(instance);
 }
@@ -105,13 +72,13 @@ static void a_stream_above_the_limit_is_refused_and_the_others_go_on(void **stat
     rig_world(rig)->settings.http2.streams = 1;
     rig_publish(rig);
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int instance = ask(rig, client, 1);
+    int instance = h2_rig_ask(rig, client, 1);
     h2_end_say(client, 3, NGHTTP2_FLAG_END_STREAM, H2_GET);
     h2_end_read(client, NGHTTP2_RST_STREAM);
     assert_int_equal(client->stream, 3);
     assert_int_equal(h2_end_number(client, 0), NGHTTP2_REFUSED_STREAM);
     rig_say(instance, OK);
-    expect_answer(client, 1);
+    h2_rig_expect_answer(client, 1);
     h2_end_free(client);
     close(instance);
 }
@@ -121,11 +88,11 @@ static void a_reset_of_a_stream_ends_its_request_alone(void **state)
     struct rig *rig = *state;
     static const uint8_t cancel[4] = {0, 0, 0, NGHTTP2_CANCEL};
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int first = ask(rig, client, 1), second = ask(rig, client, 3);
+    int first = h2_rig_ask(rig, client, 1), second = h2_rig_ask(rig, client, 3);
     h2_end_send(client, NGHTTP2_RST_STREAM, 0, 1, cancel, sizeof cancel);
     rig_rest(first, NULL);
     rig_say(second, OK);
-    expect_answer(client, 3);
+    h2_rig_expect_answer(client, 3);
     h2_end_free(client);
     close(first);
     close(second);
@@ -137,20 +104,20 @@ static void a_stop_says_goaway_twice_and_finishes_what_has_come_in_between(void 
 {
     struct rig *rig = *state;
     struct h2_end *client = h2_end_client(rig_client(rig));
-    int first = ask(rig, client, 1);
+    int first = h2_rig_ask(rig, client, 1);
     rig_say_stop(rig);
     h2_end_read(client, NGHTTP2_GOAWAY);
     assert_int_equal(h2_end_number(client, 0), LAST_OF_ALL);
     h2_end_read(client, NGHTTP2_PING);
-    int second = ask(rig, client, 3);
+    int second = h2_rig_ask(rig, client, 3);
     h2_end_send(client, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, client->payload, 8);
     h2_end_read(client, NGHTTP2_GOAWAY);
     assert_int_equal(h2_end_number(client, 0), 3);
     assert_int_equal(h2_end_number(client, 4), NGHTTP2_NO_ERROR);
     rig_say(first, OK);
-    expect_answer(client, 1);
+    h2_rig_expect_answer(client, 1);
     rig_say(second, OK);
-    expect_answer(client, 3);
+    h2_rig_expect_answer(client, 3);
     h2_end_expect_close(client);
     h2_end_free(client);
     close(first);
@@ -255,7 +222,7 @@ static void a_refused_stream_is_sent_again_over_the_same_connection(void **state
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, h2_rig_start, stop)
     const struct CMUnitTest tests[] = {
         TEST(a_stream_reaches_an_instance_as_a_request_and_its_answer_the_stream),
         TEST(a_preface_may_come_in_pieces),

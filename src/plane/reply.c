@@ -92,8 +92,8 @@ static bool splice(struct exchange *x)
 static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
 {
     struct worker *worker = x->worker;
-    bool says_nothing = x->keep_alive || x->client->stream.virtual != NULL; /* HTTP/2 has no Connection */
-    struct http_return how = {.client_minor = x->minor, .keep_alive = says_nothing, .framing = framing};
+    bool goes_on = x->keep_alive || x->client->stream.virtual != NULL; /* over HTTP/2 nothing is said of it */
+    struct http_return how = {.client_minor = x->minor, .keep_alive = goes_on, .framing = framing};
     struct http_variable variables[HEADER_VARIABLES];
     char lines[STICKY_LINES * STICKY_LINE_MAX];
     if (final) {

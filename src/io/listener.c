@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "base/mem.h"
+#include "io/loopback.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -282,6 +283,15 @@ static void has_connections(evutil_socket_t fd, short what, void *arg)
     accept_some(arg, held < ACCEPTS_A_TURN ? held : ACCEPTS_A_TURN);
 }
 
+/* Accepted sockets inherit it. A Unix socket has no such options. */
+static void set_for_accepted(int fd)
+{
+    union name name = {.any.sa_family = AF_UNSPEC};
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (getsockname(fd, &name.any, &(socklen_t){sizeof name}) == 0)
+        loopback_unpace(fd, &name.any);
+}
+
 struct listener *listener_new(struct loop *loop, int fd,
                               void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer),
                               void *arg)
@@ -289,8 +299,7 @@ struct listener *listener_new(struct loop *loop, int fd,
     struct listener *listener = mem_zero(1, sizeof *listener);
     *listener = (struct listener){.loop = loop, .fd = fd, .accepted = accepted, .arg = arg, .paused = true};
     deadline_init(&listener->resume, loop, resume_accepting);
-    /* Accepted sockets inherit it. A Unix socket has no such option. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    set_for_accepted(fd);
     event_assign(&listener->event, loop_base(loop), fd, EV_READ | EV_PERSIST, has_connections, listener);
     listener_wake(listener);
     return listener;

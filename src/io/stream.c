@@ -5,6 +5,7 @@
 #include "io/stream.h"
 
 #include "base/fault.h"
+#include "io/loopback.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -217,6 +218,7 @@ int stream_connect(const struct sockaddr *address, socklen_t length)
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    loopback_unpace(fd, address);
     if (FAULTY("stream.connect", ENOBUFS, connect(fd, address, length)) == 0 || errno == EINPROGRESS)
         return fd;
     int error = errno;

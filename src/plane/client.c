@@ -364,7 +364,7 @@ void client_ready(struct stream *stream)
     else if (client->state == CLIENT_HTTP2)
         h2_front_ready(client->h2);
     else
-        pump(client);
+        pump_later(client); /* behind the turn's answers: whom these and the requests wake, they wake once */
 }
 
 static void timed_out(struct deadline *deadline)

@@ -1,0 +1,102 @@
+/* What a worker sends in one turn, and in which order: it is held in the middle of a turn until all that the
+ * next one is to find has come. */
+#include "rig.h"
+
+#include "unit.h"
+
+#include "base/clock.h"
+
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define SENDS_MAX 8
+#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+/* ---- what the plane calls ---- */
+
+static _Thread_local bool is_test;
+static bool held, waits;     /* the plane's sends are to wait; one does */
+static char sent[SENDS_MAX]; /* the first letter of each, in order */
+static unsigned sends;
+
+ssize_t __real_send(int fd, const void *bytes, size_t n, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags);
+
+ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags)
+{
+    if (is_test)
+        return __real_send(fd, bytes, n, flags);
+    sent[sends % SENDS_MAX] = *(const char *)bytes;
+    __atomic_add_fetch(&sends, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&held, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&waits, true, __ATOMIC_RELEASE);
+        sched_yield();
+    }
+    return __real_send(fd, bytes, n, flags);
+}
+
+/* ---- steps ---- */
+
+static int start(void **state)
+{
+    is_test = true;
+    *state = rig_start(1);
+    rig_world(*state)->instances = 1;
+    rig_publish(*state);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    return rig_stop(*state);
+}
+
+static void expect_answer(int client)
+{
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    assert_string_equal(rig_bytes(client, 2), "ok");
+}
+
+/* ---- tests ---- */
+
+/* The one who asks meanwhile does so before the other's answer comes, so it is not the order of their coming.
+ * Of the kept connections the one that came back last is lent first. */
+static void the_answers_of_a_turn_go_before_its_requests(void **state)
+{
+    int clients[3], instances[3];
+    for (int i = 0; i < 3; i++) {
+        clients[i] = rig_client(*state);
+        instances[i] = rig_ask(*state, clients[i], GET);
+    }
+    for (int i = 0; i < 3; i++) {
+        rig_say(instances[i], OK);
+        expect_answer(clients[i]);
+    }
+    rig_say(clients[0], GET);
+    rig_head(instances[2]);
+    __atomic_store_n(&sends, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
+    rig_say(clients[1], GET);
+    rig_until(__atomic_load_n(&waits, __ATOMIC_ACQUIRE));
+    rig_say(clients[2], GET);
+    rig_say(instances[2], OK);
+    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+    expect_answer(clients[0]);
+    rig_head(instances[1]);
+    rig_until(__atomic_load_n(&sends, __ATOMIC_ACQUIRE) == 3);
+    assert_memory_equal(sent, "GHG", 3);
+    for (int i = 0; i < 3; i++) {
+        close(clients[i]);
+        close(instances[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_answers_of_a_turn_go_before_its_requests, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -76,6 +76,15 @@ static void close_way(struct way *way)
     }
 }
 
+/* As upswap's own connections over loopback, and what a listener accepts: without it, where the system's
+ * congestion control paces, this would be no floor for long bodies. */
+static int unpaced(int fd)
+{
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0)
+        net_die("TCP_CONGESTION");
+    return fd;
+}
+
 static struct pair *make_pair(void)
 {
     struct pair *pair = take(&empty_pairs);
@@ -86,7 +95,7 @@ static struct pair *make_pair(void)
     open_way(&pair->out);
     open_way(&pair->back);
     pair->client = (struct end){pair, -1};
-    pair->app = (struct end){pair, net_connect(app_port)};
+    pair->app = (struct end){pair, unpaced(net_connect(app_port))};
     net_watch(epoll, pair->app.fd, &pair->app);
     return pair;
 }
@@ -248,7 +257,7 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     app_port = (uint16_t)atoi(argv[2]);
-    int listening = net_listen((uint16_t)atoi(argv[1]));
+    int listening = unpaced(net_listen((uint16_t)atoi(argv[1])));
     epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     /* A client that is accepted with its request needs no watching. */

@@ -50,6 +50,8 @@ static void watch(struct event *event, int fd, event_callback_fn run)
     event_add(event, NULL);
 }
 
+static const struct snapshot_settings no_limits;
+
 static int open_worker(void **state)
 {
     (void)state;
@@ -59,9 +61,9 @@ static int open_worker(void **state)
     worker->buffers = buffers_new();
     cork_init(&worker->cork, worker->loop);
     client = mem_zero(1, sizeof *client);
-    client->worker = worker;
-    client->state = CLIENT_HEAD;
-    deadline_init(&client->deadline, worker->loop, NULL);
+    worker->settings = &no_limits;
+    TAILQ_INIT(&worker->clients);
+    client_begin(worker, client, &(struct peer){0}, NULL);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     assert_true(stream_open(&client->stream, worker->loop, fds[0], nothing));
     client->stream.writable = true;

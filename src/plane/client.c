@@ -372,6 +372,10 @@ static void timed_out(struct deadline *deadline)
     struct client *client = mem_container(deadline, struct client, deadline);
     if (client->state == CLIENT_EXCHANGE)
         return;
+    if (client->again && (client->state == CLIENT_HEAD || client->state == CLIENT_ARRIVING)) {
+        deadline_set(deadline, 0); /* what has come in this turn is read first, and counts */
+        return;
+    }
     if (client->state == CLIENT_HTTP2) {
         h2_front_timed_out(client->h2);
         return;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define SENDS_MAX 8
+#define IDLE_MS 100
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -93,10 +94,39 @@ static void the_answers_of_a_turn_go_before_its_requests(void **state)
     }
 }
 
+/* Its time runs out while the worker has other things to do; what it has sent has come by then. */
+static void who_asks_in_the_turn_that_ends_its_patience_is_heard(void **state)
+{
+    rig_world(*state)->settings.idle_ms = IDLE_MS;
+    rig_publish(*state);
+    int kept = rig_client(*state), other = rig_client(*state);
+    int instance = rig_ask(*state, kept, GET);
+    rig_say(instance, OK);
+    expect_answer(kept);
+    uint64_t since_ms = clock_mono_ms();
+    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
+    rig_say(other, GET);
+    rig_until(clock_mono_ms() > since_ms + 2 * IDLE_MS);
+    rig_say(kept, GET);
+    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+    rig_head(instance);
+    int second = rig_accept(*state, 0);
+    rig_head(second);
+    rig_say(instance, OK);
+    rig_say(second, OK);
+    expect_answer(kept);
+    expect_answer(other);
+    close(kept);
+    close(other);
+    close(instance);
+    close(second);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_answers_of_a_turn_go_before_its_requests, start, stop),
+        cmocka_unit_test_setup_teardown(who_asks_in_the_turn_that_ends_its_patience_is_heard, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

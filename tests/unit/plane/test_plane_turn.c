@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define SENDS_MAX 8
-#define IDLE_MS 100
+#define IDLE_MS 500
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -60,6 +60,20 @@ static void expect_answer(int client)
     assert_string_equal(rig_bytes(client, 2), "ok");
 }
 
+/* The client's request is in the middle of being sent, and stays so until `let_go`. */
+static void hold_with(int client)
+{
+    __atomic_store_n(&waits, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
+    rig_say(client, GET);
+    rig_until(__atomic_load_n(&waits, __ATOMIC_ACQUIRE));
+}
+
+static void let_go(void)
+{
+    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+}
+
 /* ---- tests ---- */
 
 /* The one who asks meanwhile does so before the other's answer comes, so it is not the order of their coming.
@@ -78,12 +92,10 @@ static void the_answers_of_a_turn_go_before_its_requests(void **state)
     rig_say(clients[0], GET);
     rig_head(instances[2]);
     __atomic_store_n(&sends, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
-    rig_say(clients[1], GET);
-    rig_until(__atomic_load_n(&waits, __ATOMIC_ACQUIRE));
+    hold_with(clients[1]);
     rig_say(clients[2], GET);
     rig_say(instances[2], OK);
-    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+    let_go();
     expect_answer(clients[0]);
     rig_head(instances[1]);
     rig_until(__atomic_load_n(&sends, __ATOMIC_ACQUIRE) == 3);
@@ -104,11 +116,10 @@ static void who_asks_in_the_turn_that_ends_its_patience_is_heard(void **state)
     rig_say(instance, OK);
     expect_answer(kept);
     uint64_t since_ms = clock_mono_ms();
-    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
-    rig_say(other, GET);
-    rig_until(clock_mono_ms() > since_ms + 2 * IDLE_MS);
+    hold_with(other);
+    rig_until(clock_mono_ms() > since_ms + IDLE_MS + 50);
     rig_say(kept, GET);
-    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+    let_go();
     rig_head(instance);
     int second = rig_accept(*state, 0);
     rig_head(second);

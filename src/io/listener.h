@@ -24,7 +24,8 @@ int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *e
 struct listener;
 
 /* Accepts on fd (which stays the caller's) in `loop`, at most 64 a turn; each accepted descriptor is
- * non-blocking, close-on-exec, TCP_NODELAY, and the callee's. Out of descriptors or memory is a normal state:
+ * non-blocking, close-on-exec, TCP_NODELAY, not paced if fd is bound to loopback (io/loopback.h), and the
+ * callee's. Out of descriptors or memory is a normal state:
  * accepting pauses for up to 100 ms, or until listener_wake. */
 struct listener *listener_new(struct loop *loop, int fd,
                               void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer),

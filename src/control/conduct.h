@@ -86,10 +86,12 @@ struct conductor {
     struct slots *pool_slots, *instance_slots;
     struct past past;
     char *good; /* the deployment to which another was compared last, and its gate without outputs; NULL: */
-    json_t *good_gate;         /* none was yet */
-    struct course *courses;    /* by service */
-    struct adoption *adoption; /* a config that is being taken up; NULL: none */
-    uint64_t last_instance;    /* highest id given out */
+    json_t *good_gate;            /* none was yet */
+    struct course *courses;       /* by service */
+    LIST_HEAD(, course) changing; /* those whose last change is not published */
+    unsigned numbered;            /* records with a number of the world that are on their way to the disk */
+    struct adoption *adoption;    /* a config that is being taken up; NULL: none */
+    uint64_t last_instance;       /* highest id given out */
     unsigned retiring; /* records that retire instances and are on their way; one pool at a time, since
                           who holds an address depends on the one before */
     LIST_HEAD(, waiting) waiting; /* answers */
@@ -136,6 +138,7 @@ struct course {
     char *live;    /* the pool that is live since; NULL: none has become it */
     char *leaves;  /* the pool that drains since; NULL: none */
     uint64_t change_version, change_decided_ns, change_written_ns;
+    LIST_ENTRY(course) of_changing;
     UT_hash_handle hh;
 };
 
@@ -328,7 +331,7 @@ void conductor_stop(struct conductor *conductor);
  * the last one; NULL: any may have. */
 void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
                        uint64_t decided_ns);
-/* The same soon, for what no record numbers a world for. */
-void conductor_tell(struct conductor *conductor);
+/* The same soon, of this service, for what no record numbers a world for. */
+void conductor_tell(struct conductor *conductor, const struct service *service);
 /* The settings of a service, or NULL. */
 const struct config_service *conductor_settings(const struct conductor *conductor, const char *service);

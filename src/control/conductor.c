@@ -16,14 +16,20 @@ const struct config_service *conductor_settings(const struct conductor *conducto
     return conductor->config == NULL ? NULL : config_service(conductor->config, str_of(service));
 }
 
-void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
-                       uint64_t decided_ns)
+/* Who looks at what instances and their clients do hears of a service (NULL: of all) that has changed. */
+static void tell_watchers(struct conductor *conductor, const struct service *service)
 {
     pauses_watch(conductor->pauses, service);
     trail_watch(conductor->trail, service);
     health_watch(conductor->health, service);
-    ejections_watch(conductor->ejections);
+    ejections_watch(conductor->ejections, service);
     schedule_watch(conductor->schedule, service);
+}
+
+void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
+                       uint64_t decided_ns)
+{
+    tell_watchers(conductor, service);
     world_publish(conductor->world, conductor->config, version, decided_ns);
 }
 
@@ -80,9 +86,8 @@ static void retire(struct conductor *conductor, struct pool *pool, const size_t 
     step->release = retired;
     conductor->retiring++;
     for (size_t i = 0; i < count; i++) {
-        const struct pool *holder;
         const struct instance *instance = &pool->instances[instances[i]];
-        if ((registry_holder(conductor->options.registry, instance, &holder) != NULL) == left)
+        if (registry_shares_address(conductor->options.registry, instance) == left)
             record_add_instance(&step->record, instances[i]);
     }
     /* Without instances it is not allowed, and dropped. */
@@ -130,9 +135,9 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
 {
     struct conductor *conductor = arg;
     struct course *course, *next;
-    HASH_ITER(hh, conductor->courses, course, next)
-    {
-        if (course->changed != NULL && version >= course->change_version)
+    for (course = LIST_FIRST(&conductor->changing); course != NULL; course = next) {
+        next = LIST_NEXT(course, of_changing);
+        if (version >= course->change_version)
             announce_change(conductor, course, ns != 0 ? ns : clock_mono_ns());
     }
     answer_published(conductor, version);
@@ -148,20 +153,16 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
  * published before it, or the proxy would refuse that world as an old one. */
 static bool is_number_taken(const struct conductor *conductor)
 {
-    for (const struct course *course = conductor->courses; course != NULL; course = course->hh.next) {
-        if (course->current != NULL && course->current->record.world != 0)
-            return true;
-    }
-    return conductor->adoption != NULL;
+    return conductor->numbered > 0 || conductor->adoption != NULL;
 }
 
-/* Of health, of pins, of keys. */
+/* Of health, of pins, of keys; and of services whose watchers have been told. */
 static bool on_news(void *arg)
 {
     struct conductor *conductor = arg;
     if (conductor->config == NULL || is_number_taken(conductor))
         return false;
-    conductor_publish(conductor, NULL, world_next(conductor->world), clock_mono_ns());
+    world_publish(conductor->world, conductor->config, world_next(conductor->world), clock_mono_ns());
     return true;
 }
 
@@ -208,10 +209,16 @@ static void tell_news(struct deadline *deadline)
         deadline_set(&conductor->news, NEWS_AGAIN_MS);
 }
 
-void conductor_tell(struct conductor *conductor)
+static void tell_soon(struct conductor *conductor)
 {
     if (!deadline_is_set(&conductor->news))
         deadline_set(&conductor->news, 0);
+}
+
+void conductor_tell(struct conductor *conductor, const struct service *service)
+{
+    tell_watchers(conductor, service);
+    tell_soon(conductor);
 }
 
 /* The proxy may have a world of a number that is not below that of the last one, nor perhaps of one that a
@@ -227,7 +234,7 @@ static void on_keys(struct deadline *deadline)
 {
     struct conductor *conductor = mem_container(deadline, struct conductor, keys);
     if (secrets_turn(conductor->options.secrets, clock_steady_ns() / NS_PER_S))
-        conductor_tell(conductor);
+        tell_soon(conductor);
     deadline_set(&conductor->keys, KEYS_LOOK_MS);
 }
 
@@ -350,6 +357,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
     struct conductor *conductor = mem_zero(1, sizeof *conductor);
     conductor->options = *options;
     LIST_INIT(&conductor->waiting);
+    LIST_INIT(&conductor->changing);
     TAILQ_INIT(&conductor->past);
     conductor->processes = processes_new();
     conductor->pool_slots = slots_new(COUNTERS_POOLS);

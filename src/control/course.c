@@ -295,7 +295,7 @@ void course_confirm(struct course *course, const struct pool *pool)
     course->warm_after = world_made(course->conductor->world);
     course->warm_until_ms = clock_mono_ms() + WARM_MS;
     if (deployment_takes_over(pool->deployment))
-        conductor_tell(course->conductor);
+        conductor_tell(course->conductor, pool->service);
     probe(course, pool, 0, on_confirmed);
 }
 

@@ -183,8 +183,6 @@ static void look_at(struct drain *drain, struct pool *pool)
 
 static bool is_waited_for(const struct pool *pool)
 {
-    if (pool->state != POOL_DRAINING)
-        return false;
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (is_there(&pool->instances[i]))
             return true;
@@ -205,9 +203,8 @@ static void look(struct deadline *deadline)
 {
     struct drain *drain = mem_container(deadline, struct drain, look);
     uint64_t again_ms = UINT64_MAX;
-    struct pool *pool, *next;
-    HASH_ITER(hh, drain->options.registry->pools, pool, next)
-    {
+    struct pool *pool;
+    TAILQ_FOREACH (pool, &drain->options.registry->going, of_going) {
         if (!is_waited_for(pool))
             continue;
         look_at(drain, pool);

@@ -25,6 +25,8 @@ static void publish(struct conductor *conductor, const struct step *step)
 
 void course_forget_change(struct course *course)
 {
+    if (course->changed != NULL)
+        LIST_REMOVE(course, of_changing);
     free(course->changed);
     free(course->live);
     free(course->leaves);
@@ -52,6 +54,7 @@ static void remember_change(struct step *step, const struct pool *pool, const st
     bool swap_waits = course->live != NULL && strcmp(course->changed, pool->name) == 0;
     course_forget_change(course);
     course->changed = mem_dup(pool->name);
+    LIST_INSERT_HEAD(&course->conductor->changing, course, of_changing);
     course->live = swaps || swap_waits ? mem_dup(pool->service->live->name) : NULL;
     course->leaves = leaves == NULL ? NULL : mem_dup(leaves->name);
     course->change_version = step->record.world;
@@ -91,7 +94,7 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
         course_watch(course, pool);
         break;
     case EFFECT_TELL:
-        conductor_tell(course->conductor);
+        conductor_tell(course->conductor, pool->service);
         break;
     case EFFECT_PUBLISH:
     case EFFECT_SWAP:
@@ -176,12 +179,10 @@ static bool swap_is_published(const struct conductor *conductor, const struct po
 void effects_finish(struct conductor *conductor)
 {
     struct registry *registry = conductor->options.registry;
-    struct pool *pool, *next;
-    HASH_ITER(hh, registry->pools, pool, next)
-    {
-        const struct deployment *deployment = pool->deployment;
-        if (deployment == NULL || deployment->state != DEPLOYMENT_DRAINING ||
-            !swap_is_published(conductor, pool))
+    const struct deployment *deployment;
+    TAILQ_FOREACH (deployment, &registry->finishing, of_finishing) {
+        const struct pool *pool = deployment->pool;
+        if (!swap_is_published(conductor, pool))
             continue;
         const struct pool *old =
             deployment->replaces == NULL ? NULL : registry_pool(registry, deployment->replaces);
@@ -208,7 +209,7 @@ static void follow_pool(struct step *step)
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, json_string(pool->instances[i].address));
     json_object_set_new(more, "instances", instances);
-    conductor_tell(conductor);
+    conductor_tell(conductor, service);
     bool launches = pool->deployment->state == DEPLOYMENT_LAUNCHING;
     if (launches)
         log_info("%s: launch.command starts release \"%s\"", pool->name, pool->release);

@@ -1,5 +1,6 @@
 /* What was told last of each instance, compared with the cells. Invariant: an instance that is told to be out
- * has a record, and every record is of an instance that the last look found. */
+ * has a record, and every record is of an instance that the last look found. Services without ejection are
+ * not looked at: there may be ten thousand. */
 #include "control/ejections.h"
 
 #include "base/clock.h"
@@ -18,8 +19,15 @@ struct outcast {
     UT_hash_handle hh;
 };
 
+/* A service that has ejection on. */
+struct ward {
+    const struct service *service;
+    UT_hash_handle hh;
+};
+
 struct ejections {
     struct ejections_options options;
+    struct ward *wards;
     struct outcast *outcasts;
     struct deadline look;
 };
@@ -117,13 +125,10 @@ static void forget_unseen(struct ejections *ejections)
 static void look(struct deadline *deadline)
 {
     struct ejections *ejections = mem_container(deadline, struct ejections, look);
-    const struct registry *registry = ejections->options.registry;
     bool again = false;
-    for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
-        if (!ejects(ejections, service))
-            continue;
+    for (const struct ward *ward = ejections->wards; ward != NULL; ward = ward->hh.next) {
         const struct pool *pool;
-        TAILQ_FOREACH (pool, &service->pools, of_service) {
+        TAILQ_FOREACH (pool, &ward->service->pools, of_service) {
             if (!has_clients(pool))
                 continue;
             look_at(ejections, pool);
@@ -135,9 +140,37 @@ static void look(struct deadline *deadline)
         deadline_set(&ejections->look, LOOK_MS);
 }
 
-void ejections_watch(struct ejections *ejections)
+static void watch_one(struct ejections *ejections, const struct service *service)
 {
-    if (!deadline_is_set(&ejections->look))
+    struct ward *ward;
+    HASH_FIND_PTR(ejections->wards, &service, ward);
+    if (ejects(ejections, service) == (ward != NULL))
+        return;
+    if (ward != NULL) {
+        HASH_DEL(ejections->wards, ward);
+        free(ward);
+        return;
+    }
+    ward = mem_zero(1, sizeof *ward);
+    ward->service = service;
+    HASH_ADD_PTR(ejections->wards, service, ward);
+}
+
+static void watch_all(struct ejections *ejections)
+{
+    const struct service *service = ejections->options.registry->services;
+    for (; service != NULL; service = service->hh.next)
+        watch_one(ejections, service);
+}
+
+void ejections_watch(struct ejections *ejections, const struct service *service)
+{
+    if (service == NULL)
+        watch_all(ejections);
+    else
+        watch_one(ejections, service);
+    bool has_work = ejections->wards != NULL || ejections->outcasts != NULL;
+    if (has_work && !deadline_is_set(&ejections->look))
         deadline_set(&ejections->look, 0);
 }
 

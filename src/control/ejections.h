@@ -22,8 +22,9 @@ struct ejections_options {
 
 /* Lives as long as the process. */
 struct ejections *ejections_new(const struct ejections_options *options);
-/* Settings or pools have changed: looks from now on, if there is anything to look at. */
-void ejections_watch(struct ejections *ejections);
+/* Settings or pools of this service (NULL: of any) have changed: looks from now on, if there is anything to
+ * look at. */
+void ejections_watch(struct ejections *ejections, const struct service *service);
 
 /* Is it out, in the eyes of any worker? */
 bool ejections_is_out(const struct ejections *ejections, const struct pool *pool,

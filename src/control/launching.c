@@ -221,7 +221,7 @@ void launching_follow(struct step *step)
     event_log_add(conductor->options.events, "launch.instance", pool->service->name, pool->name,
                   json_pack("{s:s, s:o}", "instance", instance->address, "pid",
                             instance->pid == 0 ? json_null() : json_integer(instance->pid)));
-    conductor_tell(conductor);
+    conductor_tell(conductor, pool->service);
     if (arrival->launching != NULL)
         await(arrival, instance);
 }

@@ -262,12 +262,13 @@ static void on_durable(void *arg, struct record *record, int error)
 {
     struct step *step = arg;
     struct course *course = step->course;
-    (void)record;
+    bool numbered = record->world != 0;
     if (error == 0)
         recorded(step);
     else
         not_recorded(step, error);
     course->current = NULL;
+    course->conductor->numbered -= numbered;
     take_turn(course);
 }
 
@@ -282,6 +283,7 @@ static void take_turn(struct course *course)
         TAILQ_REMOVE(&course->steps, step, entry);
         if (is_ready(step)) {
             course->current = step;
+            course->conductor->numbered += step->record.world != 0;
             journal_append(course->conductor->options.journal, &step->record, on_durable, step);
             continue;
         }

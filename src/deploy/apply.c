@@ -1,6 +1,7 @@
 /* apply: the one door through which the registry changes. Each type of record has a check, which changes
  * nothing, and an act, which cannot fail once its check has passed. */
 #include "base/mem.h"
+#include "deploy/places.h"
 #include "deploy/record.h"
 #include "deploy/registry.h"
 
@@ -74,7 +75,13 @@ static void act_pool(struct registry *registry, struct record *record)
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (pool->instances[i].id > registry->last_instance)
             registry->last_instance = pool->instances[i].id;
+        if (pool->instances[i].state != INSTANCE_TORN_DOWN)
+            places_enter(registry, pool, i);
     }
+    if (pool->state == POOL_DRAINING)
+        TAILQ_INSERT_TAIL(&registry->going, pool, of_going);
+    if (pool->deployment != NULL && pool->deployment->state == DEPLOYMENT_DRAINING)
+        TAILQ_INSERT_TAIL(&registry->finishing, pool->deployment, of_finishing);
     if (pool->state == POOL_LIVE) {
         pool->was_live = true;
         service->live = pool;
@@ -144,10 +151,12 @@ static void set_text(char **text, const char *value)
 }
 
 /* `by`: the pool that has its clients now; NULL: it had none. */
-static void leave(struct pool *pool, enum retire_reason reason, const struct pool *by,
-                  const struct record *record)
+static void leave(struct registry *registry, struct pool *pool, enum retire_reason reason,
+                  const struct pool *by, const struct record *record)
 {
+    assert(pool->state != POOL_DRAINING);
     pool->state = POOL_DRAINING;
+    TAILQ_INSERT_TAIL(&registry->going, pool, of_going);
     pool->reason = reason;
     pool->drain = record->drain;
     pool->going_since_ns = record_moment_ns(record);
@@ -155,7 +164,13 @@ static void leave(struct pool *pool, enum retire_reason reason, const struct poo
     set_text(&pool->replaced_by, by == NULL ? NULL : by->name);
 }
 
-static void go_live(struct pool *pool, const struct record *record, bool arm)
+static void retire(struct registry *registry, struct pool *pool)
+{
+    TAILQ_REMOVE(&registry->going, pool, of_going);
+    pool->state = POOL_RETIRED;
+}
+
+static void go_live(struct registry *registry, struct pool *pool, const struct record *record, bool arm)
 {
     struct service *service = pool->service;
     struct pool *old = service->live;
@@ -164,23 +179,23 @@ static void go_live(struct pool *pool, const struct record *record, bool arm)
         old->state = POOL_ARMED;
         service->armed = old;
     } else if (old != NULL) {
-        leave(old, RETIRE_REPLACED, pool, record);
+        leave(registry, old, RETIRE_REPLACED, pool, record);
     }
     pool->state = POOL_LIVE;
     pool->was_live = true;
     service->live = pool;
 }
 
-static void release_armed(struct pool *pool, const struct record *record)
+static void release_armed(struct registry *registry, struct pool *pool, const struct record *record)
 {
-    leave(pool->service->armed, RETIRE_REPLACED, pool, record);
+    leave(registry, pool->service->armed, RETIRE_REPLACED, pool, record);
     pool->service->armed = NULL;
 }
 
-static void go_back(struct pool *pool, const struct record *record)
+static void go_back(struct registry *registry, struct pool *pool, const struct record *record)
 {
     struct service *service = pool->service;
-    leave(pool, RETIRE_ROLLED_BACK, service->armed, record);
+    leave(registry, pool, RETIRE_ROLLED_BACK, service->armed, record);
     service->armed->state = POOL_LIVE;
     service->live = service->armed;
     service->armed = NULL;
@@ -204,7 +219,8 @@ static void set_all(struct pool *pool, enum instance_state state)
         pool->instances[i].state = state;
 }
 
-static void move_pool(struct pool *pool, const struct transition *row, const struct record *record)
+static void move_pool(struct registry *registry, struct pool *pool, const struct transition *row,
+                      const struct record *record)
 {
     switch (row->pool) {
     case MOVE_NONE:
@@ -221,16 +237,16 @@ static void move_pool(struct pool *pool, const struct transition *row, const str
         break;
     case MOVE_LIVE:
     case MOVE_ARM:
-        go_live(pool, record, row->pool == MOVE_ARM);
+        go_live(registry, pool, record, row->pool == MOVE_ARM);
         break;
     case MOVE_RELEASE:
-        release_armed(pool, record);
+        release_armed(registry, pool, record);
         break;
     case MOVE_BACK_OUT:
-        go_back(pool, record);
+        go_back(registry, pool, record);
         break;
     case MOVE_OUT:
-        leave(pool, reason_of(row->to), pool->was_live ? pool->service->live : NULL, record);
+        leave(registry, pool, reason_of(row->to), pool->was_live ? pool->service->live : NULL, record);
         break;
     }
 }
@@ -264,9 +280,13 @@ static void act_event(struct registry *registry, const struct record *record, co
     if (record->event == EVENT_SHADOW_PASSED ||
         (record->event == EVENT_GATE_PASSED && row->to != DEPLOYMENT_SHADOWING))
         deployment->gate_passed = true;
-    move_pool(pool, row, record);
+    move_pool(registry, pool, row, record);
     if (pool->state == POOL_DRAINING && pool->instance_count == 0)
-        pool->state = POOL_RETIRED;
+        retire(registry, pool);
+    if (deployment->state == DEPLOYMENT_DRAINING)
+        TAILQ_REMOVE(&registry->finishing, deployment, of_finishing);
+    if (row->to == DEPLOYMENT_DRAINING)
+        TAILQ_INSERT_TAIL(&registry->finishing, deployment, of_finishing);
     deployment->state = row->to;
     if (record->event != EVENT_RESTARTED || row->to != row->from)
         deployment->since_ns = record_moment_ns(record);
@@ -305,6 +325,7 @@ static void act_added(struct registry *registry, struct record *record)
     struct pool *pool = registry_pool(registry, record->pool);
     pool->instances = mem_resize(pool->instances, pool->instance_count + 1, sizeof *pool->instances);
     pool->instances[pool->instance_count++] = *record->added;
+    places_enter(registry, pool, pool->instance_count - 1);
     if (record->added->id > registry->last_instance)
         registry->last_instance = record->added->id;
     record->added->address = record->added->resolved = NULL;
@@ -387,12 +408,14 @@ static void act_instances(struct registry *registry, const struct record *record
             instance->state = INSTANCE_TORN_DOWN;
             instance->end = record->end;
         }
+        if (instance->state == INSTANCE_TORN_DOWN)
+            places_leave(registry, pool, record->instances[i]);
     }
     bool all_gone = true;
     for (size_t i = 0; i < pool->instance_count; i++)
         all_gone &= pool->instances[i].state == INSTANCE_TORN_DOWN;
     if (all_gone)
-        pool->state = POOL_RETIRED;
+        retire(registry, pool);
 }
 
 /* ---- modes ---- */

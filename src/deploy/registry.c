@@ -3,7 +3,9 @@
 #include "deploy/registry.h"
 
 #include "base/mem.h"
+#include "deploy/places.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 const char *const mode_names[MODE_KINDS] = {"serving", "paused", "maintenance"};
@@ -20,7 +22,10 @@ const char *instance_state_shown(enum instance_state state)
 
 struct registry *registry_new(void)
 {
-    return mem_zero(1, sizeof(struct registry));
+    struct registry *registry = mem_zero(1, sizeof *registry);
+    TAILQ_INIT(&registry->going);
+    TAILQ_INIT(&registry->finishing);
+    return registry;
 }
 
 struct service *registry_service(const struct registry *registry, const char *name)
@@ -167,6 +172,8 @@ void mode_free(struct mode *mode)
 
 static void drop_pool(struct registry *registry, struct pool *pool)
 {
+    for (size_t i = 0; i < pool->instance_count; i++)
+        places_leave(registry, pool, i);
     TAILQ_REMOVE(&pool->service->pools, pool, of_service);
     HASH_DEL(registry->pools, pool);
     pool_free(pool);
@@ -214,50 +221,19 @@ char *registry_forget(struct registry *registry, struct service *service, size_t
     return name;
 }
 
-static bool same_address(const struct instance *a, const struct instance *b)
+bool registry_shares_address(const struct registry *registry, const struct instance *instance)
 {
-    return strcmp(a->address, b->address) == 0 || strcmp(a->resolved, b->resolved) == 0;
-}
-
-static const struct instance *holder_in(const struct pool *pool, const struct instance *instance)
-{
-    for (size_t i = 0; i < pool->instance_count; i++) {
-        const struct instance *other = &pool->instances[i];
-        if (other != instance && other->state != INSTANCE_TORN_DOWN && same_address(other, instance))
-            return other;
-    }
-    return NULL;
-}
-
-const struct instance *registry_holder(const struct registry *registry, const struct instance *instance,
-                                       const struct pool **holder)
-{
-    const struct instance *found = NULL;
-    struct pool *pool, *next;
-    HASH_ITER(hh, registry->pools, pool, next)
-    {
-        const struct instance *other = pool->state == POOL_RETIRED ? NULL : holder_in(pool, instance);
-        if (other == NULL || (found != NULL && pool->state != POOL_LIVE))
-            continue;
-        found = other;
-        *holder = pool;
-    }
-    return found;
+    return places_other(registry, instance, UINT_MAX) != NULL;
 }
 
 const struct instance *registry_going(const struct registry *registry, const struct instance *instance,
                                       const struct pool **going)
 {
-    struct pool *pool, *next;
-    HASH_ITER(hh, registry->pools, pool, next)
-    {
-        const struct instance *other = pool->state == POOL_DRAINING ? holder_in(pool, instance) : NULL;
-        if (other != NULL) {
-            *going = pool;
-            return other;
-        }
-    }
-    return NULL;
+    const struct tenant *tenant = places_other(registry, instance, 1U << POOL_DRAINING);
+    if (tenant == NULL)
+        return NULL;
+    *going = tenant->pool;
+    return &tenant->pool->instances[tenant->index];
 }
 
 struct instance *pool_instance(const struct pool *pool, const char *address)

@@ -144,6 +144,7 @@ struct deployment {
     uint64_t since_ns;             /* steady: when its state began, restarts of the daemon aside */
     struct moment *timeline;
     size_t timeline_count;
+    TAILQ_ENTRY(deployment) of_finishing;
 };
 
 struct pool {
@@ -164,7 +165,8 @@ struct pool {
     struct drain_times drain;
     struct deployment *deployment; /* NULL: the first pool, from the config */
     TAILQ_ENTRY(pool) of_service;  /* oldest first */
-    UT_hash_handle hh;             /* registry->pools by name */
+    TAILQ_ENTRY(pool) of_going;
+    UT_hash_handle hh; /* registry->pools by name */
 };
 
 struct service {
@@ -178,11 +180,16 @@ struct service {
     UT_hash_handle hh;             /* registry->services by name */
 };
 
+struct place;
+
 struct registry {
     struct service *services;
     struct pool *pools;
-    uint64_t world;         /* highest version that a record names */
-    uint64_t last_instance; /* highest instance id given */
+    struct place *places;                        /* by address: see places.h */
+    TAILQ_HEAD(going, pool) going;               /* those that drain, in the order in which they left */
+    TAILQ_HEAD(finishing, deployment) finishing; /* those that wait for such a pool: DEPLOYMENT_DRAINING */
+    uint64_t world;                              /* highest version that a record names */
+    uint64_t last_instance;                      /* highest instance id given */
 };
 
 struct registry *registry_new(void);
@@ -209,10 +216,8 @@ bool registry_apply(struct registry *registry, struct record *record, const stru
  * while more than `most` are kept. Returns its name, to be freed; NULL: nothing to drop. */
 char *registry_forget(struct registry *registry, struct service *service, size_t most);
 
-/* Another instance at the same address (as written, or as resolved) that is not torn down: the live pool's
- * where there is one. NULL: none. */
-const struct instance *registry_holder(const struct registry *registry, const struct instance *instance,
-                                       const struct pool **pool);
+/* Is another instance at the same address (as written, or as resolved), and not torn down? */
+bool registry_shares_address(const struct registry *registry, const struct instance *instance);
 
 /* Another instance at the same address whose teardown is to come or under way. NULL: none. */
 const struct instance *registry_going(const struct registry *registry, const struct instance *instance,

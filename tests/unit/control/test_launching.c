@@ -55,9 +55,10 @@ const struct config_service *conductor_settings(const struct conductor *conducto
     return bench->is_configured ? &bench->settings : NULL;
 }
 
-void conductor_tell(struct conductor *conductor)
+void conductor_tell(struct conductor *conductor, const struct service *service)
 {
     (void)conductor;
+    assert_string_equal(service->name, "web");
 }
 
 json_t *view_text(const char *text)

@@ -1,7 +1,7 @@
 /* promises: what holds for a registry at any time, whatever records have made it. */
 #pragma once
 
-#include "deploy/registry.h"
+#include "deploy/places.h"
 
 #include <string.h>
 
@@ -71,11 +71,62 @@ static inline const char *broken_by_service(const struct service *service)
     return NULL;
 }
 
+/* Each place has the instances that say so, and they all have theirs. */
+static inline const char *broken_by_places(const struct registry *registry)
+{
+    size_t due = 0, found = 0;
+    for (const struct pool *pool = registry->pools; pool != NULL; pool = pool->hh.next) {
+        for (size_t i = 0; i < pool->instance_count; i++) {
+            const struct instance *instance = &pool->instances[i];
+            if (instance->state != INSTANCE_TORN_DOWN)
+                due += strcmp(instance->address, instance->resolved) == 0 ? 1 : 2;
+        }
+    }
+    for (const struct place *place = registry->places; place != NULL; place = place->hh.next) {
+        const struct tenant *tenant;
+        PROMISE(!TAILQ_EMPTY(&place->tenants));
+        TAILQ_FOREACH (tenant, &place->tenants, entry) {
+            const struct instance *instance = &tenant->pool->instances[tenant->index];
+            PROMISE(tenant->index < tenant->pool->instance_count);
+            PROMISE(instance->state != INSTANCE_TORN_DOWN);
+            PROMISE(strcmp(instance->address, place->address) == 0 ||
+                    strcmp(instance->resolved, place->address) == 0);
+            found++;
+        }
+    }
+    PROMISE(found == due);
+    return NULL;
+}
+
+/* The lists of what goes, and of who waits for that, are whole. */
+static inline const char *broken_by_lists(const struct registry *registry)
+{
+    size_t going = 0, finishing = 0;
+    for (const struct pool *pool = registry->pools; pool != NULL; pool = pool->hh.next) {
+        going += pool->state == POOL_DRAINING;
+        finishing += pool->deployment != NULL && pool->deployment->state == DEPLOYMENT_DRAINING;
+    }
+    const struct pool *pool;
+    TAILQ_FOREACH (pool, &registry->going, of_going) {
+        PROMISE(pool->state == POOL_DRAINING);
+        going--;
+    }
+    const struct deployment *deployment;
+    TAILQ_FOREACH (deployment, &registry->finishing, of_finishing) {
+        PROMISE(deployment->state == DEPLOYMENT_DRAINING);
+        finishing--;
+    }
+    PROMISE(going == 0 && finishing == 0);
+    return NULL;
+}
+
 /* NULL: all is kept. */
 static inline const char *broken_promise(const struct registry *registry)
 {
     const struct service *service, *next;
-    const char *broken = NULL;
+    const char *broken = broken_by_places(registry);
+    if (broken == NULL)
+        broken = broken_by_lists(registry);
     HASH_ITER(hh, registry->services, service, next)
     {
         if (broken == NULL)

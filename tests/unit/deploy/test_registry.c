@@ -481,28 +481,51 @@ static void records_that_name_what_is_not_there_are_refused(void **state)
     assert_false(on_instances(*state, RECORD_ROTATED, "web-0", 0, true));
 }
 
-static void an_address_is_held_by_the_live_pool_first(void **state)
+static void an_address_is_shared_until_the_other_one_is_torn_down(void **state)
 {
     struct registry *registry = *state;
-    const struct pool *holder = NULL;
-    assert_true(add_pool(registry, "api-1", 2, 1, true));
-    const struct instance *instance = &registry_pool(registry, "api-1")->instances[0];
-    assert_ptr_equal(registry_holder(registry, instance, &holder),
-                     &registry_pool(registry, "web-0")->instances[0]);
-    assert_string_equal(holder->name, "web-0");
+    const struct instance *live = registry_pool(registry, "web-0")->instances;
+    assert_false(registry_shares_address(registry, &live[0]));
+    assert_true(stage_and_pass(registry, "api-1", 2) && happen(registry, "api-1", EVENT_ABORTED));
+    assert_false(registry_shares_address(registry, &live[0]));
+    assert_true(registry_shares_address(registry, &live[1]));
+    assert_true(registry_shares_address(registry, &registry_pool(registry, "api-1")->instances[0]));
+    assert_true(on_instances(registry, RECORD_RETIRED, "api-1", 1, false));
+    assert_true(registry_shares_address(registry, &live[1]));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "api-1", 1, false));
+    assert_false(registry_shares_address(registry, &live[1]));
 }
 
-static void names_that_resolve_to_one_address_are_one_holder(void **state)
+static void names_that_resolve_to_one_address_share_it(void **state)
 {
     struct registry *registry = *state;
-    const struct pool *holder = NULL;
-    assert_true(add_pool(registry, "api-1", 1, 50, true));
-    struct instance *instance = &registry_pool(registry, "api-1")->instances[0];
-    assert_null(registry_holder(registry, instance, &holder));
-    free(instance->resolved);
-    instance->resolved = mem_dup("10.0.0.2:80");
-    assert_ptr_equal(registry_holder(registry, instance, &holder),
-                     &registry_pool(registry, "web-0")->instances[1]);
+    const struct instance *live = registry_pool(registry, "web-0")->instances;
+    struct record record;
+    pool_record(&record, make_pool("api-1", 1, 50, true));
+    free(record.fresh->instances[0].address);
+    free(record.fresh->instances[0].resolved);
+    record.fresh->instances[0].address = mem_dup("localhost:80");
+    record.fresh->instances[0].resolved = mem_dup("10.0.0.2:80");
+    assert_true(apply(registry, &record));
+    assert_false(registry_shares_address(registry, &live[0]));
+    assert_true(registry_shares_address(registry, &live[1]));
+    assert_true(registry_shares_address(registry, &registry_pool(registry, "api-1")->instances[0]));
+}
+
+static void an_instance_that_a_launch_adds_shares_its_address(void **state)
+{
+    struct registry *registry = *state;
+    const struct instance *live = registry_pool(registry, "web-0")->instances;
+    struct record record;
+    pool_record(&record, make_pool("api-1", 0, 1, true));
+    record.fresh->deployment->state = DEPLOYMENT_LAUNCHING;
+    assert_true(apply(registry, &record));
+    for (unsigned number = 1; number <= 2; number++) {
+        assert_int_equal(registry_shares_address(registry, &live[1]), false);
+        added_record(&record, "api-1", number);
+        assert_true(apply(registry, &record));
+        assert_true(registry_shares_address(registry, &live[number - 1]));
+    }
 }
 
 static void a_going_address_is_found_until_it_is_torn_down(void **state)
@@ -579,8 +602,9 @@ int main(void)
         EACH(a_first_swap_waits_for_no_older_pool),
         EACH(instances_of_the_live_pool_are_never_retired),
         EACH(records_that_name_what_is_not_there_are_refused),
-        EACH(an_address_is_held_by_the_live_pool_first),
-        EACH(names_that_resolve_to_one_address_are_one_holder),
+        EACH(an_address_is_shared_until_the_other_one_is_torn_down),
+        EACH(names_that_resolve_to_one_address_share_it),
+        EACH(an_instance_that_a_launch_adds_shares_its_address),
         EACH(a_going_address_is_found_until_it_is_torn_down),
         EACH(the_oldest_past_pool_is_forgotten_and_no_other),
     };

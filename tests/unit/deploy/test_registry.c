@@ -510,6 +510,10 @@ static void names_that_resolve_to_one_address_share_it(void **state)
     assert_false(registry_shares_address(registry, &live[0]));
     assert_true(registry_shares_address(registry, &live[1]));
     assert_true(registry_shares_address(registry, &registry_pool(registry, "api-1")->instances[0]));
+    assert_true(happen(registry, "api-1", EVENT_ABORTED));
+    assert_true(on_instances(registry, RECORD_RETIRED, "api-1", 1, false));
+    assert_true(on_instances(registry, RECORD_TORN_DOWN, "api-1", 1, false));
+    assert_false(registry_shares_address(registry, &live[1]));
 }
 
 static void an_instance_that_a_launch_adds_shares_its_address(void **state)

@@ -176,6 +176,8 @@ def gate(bench, case):
 
 # ---- many services ----
 
+DEPLOYMENTS = 10  # a round, for what one costs control
+
 
 def _first_answer(program):
     begun = time.monotonic()
@@ -195,11 +197,13 @@ def services(bench, case):
             load = loads.RunningLoad(setting, program.clear, 64, "rate=2000", f"window={WINDOW_MS}")
             reloads = _reload_for(max(bench.seconds, 3), program, texts)
             told = load.end()
+            taken = _control_of_deployments(program, setting.app)
         finally:
             program.stop()
         spans = [[int((at - told["start"]) / 1e6 / WINDOW_MS) for at in span] for span in reloads]
         figures = _over_spans(told["times"], spans)
         figures["start"] = {"first answer s": first}
+        figures["a deployment"] = {"control ms": statistics.median(taken)}
         figures["over a reload"]["reload s"] = statistics.median((end - begin) / 1e9 for begin, end in reloads)
         rounds.append(figures)
         bench.tell_round(number, figures)
@@ -220,6 +224,21 @@ def _reload_for(seconds, program, texts):
         if answer.status != 200:
             sys.exit(f"scripts/bench: the reload is refused: {answer}")
         spans.append((begun, time.monotonic_ns()))
+
+
+def _control_of_deployments(program, app):
+    """CPU that control spends on each of a few deployments, from its staging to the teardown of what it replaced, ms."""
+    admin, events, taken = Admin(program.socket), Events(program.socket), []
+    control = admin.status()["pids"]["control"]
+    try:
+        for number in range(DEPLOYMENTS):
+            before = machine.cpu_ns([control])
+            deployment = admin.stage([f"127.0.0.{number % 2 + 2}:{app}"], allow_untested=True)
+            events.wait_end(deployment, timeout=LONG)
+            taken.append((machine.cpu_ns([control]) - before) / 1e6)
+    finally:
+        events.stop()
+    return taken
 
 
 def _over_spans(times, spans):

@@ -103,8 +103,9 @@ def test_the_example_in_python_fails_an_app_that_lets_everybody_in(bench):
 
 
 def free_port():
-    """One that no outgoing connection takes meanwhile, as it could one above."""
-    for port in range(24000 + os.getpid() % 4000, 32000):
+    """One that no outgoing connection takes meanwhile, as it could one above. What a page starts takes the ports behind it, so
+    processes that run pages beside each other, whose numbers are close, look far from each other."""
+    for port in range(24000 + os.getpid() % 250 * 32, 32768):
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) != 0:
                 return port

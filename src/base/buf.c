@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define GUESS 127 /* bytes that most of what is printed fits */
+
 void buf_free(struct buf *buf)
 {
     free(buf->p);
@@ -39,18 +41,28 @@ void buf_add_str(struct buf *buf, struct str text)
     buf_add(buf, text.p, text.n);
 }
 
+void buf_add_number(struct buf *buf, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    buf_add(buf, digits + at, sizeof digits - at);
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    char *end = buf_reserve(buf, GUESS);
+    int n = vsnprintf(end, GUESS + 1, format, args);
     va_end(args);
-    if (n > 0) {
-        char *end = buf_reserve(buf, (size_t)n);
-        vsnprintf(end, (size_t)n + 1, format, again);
+    if (n > GUESS)
+        vsnprintf(buf_reserve(buf, (size_t)n), (size_t)n + 1, format, again);
+    if (n > 0)
         buf->n += (size_t)n;
-    }
     va_end(again);
 }
 

@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdint.h>
+
 struct buf {
     char *p;    /* owned; NULL while empty */
     size_t n;   /* bytes in use */
@@ -19,6 +21,8 @@ char *buf_reserve(struct buf *buf, size_t more);
 
 void buf_add(struct buf *buf, const void *bytes, size_t count);
 void buf_add_str(struct buf *buf, struct str text);
+/* In decimal digits. */
+void buf_add_number(struct buf *buf, uint64_t number);
 void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Drops `count` bytes at the front and moves the rest down. */

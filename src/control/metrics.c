@@ -12,14 +12,24 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* Every fourth of the fine buckets, an octave apart: from 0.5 ms to 34 s. */
+#define LE_FIRST 8
+#define LE_LAST 72
+#define LE_STEP 4
+#define LE_COUNT ((LE_LAST - LE_FIRST) / LE_STEP + 1)
+
 struct metrics {
     struct tallies *tallies;
+    char bounds[LE_COUNT][16]; /* of the buckets that are told, in seconds */
 };
 
 struct metrics *metrics_new(struct event_log *events)
 {
     struct metrics *metrics = mem_zero(1, sizeof *metrics);
     metrics->tallies = tallies_new(events);
+    for (unsigned i = 0; i < LE_COUNT; i++)
+        snprintf(metrics->bounds[i], sizeof *metrics->bounds, "%.9g",
+                 (double)counters_bucket_us(LE_FIRST + i * LE_STEP) / 1e6);
     return metrics;
 }
 
@@ -33,9 +43,9 @@ void metrics_free(struct metrics *metrics)
 
 /* A pool that may have something in flight, or is gone and was counted at its end. */
 struct counted_pool {
-    const char *service, *name;
-    const struct pool *pool;  /* NULL: gone */
-    struct counters_pool sum; /* over all workers */
+    const struct pool *pool;   /* NULL: gone */
+    size_t labels, label_size; /* service="...",pool="...", where they are in page->labels */
+    struct counters_pool sum;  /* over all workers */
 };
 
 /* One writing of the whole text. */
@@ -45,28 +55,44 @@ struct page {
     const char *name; /* of the metric that is being written */
     struct counted_pool *pools;
     size_t pool_count;
+    struct buf labels; /* of all pools: each is in dozens of lines */
     struct buf *out;
 };
+
+/* Opens a series without labels: NAME{ */
+static void begin(struct page *page, const char *suffix)
+{
+    buf_add_str(page->out, str_of(page->name));
+    buf_add_str(page->out, str_of(suffix));
+    buf_add(page->out, "{", 1);
+}
 
 /* Opens a series: NAME{service="...",pool="..." */
 static void begin_pool(struct page *page, const char *suffix, const struct counted_pool *counted_pool)
 {
-    buf_printf(page->out, "%s%s{", page->name, suffix);
-    tallies_label(page->out, "service", counted_pool->service);
-    tallies_label(page->out, "pool", counted_pool->name);
+    begin(page, suffix);
+    buf_add(page->out, page->labels.p + counted_pool->labels, counted_pool->label_size);
+}
+
+/* Opens a series: NAME{service="..." */
+static void begin_service(struct page *page, const struct service *service)
+{
+    begin(page, "");
+    tallies_label(page->out, "service", service->name);
 }
 
 /* Opens a series: NAME{service="...",instance="..." */
 static void begin_instance(struct page *page, const struct pool *pool, const struct instance *instance)
 {
-    buf_printf(page->out, "%s{", page->name);
-    tallies_label(page->out, "service", pool->service->name);
+    begin_service(page, pool->service);
     tallies_label(page->out, "instance", instance->address);
 }
 
 static void end_count(struct page *page, uint64_t value)
 {
-    buf_printf(page->out, "} %" PRIu64 "\n", value);
+    buf_add(page->out, "} ", 2);
+    buf_add_number(page->out, value);
+    buf_add(page->out, "\n", 1);
 }
 
 static void write_codes(struct page *page, const struct counted_pool *counted_pool)
@@ -105,22 +131,15 @@ static void write_requests(struct page *page)
     write_refused(page);
 }
 
-/* Every fourth of the fine buckets, an octave apart: from 0.5 ms to 34 s. */
-#define LE_FIRST 8
-#define LE_LAST 72
-#define LE_STEP 4
-
 static void write_histogram(struct page *page, const struct counted_pool *counted_pool)
 {
-    char bound[32];
     uint64_t sum = 0;
     for (unsigned bucket = 0; bucket < COUNTERS_BUCKETS; bucket++) {
         sum += counted_pool->sum.buckets[bucket];
         if (bucket < LE_FIRST || bucket > LE_LAST || (bucket - LE_FIRST) % LE_STEP != 0)
             continue;
-        snprintf(bound, sizeof bound, "%.9g", (double)counters_bucket_us(bucket) / 1e6);
         begin_pool(page, "_bucket", counted_pool);
-        tallies_label(page->out, "le", bound);
+        tallies_label(page->out, "le", page->metrics->bounds[(bucket - LE_FIRST) / LE_STEP]);
         end_count(page, sum);
     }
     begin_pool(page, "_bucket", counted_pool);
@@ -181,8 +200,7 @@ static void write_waiting(struct page *page)
 {
     const struct service *service = conductor_registry(page->conductor)->services;
     for (; service != NULL; service = service->hh.next) {
-        buf_printf(page->out, "%s{", page->name);
-        tallies_label(page->out, "service", service->name);
+        begin_service(page, service);
         end_count(page, conductor_waiting(page->conductor, service));
     }
 }
@@ -191,8 +209,7 @@ static void write_modes(struct page *page)
 {
     const struct service *service = conductor_registry(page->conductor)->services;
     for (; service != NULL; service = service->hh.next) {
-        buf_printf(page->out, "%s{", page->name);
-        tallies_label(page->out, "service", service->name);
+        begin_service(page, service);
         tallies_label(page->out, "mode", mode_names[service->mode.kind]);
         end_count(page, 1);
     }
@@ -242,7 +259,7 @@ static void write_connections(struct page *page)
     for (unsigned id = 0; id < COUNTERS_LISTENERS; id++) {
         if (addresses[id] == NULL)
             continue;
-        buf_printf(page->out, "%s{", page->name);
+        begin(page, "");
         tallies_label(page->out, "listener", addresses[id]);
         end_count(page, all.connections[id]);
     }
@@ -261,9 +278,8 @@ static void write_handshakes(struct page *page)
         uint64_t sum = all.handshakes[id / COUNTERS_HANDSHAKES][result];
         if (address == NULL || sum == 0)
             continue;
-        buf_printf(page->out, "%s{", page->name);
+        begin(page, "");
         tallies_label(page->out, "listener", address);
-        buf_add_str(page->out, STR(","));
         tallies_label(page->out, "result", counters_handshake_names[result]);
         end_count(page, sum);
     }
@@ -272,8 +288,13 @@ static void write_handshakes(struct page *page)
 static void write_tallies(struct page *page, enum tally_family family)
 {
     for (const struct tally *tally = tallies_first(page->metrics->tallies, family); tally != NULL;
-         tally = tally->hh.next)
-        buf_printf(page->out, "%s%s %" PRIu64 "\n", page->name, tally->labels, tally->count);
+         tally = tally->hh.next) {
+        buf_add_str(page->out, str_of(page->name));
+        buf_add_str(page->out, str_of(tally->labels));
+        buf_add(page->out, " ", 1);
+        buf_add_number(page->out, tally->count);
+        buf_add(page->out, "\n", 1);
+    }
 }
 
 /* A summary without quantiles. */
@@ -329,8 +350,7 @@ static void write_phases(struct page *page)
         if (running == NULL)
             continue;
         uint64_t since_ns = running->since_ns < now_ns ? running->since_ns : now_ns;
-        buf_printf(page->out, "%s{", page->name);
-        tallies_label(page->out, "service", service->name);
+        begin_service(page, service);
         tallies_label(page->out, "deployment", running->pool->name);
         tallies_label(page->out, "phase", deployment_state_name(running->state));
         buf_printf(page->out, "} %.3f\n", (double)(now_ns - since_ns) / 1e9);
@@ -350,7 +370,7 @@ static void write_certificates(struct page *page)
         int64_t ends = conductor_certificates_end(page->conductor, id);
         if (addresses[id] == NULL || ends == 0)
             continue;
-        buf_printf(page->out, "%s{", page->name);
+        begin(page, "");
         tallies_label(page->out, "listener", addresses[id]);
         buf_printf(page->out, "} %" PRId64 "\n", ends);
     }
@@ -375,8 +395,7 @@ static void write_scheduled(struct page *page)
     for (const struct service *service = registry->services; service != NULL; service = service->hh.next) {
         struct schedule_tally tally = conductor_scheduled(page->conductor, service->name);
         for (unsigned passed = 0; passed < 2 && tally.passed + tally.failed > 0; passed++) {
-            buf_printf(page->out, "%s{", page->name);
-            tallies_label(page->out, "service", service->name);
+            begin_service(page, service);
             tallies_label(page->out, "result", passed ? "passed" : "failed");
             end_count(page, passed ? tally.passed : tally.failed);
         }
@@ -442,7 +461,7 @@ static void write_floods(struct page *page)
     struct counters_worker all;
     counters_worker_sum(conductor_counters(page->conductor), &all);
     for (unsigned i = 0; i < COUNTERS_FLOODS; i++) {
-        buf_printf(page->out, "%s{", page->name);
+        begin(page, "");
         tallies_label(page->out, "reason", counters_flood_names[i]);
         end_count(page, all.floods[i]);
     }
@@ -510,6 +529,20 @@ static size_t count_past(const struct past *past)
     return count;
 }
 
+static struct counted_pool *add_pool(struct page *page, const char *service, const char *name)
+{
+    struct counted_pool *pool = &page->pools[page->pool_count++];
+    struct buf labels = BUF_EMPTY;
+    tallies_label(&labels, "service", service);
+    tallies_label(&labels, "pool", name);
+    pool->pool = NULL;
+    pool->labels = page->labels.n;
+    pool->label_size = labels.n;
+    buf_add_str(&page->labels, buf_str(&labels));
+    buf_free(&labels);
+    return pool;
+}
+
 static void count_pools(struct page *page)
 {
     struct counters *counters = conductor_counters(page->conductor);
@@ -520,20 +553,18 @@ static void count_pools(struct page *page)
     for (const struct pool *pool = registry->pools; pool != NULL; pool = pool->hh.next) {
         if (pool->state == POOL_RETIRED)
             continue;
-        struct counted_pool *counted_pool = &page->pools[page->pool_count++];
-        *counted_pool =
-            (struct counted_pool){.service = pool->service->name, .name = pool->name, .pool = pool};
+        struct counted_pool *counted_pool = add_pool(page, pool->service->name, pool->name);
+        counted_pool->pool = pool;
         counters_pool_sum(counters, pool->slot, &counted_pool->sum);
     }
     const struct past_pool *gone;
     TAILQ_FOREACH (gone, past, entry)
-        page->pools[page->pool_count++] =
-            (struct counted_pool){.service = gone->service, .name = gone->name, .sum = gone->sum};
+        add_pool(page, gone->service, gone->name)->sum = gone->sum;
 }
 
 void metrics_write(struct metrics *metrics, struct conductor *conductor, struct buf *out)
 {
-    struct page page = {.metrics = metrics, .conductor = conductor, .out = out};
+    struct page page = {.metrics = metrics, .conductor = conductor, .labels = BUF_EMPTY, .out = out};
     const struct service *service = conductor_registry(conductor)->services;
     tallies_expect(metrics->tallies, NULL);
     for (; service != NULL; service = service->hh.next)
@@ -545,4 +576,5 @@ void metrics_write(struct metrics *metrics, struct conductor *conductor, struct 
         rows[i].write(&page);
     }
     free(page.pools);
+    buf_free(&page.labels);
 }

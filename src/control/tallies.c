@@ -4,19 +4,33 @@
 
 #include <stdlib.h>
 
+/* A service of which everything is there. */
+struct expected {
+    UT_hash_handle hh;
+    char service[];
+};
+
 struct tallies {
     struct event_subscription subscription;
     struct tally *families[TALLY_FAMILIES];
+    struct expected *expected;
 };
 
 void tallies_label(struct buf *out, const char *name, const char *value)
 {
-    buf_printf(out, "%s%s=\"", out->n > 0 && out->p[out->n - 1] != '{' ? "," : "", name);
-    for (; *value != '\0'; value++) {
-        if (*value == '\n')
-            buf_add(out, "\\n", 2);
-        else
-            buf_printf(out, "%s%c", *value == '\\' || *value == '"' ? "\\" : "", *value);
+    if (out->n > 0 && out->p[out->n - 1] != '{')
+        buf_add(out, ",", 1);
+    buf_add_str(out, str_of(name));
+    buf_add(out, "=\"", 2);
+    while (*value != '\0') {
+        size_t plain = strcspn(value, "\\\"\n");
+        buf_add(out, value, plain);
+        value += plain;
+        if (*value == '\0')
+            break;
+        buf_add(out, "\\", 1);
+        buf_add(out, *value == '\n' ? "n" : value, 1);
+        value++;
     }
     buf_add(out, "\"", 1);
 }
@@ -124,12 +138,27 @@ static const struct {
     {TALLY_TEARDOWNS, "failed"},
 };
 
+/* Asked with each writing, for each service. */
+static bool is_new(struct tallies *tallies, const char *service)
+{
+    struct expected *expected;
+    HASH_FIND_STR(tallies->expected, service, expected);
+    if (expected != NULL)
+        return false;
+    expected = mem_zero(1, sizeof *expected + strlen(service) + 1);
+    strcpy(expected->service, service);
+    HASH_ADD_STR(tallies->expected, service, expected);
+    return true;
+}
+
 void tallies_expect(struct tallies *tallies, const char *service)
 {
     if (service == NULL) {
         tally_of(&tallies->families[TALLY_PROXY_RESTARTS], NULL, NULL, NULL);
         return;
     }
+    if (!is_new(tallies, service))
+        return;
     tally_of(&tallies->families[TALLY_SWAPS], service, NULL, NULL);
     for (size_t i = 0; i < sizeof results / sizeof *results; i++)
         tally_of(&tallies->families[results[i].family], service, "result", results[i].result);
@@ -160,6 +189,12 @@ struct tallies *tallies_new(struct event_log *events)
 void tallies_free(struct tallies *tallies)
 {
     event_log_unsubscribe(&tallies->subscription);
+    struct expected *expected, *after;
+    HASH_ITER(hh, tallies->expected, expected, after)
+    {
+        HASH_DEL(tallies->expected, expected);
+        free(expected);
+    }
     for (size_t i = 0; i < TALLY_FAMILIES; i++) {
         struct tally *tally, *next;
         HASH_ITER(hh, tallies->families[i], tally, next)

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import re
 import threading
 
 from .waiting import PATIENCE
@@ -147,7 +148,9 @@ def _labels(text):
         while rest[end] != '"':
             end += 2 if rest[end] == "\\" else 1
         pairs.append((name, rest[:end]))
-        text = rest[end + 1 :].lstrip(",")
+        text = rest[end + 1 :]
+        assert not text or re.match(r",[a-z]", text), f"labels go on with {text}"
+        text = text[1:]
     return frozenset(pairs)
 
 

@@ -77,6 +77,34 @@ static void a_buffer_grows_and_drops_at_the_front(void **state)
     buf_free(&buf);
 }
 
+static void what_is_printed_into_a_buffer_is_whole_whatever_its_length(void **state)
+{
+    (void)state;
+    for (int size = 0; size < 600; size++) {
+        struct buf buf = BUF_EMPTY;
+        buf_printf(&buf, "%0*d", size, 0);
+        buf_printf(&buf, "%*s", size, "end");
+        assert_int_equal(buf.n, (size == 0 ? 1 : size) + (size < 3 ? 3 : size));
+        assert_int_equal(strlen(buf.p), buf.n);
+        assert_int_equal(buf.p[0], '0');
+        assert_string_equal(buf.p + buf.n - 3, "end");
+        buf_free(&buf);
+    }
+}
+
+static void numbers_are_added_to_a_buffer_in_decimal_digits(void **state)
+{
+    (void)state;
+    struct buf buf = BUF_EMPTY;
+    buf_add_number(&buf, 0);
+    buf_add(&buf, " ", 1);
+    buf_add_number(&buf, 10);
+    buf_add(&buf, " ", 1);
+    buf_add_number(&buf, UINT64_MAX);
+    assert_string_equal(buf.p, "0 10 18446744073709551615");
+    buf_free(&buf);
+}
+
 static void times_are_written_as_rfc_3339_and_read_back(void **state)
 {
     (void)state;
@@ -114,6 +142,8 @@ int main(void)
         cmocka_unit_test(numbers_that_overflow_or_hold_other_bytes_are_refused),
         cmocka_unit_test(the_nearest_word_is_found_and_a_far_one_is_not),
         cmocka_unit_test(a_buffer_grows_and_drops_at_the_front),
+        cmocka_unit_test(what_is_printed_into_a_buffer_is_whole_whatever_its_length),
+        cmocka_unit_test(numbers_are_added_to_a_buffer_in_decimal_digits),
         cmocka_unit_test(times_are_written_as_rfc_3339_and_read_back),
         cmocka_unit_test(crc32c_has_its_published_check_value),
     };

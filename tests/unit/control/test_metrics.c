@@ -122,6 +122,8 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
         counters_add(&pool->buckets[counters_bucket(400)], 10);
         counters_add(&pool->buckets[counters_bucket(300000000)], 1);
         counters_add(&counters_worker(conductor->counters, worker)->connections[1], 5);
+        counters_add(&counters_worker(conductor->counters, worker)->handshakes[1][COUNTERS_HANDSHAKE_RESUMED],
+                     6);
         counters_add(&counters_worker(conductor->counters, worker)->refused[counters_refused(404)], 3);
     }
     conductor->listener = "127.0.0.1:8080";
@@ -147,6 +149,7 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
     assert_line("upswap_in_flight_by_class{service=\"web\",pool=\"web-1\",class=\"tunnel\"} 0");
     assert_line("upswap_upstream_errors_total{service=\"web\",pool=\"web-1\",kind=\"stall\"} 8");
     assert_line("upswap_connections{listener=\"127.0.0.1:8080\"} 10");
+    assert_line("upswap_tls_handshakes_total{listener=\"127.0.0.1:8080\",result=\"resumed\"} 12");
     assert_line("upswap_pool_info{service=\"web\",pool=\"web-1\",state=\"live\",release=\"v1\"} 1");
     assert_line("upswap_instance_up{service=\"web\",instance=\"127.0.0.1:8001\"} 1");
     assert_line("upswap_instance_up{service=\"web\",instance=\"127.0.0.1:8002\"} 0");

@@ -5,10 +5,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <string.h>
-
 #define FIRST_LOOK_MS 200 /* not while a start goes on: it takes memory for each pool */
 #define LOOK_MS 1000
+#define AT_ONCE 500  /* services; who has more of them has them looked at in as many parts of a second */
 #define LEAST_MS 400 /* what is shorter tells too little */
 #define MS_PER_S 1000
 #define KEPT (RATES_SECONDS + 1)
@@ -18,7 +17,7 @@ struct sum {
 };
 
 struct rate {
-    char *service;
+    const struct service *service;
     struct sum sums[KEPT];
     unsigned next, count;
     UT_hash_handle hh;
@@ -29,6 +28,7 @@ struct rates {
     struct counters *counters;
     struct rate *rates;
     struct deadline look;
+    struct rate *at; /* the next one of the round that goes on; NULL: one begins */
 };
 
 static uint64_t begun(const struct rates *rates, const struct service *service)
@@ -42,16 +42,26 @@ static uint64_t begun(const struct rates *rates, const struct service *service)
     return sum;
 }
 
-static struct rate *rate_of(struct rates *rates, const char *service)
+static struct rate *rate_of(struct rates *rates, const struct service *service)
 {
     struct rate *rate;
-    HASH_FIND_STR(rates->rates, service, rate);
+    HASH_FIND_PTR(rates->rates, &service, rate);
     if (rate != NULL)
         return rate;
     rate = mem_zero(1, sizeof *rate);
-    rate->service = mem_dup(service);
-    HASH_ADD_KEYPTR(hh, rates->rates, rate->service, strlen(rate->service), rate);
+    rate->service = service;
+    HASH_ADD_PTR(rates->rates, service, rate);
     return rate;
+}
+
+/* A service is never forgotten, so as many rates as services are those of all. */
+static void find_new(struct rates *rates)
+{
+    const struct service *service = rates->registry->services;
+    if (HASH_COUNT(rates->rates) == HASH_COUNT(service))
+        return;
+    for (; service != NULL; service = service->hh.next)
+        rate_of(rates, service);
 }
 
 static void add(struct rate *rate, struct sum sum)
@@ -68,15 +78,20 @@ static void add(struct rate *rate, struct sum sum)
 static void look(struct deadline *deadline)
 {
     struct rates *rates = mem_container(deadline, struct rates, look);
-    const struct service *service = rates->registry->services;
-    for (; service != NULL; service = service->hh.next)
-        add(rate_of(rates, service->name), (struct sum){clock_mono_ms(), begun(rates, service)});
-    deadline_set(&rates->look, LOOK_MS);
+    struct rate *rate = rates->at;
+    if (rate == NULL) {
+        find_new(rates);
+        rate = rates->rates;
+    }
+    for (unsigned i = 0; i < AT_ONCE && rate != NULL; i++, rate = rate->hh.next)
+        add(rate, (struct sum){clock_mono_ms(), begun(rates, rate->service)});
+    rates->at = rate;
+    deadline_set(&rates->look, LOOK_MS / (HASH_COUNT(rates->rates) / AT_ONCE + 1));
 }
 
 uint32_t rates_of(struct rates *rates, const struct service *service)
 {
-    const struct rate *rate = rate_of(rates, service->name);
+    const struct rate *rate = rate_of(rates, service);
     struct sum now = {clock_mono_ms(), begun(rates, service)};
     if (rate->count == 0)
         return 0;

@@ -58,6 +58,13 @@ static struct service *service_of(struct registry *registry, const char *name)
     return service;
 }
 
+/* When its state began, of a record that does not say so. */
+static uint64_t last_moment_ns(const struct deployment *deployment)
+{
+    size_t count = deployment->timeline_count;
+    return count == 0 ? deployment->created_ns : deployment->timeline[count - 1].time_ns;
+}
+
 static void act_pool(struct registry *registry, struct record *record)
 {
     struct pool *pool = record->fresh;
@@ -67,8 +74,8 @@ static void act_pool(struct registry *registry, struct record *record)
     assert(named);
     record->fresh = NULL;
     pool->service = service;
-    if (pool->deployment != NULL && pool->deployment->since_ns == 0 && pool->deployment->timeline_count > 0)
-        pool->deployment->since_ns = pool->deployment->timeline[pool->deployment->timeline_count - 1].time_ns;
+    if (pool->deployment != NULL && pool->deployment->since_ns == 0)
+        pool->deployment->since_ns = last_moment_ns(pool->deployment);
     service->last_number = pool->number;
     TAILQ_INSERT_TAIL(&service->pools, pool, of_service);
     HASH_ADD_KEYPTR(hh, registry->pools, pool->name, strlen(pool->name), pool);

@@ -404,6 +404,17 @@ static void a_pool_without_instances_is_refused(void **state)
     assert_false(add_pool(*state, "web-1", 0, 10, true));
 }
 
+static void a_deployment_that_tells_no_moment_began_when_it_was_made(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    pool_record(&record, make_pool("api-1", 1, 50, true));
+    free(record.fresh->deployment->timeline[0].why);
+    record.fresh->deployment->timeline_count = 0;
+    assert_true(apply(registry, &record));
+    assert_int_equal(registry_pool(registry, "api-1")->deployment->since_ns, 1000000);
+}
+
 static void a_restart_takes_readiness_back(void **state)
 {
     struct registry *registry = *state;
@@ -598,6 +609,7 @@ int main(void)
         EACH(a_second_live_pool_is_refused),
         EACH(a_pool_number_is_never_used_again),
         EACH(a_pool_without_instances_is_refused),
+        EACH(a_deployment_that_tells_no_moment_began_when_it_was_made),
         EACH(a_restart_takes_readiness_back),
         EACH(the_first_pool_takes_no_event),
         EACH(the_last_instance_in_rotation_stays),

@@ -2,8 +2,8 @@
 
 import http.client
 import json
-import socket
 import re
+import socket
 import threading
 
 from .waiting import PATIENCE

@@ -64,8 +64,8 @@ struct client {
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;
                                             NULL: this is a connection */
-    struct str websocket_accept;         /* the Sec-WebSocket-Accept that upswap expects for this client, or
-                                            empty */
+    const char *websocket_accept;        /* the Sec-WebSocket-Accept that upswap expects for this client,
+                                            DIGEST_SHA1_BASE64 bytes; NULL: none */
     struct loop_deferred freeing, running;
     TAILQ_ENTRY(client) link;
     TAILQ_ENTRY(client) waiting; /* among the newcomers, and after that in the cork */

@@ -120,7 +120,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
     s->tunnel = how.tunnel;
     if (how.tunnel) {
         digest_sha1_base64(how.websocket, STR(WEBSOCKET_GUID), s->websocket);
-        stream->client.websocket_accept = (struct str){s->websocket, sizeof s->websocket};
+        stream->client.websocket_accept = s->websocket;
     }
     return h2_stream_take_head(s, (struct str){tools->text, size});
 }

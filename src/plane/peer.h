@@ -19,9 +19,9 @@ struct peer {
     uint8_t port_length;
     bool tls;
     bool asked;                           /* for a certificate of its own */
+    char port[6];                         /* that the client connected to, as text */
     const struct tls_identity *identity;  /* that it has proved; lives as long as the connection */
     const char *tls_version, *tls_cipher; /* static; NULL: none */
-    char port[6];                         /* that the client connected to, as text */
     uint32_t listener;                    /* id */
     uint16_t from_port;
     uint16_t local_port; /* as `port` */

@@ -1,5 +1,6 @@
 /* From the instance to the client. Invariant: the instance is read only while nothing waits for the client;
  * and once a head has been sent, the message ends whole or is cut so that it cannot look whole. */
+#include "io/digest.h"
 #include "plane/exchange.h"
 
 static bool flush(struct exchange *x)
@@ -142,8 +143,9 @@ static bool is_accepted(const struct exchange *x)
 {
     const struct http_field *accept =
         http_fields_named(&x->worker->response.fields, STR("sec-websocket-accept"));
-    struct str expected = x->client->websocket_accept;
-    return expected.n == 0 || (accept != NULL && str_equal(accept->value, expected));
+    const char *expected = x->client->websocket_accept;
+    return expected == NULL ||
+           (accept != NULL && str_equal(accept->value, (struct str){expected, DIGEST_SHA1_BASE64}));
 }
 
 static bool switch_protocols(struct exchange *x)

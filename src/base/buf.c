@@ -63,6 +63,7 @@ void buf_printf(struct buf *buf, const char *format, ...)
         vsnprintf(buf_reserve(buf, (size_t)n), (size_t)n + 1, format, again);
     if (n > 0)
         buf->n += (size_t)n;
+    buf->p[buf->n] = '\0';
     va_end(again);
 }
 

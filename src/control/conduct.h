@@ -100,6 +100,9 @@ struct conductor {
     outcome_fn upgrade_done;      /* who waits to hear of an upgrade; NULL: nobody */
     void *upgrade_arg;
     struct asker upgrade_asker;
+    /* Whose instances the checks have told something new of since who is out was asked again: */
+    const struct service *moved; /* NULL: nobody's */
+    bool more_moved;             /* than that one's */
     bool serving;
     bool stopping;
 };
@@ -327,8 +330,8 @@ void conductor_reopen(struct conductor *conductor);
 void conductor_keyring(struct conductor *conductor, int fd);
 /* No deployment from now on; gates are stopped, and run again after the next start. */
 void conductor_stop(struct conductor *conductor);
-/* Sends the world as it is now: see world_publish. The one way to do so. `service` alone has changed since
- * the last one; NULL: any may have. */
+/* Sends the world as it is now: see world_publish. `service` alone has changed since the last one; NULL: any
+ * may have. Its watchers hear of it first. */
 void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
                        uint64_t decided_ns);
 /* The same soon, of this service, for what no record numbers a world for. */

@@ -156,12 +156,22 @@ static bool is_number_taken(const struct conductor *conductor)
     return conductor->numbered > 0 || conductor->adoption != NULL;
 }
 
+/* Who fails its uptests is out while another could serve, which the checks may have changed. */
+static void ask_who_is_out(struct conductor *conductor)
+{
+    if (conductor->moved != NULL)
+        schedule_watch(conductor->schedule, conductor->more_moved ? NULL : conductor->moved);
+    conductor->moved = NULL;
+    conductor->more_moved = false;
+}
+
 /* Of health, of pins, of keys; and of services whose watchers have been told. */
 static bool on_news(void *arg)
 {
     struct conductor *conductor = arg;
     if (conductor->config == NULL || is_number_taken(conductor))
         return false;
+    ask_who_is_out(conductor);
     world_publish(conductor->world, conductor->config, world_next(conductor->world), clock_mono_ns());
     return true;
 }
@@ -171,6 +181,15 @@ static void on_moved(void *arg, const char *service)
 {
     struct conductor *conductor = arg;
     world_stir(conductor->world, conductor->config, service);
+}
+
+static void on_checked(void *arg, const char *name)
+{
+    struct conductor *conductor = arg;
+    const struct service *service = registry_service(conductor->options.registry, name);
+    conductor->more_moved |= conductor->moved != NULL && conductor->moved != service;
+    conductor->moved = service;
+    on_moved(conductor, name);
 }
 
 /* Of any service. */
@@ -259,7 +278,7 @@ static void make_watchers(struct conductor *conductor)
         .events = options->events,
         .settings = on_settings,
         .https = on_https,
-        .moved = on_moved,
+        .moved = on_checked,
         .publish = on_news,
         .arg = conductor,
     });

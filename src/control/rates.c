@@ -86,7 +86,8 @@ static void look(struct deadline *deadline)
     for (unsigned i = 0; i < AT_ONCE && rate != NULL; i++, rate = rate->hh.next)
         add(rate, (struct sum){clock_mono_ms(), begun(rates, rate->service)});
     rates->at = rate;
-    deadline_set(&rates->look, LOOK_MS / (HASH_COUNT(rates->rates) / AT_ONCE + 1));
+    size_t parts = HASH_COUNT(rates->rates) / AT_ONCE + (HASH_COUNT(rates->rates) % AT_ONCE > 0);
+    deadline_set(&rates->look, LOOK_MS / (parts == 0 ? 1 : parts));
 }
 
 uint32_t rates_of(struct rates *rates, const struct service *service)

@@ -33,9 +33,9 @@ struct schedule_options {
 /* Lives as long as the process. */
 struct schedule *schedule_new(const struct schedule_options *options);
 
-/* Pools, settings, or what is known of instances of the service (NULL: of any) may have changed: to be called
- * before each world that says so, at first for all, since who is out depends on all of it. A run against
- * another pool than the live one is given up. */
+/* Pools, settings, or what the checks know of instances of the service (NULL: of any) may have changed: to be
+ * called before each world that says so, at first for all, since who is out depends on all of it. A run
+ * against another pool than the live one is given up. */
 void schedule_watch(struct schedule *schedule, const struct service *service);
 /* A gate of the service begins: a run that is under way is given up, and comes later. */
 void schedule_yield(struct schedule *schedule, const char *service);

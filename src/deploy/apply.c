@@ -318,6 +318,9 @@ static bool check_added(const struct registry *registry, const struct record *re
         return false;
     if (pool->deployment == NULL || pool->deployment->state != DEPLOYMENT_LAUNCHING)
         return err_set(err, "pool %s takes no more instances: its launch is over", pool->name);
+    if (added->state != INSTANCE_DOWN)
+        return err_set(err, "instance %s cannot come to pool %s as one that is %s already", added->address,
+                       pool->name, instance_state_names[added->state]);
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *other = &pool->instances[i];
         if (strcmp(other->address, added->address) == 0 || strcmp(other->resolved, added->resolved) == 0)

@@ -186,7 +186,7 @@ struct registry {
     struct service *services;
     struct pool *pools;
     struct place *places;                        /* by address: see places.h */
-    TAILQ_HEAD(going, pool) going;               /* those that drain, in the order in which they left */
+    TAILQ_HEAD(going, pool) going;               /* those that drain */
     TAILQ_HEAD(finishing, deployment) finishing; /* those that wait for such a pool: DEPLOYMENT_DRAINING */
     uint64_t world;                              /* highest version that a record names */
     uint64_t last_instance;                      /* highest instance id given */

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from harness.app import AppInstance
 from harness.load import Load
 from harness.waiting import stays, wait_until
 
@@ -174,6 +175,26 @@ def test_when_the_others_die_one_that_fails_its_uptests_serves(ward):
     ward.wait_state(b, "down")
     ward.wait_state(a, "up")
     wait_until(lambda: ward.stand.ask().status == 200, what="an answer")
+
+
+def test_when_the_others_die_one_that_fails_serves_without_another_run(ward):
+    ward = ward(2, service={"health": {"interval": "50ms", "timeout": "1s", "rise": 1, "fall": 1}})
+    a, b = ward.apps
+    ward.sicken(a)
+    ward.wait_state(a, "ejected")
+    ward.reload(schedule="1h")
+    wait_until(lambda: ward.stand.ask().status == 200, what="an answer of the other one")
+    b.kill()
+    ward.wait_state(b, "down")
+    ward.wait_state(a, "up")
+    wait_until(lambda: ward.stand.ask().status == 200, what="an answer")
+    b.wait_end()
+    again = AppInstance("v1", b.port)
+    try:
+        ward.wait_state(b, "up")
+        ward.wait_state(a, "ejected")
+    finally:
+        again.stop()
 
 
 def test_one_that_was_drained_is_not_tested(ward):

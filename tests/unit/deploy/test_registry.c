@@ -404,6 +404,19 @@ static void a_pool_without_instances_is_refused(void **state)
     assert_false(add_pool(*state, "web-1", 0, 10, true));
 }
 
+static void a_launch_adds_no_instance_that_is_gone(void **state)
+{
+    struct registry *registry = *state;
+    struct record record;
+    pool_record(&record, make_pool("api-1", 0, 1, true));
+    record.fresh->deployment->state = DEPLOYMENT_LAUNCHING;
+    assert_true(apply(registry, &record));
+    added_record(&record, "api-1", 50);
+    record.added->state = INSTANCE_TORN_DOWN;
+    assert_false(apply(registry, &record));
+    assert_int_equal(registry_pool(registry, "api-1")->instance_count, 0);
+}
+
 static void a_deployment_that_tells_no_moment_began_when_it_was_made(void **state)
 {
     struct registry *registry = *state;
@@ -609,6 +622,7 @@ int main(void)
         EACH(a_second_live_pool_is_refused),
         EACH(a_pool_number_is_never_used_again),
         EACH(a_pool_without_instances_is_refused),
+        EACH(a_launch_adds_no_instance_that_is_gone),
         EACH(a_deployment_that_tells_no_moment_began_when_it_was_made),
         EACH(a_restart_takes_readiness_back),
         EACH(the_first_pool_takes_no_event),

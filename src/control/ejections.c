@@ -1,6 +1,6 @@
 /* What was told last of each instance, compared with the cells. Invariant: an instance that is told to be out
- * has a record, and every record is of an instance that the last look found. Services without ejection are
- * not looked at: there may be ten thousand. */
+ * has a record, and every record is of an instance that the last look found; while there is one, another look
+ * is due. Services without ejection are not looked at: there may be ten thousand. */
 #include "control/ejections.h"
 
 #include "base/clock.h"
@@ -169,8 +169,7 @@ void ejections_watch(struct ejections *ejections, const struct service *service)
         watch_all(ejections);
     else
         watch_one(ejections, service);
-    bool has_work = ejections->wards != NULL || ejections->outcasts != NULL;
-    if (has_work && !deadline_is_set(&ejections->look))
+    if (ejections->wards != NULL && !deadline_is_set(&ejections->look))
         deadline_set(&ejections->look, 0);
 }
 

@@ -68,8 +68,10 @@ static void add_live(struct bench *bench, const char *name, const char *pool, ui
 
 static int setup(void **state)
 {
+    static struct bench benches[8]; /* ejections live as long as the process */
+    static unsigned count;
+    struct bench *bench = &benches[count++];
     struct err err;
-    struct bench *bench = mem_zero(1, sizeof *bench); /* ejections live as long as the process */
     *state = bench;
     strcpy(bench->folder, "/tmp/upswap-ejections-XXXXXX");
     if (mkdtemp(bench->folder) == NULL)

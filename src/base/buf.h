@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct buf {
-    char *p;    /* owned; NULL while empty */
+    char *p;    /* owned; NULL before anything was added */
     size_t n;   /* bytes in use */
     size_t cap; /* bytes allocated */
 };

@@ -26,11 +26,27 @@ static void tell_watchers(struct conductor *conductor, const struct service *ser
     schedule_watch(conductor->schedule, service);
 }
 
+/* Who fails its uptests is out while another could serve, which the checks may have changed. */
+static void ask_who_is_out(struct conductor *conductor)
+{
+    if (conductor->moved != NULL)
+        schedule_watch(conductor->schedule, conductor->more_moved ? NULL : conductor->moved);
+    conductor->moved = NULL;
+    conductor->more_moved = false;
+}
+
+/* The one way to send a world. */
+static void publish(struct conductor *conductor, uint64_t version, uint64_t decided_ns)
+{
+    ask_who_is_out(conductor);
+    world_publish(conductor->world, conductor->config, version, decided_ns);
+}
+
 void conductor_publish(struct conductor *conductor, const struct service *service, uint64_t version,
                        uint64_t decided_ns)
 {
     tell_watchers(conductor, service);
-    world_publish(conductor->world, conductor->config, version, decided_ns);
+    publish(conductor, version, decided_ns);
 }
 
 /* ---- what the parts tell ---- */
@@ -156,23 +172,13 @@ static bool is_number_taken(const struct conductor *conductor)
     return conductor->numbered > 0 || conductor->adoption != NULL;
 }
 
-/* Who fails its uptests is out while another could serve, which the checks may have changed. */
-static void ask_who_is_out(struct conductor *conductor)
-{
-    if (conductor->moved != NULL)
-        schedule_watch(conductor->schedule, conductor->more_moved ? NULL : conductor->moved);
-    conductor->moved = NULL;
-    conductor->more_moved = false;
-}
-
 /* Of health, of pins, of keys; and of services whose watchers have been told. */
 static bool on_news(void *arg)
 {
     struct conductor *conductor = arg;
     if (conductor->config == NULL || is_number_taken(conductor))
         return false;
-    ask_who_is_out(conductor);
-    world_publish(conductor->world, conductor->config, world_next(conductor->world), clock_mono_ns());
+    publish(conductor, world_next(conductor->world), clock_mono_ns());
     return true;
 }
 

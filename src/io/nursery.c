@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define ANSWER_MS 5000 /* then it is killed, and another one is forked */
+#define END_MS 2000    /* without the end of any warden, until the nursery ends before them */
 
 enum { NURSERY_SOCKET_FD = WARDEN_SOCKET_FD };
 
@@ -107,7 +108,9 @@ static int make_warden(int socket)
         found(socket, &founding->error, &founding->warden);
     if (founder < 0)
         return errno;
-    waitpid(founder, NULL, 0);
+    int status;
+    while (waitpid(founder, &status, WUNTRACED) == founder && WIFSTOPPED(status))
+        kill(founder, SIGCONT); /* what stops it also stops us, for ever */
     return founding->warden > 0 ? 0 : founding->error;
 }
 
@@ -121,11 +124,24 @@ static void raise_warden(int socket)
         close(pidfd);
 }
 
-static void reap(int signals)
+/* Whether a warden is left. */
+static bool reap(int signals)
 {
     struct signalfd_siginfo info;
     (void)!read(signals, &info, sizeof info);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
+        continue;
+    return pid == 0;
+}
+
+/* We are dead, and wardens end by themselves. Our own end kills those that are held by a program before its
+ * exec (warden.c, start): they cannot. One whose program was executed just now must not be killed so, as
+ * nobody would then end what it runs. */
+static void let_wardens_end(int signals)
+{
+    struct pollfd ended = {.fd = signals, .events = POLLIN};
+    while (reap(signals) && poll(&ended, 1, END_MS) == 1)
         continue;
 }
 
@@ -158,7 +174,7 @@ static void reset_signals(void)
 static _Noreturn void run(int socket)
 {
     sigset_t child_signal;
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* also who was stopped */
+    prctl(PR_SET_PDEATHSIG, SIGCONT); /* also who was stopped finds then that its socket has ended */
     setsid();                         /* see warden.c, be_humble */
     reset_signals();
     nursery_name("nursery");
@@ -173,6 +189,7 @@ static _Noreturn void run(int socket)
         reap(signals);
         poll(fds, 2, -1);
     } while (answer_one());
+    let_wardens_end(signals);
     _exit(0);
 }
 

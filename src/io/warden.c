@@ -137,8 +137,8 @@ static int start(struct warden *warden, const struct descriptors *descriptors)
     if (warden->job->contained)
         be_humble(warden);
     fault_die("warden.before", NULL);
-    /* Who is held by a program that hangs before its exec does not see its socket end; then the nursery has
-     * ended, too, and the program dies with us. */
+    /* Who is held by a program that hangs before its exec does not see its socket end; the nursery ends soon
+     * after that, and the program dies with us. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     warden->program = FAULTY("warden.fork", EAGAIN, cgroup_start(descriptors->group_fd, exec_program, &exec));
     int error = errno;

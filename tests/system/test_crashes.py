@@ -12,6 +12,7 @@ from harness import processes
 from harness.backend import Held
 from harness.client import RawClient
 from harness.load import Load
+from harness.tracing import traced
 from harness.waiting import wait_until
 
 ROLES = ["keeper", "control", "proxy"]
@@ -459,3 +460,36 @@ def test_where_there_are_control_groups_an_uptest_that_has_fled_does_not_outlive
     processes.wait_gone(pid)
     if not control_dies:
         wait_until(lambda: stand.state(deployment) == "rejected", what=f"{deployment} to be rejected")
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds", "options"),
+    [
+        pytest.param("prctl:when=2", 0.5, [], id="behind its exec, before its warden knows"),
+        pytest.param("execve", 60, ["-f"], id="held before its exec"),
+    ],
+)
+def test_a_program_that_is_started_when_keeper_and_control_die_does_not_outlive_them(make_stand, call, seconds, options):
+    stand = make_stand(live=1)
+    stand.suite.shell("01")
+    stand.start()
+    first = stand.admin.stage([stand.live[0].address])
+    wait_until(lambda: stand.state(first) == "done", what=f"{first} to be done")
+    control = stand.daemon.pids["control"]
+    (warden,) = processes.wardens(control)
+    calls, started = stand.daemon.path("calls"), stand.daemon.path("started")
+    stand.suite.shell("01", f'setsid sleep 600 & : > "{started}"; sleep 600')
+    inject = f"inject={call}:delay_enter={int(seconds * 1e6)}"
+    with traced(warden, calls, "trace=prctl,execve", "-e", inject, *options):
+        stand.admin.stage([stand.live[0].address])
+        wait_until(lambda: os.path.exists(started) or "execve" in read(calls), what="the program")
+        processes.stop(stand.daemon.process.pid)
+        os.kill(control, signal.SIGKILL)
+        stand.daemon.process.kill()  # control would end in order, had it the time for that
+        processes.wait_gone(warden)
+    stand.daemon.crash()

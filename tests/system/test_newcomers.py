@@ -3,8 +3,6 @@ it does not."""
 
 import contextlib
 import re
-import signal
-import subprocess
 import threading
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from harness import http1, processes
 from harness.backend import Backend
 from harness.certificates import Authority, TlsClient
+from harness.tracing import traced
 from harness.waiting import PATIENCE
 
 BIG = b"x" * (8 << 20)
@@ -59,21 +58,6 @@ def head(target="/", method="GET", fields=()):
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: app.test", *fields, "", ""]).encode()
 
 
-@contextlib.contextmanager
-def traced(pid, path, *calls):
-    """What the threads of a process call, written into a file."""
-    argv = ["strace", "-f", "-o", path, "-e", f"trace={','.join(calls)}", "-p", str(pid)]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stderr.readline()
-        if "attached" not in line:
-            pytest.skip(f"nothing may be traced here: {line}")
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate()
-
-
 def registered(path):
     """Of each client that was accepted, whether it was registered with epoll before it was closed."""
     clients, done = {}, []
@@ -91,7 +75,7 @@ def registered(path):
 def test_who_is_served_soon_is_never_registered_with_epoll(front, tmp_path):
     front.ask()
     path = str(tmp_path / "calls")
-    with traced(front.daemon.pids["proxy"], path, "accept4", "epoll_ctl", "close"):
+    with traced(front.daemon.pids["proxy"], path, "accept4,epoll_ctl,close", "-f"):
         for _ in range(TRIES):
             with held_still(front):
                 client = front.client()

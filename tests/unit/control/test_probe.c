@@ -270,14 +270,34 @@ static void a_text_that_is_no_address_is_a_sentence(void **state)
     assert_non_null(strstr(reason, "\"localhost\" is not an address"));
 }
 
+/* A request that waits for its thread is an event of the loop's. */
+static int events_before;
+
+static bool waits_for_a_thread(void)
+{
+    return event_base_get_num_events(loop_base(loop), EVENT_BASE_COUNT_ADDED) > events_before;
+}
+
+static void stop_when_no_thread_is_out(void *arg)
+{
+    (void)arg;
+    if (!waits_for_a_thread())
+        loop_stop(loop);
+}
+
 static void a_cancelled_request_is_dropped_when_its_thread_comes_back(void **state)
 {
     (void)state;
     const char *names[] = {"localhost:8001"};
     size_t count = 1;
+    events_before = event_base_get_num_events(loop_base(loop), EVENT_BASE_COUNT_ADDED);
     resolve = resolve_start(loop, names, 1, on_resolved, &count);
     resolve_cancel(resolve);
     resolve_cancel(NULL);
+    assert_true(waits_for_a_thread());
+    loop_on_turn(loop, stop_when_no_thread_is_out, NULL);
+    loop_run(loop);
+    loop_on_turn(loop, NULL, NULL);
     const char *others[] = {"localhost:8002"};
     run_resolve(others, 1);
     assert_string_equal(text_of(&resolved[0]), "127.0.0.1:8002");

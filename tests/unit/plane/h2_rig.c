@@ -5,10 +5,7 @@
 
 int h2_rig_start(void **state)
 {
-    struct rig *rig = rig_start(1);
-    rig_world(rig)->instances = 1;
-    rig_publish(rig);
-    *state = rig;
+    *state = rig_start_with_one();
     return 0;
 }
 

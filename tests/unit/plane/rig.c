@@ -202,6 +202,14 @@ struct rig *rig_start(unsigned workers)
     return rig;
 }
 
+struct rig *rig_start_with_one(void)
+{
+    struct rig *rig = rig_start(1);
+    rig_world(rig)->instances = 1;
+    rig_publish(rig);
+    return rig;
+}
+
 static void release(struct rig *rig)
 {
     for (unsigned i = 0; i < RIG_INSTANCES; i++) {

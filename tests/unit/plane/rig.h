@@ -39,6 +39,8 @@ struct rig_world {
 /* Starts it with so many workers and publishes a first world: one service on any host, RIG_INSTANCES
  * instances that listen, round robin, generous times. */
 struct rig *rig_start(unsigned workers);
+/* The same with one worker, and with the first instance alone, which thus gets all requests. */
+struct rig *rig_start_with_one(void);
 /* Says stop, waits for the end, frees. Returns plane_main's status. */
 int rig_stop(struct rig *rig);
 /* The same in two steps, and the other end: the keeper vanishes. */

@@ -50,9 +50,7 @@ __attribute__((visibility("default"))) int epoll_ctl(int epoll, int what, int fd
 static int start(void **state)
 {
     is_test = true;
-    *state = rig_start(1);
-    rig_world(*state)->instances = 1;
-    rig_publish(*state);
+    *state = rig_start_with_one();
     return 0;
 }
 

@@ -43,9 +43,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags)
 static int start(void **state)
 {
     is_test = true;
-    *state = rig_start(1);
-    rig_world(*state)->instances = 1;
-    rig_publish(*state);
+    *state = rig_start_with_one();
     return 0;
 }
 

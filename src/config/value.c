@@ -326,6 +326,8 @@ bool value_refuse(const struct section_key *key, const config_setting_t *setting
     section_wanted(key, wanted);
     if (!text_of(&kinds[key->kind], setting, number, &text))
         return err_set(err, "must be %s, not %s", wanted, type_name(config_setting_type(setting)));
+    if (!is_printable(text))
+        return err_set(err, "must be %s, not a text with a control character", wanted);
     const char *quote = config_setting_type(setting) == CONFIG_TYPE_STRING ? "\"" : "";
     return err_set(err, "must be %s, not %s%.*s%s", wanted, quote, STR_ARG(text), quote);
 }

@@ -156,6 +156,9 @@ static void wrong_types_and_ranges_are_refused_with_what_is_wanted(void **state)
          "t.conf:3: uptests.timeout: must be a duration in quotes from 1ms to 30d, not a number"},
         {SERVICE("drain = { requests = \"31d\"; };"),
          "t.conf:3: drain.requests: must be a duration in quotes from 0s to 30d, not \"31d\""},
+        {SERVICE("drain = { requests = \"30\\ns\"; };"),
+         "t.conf:3: drain.requests: must be a duration in quotes from 0s to 30d, not a text with a control "
+         "character"},
         {SERVICE("uptests = { user = \"\"; };"),
          "t.conf:3: uptests.user: the text is empty; write one, or remove the key"},
         {SERVICE("uptests = { user = \"a\\nb\"; };"),

@@ -147,7 +147,8 @@ static ssize_t read_some(struct stream *stream, char *bytes, size_t room)
 }
 
 /* Reads on while OpenSSL holds bytes, or the kernel may: else a second call would be needed to learn whether
- * what it holds is a whole record. */
+ * what it holds is a whole record. Behind the last bytes of a peer that has hung up that call finds the end;
+ * one that comes without a close_notify makes OpenSSL give up the session, which is good until then. */
 static ssize_t read_all(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
@@ -156,7 +157,8 @@ static ssize_t read_all(struct stream *stream, void *bytes, size_t room)
     do {
         count = read_some(stream, (char *)bytes + total, room - total);
         total += count > 0 ? (size_t)count : 0;
-    } while (count > 0 && total < room && (stream->kernel_readable || tls_openssl_holds(tls)));
+    } while (count > 0 && total < room &&
+             ((stream->kernel_readable && !stream->hung_up) || tls_openssl_holds(tls)));
     if (count > 0)
         stream->readable = stream->kernel_readable || tls_openssl_holds(tls);
     if (total > 0) {

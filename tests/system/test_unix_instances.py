@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
 
 import pytest
@@ -184,15 +185,25 @@ def test_a_burst_beyond_the_backlog_waits_for_the_app(start_own_front, place):
         assert [client.response().text for client in clients] == ["small"] * 50
 
 
+def fill(path, stack):
+    """Connects for as long as the backlog has room."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect(path)
+
+
 def test_the_timeout_for_a_connection_holds_for_a_full_socket(start_own_front, place):
     backend = Backend("full", path=place("full"), listen=False)
     backend.socket.listen(0)
     front = start_own_front(backend, workers=1, service={"timeouts": {"connect": "300ms"}})
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(front.client()) for _ in range(4)]
+        fill(place("full"), stack)
+        clients = [stack.enter_context(front.client()) for _ in range(3)]
         for client in clients:
             client.request()
-        answers = [client.response() for client in clients[1:]]
+        answers = [client.response() for client in clients]
         assert {(answer.status, answer.upswap) for answer in answers} == {(504, "connect-timeout")}
         backend.listen()
 

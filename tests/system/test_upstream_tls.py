@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from harness import processes
 from harness.backend import Backend, Held
 from harness.certificates import Authority
 from harness.config import config_text
@@ -45,7 +46,14 @@ def test_requests_go_over_tls_and_the_connection_is_kept(front):
 
 
 def test_a_later_connection_resumes_the_session(front):
-    front.backend.on("/bye", lambda connection, request: (connection.answer("bye"), connection.close()))
+    """Also where the end, without a close_notify, comes with the answer."""
+
+    def answer_and_close(connection, _):
+        with processes.standing(front.daemon.pids["proxy"]):
+            connection.answer("bye")
+            connection.close()
+
+    front.backend.on("/bye", answer_and_close)
     before = len(front.backend.handshakes)
     for _ in range(4):
         assert front.ask(target="/bye").text == "bye"

@@ -98,9 +98,9 @@ def reload(ordeal):
 
 def upgrade(ordeal):
     """Until one has succeeded: one that was struck may be refused, or be lost with its keeper."""
-    events, revivals = ordeal.daemon.events(), ordeal.revivals
+    events = ordeal.daemon.events()
     for _ in range(4):
-        seen = len(events.of("daemon.upgrade_refused"))
+        seen, revivals = len(events.of("daemon.upgrade_refused")), ordeal.revivals
         answer = ordeal.post("/v1/upgrade")
         assert answer is None or answer.status in (202, 409, 503), answer
         patience = time.monotonic() + 5

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define ANSWER_MS 5000 /* then it is killed, and another one is forked */
-#define END_MS 2000    /* without the end of any warden, until the nursery ends before them */
+#define END_MS 2000    /* without the end of any warden, until the nursery does not wait for them any more */
 
 enum { NURSERY_SOCKET_FD = WARDEN_SOCKET_FD };
 
@@ -110,7 +110,7 @@ static int make_warden(int socket)
         return errno;
     int status;
     while (waitpid(founder, &status, WUNTRACED) == founder && WIFSTOPPED(status))
-        kill(founder, SIGCONT); /* what stops it also stops us, for ever */
+        kill(founder, SIGCONT); /* while it is stopped the nursery does nothing else */
     return founding->warden > 0 ? 0 : founding->error;
 }
 
@@ -124,25 +124,34 @@ static void raise_warden(int socket)
         close(pidfd);
 }
 
-/* Whether a warden is left. */
-static bool reap(int signals)
+static void take_signals(int signals)
 {
     struct signalfd_siginfo info;
     (void)!read(signals, &info, sizeof info);
-    pid_t pid;
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-        continue;
-    return pid == 0;
 }
 
-/* We are dead, and wardens end by themselves. Our own end kills those that are held by a program before its
- * exec (warden.c, start): they cannot. One whose program was executed just now must not be killed so, as
- * nobody would then end what it runs. */
+static void reap(int signals)
+{
+    take_signals(signals);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+}
+
+/* The daemon is dead, and wardens end by themselves, once those that were stopped go on. The nursery's end
+ * kills those that a program still holds before its exec (warden.c, start): they cannot. But it must not kill
+ * one whose program was executed just now, as nobody would then end what that runs. */
 static void let_wardens_end(int signals)
 {
     struct pollfd ended = {.fd = signals, .events = POLLIN};
-    while (reap(signals) && poll(&ended, 1, END_MS) == 1)
-        continue;
+    pid_t pid;
+    int status;
+    do {
+        take_signals(signals);
+        while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+            if (WIFSTOPPED(status))
+                kill(pid, SIGCONT);
+        }
+    } while (pid == 0 && poll(&ended, 1, END_MS) == 1);
 }
 
 /* False: we are dead. */
@@ -163,10 +172,10 @@ static bool answer_one(void)
 }
 
 /* An ignored signal would stay ignored over the exec of programs; a handler would run our code, were not all
- * signals blocked until then. */
+ * signals blocked until then. That a child was stopped is not told, only its end. */
 static void reset_signals(void)
 {
-    const struct sigaction action = {.sa_handler = SIG_DFL};
+    const struct sigaction action = {.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP};
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &action, NULL);
 }
@@ -189,6 +198,7 @@ static _Noreturn void run(int socket)
         reap(signals);
         poll(fds, 2, -1);
     } while (answer_one());
+    close(NURSERY_SOCKET_FD);
     let_wardens_end(signals);
     _exit(0);
 }

@@ -1,6 +1,7 @@
 """What a process asks of the kernel, by strace."""
 
 import contextlib
+import shutil
 import signal
 import subprocess
 
@@ -9,7 +10,9 @@ import pytest
 
 @contextlib.contextmanager
 def traced(pid, path, calls, *options):
-    """In the block, such calls (strace's -e) of a process are written into a file, or what else the options say."""
+    """In the block, such calls (strace's -e) of a process are written into a file; options may have strace do more, such as delay them."""
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace")
     argv = ["strace", "-o", path, "-e", calls, *options, "-p", str(pid)]
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:

@@ -270,7 +270,8 @@ static void a_text_that_is_no_address_is_a_sentence(void **state)
     assert_non_null(strstr(reason, "\"localhost\" is not an address"));
 }
 
-/* A request that waits for its thread is an event of the loop's. */
+/* A request that waits for its thread is an event of the loop's. When it has come back, a turn that does not
+ * sleep follows, since its mailbox is freed after one. */
 static int events_before;
 
 static bool waits_for_a_thread(void)

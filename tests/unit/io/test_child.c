@@ -61,7 +61,7 @@ static void add_up(void *arg, struct str bytes)
     *(uint64_t *)arg += bytes.n;
 }
 
-#define BEGUN_MS 500 /* a shell has set its traps by then, however busy the machine is */
+#define BEGUN_MS 500 /* a shell has set its traps by then, on a busy machine, too */
 
 /* A shell that runs `script`, with times short enough for a test. */
 static struct child_spec shell(const char *const argv[])
@@ -917,20 +917,26 @@ static void die_at_the_first_piece(void *arg, struct str bytes)
 static void it_dies_with_the_daemon_and_all_it_has_started(void **state)
 {
     (void)state;
-    char bytes[8];
-    run_contained(SHELL("exit 0")); /* leaves a warden that is ours, not the daemon's */
-    int witness = open_witness();
-    pid_t daemon = fork();
-    if (daemon == 0) {
-        struct child_spec spec = SHELL("exec 9>witness; setsid sleep 100 & echo begun; exec sleep 100");
-        spec.contained = true;
-        loop = loop_new(); /* an epoll descriptor is not to be shared over fork */
-        start(&spec, NULL);
-        child_on_output(child, die_at_the_first_piece);
-        loop_run(loop);
+    static const char *const scripts[] = {
+        "exec 9>witness; setsid sleep 100 & echo begun; exec sleep 100",
+        "exec 9>witness; setsid sleep 100 & kill -STOP $PPID; echo begun; exec sleep 100", /* its warden */
+    };
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        char bytes[8];
+        run_contained(SHELL("exit 0")); /* leaves a warden that is ours, not the daemon's */
+        int witness = open_witness();
+        pid_t daemon = fork();
+        if (daemon == 0) {
+            struct child_spec spec = SHELL(scripts[i]);
+            spec.contained = true;
+            loop = loop_new(); /* an epoll descriptor is not to be shared over fork */
+            start(&spec, NULL);
+            child_on_output(child, die_at_the_first_piece);
+            loop_run(loop);
+        }
+        assert_int_equal(waitpid(daemon, NULL, 0), daemon);
+        assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
     }
-    assert_int_equal(waitpid(daemon, NULL, 0), daemon);
-    assert_int_equal(read_witness(witness, bytes, sizeof bytes), 0);
 }
 
 static void wait_until_named(pid_t pid, const char *name)

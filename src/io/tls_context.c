@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "io/tls_policy.h"
-#include "io/tls_secrets.h"
+#include "io/tls_provider.h"
 
 #include <stdlib.h>
 
@@ -25,7 +25,7 @@
  * socket may stand elsewhere by then. */
 SSL_CTX *tls_policy_new(const SSL_METHOD *method, enum tls_minimum minimum)
 {
-    SSL_CTX *ssl = SSL_CTX_new_ex(NULL, tls_secrets_properties(), method);
+    SSL_CTX *ssl = SSL_CTX_new_ex(NULL, tls_provider_properties(), method);
     int version = minimum == TLS_MINIMUM_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     if (ssl == NULL || SSL_CTX_set_min_proto_version(ssl, version) != 1 ||
         SSL_CTX_set_cipher_list(ssl, CIPHERS) != 1 || SSL_CTX_set_ciphersuites(ssl, SUITES) != 1 ||

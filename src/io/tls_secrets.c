@@ -1,24 +1,21 @@
-/* A provider of one algorithm, TLS13-KDF. It expands labels by OpenSSL's HMAC, whose contexts it keeps for
+/* TLS13-KDF, for the provider. It expands labels by OpenSSL's HMAC, whose contexts it keeps for
  * each thread, where OpenSSL's own KDF would make all anew for each derivation; all else is left to that.
  * Invariant: what is derived is what OpenSSL's KDF makes of the same parameters, whether or not it is of use
  * here. */
 #include "io/tls_secrets.h"
 
 #include "base/mem.h"
+#include "io/tls_provider.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <openssl/provider.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME "upswap"
-/* A property of its own: whatever OpenSSL's config says of others stays in force. */
-#define LEARNS "upswap.learns=yes"
 #define INFO_MAX (2 + 1 + 255 + 1 + 255 + 1) /* an HkdfLabel and a counter */
 
 /* HMAC by one digest. */
@@ -40,7 +37,7 @@ static EVP_KDF *usual; /* OpenSSL's; NULL: there is none */
 static EVP_MAC *hmac;
 static pthread_key_t macs_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static OSSL_PROVIDER *provider;                          /* NULL: it cannot be provided */
+static bool ready;                                       /* all that is needed is there */
 static _Thread_local struct tls_secret *client, *server; /* that learn; NULL: nobody does */
 
 /* ---- the key schedule (RFC 8446 section 7.1, RFC 5869) ---- */
@@ -206,11 +203,21 @@ void tls_secrets_learn(struct tls_secret *of_client, struct tls_secret *of_serve
 {
     client = of_client;
     server = of_server;
-    if (client == NULL && provider != NULL)
+    if (client == NULL && ready)
         forget_keys();
 }
 
 /* ---- the algorithm, as provider-kdf(7) wants it ---- */
+
+static void prepare(void)
+{
+    usual = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, NULL);
+    hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+    bool known = true;
+    for (size_t i = 0; i < DIGESTS; i++)
+        known &= EVP_Q_digest(NULL, digests[i].name, NULL, "", 0, digests[i].of_nothing, NULL) == 1;
+    ready = known && usual != NULL && hmac != NULL && pthread_key_create(&macs_key, free_macs) == 0;
+}
 
 struct kdf {
     EVP_KDF_CTX *usual; /* NULL: not needed so far */
@@ -330,73 +337,31 @@ static int get_params(void *context, OSSL_PARAM params[])
     return usual_context(kdf) == NULL ? 0 : EVP_KDF_CTX_get_params(kdf->usual, params);
 }
 
-/* ---- the provider, as provider(7) wants it ---- */
-
-#define ENTRY(id, function)            \
-    {                                  \
-        id, (void (*)(void))(function) \
-    }
-
-static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
+const OSSL_ALGORITHM *tls_secrets_algorithms(void)
 {
     static const OSSL_DISPATCH functions[] = {
-        ENTRY(OSSL_FUNC_KDF_NEWCTX, new_context),
-        ENTRY(OSSL_FUNC_KDF_FREECTX, free_context),
-        ENTRY(OSSL_FUNC_KDF_RESET, reset_context),
-        ENTRY(OSSL_FUNC_KDF_DERIVE, derive),
-        ENTRY(OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, settable),
-        ENTRY(OSSL_FUNC_KDF_SET_CTX_PARAMS, set_params),
-        ENTRY(OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, gettable),
-        ENTRY(OSSL_FUNC_KDF_GET_CTX_PARAMS, get_params),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_NEWCTX, new_context),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_FREECTX, free_context),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_RESET, reset_context),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_DERIVE, derive),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_SETTABLE_CTX_PARAMS, settable),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_SET_CTX_PARAMS, set_params),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_GETTABLE_CTX_PARAMS, gettable),
+        TLS_PROVIDER_ROW(OSSL_FUNC_KDF_GET_CTX_PARAMS, get_params),
         {0, NULL},
     };
     static const OSSL_ALGORITHM algorithms[] = {
-        {OSSL_KDF_NAME_TLS1_3_KDF, "provider=" NAME "," LEARNS, functions, NULL},
+        {OSSL_KDF_NAME_TLS1_3_KDF, TLS_PROVIDER_PROPERTIES, functions, NULL},
         {NULL, NULL, NULL, NULL},
     };
-    (void)arg;
-    *no_cache = 0;
-    return operation == OSSL_OP_KDF ? algorithms : NULL;
-}
-
-static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
-                 void **arg)
-{
-    static const OSSL_DISPATCH functions[] = {
-        ENTRY(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query),
-        {0, NULL},
-    };
-    (void)handle;
-    (void)in;
-    *out = functions;
-    *arg = &usual;
-    return 1;
-}
-
-/* The providers that OpenSSL's config names, or its usual one, stay what they were: this one is loaded beside
- * them, and found only by who asks for it. */
-static void provide(void)
-{
-    usual = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, NULL);
-    hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-    bool known = true;
-    for (size_t i = 0; i < DIGESTS; i++)
-        known &= EVP_Q_digest(NULL, digests[i].name, NULL, "", 0, digests[i].of_nothing, NULL) == 1;
-    if (known && usual != NULL && hmac != NULL && pthread_key_create(&macs_key, free_macs) == 0 &&
-        OSSL_PROVIDER_add_builtin(NULL, NAME, begin) == 1)
-        provider = OSSL_PROVIDER_try_load(NULL, NAME, 1);
-}
-
-const char *tls_secrets_properties(void)
-{
-    pthread_once(&once, provide);
-    return provider != NULL ? "?" LEARNS : NULL;
+    pthread_once(&once, prepare);
+    return ready ? algorithms : NULL;
 }
 
 bool tls_secrets_expand(const char *digest, struct str secret, struct str label, uint8_t *out, size_t n)
 {
     struct derivation derivation = {
         .digest = digest_named(digest), .secret = secret, .prefix = STR("tls13 "), .label = label};
-    pthread_once(&once, provide);
-    return provider != NULL && derivation.digest != NULL && expand(&derivation, out, n);
+    pthread_once(&once, prepare);
+    return ready && derivation.digest != NULL && expand(&derivation, out, n);
 }

@@ -22,9 +22,9 @@ struct tls_secret {
     uint8_t secret_size, key_size, iv_size; /* 0: not known */
 };
 
-/* The properties by which an SSL_CTX finds the KDF (SSL_CTX_new_ex). NULL: it cannot be provided, and nothing
- * will be learned. From any thread; the first call looks for what it needs of OpenSSL. */
-const char *tls_secrets_properties(void);
+/* The KDF, for the provider (io/tls_provider). NULL: OpenSSL has not what it needs, and nothing will be
+ * learned. From any thread; the first call looks for that. */
+const struct ossl_algorithm_st *tls_secrets_algorithms(void);
 
 /* HKDF-Expand-Label (section 7.1) with an empty context, to n bytes; by "SHA256" or "SHA384", whose size the
  * secret has. False: OpenSSL cannot. */

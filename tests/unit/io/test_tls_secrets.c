@@ -1,6 +1,8 @@
 /* The key schedule here beside OpenSSL's own. */
 #include "io/tls_secrets.h"
 
+#include "io/tls_provider.h"
+
 #include "unit.h"
 
 #include <openssl/core_names.h>
@@ -67,8 +69,8 @@ static int set_up(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)(i * 37 + i / 7);
-    assert_non_null(tls_secrets_properties());
-    ours = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, tls_secrets_properties());
+    assert_non_null(tls_provider_properties());
+    ours = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, tls_provider_properties());
     usual = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, "provider=default");
     assert_non_null(ours);
     assert_non_null(usual);
@@ -99,8 +101,8 @@ static void what_config_says_of_providers_stays_in_force(void **state)
 {
     (void)state;
     assert_int_equal(EVP_set_default_properties(NULL, "provider=nonesuch"), 1);
-    EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", tls_secrets_properties());
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, tls_secrets_properties());
+    EVP_MD *md = EVP_MD_fetch(NULL, "SHA256", tls_provider_properties());
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_3_KDF, tls_provider_properties());
     assert_int_equal(EVP_set_default_properties(NULL, ""), 1);
     assert_null(md);
     assert_null(kdf);

@@ -3,11 +3,14 @@
 #include "io/tls_provider.h"
 
 #include "io/tls_secrets.h"
+#include "io/tls_x25519.h"
 
 #include <openssl/core_dispatch.h>
 #include <openssl/provider.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <strings.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static OSSL_PROVIDER *provider; /* NULL: nothing can be provided */
@@ -16,7 +19,23 @@ static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
 {
     (void)arg;
     *no_cache = 0;
-    return operation == OSSL_OP_KDF ? tls_secrets_algorithms() : NULL;
+    switch (operation) {
+    case OSSL_OP_KDF:
+        return tls_secrets_algorithms();
+    case OSSL_OP_KEYMGMT:
+        return tls_x25519_keys();
+    case OSSL_OP_KEYEXCH:
+        return tls_x25519_exchanges();
+    default:
+        return NULL;
+    }
+}
+
+/* provider-base(7): a group is used only if its keys come from who tells of it. */
+static int tell(void *arg, const char *capability, OSSL_CALLBACK *hear, void *hear_arg)
+{
+    (void)arg;
+    return strcasecmp(capability, "TLS-GROUP") != 0 || tls_x25519_tell(hear, hear_arg);
 }
 
 static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
@@ -24,6 +43,7 @@ static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const 
 {
     static const OSSL_DISPATCH functions[] = {
         TLS_PROVIDER_ROW(OSSL_FUNC_PROVIDER_QUERY_OPERATION, query),
+        TLS_PROVIDER_ROW(OSSL_FUNC_PROVIDER_GET_CAPABILITIES, tell),
         {0, NULL},
     };
     (void)handle;
@@ -33,9 +53,11 @@ static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const 
     return 1;
 }
 
+/* What the algorithms need of OpenSSL is looked for before it could find this provider instead. */
 static void provide(void)
 {
-    if (tls_secrets_algorithms() != NULL && OSSL_PROVIDER_add_builtin(NULL, TLS_PROVIDER_NAME, begin) == 1)
+    bool secrets = tls_secrets_algorithms() != NULL, keys = tls_x25519_keys() != NULL;
+    if ((secrets || keys) && OSSL_PROVIDER_add_builtin(NULL, TLS_PROVIDER_NAME, begin) == 1)
         provider = OSSL_PROVIDER_try_load(NULL, TLS_PROVIDER_NAME, 1);
 }
 

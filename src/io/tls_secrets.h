@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 
+#include <openssl/core.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +25,7 @@ struct tls_secret {
 
 /* The KDF, for the provider (io/tls_provider). NULL: OpenSSL has not what it needs, and nothing will be
  * learned. From any thread; the first call looks for that. */
-const struct ossl_algorithm_st *tls_secrets_algorithms(void);
+const OSSL_ALGORITHM *tls_secrets_algorithms(void);
 
 /* HKDF-Expand-Label (section 7.1) with an empty context, to n bytes; by "SHA256" or "SHA384", whose size the
  * secret has. False: OpenSSL cannot. */

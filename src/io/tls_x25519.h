@@ -1,0 +1,15 @@
+/* tls_x25519: the keys of io/x25519 as OpenSSL's handshakes ask for them (provider-keymgmt(7),
+ * provider-keyexch(7)). Beside being made faster they come without the locks and the copies of OpenSSL's own.
+ */
+#pragma once
+
+#include <openssl/core.h>
+#include <stdbool.h>
+
+/* Keys and exchanges, for the provider (io/tls_provider). NULL: libsodium cannot be used. From any thread. */
+const OSSL_ALGORITHM *tls_x25519_keys(void);
+const OSSL_ALGORITHM *tls_x25519_exchanges(void);
+
+/* The group of these keys (provider-base(7), "TLS-GROUP" capability), to who asks for groups; none if
+ * libsodium cannot be used. False: it was not taken. */
+bool tls_x25519_tell(OSSL_CALLBACK *hear, void *arg);

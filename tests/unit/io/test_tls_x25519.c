@@ -157,6 +157,7 @@ static void parameters_alone_are_no_key(void **state)
     context = EVP_PKEY_CTX_new_from_pkey(NULL, key, ours);
     assert_int_equal(EVP_PKEY_derive_init(context), 1);
     assert_int_not_equal(EVP_PKEY_derive_set_peer(context, blank), 1);
+    assert_int_not_equal(EVP_PKEY_derive(context, NULL, &n), 1);
     assert_int_not_equal(EVP_PKEY_derive(context, secret, &n), 1);
     EVP_PKEY_CTX_free(context);
     EVP_PKEY_free(blank);

@@ -26,6 +26,8 @@ static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
         return tls_x25519_keys();
     case OSSL_OP_KEYEXCH:
         return tls_x25519_exchanges();
+    case OSSL_OP_KEM:
+        return tls_x25519_answers();
     default:
         return NULL;
     }

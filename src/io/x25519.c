@@ -15,7 +15,7 @@
 
 /* A thread's: pairs that nobody has had yet. */
 struct stock {
-    struct x25519_pair pairs[AT_ONCE];
+    uint8_t public[AT_ONCE][X25519_SIZE], private[AT_ONCE][X25519_SIZE];
     size_t left;
 };
 
@@ -95,34 +95,34 @@ static bool arrive(struct way *way, size_t i, uint8_t point[X25519_SIZE])
            BN_bn2lebinpad(way->u, point, X25519_SIZE) == X25519_SIZE;
 }
 
-static bool bring_over(struct way *way, struct x25519_pair pairs[AT_ONCE])
+static bool bring_over(struct way *way, uint8_t points[AT_ONCE][X25519_SIZE])
 {
     bool good = begin(way);
     for (size_t i = 0; good && i < AT_ONCE; i++)
-        good = set_out(way, i, pairs[i].public);
+        good = set_out(way, i, points[i]);
     good = good && BN_mod_inverse(way->inverse, way->product[AT_ONCE - 1], way->p, way->numbers) != NULL;
     for (size_t i = AT_ONCE; good && i-- > 0;)
-        good = arrive(way, i, pairs[i].public);
+        good = arrive(way, i, points[i]);
     return good;
 }
 
 /* The base points of both curves are the same one, and libsodium makes the same number of the private key's
  * bytes for either (RFC 7748 section 5, RFC 8032 section 5.1.5). */
-static bool multiply(struct x25519_pair *pair)
+static bool multiply(struct stock *stock)
 {
-    return RAND_priv_bytes(pair->private, X25519_SIZE) == 1 &&
-           crypto_scalarmult_ed25519_base(pair->public, pair->private) == 0;
+    bool good = RAND_priv_bytes(stock->private[0], sizeof stock->private) == 1;
+    for (size_t i = 0; good && i < AT_ONCE; i++)
+        good = crypto_scalarmult_ed25519_base(stock->public[i], stock -> private[i]) == 0;
+    return good;
 }
 
 static bool fill(struct stock *stock)
 {
     struct way way = {.numbers = BN_CTX_new()};
-    bool good = way.numbers != NULL;
-    for (size_t i = 0; good && i < AT_ONCE; i++)
-        good = multiply(&stock->pairs[i]);
+    bool good = way.numbers != NULL && multiply(stock);
     if (good) {
         BN_CTX_start(way.numbers);
-        good = bring_over(&way, stock->pairs);
+        good = bring_over(&way, stock->public);
         BN_CTX_end(way.numbers);
     }
     BN_CTX_free(way.numbers);
@@ -135,9 +135,10 @@ bool x25519_new(struct x25519_pair *pair)
     struct stock *stock = thread_stock();
     if (stock->left == 0 && !fill(stock))
         return false;
-    struct x25519_pair *last = &stock->pairs[--stock->left];
-    *pair = *last;
-    explicit_bzero(last, sizeof *last);
+    size_t last = --stock->left;
+    memcpy(pair->public, stock->public[last], X25519_SIZE);
+    memcpy(pair->private, stock->private[last], X25519_SIZE);
+    explicit_bzero(stock->private[last], X25519_SIZE);
     return true;
 }
 

@@ -15,23 +15,39 @@
 
 /* A thread's: pairs that nobody has had yet. */
 struct stock {
+    BN_CTX *numbers; /* to compute with; NULL: not needed so far */
     uint8_t public[AT_ONCE][X25519_SIZE], private[AT_ONCE][X25519_SIZE];
     size_t left;
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t stock_key;
+static BIGNUM *prime;      /* 2^255 - 19 */
+static BN_MONT_CTX *field; /* to multiply by it */
 static bool ready;
+
+static bool set_field(void)
+{
+    BN_CTX *numbers = BN_CTX_new();
+    prime = BN_new();
+    field = BN_MONT_CTX_new();
+    bool good = numbers != NULL && prime != NULL && field != NULL && BN_set_bit(prime, 255) == 1 &&
+                BN_sub_word(prime, 19) == 1 && BN_MONT_CTX_set(field, prime, numbers) == 1;
+    BN_CTX_free(numbers);
+    return good;
+}
 
 static void free_stock(void *arg)
 {
-    explicit_bzero(arg, sizeof(struct stock));
-    free(arg);
+    struct stock *stock = arg;
+    BN_CTX_free(stock->numbers);
+    explicit_bzero(stock, sizeof *stock);
+    free(stock);
 }
 
 static void prepare(void)
 {
-    ready = sodium_init() >= 0 && pthread_key_create(&stock_key, free_stock) == 0;
+    ready = sodium_init() >= 0 && set_field() && pthread_key_create(&stock_key, free_stock) == 0;
 }
 
 bool x25519_ready(void)
@@ -51,25 +67,31 @@ static struct stock *thread_stock(void)
 }
 
 /* Points on their way from y of the Edwards curve to u of the Montgomery curve: u = (1 + y) / (1 - y)
- * (RFC 7748 section 4.1). */
+ * (RFC 7748 section 4.1). Montgomery's multiplication leaves its factor R behind in whatever is made of what
+ * stands above and below alike, so that only their quotient is brought back from it. */
 struct way {
     BN_CTX *numbers;
-    BIGNUM *p, *inverse, *u;
+    BIGNUM *y, *u, *inverse;
     BIGNUM *above[AT_ONCE], *below[AT_ONCE];
     BIGNUM *product[AT_ONCE]; /* of all below, up to this one */
 };
 
 static bool begin(struct way *way)
 {
-    way->p = BN_CTX_get(way->numbers);
-    way->inverse = BN_CTX_get(way->numbers);
+    way->y = BN_CTX_get(way->numbers);
     way->u = BN_CTX_get(way->numbers);
+    way->inverse = BN_CTX_get(way->numbers);
     for (size_t i = 0; i < AT_ONCE; i++) {
         way->above[i] = BN_CTX_get(way->numbers);
         way->below[i] = BN_CTX_get(way->numbers);
         way->product[i] = BN_CTX_get(way->numbers);
     }
-    return way->product[AT_ONCE - 1] != NULL && BN_set_bit(way->p, 255) && BN_sub_word(way->p, 19);
+    return way->product[AT_ONCE - 1] != NULL;
+}
+
+static bool multiply(struct way *way, BIGNUM *product, const BIGNUM *one, const BIGNUM *other)
+{
+    return BN_mod_mul_montgomery(product, one, other, field, way->numbers) == 1;
 }
 
 /* The sign of x, which is written with y (RFC 8032 section 5.1.2), does not matter. */
@@ -78,37 +100,50 @@ static bool set_out(struct way *way, size_t i, const uint8_t point[X25519_SIZE])
     uint8_t y[X25519_SIZE];
     memcpy(y, point, sizeof y);
     y[X25519_SIZE - 1] &= 0x7f;
-    return BN_lebin2bn(y, sizeof y, way->u) != NULL &&
-           BN_mod_add(way->above[i], BN_value_one(), way->u, way->p, way->numbers) &&
-           BN_mod_sub(way->below[i], BN_value_one(), way->u, way->p, way->numbers) &&
-           BN_mod_mul(way->product[i], i > 0 ? way->product[i - 1] : BN_value_one(), way->below[i], way->p,
-                      way->numbers);
+    return BN_lebin2bn(y, sizeof y, way->y) != NULL &&
+           BN_mod_add_quick(way->above[i], BN_value_one(), way->y, prime) == 1 &&
+           BN_mod_sub_quick(way->below[i], BN_value_one(), way->y, prime) == 1 &&
+           (i == 0 ? BN_copy(way->product[0], way->below[0]) != NULL
+                   : multiply(way, way->product[i], way->product[i - 1], way->below[i]));
+}
+
+/* The inverse of the product of all. It is short of R twice: once for what it was made of, once for itself.
+ */
+static bool invert(struct way *way)
+{
+    return BN_mod_inverse(way->inverse, way->product[AT_ONCE - 1], prime, way->numbers) != NULL &&
+           BN_to_montgomery(way->inverse, way->inverse, field, way->numbers) == 1 &&
+           BN_to_montgomery(way->inverse, way->inverse, field, way->numbers) == 1;
 }
 
 /* From the last to the first: the inverse of the product of all up to this one, times the product of all
  * before it, is the inverse of this one; times this one it is that of all before. */
 static bool arrive(struct way *way, size_t i, uint8_t point[X25519_SIZE])
 {
-    return BN_mod_mul(way->u, way->above[i], way->inverse, way->p, way->numbers) &&
-           (i == 0 || BN_mod_mul(way->u, way->u, way->product[i - 1], way->p, way->numbers)) &&
-           BN_mod_mul(way->inverse, way->inverse, way->below[i], way->p, way->numbers) &&
+    return multiply(way, way->u, way->above[i], way->inverse) &&
+           (i == 0 || multiply(way, way->u, way->u, way->product[i - 1])) &&
+           multiply(way, way->inverse, way->inverse, way->below[i]) &&
+           BN_from_montgomery(way->u, way->u, field, way->numbers) == 1 &&
            BN_bn2lebinpad(way->u, point, X25519_SIZE) == X25519_SIZE;
 }
 
-static bool bring_over(struct way *way, uint8_t points[AT_ONCE][X25519_SIZE])
+static bool bring_over(BN_CTX *numbers, uint8_t points[AT_ONCE][X25519_SIZE])
 {
-    bool good = begin(way);
+    struct way way = {.numbers = numbers};
+    BN_CTX_start(numbers);
+    bool good = begin(&way);
     for (size_t i = 0; good && i < AT_ONCE; i++)
-        good = set_out(way, i, points[i]);
-    good = good && BN_mod_inverse(way->inverse, way->product[AT_ONCE - 1], way->p, way->numbers) != NULL;
+        good = set_out(&way, i, points[i]);
+    good = good && invert(&way);
     for (size_t i = AT_ONCE; good && i-- > 0;)
-        good = arrive(way, i, points[i]);
+        good = arrive(&way, i, points[i]);
+    BN_CTX_end(numbers);
     return good;
 }
 
 /* The base points of both curves are the same one, and libsodium makes the same number of the private key's
  * bytes for either (RFC 7748 section 5, RFC 8032 section 5.1.5). */
-static bool multiply(struct stock *stock)
+static bool make_points(struct stock *stock)
 {
     bool good = RAND_priv_bytes(stock->private[0], sizeof stock->private) == 1;
     for (size_t i = 0; good && i < AT_ONCE; i++)
@@ -118,14 +153,9 @@ static bool multiply(struct stock *stock)
 
 static bool fill(struct stock *stock)
 {
-    struct way way = {.numbers = BN_CTX_new()};
-    bool good = way.numbers != NULL && multiply(stock);
-    if (good) {
-        BN_CTX_start(way.numbers);
-        good = bring_over(&way, stock->public);
-        BN_CTX_end(way.numbers);
-    }
-    BN_CTX_free(way.numbers);
+    if (stock->numbers == NULL)
+        stock->numbers = BN_CTX_new();
+    bool good = stock->numbers != NULL && make_points(stock) && bring_over(stock->numbers, stock->public);
     stock->left = good ? AT_ONCE : 0;
     return good;
 }

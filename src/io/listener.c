@@ -9,12 +9,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -195,7 +194,7 @@ struct listener {
     int fd; /* the caller's; -1: freed, and waiting for the end of the turn */
     void (*accepted)(void *arg, int fd, const struct sockaddr_storage *peer);
     void *arg;
-    struct event event;
+    struct loop_watch watch;
     struct deadline resume;
     bool paused;
     struct loop_deferred freeing;
@@ -206,7 +205,7 @@ static void pause_accepting(struct listener *listener)
     if (listener->paused)
         return;
     listener->paused = true;
-    event_del(&listener->event);
+    loop_unwatch(listener->loop, &listener->watch, listener->fd);
     deadline_set(&listener->resume, PAUSE_MS);
 }
 
@@ -216,7 +215,7 @@ void listener_wake(struct listener *listener)
         return;
     listener->paused = false;
     deadline_clear(&listener->resume);
-    if (event_add(&listener->event, NULL) != 0)
+    if (!loop_watch(listener->loop, &listener->watch, listener->fd, EPOLLIN))
         pause_accepting(listener);
 }
 
@@ -276,11 +275,12 @@ static unsigned held_by_kernel(int fd)
     return info.tcpi_unacked > 0 ? info.tcpi_unacked : 1; /* of a listening socket: its queue */
 }
 
-static void has_connections(evutil_socket_t fd, short what, void *arg)
+static void has_connections(struct loop_watch *watch, uint32_t events)
 {
-    unsigned held = held_by_kernel(fd);
-    (void)what;
-    accept_some(arg, held < ACCEPTS_A_TURN ? held : ACCEPTS_A_TURN);
+    struct listener *listener = mem_container(watch, struct listener, watch);
+    unsigned held = held_by_kernel(listener->fd);
+    (void)events;
+    accept_some(listener, held < ACCEPTS_A_TURN ? held : ACCEPTS_A_TURN);
 }
 
 /* Accepted sockets inherit it. A Unix socket has no such options. */
@@ -300,7 +300,7 @@ struct listener *listener_new(struct loop *loop, int fd,
     *listener = (struct listener){.loop = loop, .fd = fd, .accepted = accepted, .arg = arg, .paused = true};
     deadline_init(&listener->resume, loop, resume_accepting);
     set_for_accepted(fd);
-    event_assign(&listener->event, loop_base(loop), fd, EV_READ | EV_PERSIST, has_connections, listener);
+    listener->watch.ready = has_connections;
     listener_wake(listener);
     return listener;
 }
@@ -317,7 +317,7 @@ static void run_freeing(struct loop_deferred *deferred)
 
 void listener_free(struct listener *listener)
 {
-    event_del(&listener->event);
+    loop_unwatch(listener->loop, &listener->watch, listener->fd);
     deadline_clear(&listener->resume);
     listener->fd = -1;
     listener->freeing.run = run_freeing;

@@ -1,11 +1,11 @@
-/* Turns libevent's base one turn at a time, so that work can be put between two turns. Invariant: it never
- * sleeps while something is deferred, and before it sleeps the one timer stands at what the wheel wants.
+/* Waits by epoll, one turn at a time, so that work can be put between two turns. Where somebody wants
+ * libevent's base, that waits, and finds epoll's descriptor among its own. Invariant: it never sleeps while
+ * something is deferred, nor longer than the wheel wants; and no event is told of what is not watched any
+ * more.
  *
- * The clock: libevent 2.1 tells nobody when its wait is over. The time is therefore thrown away before the
- * wait and read by the first callback that asks after it: no callback runs between the two. A turn in which
- * libevent polls a second time (a callback has made an event active) keeps its time; that poll does not
- * sleep.
- */
+ * The clock is thrown away before the wait and read by the first who asks after it: no callback runs between
+ * the two. A turn in which libevent polls a second time (a callback has made an event active) keeps its time;
+ * that poll does not sleep. */
 #include "io/loop.h"
 
 #include "base/clock.h"
@@ -13,13 +13,24 @@
 #include "io/wheel.h"
 
 #include <event2/event.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS_A_TURN 256
 
 struct loop {
-    struct event_base *base;
-    struct event *timer; /* wakes for the wheel */
-    uint64_t armed_ms;   /* what timer is set to; WHEEL_NEVER: it is not */
+    int epoll_fd;
+    /* Of the present turn. data.ptr is NULL: it is not watched any more. */
+    struct epoll_event events[EVENTS_A_TURN];
+    int event, event_count;       /* the next one to be told, and how many there are */
+    bool busy;                    /* there was any since loop_was_busy */
+    struct event_base *base;      /* NULL: nobody has asked for it */
+    struct event *polled, *timer; /* of the base: for epoll_fd, and for the wheel */
+    uint64_t armed_ms;            /* what timer is set to; WHEEL_NEVER: it is not */
     struct wheel *wheel;
     uint64_t now_ms; /* of the present turn; 0: not read yet */
     uint64_t turns;
@@ -28,6 +39,64 @@ struct loop {
     void (*on_turn)(void *arg);
     void *on_turn_arg;
 };
+
+static noreturn void give_up(void)
+{
+    fputs("upswap: no event loop could be made: epoll is missing, or descriptors or memory are used up\n",
+          stderr);
+    abort();
+}
+
+struct loop *loop_new(void)
+{
+    struct loop *loop = mem_zero(1, sizeof *loop);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0)
+        give_up();
+    loop->wheel = wheel_new();
+    loop->deferred_end = &loop->deferred;
+    return loop;
+}
+
+/* ---- what is watched ---- */
+
+bool loop_watch(struct loop *loop, struct loop_watch *watch, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void loop_unwatch(struct loop *loop, struct loop_watch *watch, int fd)
+{
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    for (int i = loop->event; i < loop->event_count; i++) {
+        if (loop->events[i].data.ptr == watch)
+            loop->events[i].data.ptr = NULL;
+    }
+}
+
+static void poll_once(struct loop *loop, int wait_ms)
+{
+    int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_TURN, wait_ms);
+    loop->event = 0;
+    loop->event_count = count > 0 ? count : 0;
+    loop->busy |= count > 0;
+    while (loop->event < loop->event_count) {
+        const struct epoll_event *event = &loop->events[loop->event++];
+        struct loop_watch *watch = event->data.ptr;
+        if (watch != NULL)
+            watch->ready(watch, event->events);
+    }
+}
+
+/* ---- by libevent's base ---- */
+
+static void epoll_has_events(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    poll_once(arg, 0);
+}
 
 static void timer_fired(evutil_socket_t fd, short what, void *arg)
 {
@@ -38,15 +107,12 @@ static void timer_fired(evutil_socket_t fd, short what, void *arg)
     wheel_turn(loop->wheel, loop_ms(loop));
 }
 
-/* Streams register once, edge-triggered, and learn of the peer's end by EPOLLRDHUP; a base without both would
- * not serve. What the environment says about backends is not for a daemon to heed. */
+/* What the environment says about backends is not for a daemon to heed. */
 static struct event_base *base_new(void)
 {
     struct event_config *config = event_config_new();
     struct event_base *base = NULL;
-    if (config != NULL &&
-        event_config_require_features(config, EV_FEATURE_ET | EV_FEATURE_EARLY_CLOSE) == 0 &&
-        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0 &&
         event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV) == 0)
         base = event_base_new_with_config(config);
     if (config != NULL)
@@ -54,21 +120,54 @@ static struct event_base *base_new(void)
     return base;
 }
 
-struct loop *loop_new(void)
+struct event_base *loop_base(struct loop *loop)
 {
-    struct loop *loop = mem_zero(1, sizeof *loop);
+    if (loop->base != NULL)
+        return loop->base;
     loop->base = base_new();
-    loop->timer = loop->base == NULL ? NULL : event_new(loop->base, -1, 0, timer_fired, loop);
-    if (loop->timer == NULL) {
-        fputs("upswap: no event loop could be made: epoll is missing, or descriptors or memory are used up\n",
-              stderr);
-        abort();
-    }
+    if (loop->base == NULL)
+        give_up();
+    loop->polled = event_new(loop->base, loop->epoll_fd, EV_READ | EV_PERSIST, epoll_has_events, loop);
+    loop->timer = event_new(loop->base, -1, 0, timer_fired, loop);
+    if (loop->polled == NULL || loop->timer == NULL || event_add(loop->polled, NULL) != 0)
+        give_up();
     loop->armed_ms = WHEEL_NEVER;
-    loop->wheel = wheel_new();
-    loop->deferred_end = &loop->deferred;
-    return loop;
+    return loop->base;
 }
+
+static void free_base(struct loop *loop)
+{
+    if (loop->base == NULL)
+        return;
+    event_free(loop->polled);
+    event_free(loop->timer);
+    event_base_free(loop->base);
+}
+
+/* The clock is read anew: what the turn took must not be added to the wait. */
+static void arm_timer(struct loop *loop)
+{
+    uint64_t at_ms = wheel_next_ms(loop->wheel);
+    if (at_ms == WHEEL_NEVER || at_ms >= loop->armed_ms)
+        return;
+    uint64_t now_ms = clock_mono_ms();
+    uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
+    struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
+    event_add(loop->timer, &wait);
+    loop->armed_ms = at_ms;
+}
+
+/* EVLOOP_NONBLOCK alone would go on for as long as each poll finds something. */
+static void turn_base(struct loop *loop)
+{
+    arm_timer(loop);
+    loop->now_ms = 0;
+    event_base_loop(loop->base,
+                    EVLOOP_NO_EXIT_ON_EMPTY | EVLOOP_ONCE | (loop->deferred != NULL ? EVLOOP_NONBLOCK : 0));
+}
+
+/* ---- turns ---- */
 
 /* What is deferred meanwhile is left for the next turn, so that a turn ends. */
 static void run_deferred(struct loop *loop)
@@ -89,32 +188,40 @@ void loop_free(struct loop *loop)
     while (loop->deferred != NULL)
         run_deferred(loop);
     wheel_free(loop->wheel);
-    event_free(loop->timer);
-    event_base_free(loop->base);
+    free_base(loop);
+    close(loop->epoll_fd);
     free(loop);
 }
 
-/* The clock is read anew: what the turn took must not be added to the wait. */
-static void arm_timer(struct loop *loop)
+/* For epoll_wait. The clock is read anew: what the turn took must not be added to the wait. */
+static int wait_ms(const struct loop *loop)
 {
+    if (loop->deferred != NULL)
+        return 0;
     uint64_t at_ms = wheel_next_ms(loop->wheel);
-    if (at_ms == WHEEL_NEVER || at_ms >= loop->armed_ms)
-        return;
+    if (at_ms == WHEEL_NEVER)
+        return -1;
     uint64_t now_ms = clock_mono_ms();
-    uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
-    struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000),
-                           .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-    event_add(loop->timer, &wait);
-    loop->armed_ms = at_ms;
+    if (at_ms <= now_ms)
+        return 0;
+    return at_ms - now_ms < INT_MAX ? (int)(at_ms - now_ms) : INT_MAX;
+}
+
+static void turn_epoll(struct loop *loop)
+{
+    int wait = wait_ms(loop);
+    loop->now_ms = 0;
+    poll_once(loop, wait);
+    if (wheel_next_ms(loop->wheel) <= loop_ms(loop))
+        wheel_turn(loop->wheel, loop_ms(loop));
 }
 
 static void turn(struct loop *loop)
 {
-    arm_timer(loop);
-    loop->now_ms = 0;
-    /* EVLOOP_NONBLOCK alone would go on for as long as each poll finds something. */
-    event_base_loop(loop->base,
-                    EVLOOP_NO_EXIT_ON_EMPTY | EVLOOP_ONCE | (loop->deferred != NULL ? EVLOOP_NONBLOCK : 0));
+    if (loop->base != NULL)
+        turn_base(loop);
+    else
+        turn_epoll(loop);
     if (loop->on_turn != NULL)
         loop->on_turn(loop->on_turn_arg);
     run_deferred(loop);
@@ -133,11 +240,6 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
     loop->stopping = true;
-}
-
-struct event_base *loop_base(struct loop *loop)
-{
-    return loop->base;
 }
 
 struct wheel *loop_wheel(struct loop *loop)
@@ -161,7 +263,9 @@ uint64_t loop_turns(const struct loop *loop)
 
 bool loop_was_busy(struct loop *loop)
 {
-    return event_base_get_max_events(loop->base, EVENT_BASE_COUNT_ACTIVE, 1) > 0;
+    bool busy = loop->busy;
+    loop->busy = false;
+    return busy;
 }
 
 void loop_defer(struct loop *loop, struct loop_deferred *deferred)

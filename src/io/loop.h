@@ -1,5 +1,6 @@
-/* loop: one event loop of one thread: libevent's, with a coarse clock, cheap deadlines and a place where what
- * is done with is freed after the event turn. */
+/* loop: one event loop of one thread: epoll, with a coarse clock, cheap deadlines and a place where what is
+ * done with is freed after the event turn. Who needs libevent (bufferevents, signals) gets its base, which
+ * then does the waiting. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,15 +17,26 @@ void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);
 /* Ends loop_run after the present turn; from the loop's own thread. */
 void loop_stop(struct loop *loop);
-/* libevent's base, for struct event on the data path and for bufferevents in control. */
+/* libevent's base; from the first call on the loop turns that, and so costs more. */
 struct event_base *loop_base(struct loop *loop);
+
+/* A descriptor that is watched: embedded in its owner. `ready` gets what epoll says (EPOLL*); it may unwatch
+ * any descriptor, and free what it stands in itself. */
+struct loop_watch {
+    void (*ready)(struct loop_watch *watch, uint32_t events);
+};
+
+/* Calls `ready` for these events (EPOLLIN, EPOLLET, ...; epoll_ctl(2)). False: the kernel cannot watch it. */
+bool loop_watch(struct loop *loop, struct loop_watch *watch, int fd, uint32_t events);
+/* No `ready` comes any more, also not for what has happened already. Before the descriptor is closed. */
+void loop_unwatch(struct loop *loop, struct loop_watch *watch, int fd);
 
 /* Monotonic ms (clock_mono_ms) of the present turn: read once a turn, at its first use. */
 uint64_t loop_ms(struct loop *loop);
 /* How many turns have ended. */
 uint64_t loop_turns(const struct loop *loop);
 
-/* Has anything happened since the last call? What a turn that did not sleep finds nothing for is no event. */
+/* Has any watched descriptor had news since the last call? */
 bool loop_was_busy(struct loop *loop);
 
 /* Something to be run after the event turn, when no callback stands on it any more. Embedded in its owner. */

@@ -7,10 +7,11 @@
 #include "base/mem.h"
 
 #include <assert.h>
-#include <event2/event.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ struct mailbox {
     void (*deliver)(void *arg, struct mail *mail);
     void *arg;
     int wake_fd;
-    struct event *wake;
+    struct loop_watch wake;
     struct mail *taken; /* from shared, not delivered yet */
     struct loop_deferred freeing;
     struct {
@@ -50,11 +51,10 @@ static void deliver_taken(struct mailbox *mailbox)
 }
 
 /* Registered edge-triggered: each write is an edge, so the counter need never be read. */
-static void woken(evutil_socket_t fd, short what, void *arg)
+static void woken(struct loop_watch *wake, uint32_t events)
 {
-    (void)fd;
-    (void)what;
-    struct mailbox *mailbox = arg;
+    (void)events;
+    struct mailbox *mailbox = mem_container(wake, struct mailbox, wake);
     take(mailbox);
     deliver_taken(mailbox);
 }
@@ -68,10 +68,8 @@ struct mailbox *mailbox_new(struct loop *loop, void (*deliver)(void *arg, struct
     pthread_mutex_init(&mailbox->shared.lock, NULL);
     mailbox->shared.end = &mailbox->shared.first;
     mailbox->wake_fd = FAULTY("mailbox.eventfd", EMFILE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (mailbox->wake_fd >= 0)
-        mailbox->wake =
-            event_new(loop_base(loop), mailbox->wake_fd, EV_READ | EV_ET | EV_PERSIST, woken, mailbox);
-    if (mailbox->wake == NULL || event_add(mailbox->wake, NULL) != 0) {
+    mailbox->wake.ready = woken;
+    if (mailbox->wake_fd < 0 || !loop_watch(loop, &mailbox->wake, mailbox->wake_fd, EPOLLIN | EPOLLET)) {
         perror("upswap: no mailbox could be made");
         abort();
     }
@@ -90,7 +88,7 @@ void mailbox_free(struct mailbox *mailbox)
     deliver_taken(mailbox);
     take(mailbox);
     deliver_taken(mailbox);
-    event_free(mailbox->wake);
+    loop_unwatch(mailbox->loop, &mailbox->wake, mailbox->wake_fd);
     close(mailbox->wake_fd);
     mailbox->freeing.run = run_freeing;
     loop_defer(mailbox->loop, &mailbox->freeing);

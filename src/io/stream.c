@@ -5,15 +5,16 @@
 #include "io/stream.h"
 
 #include "base/fault.h"
+#include "base/mem.h"
 #include "io/loopback.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/event.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define GATHER_MAX 2048 /* bytes */
@@ -29,7 +30,7 @@ ssize_t stream_received(struct stream *stream, ssize_t count, bool full)
 {
     /* The end may have come together with the data, in one edge: then no other edge will tell. */
     stream->readable = count > 0 && (full || stream->hung_up);
-    stream->unsure = count > 0 && !stream->readable;
+    stream->unsure = count > 0 && !stream->readable && stream->fresh;
     /* A send that fails takes the error from the socket; what is left for recv only looks like an end. */
     if (count == 0 && stream->error == ECONNRESET)
         return STREAM_FAILED;
@@ -107,7 +108,8 @@ static void plain_close(struct stream *stream, bool reset)
 {
     if (stream->fd < 0)
         return;
-    event_del(&stream->event);
+    if (!stream->fresh)
+        loop_unwatch(stream->loop, &stream->watch, stream->fd);
     if (stream->last && !reset)
         plain_shut(stream); /* a close alone would drop what waits for the end, had anything come unread */
     if (reset)
@@ -119,14 +121,16 @@ static void plain_close(struct stream *stream, bool reset)
 
 const struct stream_ops stream_plain = {plain_recv, plain_send, plain_shut, plain_close};
 
-/* Each edge tells all that is true now, so most of it is no news. Nothing is touched after `ready`, neither
- * here nor by libevent (EV_PERSIST without a timeout): it may close the stream and free it. */
-static void edge(evutil_socket_t fd, short what, void *arg)
+/* Each edge tells all that is true now, so most of it is no news. Nothing is touched after `ready`: it may
+ * close the stream and free it. */
+static void edge(struct loop_watch *watch, uint32_t events)
 {
-    (void)fd;
-    struct stream *stream = arg;
-    bool readable = (what & (EV_READ | EV_CLOSED)) != 0, writable = (what & EV_WRITE) != 0;
-    bool hung_up = (what & EV_CLOSED) != 0;
+    struct stream *stream = mem_container(watch, struct stream, watch);
+    bool gone = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    bool readable = gone || (events & (EPOLLIN | EPOLLRDHUP)) != 0;
+    bool writable = gone || (events & EPOLLOUT) != 0;
+    bool hung_up = gone || (events & EPOLLRDHUP) != 0;
+    stream->gone |= gone;
     stream->kernel_readable |= readable;
     stream->kernel_writable |= writable;
     bool came_in = readable;
@@ -143,9 +147,8 @@ static void edge(evutil_socket_t fd, short what, void *arg)
 
 static void begin(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
 {
-    *stream = (struct stream){.ops = &stream_plain, .fd = fd, .ready = ready, .fresh = true};
-    event_assign(&stream->event, loop_base(loop), fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
-                 edge, stream);
+    *stream = (struct stream){
+        .ops = &stream_plain, .fd = fd, .loop = loop, .watch.ready = edge, .ready = ready, .fresh = true};
 }
 
 void stream_accept(struct stream *stream, struct loop *loop, int fd, void (*ready)(struct stream *stream))
@@ -157,7 +160,8 @@ void stream_accept(struct stream *stream, struct loop *loop, int fd, void (*read
 bool stream_watch(struct stream *stream)
 {
     if (stream->fresh)
-        stream->fresh = event_add(&stream->event, NULL) != 0;
+        stream->fresh =
+            !loop_watch(stream->loop, &stream->watch, stream->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     return !stream->fresh;
 }
 

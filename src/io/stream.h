@@ -7,7 +7,6 @@
 
 #include "io/loop.h"
 
-#include <event2/event_struct.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -36,7 +35,8 @@ struct stream {
     bool readable; /* recv may give something: data, end or error */
     bool writable; /* send may take something */
     bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
-    bool unsure;   /* the last recv gave less than its room: see stream_recv */
+    bool gone;     /* nothing that is sent would arrive: it was reset, or has ended both ways */
+    bool unsure;   /* the last recv gave less than its room, and no edge will tell of more: see stream_recv */
     bool fresh;    /* not registered with the loop yet: see stream_accept */
     bool last;     /* the owner's: behind what is sent from now on comes only the end, by stream_shut or
                       stream_close, and at once, since what is sent may wait for it, to go in one packet */
@@ -44,14 +44,14 @@ struct stream {
                       this, to go in one packet */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
-    bool kernel_unsure;                       /* it gave less than was asked for, in this operation */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
     bool limited;                             /* by: */
     uint32_t allowance;                       /* bytes that may still be read (tls_limit) */
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     void (*ready)(struct stream *stream);
-    struct event event;
+    struct loop *loop;
+    struct loop_watch watch;
 };
 
 /* Takes over a connected (or connecting) non-blocking descriptor. `ready` is called when readable, writable
@@ -74,9 +74,9 @@ bool stream_watch(struct stream *stream);
 /* Up to `room` bytes: > 0 a count, 0 the peer's end, STREAM_AGAIN, STREAM_FAILED. A count below `room` clears
  * `readable` unless the peer has hung up (then the next call gives the end), so no second call is needed to
  * learn of EAGAIN.
- * One thing is not told: a reset that came together with the data, in one edge (libevent reports an error as
- * "readable and writable", as any edge is). Who finds a message incomplete after a short count calls once
- * more (stream_may_give), and so learns at once what else only a deadline would tell. `room` is not 0. */
+ * Of what is not registered nothing is told, also not what has come together with the data: who finds a
+ * message incomplete after a short count calls once more (stream_may_give), and so has it registered, or
+ * learns at once what else only a deadline would tell. `room` is not 0. */
 ssize_t stream_recv(struct stream *stream, void *bytes, size_t room);
 
 /* As stream_recv, but the bytes stay: the next call gives them again, with what has come by then. Only before

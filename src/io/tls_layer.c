@@ -15,24 +15,18 @@
 
 static BIO_METHOD *method;
 
-static bool may_give(const struct stream *stream, bool begun)
-{
-    return stream->kernel_readable || (begun && stream->kernel_unsure);
-}
-
-ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room, bool begun)
+ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room)
 {
     ssize_t taken;
     bool spent = stream->limited && stream->allowance == 0;
-    if (!may_give(stream, begun) || spent) {
-        errno = may_give(stream, begun) ? EMSGSIZE : EAGAIN;
+    if (!stream->kernel_readable || spent) {
+        errno = stream->kernel_readable ? EMSGSIZE : EAGAIN;
         return -1;
     }
     do
         taken = recv(stream->fd, bytes, room, 0);
     while (taken < 0 && errno == EINTR);
     stream->kernel_readable = taken > 0 && (taken == (ssize_t)room || stream->hung_up);
-    stream->kernel_unsure = taken > 0 && !stream->kernel_readable;
     uint32_t count = taken > 0 ? (uint32_t)taken : 0;
     stream->allowance -= count < stream->allowance ? count : stream->allowance;
     return taken;
@@ -60,12 +54,11 @@ static struct stream *stream_of(BIO *bio)
     return BIO_get_data(bio);
 }
 
-/* No more than was asked for; the rest is held. A record is begun where OpenSSL does not ask for a head. */
+/* No more than was asked for; the rest is held. */
 static ssize_t read_ahead(struct stream *stream, char *bytes, size_t room)
 {
     char ahead[AHEAD];
-    bool begun = room != TLS_RECORD_HEAD;
-    ssize_t taken = tls_layer_recv(stream, ahead, sizeof ahead, begun);
+    ssize_t taken = tls_layer_recv(stream, ahead, sizeof ahead);
     if (taken <= 0)
         return taken;
     size_t given = (size_t)taken < room ? (size_t)taken : room;
@@ -85,7 +78,7 @@ static int layer_read(BIO *bio, char *bytes, int room)
     BIO_clear_retry_flags(bio);
     if (taken == 0)
         taken = tls->is_server && !tls->up ? read_ahead(stream, bytes, (size_t)room)
-                                           : tls_layer_recv(stream, bytes, (size_t)room, true);
+                                           : tls_layer_recv(stream, bytes, (size_t)room);
     if (taken < 0 && errno == EAGAIN)
         BIO_set_retry_read(bio);
     if (taken == 0)

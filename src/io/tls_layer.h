@@ -8,9 +8,8 @@
 #include <openssl/ssl.h>
 
 /* As recv and send on the descriptor: a count, or -1 with errno; EAGAIN also where nothing is to be hoped
- * for, EMSGSIZE where the peer has had all that it may (tls_limit). `begun`: what was received before is half
- * a message, so a reset that came with it in one edge is to be found now (see stream_recv). */
-ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room, bool begun);
+ * for, EMSGSIZE where the peer has had all that it may (tls_limit). */
+ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room);
 ssize_t tls_layer_send(struct stream *stream, const void *bytes, size_t n);
 
 /* Gives OpenSSL its way to the socket. What stream->tls->raw holds comes first. While a server is not up,

@@ -163,7 +163,6 @@ static ssize_t read_all(struct stream *stream, void *bytes, size_t room)
         stream->readable = stream->kernel_readable || tls_openssl_holds(tls);
     if (total > 0) {
         stream->readable |= tls->source != TLS_SOURCE_OPEN;
-        stream->unsure = !stream->readable;
         return (ssize_t)total;
     }
     return count == STREAM_AGAIN ? count : tls_ended(stream);
@@ -172,8 +171,6 @@ static ssize_t read_all(struct stream *stream, void *bytes, size_t room)
 static ssize_t openssl_recv(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
-    stream->kernel_readable |= stream->unsure;
-    stream->unsure = stream->kernel_unsure = false;
     stream->recv_awaits_write = false;
     if (tls->source != TLS_SOURCE_OPEN)
         return tls_ended(stream);
@@ -181,8 +178,6 @@ static ssize_t openssl_recv(struct stream *stream, void *bytes, size_t room)
         return read_all(stream, bytes, room);
     switch (tls_openssl_shake(stream, &stream->readable, &stream->recv_awaits_write)) {
     case 0:
-        /* What is held may be half a record, behind which the kernel has more to say. */
-        stream->kernel_readable |= stream->kernel_unsure && stream->tls->raw != NULL;
         return stream_recv(stream, bytes, room); /* by whichever operations it has now */
     case STREAM_AGAIN:
         return STREAM_AGAIN;

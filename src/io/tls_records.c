@@ -291,7 +291,7 @@ static ssize_t receive(struct stream *stream, size_t n, size_t room)
     most = most < INPUT_MIN ? INPUT_MIN : most;
     most = most < (size_t)begun ? (size_t)begun : most;
     most = most < INPUT ? most : INPUT;
-    return tls_layer_recv(stream, input + n, most - n, n > 0);
+    return tls_layer_recv(stream, input + n, most - n);
 }
 
 /* The connection has ended, or broken. */
@@ -349,16 +349,12 @@ static ssize_t records_recv(struct stream *stream, void *bytes, size_t room)
 {
     struct tls *tls = stream->tls;
     struct gain gain = {.bytes = bytes, .room = room};
-    stream->kernel_readable |= stream->unsure;
-    stream->unsure = stream->kernel_unsure = false;
     gain.n = held_take(&tls->text, bytes, room);
     if (tls->source == TLS_SOURCE_OPEN && gain.n < room)
         gather(stream, &gain);
     stream->readable = has_more(tls) || stream->kernel_readable || tls->source != TLS_SOURCE_OPEN;
-    if (gain.n > 0) {
-        stream->unsure = !stream->readable;
+    if (gain.n > 0)
         return (ssize_t)gain.n;
-    }
     if (tls->source != TLS_SOURCE_OPEN)
         return tls_ended(stream);
     if (is_enough(&gain))
@@ -455,7 +451,7 @@ static ssize_t records_send(struct stream *stream, const struct iovec *parts, in
 
 static void say_end(struct stream *stream)
 {
-    if (stream->tls->source != TLS_SOURCE_FAILED)
+    if (stream->tls->source != TLS_SOURCE_FAILED && !stream->gone)
         say(stream, ALERT_WARNING, ALERT_CLOSE_NOTIFY);
 }
 

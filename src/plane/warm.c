@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "plane/exchange.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #define BURST 2        /* connections begun in a turn */

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -270,13 +271,21 @@ static void a_text_that_is_no_address_is_a_sentence(void **state)
     assert_non_null(strstr(reason, "\"localhost\" is not an address"));
 }
 
-/* A request that waits for its thread is an event of the loop's. When it has come back, a turn that does not
- * sleep follows, since its mailbox is freed after one. */
-static int events_before;
+/* A request that waits for its thread has a descriptor, by which the thread wakes the loop. When it has come
+ * back, a turn that does not sleep follows, since its mailbox is freed after one. */
+static unsigned open_before;
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
 
 static bool waits_for_a_thread(void)
 {
-    return event_base_get_num_events(loop_base(loop), EVENT_BASE_COUNT_ADDED) > events_before;
+    return open_descriptors() > open_before;
 }
 
 static void stop_when_no_thread_is_out(void *arg)
@@ -291,7 +300,7 @@ static void a_cancelled_request_is_dropped_when_its_thread_comes_back(void **sta
     (void)state;
     const char *names[] = {"localhost:8001"};
     size_t count = 1;
-    events_before = event_base_get_num_events(loop_base(loop), EVENT_BASE_COUNT_ADDED);
+    open_before = open_descriptors();
     resolve = resolve_start(loop, names, 1, on_resolved, &count);
     resolve_cancel(resolve);
     resolve_cancel(NULL);

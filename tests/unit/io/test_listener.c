@@ -278,6 +278,22 @@ static void the_callback_may_free_the_listener(void **state)
     close(clients[1]);
 }
 
+/* The descriptor stays open, and what comes over it is for another. */
+static void who_is_freed_accepts_nobody(void **state)
+{
+    (void)state;
+    struct deadline deadline;
+    listener_free(listener);
+    listener = NULL;
+    int client = connect_to(&address);
+    deadline_init(&deadline, loop, give_up_waiting);
+    deadline_set(&deadline, 50);
+    loop_run(loop);
+    assert_true(loop_turns(loop) < 20); /* nor is the loop woken for it again and again */
+    assert_int_equal(got_count, 0);
+    close(client);
+}
+
 static void drain_takes_what_the_kernel_holds_and_no_more_than_asked(void **state)
 {
     (void)state;
@@ -369,6 +385,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_more_accepts_are_tried_than_there_are_connections, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_callback_may_free_the_listener, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_freed_accepts_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(drain_takes_what_the_kernel_holds_and_no_more_than_asked, set_up,
                                         tear_down),
         cmocka_unit_test(a_unix_socket_has_its_mode_and_replaces_a_dead_one_only),

@@ -5,8 +5,12 @@
 #include "io/with_loop.h"
 #include "unit.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 struct alarm {
@@ -158,11 +162,10 @@ static void a_deadline_beyond_the_wheel_is_not_fired_early(void **state)
     deadline_clear(&far.deadline);
 }
 
-static void stop_later(evutil_socket_t fd, short what, void *arg)
+static void stop_later(struct loop_watch *watch, uint32_t events)
 {
-    (void)fd;
-    (void)what;
-    (void)arg;
+    (void)watch;
+    (void)events;
     loop_stop(loop);
 }
 
@@ -174,11 +177,14 @@ static void a_loop_whose_deadlines_are_gone_does_not_wake_up(void **state)
     alarm_set(&gone, 1);
     run_until_fired(1);
     uint64_t turns = loop_turns(loop);
-    struct event *timer = event_new(loop_base(loop), -1, 0, stop_later, NULL);
-    event_add(timer, &(struct timeval){.tv_usec = 100 * 1000});
+    struct loop_watch watch = {.ready = stop_later};
+    int timer = timerfd_create(CLOCK_MONOTONIC, 0);
+    assert_int_equal(timerfd_settime(timer, 0, &(struct itimerspec){.it_value.tv_nsec = 100000000}, NULL), 0);
+    assert_true(loop_watch(loop, &watch, timer, EPOLLIN));
     loop_run(loop);
-    event_free(timer);
     assert_int_equal(loop_turns(loop) - turns, 1);
+    loop_unwatch(loop, &watch, timer);
+    close(timer);
 }
 
 struct step {
@@ -232,18 +238,14 @@ static void the_loop_does_not_sleep_while_something_is_deferred(void **state)
     assert_int_equal(loop_turns(loop) - turns, 1001);
 }
 
-#define PATIENCE 100 /* calls */
 static unsigned calls;
 
-static void count_call(evutil_socket_t fd, short what, void *arg)
+static void count_call(struct loop_watch *watch, uint32_t events)
 {
-    (void)fd;
-    (void)what;
-    (void)arg;
-    if (++calls == PATIENCE) {
+    (void)watch;
+    assert_int_equal(events, EPOLLIN);
+    if (++calls == 100)
         loop_stop(loop);
-        event_base_loopbreak(loop_base(loop));
-    }
 }
 
 static void stop_deferred(struct loop_deferred *deferred)
@@ -260,15 +262,127 @@ static void a_turn_ends_although_there_is_always_news(void **state)
     struct loop_deferred deferred = {.run = stop_deferred};
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], "x", 1), 1);
-    struct event *event = event_new(loop_base(loop), ends[0], EV_READ | EV_PERSIST, count_call, NULL);
-    event_add(event, NULL);
+    struct loop_watch watch = {.ready = count_call};
+    assert_true(loop_watch(loop, &watch, ends[0], EPOLLIN));
     calls = 0;
     loop_defer(loop, &deferred);
     loop_run(loop);
     assert_int_equal(calls, 1);
-    event_free(event);
+    loop_unwatch(loop, &watch, ends[0]);
     close(ends[0]);
     close(ends[1]);
+}
+
+/* Each of many has news, and the first that is told takes all the others out. */
+#define MANY 300 /* more than a turn tells of */
+static struct crowd {
+    struct loop_watch watches[MANY];
+    int fds[MANY];
+    unsigned told[MANY];
+} * crowd;
+static bool takes_others_out;
+
+static void is_told(struct loop_watch *watch, uint32_t events)
+{
+    (void)events;
+    size_t at = (size_t)(watch - crowd->watches);
+    crowd->told[at]++;
+    for (size_t i = 0; takes_others_out && i < MANY; i++) {
+        if (i != at)
+            loop_unwatch(loop, &crowd->watches[i], crowd->fds[i]);
+    }
+    if (++calls == (takes_others_out ? 1 : MANY))
+        loop_stop(loop);
+}
+
+static void gather_crowd(bool out)
+{
+    crowd = mem_zero(1, sizeof *crowd);
+    takes_others_out = out;
+    calls = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        crowd->watches[i].ready = is_told;
+        crowd->fds[i] = eventfd(1, EFD_CLOEXEC);
+        assert_true(loop_watch(loop, &crowd->watches[i], crowd->fds[i], EPOLLIN | EPOLLET));
+    }
+}
+
+static void disperse_crowd(void)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        loop_unwatch(loop, &crowd->watches[i], crowd->fds[i]);
+        close(crowd->fds[i]);
+    }
+    free(crowd);
+}
+
+static void all_that_have_news_are_told_once_however_many_they_are(void **state)
+{
+    (void)state;
+    gather_crowd(false);
+    loop_run(loop);
+    for (size_t i = 0; i < MANY; i++)
+        assert_int_equal(crowd->told[i], 1);
+    disperse_crowd();
+}
+
+static void who_is_taken_out_is_not_told_of_what_has_happened_before(void **state)
+{
+    (void)state;
+    gather_crowd(true);
+    loop_run(loop);
+    struct loop_deferred deferred = {.run = stop_deferred};
+    loop_defer(loop, &deferred);
+    loop_run(loop); /* nor in the next turn */
+    assert_int_equal(calls, 1);
+    disperse_crowd();
+}
+
+static void what_cannot_be_watched_says_so(void **state)
+{
+    (void)state;
+    struct loop_watch watch = {.ready = count_call};
+    assert_false(loop_watch(loop, &watch, -1, EPOLLIN));
+    assert_int_equal(errno, EBADF);
+}
+
+static void it_was_busy_if_there_was_news_since_that_was_asked_last(void **state)
+{
+    (void)state;
+    struct loop_deferred deferred = {.run = stop_deferred};
+    gather_crowd(false);
+    loop_run(loop);
+    assert_true(loop_was_busy(loop));
+    assert_false(loop_was_busy(loop));
+    loop_defer(loop, &deferred);
+    loop_run(loop);
+    assert_false(loop_was_busy(loop));
+    disperse_crowd();
+}
+
+static void stop_by_libevent(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    loop_stop(loop);
+}
+
+/* From whenever on somebody has asked for the base. */
+static void events_of_libevent_come_too(void **state)
+{
+    (void)state;
+    gather_crowd(false);
+    loop_run(loop);
+    struct event *timer = event_new(loop_base(loop), -1, 0, stop_by_libevent, NULL);
+    event_add(timer, &(struct timeval){.tv_usec = 1000});
+    loop_run(loop);
+    struct alarm alarm;
+    deadline_init(&alarm.deadline, loop, alarm_fires);
+    alarm_set(&alarm, 10);
+    run_until_fired(1);
+    event_free(timer);
+    disperse_crowd();
 }
 
 static void freeing_a_loop_runs_what_was_deferred(void **state)
@@ -309,27 +423,40 @@ static void the_clock_stands_still_within_a_turn_and_is_new_in_the_next(void **s
     assert_true(seen_ms[0] >= old + 5);
 }
 
+/* Libevent waits, as in control. */
+static int set_up_base(void **state)
+{
+    set_up(state);
+    loop_base(loop);
+    return 0;
+}
+
+#define BOTH(name)                                                \
+    {#name, name, set_up, tear_down, NULL},                       \
+    {                                                             \
+#name ", by libevent", name, set_up_base, tear_down, NULL \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(deadlines_fire_at_their_time_and_not_before, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(many_thousand_deadlines_fire_once_each, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_deadline_moved_later_or_earlier_keeps_to_its_new_time, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(moving_a_deadline_later_leaves_it_where_it_is_linked, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_firing_deadline_may_free_another_and_set_itself_again, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_deadline_beyond_the_wheel_is_not_fired_early, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_loop_whose_deadlines_are_gone_does_not_wake_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_deferred_runs_in_order_after_the_turn_s_hook, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(the_loop_does_not_sleep_while_something_is_deferred, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(a_turn_ends_although_there_is_always_news, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(freeing_a_loop_runs_what_was_deferred, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_clock_stands_still_within_a_turn_and_is_new_in_the_next, set_up,
-                                        tear_down),
+        BOTH(deadlines_fire_at_their_time_and_not_before),
+        BOTH(many_thousand_deadlines_fire_once_each),
+        BOTH(a_deadline_moved_later_or_earlier_keeps_to_its_new_time),
+        BOTH(moving_a_deadline_later_leaves_it_where_it_is_linked),
+        BOTH(a_firing_deadline_may_free_another_and_set_itself_again),
+        BOTH(a_deadline_beyond_the_wheel_is_not_fired_early),
+        BOTH(a_loop_whose_deadlines_are_gone_does_not_wake_up),
+        BOTH(what_is_deferred_runs_in_order_after_the_turn_s_hook),
+        BOTH(the_loop_does_not_sleep_while_something_is_deferred),
+        BOTH(a_turn_ends_although_there_is_always_news),
+        BOTH(all_that_have_news_are_told_once_however_many_they_are),
+        BOTH(who_is_taken_out_is_not_told_of_what_has_happened_before),
+        BOTH(what_cannot_be_watched_says_so),
+        BOTH(it_was_busy_if_there_was_news_since_that_was_asked_last),
+        BOTH(events_of_libevent_come_too),
+        BOTH(freeing_a_loop_runs_what_was_deferred),
+        BOTH(the_clock_stands_still_within_a_turn_and_is_new_in_the_next),
     };
     alarm(60);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@
 static unsigned registrations; /* and what takes them back */
 static bool refuses;           /* the kernel has no memory for one */
 
-/* Stands in front of the C library's for libevent, too. */
-__attribute__((visibility("default"))) int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+/* Stands in front of the C library's. */
+int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
     registrations++;
     if (refuses) {
@@ -234,20 +234,57 @@ static void a_reset_that_a_send_has_found_is_no_end_to_recv(void **state)
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
 }
 
-static void after_a_send_that_failed_a_recv_is_due_though_no_edge_is_left(void **state)
+static void a_reset_that_came_with_the_data_is_told(void **state)
+{
+    (void)state;
+    char bytes[64];
+    loop_run(loop);
+    assert_int_equal(write(peer, "half a mess", 11), 11);
+    reset_by_peer();
+    wait_until_readable();
+    assert_true(stream.gone);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 11);
+    assert_true(stream.readable);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+}
+
+static void who_has_only_ended_is_not_gone(void **state)
+{
+    (void)state;
+    loop_run(loop);
+    assert_int_equal(shutdown(peer, SHUT_WR), 0);
+    wait_until_readable();
+    assert_true(stream.hung_up);
+    assert_false(stream.gone);
+}
+
+/* Of what is not registered. */
+static void after_a_send_that_failed_a_recv_is_due_though_nothing_tells_of_it(void **state)
 {
     (void)state;
     char bytes[64];
     struct iovec part = {(char[]){"x"}, 1};
-    loop_run(loop);
     assert_int_equal(write(peer, "message", 7), 7);
     reset_by_peer();
-    wait_until_readable();
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 7);
     assert_false(stream.readable);
     assert_int_equal(stream_send(&stream, &part, 1), STREAM_FAILED);
     assert_true(stream.readable);
     assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_FAILED);
+}
+
+static void a_short_recv_is_the_last_of_what_is_registered_and_unsure_of_what_is_not(void **state)
+{
+    (void)state;
+    char bytes[64];
+    assert_int_equal(write(peer, "half", 4), 4);
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 4);
+    assert_true(stream_may_give(&stream));
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), STREAM_AGAIN); /* registers it */
+    assert_int_equal(write(peer, "rest", 4), 4);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 4);
+    assert_false(stream_may_give(&stream));
 }
 
 static void closing_with_reset_is_no_end_to_the_peer(void **state)
@@ -473,8 +510,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(sending_to_a_peer_that_is_gone_fails_without_a_signal, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_reset_that_a_send_has_found_is_no_end_to_recv, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(after_a_send_that_failed_a_recv_is_due_though_no_edge_is_left, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_reset_that_came_with_the_data_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_has_only_ended_is_not_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(after_a_send_that_failed_a_recv_is_due_though_nothing_tells_of_it,
+                                        set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_short_recv_is_the_last_of_what_is_registered_and_unsure_of_what_is_not, set_up_fresh,
+            tear_down),
         cmocka_unit_test_setup_teardown(what_is_sent_last_waits_for_the_end_and_goes_with_it, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_is_sent_last_arrives_though_something_was_never_read, set_up,

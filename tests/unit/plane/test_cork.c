@@ -7,8 +7,8 @@
 #include "plane/client.h"
 #include "plane/worker.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,25 +16,24 @@
  * added. The loop ends when something has come to the client's peer. */
 static struct worker *worker;
 static struct client *client;
-static struct event busy, come;
+static struct loop_watch busy, come;
 static int busy_fd, peer;
 static void (*on_turn)(void);
 static char got[64];
 
-static void is_busy(evutil_socket_t fd, short what, void *arg)
+static void is_busy(struct loop_watch *watch, uint32_t events)
 {
-    (void)fd;
-    (void)what;
-    (void)arg;
+    (void)watch;
+    (void)events;
     if (on_turn != NULL)
         on_turn();
 }
 
-static void has_come(evutil_socket_t fd, short what, void *arg)
+static void has_come(struct loop_watch *watch, uint32_t events)
 {
-    (void)what;
-    (void)arg;
-    ssize_t n = recv(fd, got, sizeof got - 1, 0);
+    (void)watch;
+    (void)events;
+    ssize_t n = recv(peer, got, sizeof got - 1, 0);
     got[n > 0 ? n : 0] = '\0';
     loop_stop(worker->loop);
 }
@@ -44,10 +43,10 @@ static void nothing(struct stream *stream)
     (void)stream;
 }
 
-static void watch(struct event *event, int fd, event_callback_fn run)
+static void watch(struct loop_watch *watch, int fd, void (*run)(struct loop_watch *watch, uint32_t events))
 {
-    event_assign(event, loop_base(worker->loop), fd, EV_READ | EV_PERSIST, run, NULL);
-    event_add(event, NULL);
+    watch->ready = run;
+    assert_true(loop_watch(worker->loop, watch, fd, EPOLLIN));
 }
 
 static const struct snapshot_settings no_limits;
@@ -78,8 +77,6 @@ static int open_worker(void **state)
 static int close_worker(void **state)
 {
     (void)state;
-    event_del(&busy);
-    event_del(&come);
     close(busy_fd);
     close(peer);
     cork_drop(&worker->cork, client);
@@ -108,7 +105,7 @@ static void answer_twice_and_rest(void)
     turn = loop_turns(worker->loop);
     answer("one");
     answer("two");
-    event_del(&busy);
+    loop_unwatch(worker->loop, &busy, busy_fd);
 }
 
 static void what_is_held_goes_out_in_one_send_when_the_worker_has_nothing_else_to_do(void **state)
@@ -185,7 +182,7 @@ static void stop_when_pushed(void)
 
 static void answer_a_client_that_does_not_read(void)
 {
-    event_del(&come);
+    loop_unwatch(worker->loop, &come, peer);
     fill_the_kernel();
     answer("one");
     on_turn = stop_when_pushed;
@@ -211,7 +208,7 @@ static void assert_client_waits_to_be_closed(void)
 
 static void answer_who_has_ended_and_does_not_read(void)
 {
-    event_del(&come);
+    loop_unwatch(worker->loop, &come, peer);
     fill_the_kernel();
     answer("one");
     client->ended = true;
@@ -230,7 +227,7 @@ static void who_has_ended_is_waited_for_until_its_answers_are_gone(void **state)
 
 static void answer_who_ends_now_and_does_not_read(void)
 {
-    event_del(&come);
+    loop_unwatch(worker->loop, &come, peer);
     fill_the_kernel();
     answer("one");
     worker->head_most = 1024;
@@ -253,7 +250,7 @@ static void answer_who_has_gone(void)
     answer("one");
     cork_drop(&worker->cork, client);
     on_turn = NULL;
-    event_del(&busy);
+    loop_unwatch(worker->loop, &busy, busy_fd);
     loop_stop(worker->loop);
 }
 

@@ -7,7 +7,6 @@
 #include "plane/client.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -16,8 +15,8 @@
 
 static unsigned refusals; /* registrations that the kernel will have no memory for */
 
-/* Stands in front of the C library's for libevent, too. */
-__attribute__((visibility("default"))) int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
+/* Stands in front of the C library's. */
+int epoll_ctl(int epoll, int what, int fd, struct epoll_event *event)
 {
     if (what == EPOLL_CTL_ADD && refusals > 0) {
         refusals--;

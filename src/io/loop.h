@@ -17,7 +17,8 @@ void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);
 /* Ends loop_run after the present turn; from the loop's own thread. */
 void loop_stop(struct loop *loop);
-/* libevent's base; from the first call on the loop turns that, and so costs more. */
+/* libevent's base; from the first call on the loop turns that, and so costs more. The first call makes
+ * descriptors, so it belongs to the start of a role; it never gives NULL. */
 struct event_base *loop_base(struct loop *loop);
 
 /* A descriptor that is watched: embedded in its owner. `ready` gets what epoll says (EPOLL*); it may unwatch

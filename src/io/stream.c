@@ -59,8 +59,8 @@ ssize_t stream_sent(struct stream *stream, ssize_t count, bool all)
     stream->writable = all;
     if (all || ((count >= 0 || errno == EAGAIN) && stream_watch(stream)))
         return count >= 0 ? count : STREAM_AGAIN;
-    /* The edge of what broke the connection may have been used up long ago (see stream_recv). What the peer
-     * has sent, and then its end or the error, are there at once. */
+    /* Nothing tells of what broke the connection if it is not registered. What the peer has sent, and then
+     * its end or the error, are there at once. */
     stream->readable = true;
     return failed(stream);
 }
@@ -159,9 +159,9 @@ void stream_accept(struct stream *stream, struct loop *loop, int fd, void (*read
 
 bool stream_watch(struct stream *stream)
 {
-    if (stream->fresh)
-        stream->fresh =
-            !loop_watch(stream->loop, &stream->watch, stream->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    if (stream->fresh && loop_watch(stream->loop, &stream->watch, stream->fd, events))
+        stream->fresh = stream->unsure = false;
     return !stream->fresh;
 }
 

@@ -34,7 +34,7 @@ struct stream {
     int error;     /* errno of the first failure */
     bool readable; /* recv may give something: data, end or error */
     bool writable; /* send may take something */
-    bool hung_up;  /* the peer has sent its end (it may stand behind data that is still to be read) */
+    bool hung_up;  /* the peer has sent its end, or the connection is gone (data may stand before it) */
     bool gone;     /* nothing that is sent would arrive: it was reset, or has ended both ways */
     bool unsure;   /* the last recv gave less than its room, and no edge will tell of more: see stream_recv */
     bool fresh;    /* not registered with the loop yet: see stream_accept */

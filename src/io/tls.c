@@ -87,7 +87,6 @@ static bool begin(struct stream *stream, struct tls_context *context)
     *tls = (struct tls){.ssl = ssl, .context = tls_context_ref(context)};
     stream->kernel_readable = stream->readable;
     stream->kernel_writable = stream->writable;
-    stream->unsure = false; /* it is registered */
     stream->tls = tls;
     stream->ops = &tls_openssl_ops;
     return true;

@@ -249,9 +249,11 @@ static ssize_t openssl_send(struct stream *stream, const struct iovec *parts, in
 }
 
 /* close_notify, as far as the kernel has room for it. */
-static void say_end(const struct tls *tls)
+static void say_end(const struct stream *stream)
 {
-    if (!tls->up || tls->source == TLS_SOURCE_FAILED || (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0)
+    const struct tls *tls = stream->tls;
+    if (stream->gone || !tls->up || tls->source == TLS_SOURCE_FAILED ||
+        (SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN) != 0)
         return;
     ERR_clear_error();
     SSL_shutdown(tls->ssl);
@@ -260,14 +262,14 @@ static void say_end(const struct tls *tls)
 
 static void openssl_shut(struct stream *stream)
 {
-    say_end(stream->tls);
+    say_end(stream);
     stream_plain.shut(stream);
 }
 
 static void openssl_close(struct stream *stream, bool reset)
 {
     if (!reset)
-        say_end(stream->tls);
+        say_end(stream);
     tls_leave(stream);
     stream_plain.close(stream, reset);
 }

@@ -4,16 +4,20 @@
 
 #include "io/tls_secrets.h"
 #include "io/tls_x25519.h"
+#include "io/x25519.h"
 
 #include <openssl/core_dispatch.h>
+#include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <strings.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static OSSL_PROVIDER *provider; /* NULL: nothing can be provided */
+static bool has_keys;           /* of X25519 */
 
 static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
 {
@@ -23,11 +27,11 @@ static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
     case OSSL_OP_KDF:
         return tls_secrets_algorithms();
     case OSSL_OP_KEYMGMT:
-        return tls_x25519_keys();
+        return has_keys ? tls_x25519_keys() : NULL;
     case OSSL_OP_KEYEXCH:
-        return tls_x25519_exchanges();
+        return has_keys ? tls_x25519_exchanges() : NULL;
     case OSSL_OP_KEM:
-        return tls_x25519_answers();
+        return has_keys ? tls_x25519_answers() : NULL;
     default:
         return NULL;
     }
@@ -37,7 +41,7 @@ static const OSSL_ALGORITHM *query(void *arg, int operation, int *no_cache)
 static int tell(void *arg, const char *capability, OSSL_CALLBACK *hear, void *hear_arg)
 {
     (void)arg;
-    return strcasecmp(capability, "TLS-GROUP") != 0 || tls_x25519_tell(hear, hear_arg);
+    return strcasecmp(capability, "TLS-GROUP") != 0 || !has_keys || tls_x25519_tell(hear, hear_arg);
 }
 
 static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const OSSL_DISPATCH **out,
@@ -55,11 +59,22 @@ static int begin(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in, const 
     return 1;
 }
 
+/* Whoever has loaded others than OpenSSL's usual provider (FIPS) wants keys to be made by them. */
+static bool makes_usual_keys(void)
+{
+    EVP_KEYMGMT *keys = EVP_KEYMGMT_fetch(NULL, "X25519", NULL);
+    bool usual =
+        keys != NULL && strcmp(OSSL_PROVIDER_get0_name(EVP_KEYMGMT_get0_provider(keys)), "default") == 0;
+    EVP_KEYMGMT_free(keys);
+    return usual;
+}
+
 /* What the algorithms need of OpenSSL is looked for before it could find this provider instead. */
 static void provide(void)
 {
-    bool secrets = tls_secrets_algorithms() != NULL, keys = tls_x25519_keys() != NULL;
-    if ((secrets || keys) && OSSL_PROVIDER_add_builtin(NULL, TLS_PROVIDER_NAME, begin) == 1)
+    bool has_secrets = tls_secrets_algorithms() != NULL;
+    has_keys = makes_usual_keys() && x25519_ready();
+    if ((has_secrets || has_keys) && OSSL_PROVIDER_add_builtin(NULL, TLS_PROVIDER_NAME, begin) == 1)
         provider = OSSL_PROVIDER_try_load(NULL, TLS_PROVIDER_NAME, 1);
 }
 

@@ -7,8 +7,10 @@
 
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/params.h>
 #include <openssl/prov_ssl.h>
+#include <openssl/proverr.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -233,6 +235,13 @@ static int agree(void *arg, unsigned char *secret, size_t *n, size_t room)
     return secret == NULL || (room >= X25519_SIZE && x25519_agree(secret, exchange->private, exchange->peer));
 }
 
+/* To OpenSSL, which of a KEM only says that it failed. */
+static int refuse(int reason)
+{
+    ERR_raise(ERR_LIB_PROV, reason);
+    return 0;
+}
+
 static int begin_answer(void *arg, void *key_arg, const OSSL_PARAM params[])
 {
     (void)params;
@@ -251,11 +260,12 @@ static int answer(void *arg, unsigned char *share, size_t *n, unsigned char *sec
     *n = *secret_n = X25519_SIZE;
     if (share == NULL)
         return 1;
-    bool good = x25519_new(&pair) && x25519_agree(secret, pair.private, exchange->peer);
-    if (good)
-        memcpy(share, pair.public, X25519_SIZE);
+    if (!x25519_new(&pair))
+        return refuse(PROV_R_FAILED_TO_GENERATE_KEY);
+    memcpy(share, pair.public, X25519_SIZE);
+    bool good = x25519_agree(secret, pair.private, exchange->peer);
     explicit_bzero(&pair, sizeof pair);
-    return good;
+    return good || refuse(PROV_R_INVALID_KEY);
 }
 
 /* What the answer and one's own share, sent before, come to. Without a place for it, only its size is told.
@@ -266,9 +276,9 @@ static int take_answer(void *arg, unsigned char *secret, size_t *secret_n, const
     const struct exchange *exchange = arg;
     bool room = secret == NULL || *secret_n >= X25519_SIZE;
     if (n != X25519_SIZE || !room)
-        return 0;
+        return refuse(PROV_R_INVALID_KEY_LENGTH);
     *secret_n = X25519_SIZE;
-    return secret == NULL || x25519_agree(secret, exchange->private, share);
+    return secret == NULL || x25519_agree(secret, exchange->private, share) || refuse(PROV_R_INVALID_KEY);
 }
 
 /* ---- what the provider has of this ---- */
@@ -296,7 +306,7 @@ const OSSL_ALGORITHM *tls_x25519_keys(void)
         {NAME, TLS_PROVIDER_PROPERTIES, functions, NULL},
         {NULL, NULL, NULL, NULL},
     };
-    return x25519_ready() ? algorithms : NULL;
+    return algorithms;
 }
 
 const OSSL_ALGORITHM *tls_x25519_exchanges(void)
@@ -313,7 +323,7 @@ const OSSL_ALGORITHM *tls_x25519_exchanges(void)
         {NAME, TLS_PROVIDER_PROPERTIES, functions, NULL},
         {NULL, NULL, NULL, NULL},
     };
-    return x25519_ready() ? algorithms : NULL;
+    return algorithms;
 }
 
 const OSSL_ALGORITHM *tls_x25519_answers(void)
@@ -331,7 +341,7 @@ const OSSL_ALGORITHM *tls_x25519_answers(void)
         {NAME, TLS_PROVIDER_PROPERTIES, functions, NULL},
         {NULL, NULL, NULL, NULL},
     };
-    return x25519_ready() ? algorithms : NULL;
+    return algorithms;
 }
 
 /* TLS of any version from 1.0 on, as OpenSSL has it; no DTLS here (-1). */
@@ -352,5 +362,5 @@ bool tls_x25519_tell(OSSL_CALLBACK *hear, void *arg)
         OSSL_PARAM_int(OSSL_CAPABILITY_TLS_GROUP_MAX_DTLS, &none),
         OSSL_PARAM_END,
     };
-    return !x25519_ready() || hear(params, arg) == 1;
+    return hear(params, arg) == 1;
 }

@@ -6,12 +6,11 @@
 #include <openssl/core.h>
 #include <stdbool.h>
 
-/* Keys, and what is done with them, for the provider (io/tls_provider). NULL: libsodium cannot be used. From
- * any thread. */
+/* Keys, and what is done with them, for the provider (io/tls_provider), where x25519_ready. */
 const OSSL_ALGORITHM *tls_x25519_keys(void);
 const OSSL_ALGORITHM *tls_x25519_exchanges(void); /* of two keys; for TLS 1.2 */
 const OSSL_ALGORITHM *tls_x25519_answers(void); /* to a share, with another (provider-kem(7)); for TLS 1.3 */
 
-/* The group of these keys (provider-base(7), "TLS-GROUP" capability), to who asks for groups; none if
- * libsodium cannot be used. False: it was not taken. */
+/* The group of these keys (provider-base(7), "TLS-GROUP"), to who asks for groups. False: it was not taken.
+ */
 bool tls_x25519_tell(OSSL_CALLBACK *hear, void *arg);

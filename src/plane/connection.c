@@ -205,7 +205,6 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
         }
         remove_idle(connection);
         connection->state = CONNECTION_LENT;
-        connection->stream.unsure = false; /* the last message was whole */
         return connection;
     }
     return NULL;

@@ -229,7 +229,7 @@ void h2_wake(struct h2 *h2)
     loop_defer(h2->worker->loop, &h2->running);
 }
 
-/* Is it due to look once more (see stream_recv)? */
+/* Is it due to look once more? Of what is not registered yet, also behind half a frame (see stream_recv). */
 static bool may_give(const struct h2 *h2)
 {
     bool whole = h2->unended == 0 && h2->in->n == 0 && !h2->reading.open && h2->settled;

@@ -48,8 +48,7 @@ static uint32_t bytes_of(const struct exchange *x)
     return (uint32_t)x->client->in.n + window;
 }
 
-/* Nothing is read meanwhile. As long as the stream does not count as readable, each edge is told, and so one
- * that comes with a reset; an end is told in any case. */
+/* Nothing is read meanwhile. An end and a reset are told in any case. */
 static void look_away(struct exchange *x)
 {
     if (x->client->stream.fd >= 0)
@@ -66,7 +65,7 @@ static bool is_gone(struct stream *stream)
 {
     if (stream->fd < 0)
         return h2_stream_of(stream)->broken;
-    return stream->hung_up || stream_connected(stream) != 0;
+    return stream->hung_up;
 }
 
 void mode_client_ready(struct exchange *x)

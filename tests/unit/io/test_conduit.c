@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ static int open_end(struct stream *stream)
 {
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-    evutil_make_socket_nonblocking(fds[0]);
+    assert_return_code(fcntl(fds[0], F_SETFL, O_NONBLOCK), errno);
     assert_true(stream_open(stream, loop, fds[0], nothing));
     stream->readable = stream->writable = true;
     return fds[1];
@@ -98,8 +99,8 @@ static void what_a_full_sink_does_not_take_stays_and_goes_later(void **state)
     static char block[65536], got[65536];
     size_t given = 0, taken = 0;
     ssize_t n;
-    evutil_make_socket_nonblocking(giver);
-    evutil_make_socket_nonblocking(taker);
+    assert_return_code(fcntl(giver, F_SETFL, O_NONBLOCK), errno);
+    assert_return_code(fcntl(taker, F_SETFL, O_NONBLOCK), errno);
     while (given < MUCH && sink.writable) {
         while (write(giver, block, sizeof block) > 0)
             ;

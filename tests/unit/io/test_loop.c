@@ -431,10 +431,11 @@ static int set_up_base(void **state)
     return 0;
 }
 
-#define BOTH(name)                                                \
-    {#name, name, set_up, tear_down, NULL},                       \
-    {                                                             \
-#name ", by libevent", name, set_up_base, tear_down, NULL \
+#define BOTH(test) \
+    cmocka_unit_test_setup_teardown(test, set_up, tear_down), BY_LIBEVENT(test, #test ", by libevent")
+#define BY_LIBEVENT(test, title)                                                                    \
+    {                                                                                               \
+        .name = (title), .test_func = (test), .setup_func = set_up_base, .teardown_func = tear_down \
     }
 
 int main(void)

@@ -8,7 +8,9 @@
 #include "unit.h"
 
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/proverr.h>
 #include <openssl/provider.h>
 #include <openssl/ssl.h>
 #include <string.h>
@@ -289,10 +291,14 @@ static void a_share_that_everybody_knows_the_outcome_of_is_neither_answered_nor_
     (void)state;
     assert_int_equal(EVP_PKEY_set1_encoded_public_key(peer, zeros, sizeof zeros), 1);
     EVP_PKEY_CTX *context = begin_answer(peer);
+    ERR_clear_error();
     assert_int_not_equal(EVP_PKEY_encapsulate(context, share, &n, secret, &secret_n), 1);
+    assert_int_equal(ERR_GET_REASON(ERR_get_error()), PROV_R_INVALID_KEY);
     EVP_PKEY_CTX_free(context);
     context = begin_taking(key);
+    ERR_clear_error();
     assert_int_not_equal(EVP_PKEY_decapsulate(context, secret, &secret_n, zeros, sizeof zeros), 1);
+    assert_int_equal(ERR_GET_REASON(ERR_get_error()), PROV_R_INVALID_KEY);
     EVP_PKEY_CTX_free(context);
     EVP_PKEY_free(peer);
     EVP_PKEY_free(key);

@@ -23,7 +23,7 @@ static __attribute__((noinline)) void wipe_stack(void)
 /* A thread's: pairs that nobody has had yet. */
 struct stock {
     BN_CTX *numbers; /* to compute with; NULL: not needed so far */
-    uint8_t public[AT_ONCE][X25519_SIZE], secret[AT_ONCE][X25519_SIZE];
+    uint8_t points[AT_ONCE][X25519_SIZE], secrets[AT_ONCE][X25519_SIZE];
     size_t left;
 };
 
@@ -155,9 +155,9 @@ static bool bring_over(BN_CTX *numbers, uint8_t points[AT_ONCE][X25519_SIZE])
  * bytes for either (RFC 7748 section 5, RFC 8032 section 5.1.5). */
 static bool make_points(struct stock *stock)
 {
-    bool good = RAND_priv_bytes(stock->secret[0], sizeof stock->secret) == 1;
+    bool good = RAND_priv_bytes(stock->secrets[0], sizeof stock->secrets) == 1;
     for (size_t i = 0; good && i < AT_ONCE; i++)
-        good = crypto_scalarmult_ed25519_base(stock->public[i], stock -> secret[i]) == 0;
+        good = crypto_scalarmult_ed25519_base(stock->points[i], stock->secrets[i]) == 0;
     return good;
 }
 
@@ -173,7 +173,7 @@ static bool fill(struct stock *stock)
 {
     if (stock->numbers == NULL)
         stock->numbers = BN_CTX_new();
-    bool good = stock->numbers != NULL && make_points(stock) && bring_over(stock->numbers, stock->public);
+    bool good = stock->numbers != NULL && make_points(stock) && bring_over(stock->numbers, stock->points);
     wipe_stack();
     stock->left = good ? AT_ONCE : 0;
     if (!good)
@@ -187,9 +187,9 @@ bool x25519_new(struct x25519_pair *pair)
     if (stock == NULL || (stock->left == 0 && !fill(stock)))
         return false;
     size_t last = --stock->left;
-    memcpy(pair->public, stock->public[last], X25519_SIZE);
-    memcpy(pair->private, stock->secret[last], X25519_SIZE);
-    explicit_bzero(stock->secret[last], X25519_SIZE);
+    memcpy(pair->public, stock->points[last], X25519_SIZE);
+    memcpy(pair->private, stock->secrets[last], X25519_SIZE);
+    explicit_bzero(stock->secrets[last], X25519_SIZE);
     return true;
 }
 

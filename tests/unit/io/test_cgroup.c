@@ -94,8 +94,8 @@ static bool is_there(const char *path)
 static void assert_removed_soon(const char *path)
 {
     for (int i = 0; i < 1000 && is_there(path); i++) {
-        struct cgroup next = cgroup_make();
-        cgroup_remove(&next);
+        struct cgroup none = CGROUP_NONE;
+        cgroup_remove(&none);
         usleep(1000);
     }
     assert_false(is_there(path));
@@ -161,6 +161,8 @@ static void a_group_that_is_kept_is_the_next_one(void **state)
     cgroup_kill(next.kill_fd);
     assert_all_killed(pid, witness);
     cgroup_remove(&next);
+    assert_removed_soon(paths[CGROUP_KEEPS - 1]);
+    assert_int_equal(cgroup_kept(), CGROUP_KEEPS - 1);
     cgroup_end();
     for (int i = 0; i <= CGROUP_KEEPS; i++) {
         assert_false(is_there(paths[i]));

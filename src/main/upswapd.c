@@ -22,6 +22,7 @@
 #include <libconfig.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/crypto.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +37,10 @@ enum { EXIT_USAGE = 2 };
 
 static int print_version(void)
 {
-    printf("upswapd %s (libevent %s, %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s; %s)\n", version_text,
-           event_get_version(), OpenSSL_version(OPENSSL_VERSION), nghttp2_version(0)->version_str,
-           LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION, JANSSON_VERSION,
-           confine_has_filter() ? "filters system calls" : "does not filter system calls");
+    printf("upswapd %s (libevent %s, %s, libsodium %s, nghttp2 %s, libconfig %d.%d.%d, jansson %s; %s)\n",
+           version_text, event_get_version(), OpenSSL_version(OPENSSL_VERSION), sodium_version_string(),
+           nghttp2_version(0)->version_str, LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, LIBCONFIG_VER_REVISION,
+           JANSSON_VERSION, confine_has_filter() ? "filters system calls" : "does not filter system calls");
     return 0;
 }
 

@@ -165,7 +165,7 @@ def test_usage_version_and_help():
     assert upswapd().returncode == 2
     assert upswapd("-x").returncode == 2
     version = upswapd("-V")
-    assert version.returncode == 0 and "upswapd" in version.stdout and "libevent" in version.stdout
+    assert version.returncode == 0 and "upswapd" in version.stdout and "libevent" in version.stdout and "libsodium" in version.stdout
     help_ = upswapd("-h")
     assert help_.returncode == 0 and "-c" in help_.stdout
 

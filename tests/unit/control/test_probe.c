@@ -6,7 +6,6 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -274,14 +273,6 @@ static void a_text_that_is_no_address_is_a_sentence(void **state)
 /* A request that waits for its thread has a descriptor, by which the thread wakes the loop. When it has come
  * back, a turn that does not sleep follows, since its mailbox is freed after one. */
 static unsigned open_before;
-
-static unsigned open_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
 
 static bool waits_for_a_thread(void)
 {

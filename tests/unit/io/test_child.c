@@ -86,12 +86,9 @@ static void start(const struct child_spec *spec, void *arg)
 }
 
 /* Without those of wardens, and control groups, that wait for their next program. */
-static unsigned open_descriptors(void)
+static unsigned our_descriptors(void)
 {
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count - 2 * (unsigned)(nursery_kept() + cgroup_kept());
+    return open_descriptors() - 2 * (unsigned)(nursery_kept() + cgroup_kept());
 }
 
 /* The nursery is our only child, and lives. */
@@ -131,13 +128,13 @@ static void end_nursery(void)
 static void run(struct child_spec spec)
 {
     uint64_t began = clock_mono_ms();
-    unsigned descriptors = open_descriptors();
+    unsigned descriptors = our_descriptors();
     start(&spec, NULL);
     loop_run(loop);
     took_ms = clock_mono_ms() - began;
     assert_int_equal(done_calls, 1);
     assert_nobody_is_left_to_reap();
-    assert_int_equal(open_descriptors(), descriptors);
+    assert_int_equal(our_descriptors(), descriptors);
 }
 
 static void assert_exited(int status)
@@ -737,12 +734,12 @@ static void run_apart(struct child_spec spec)
 static void stdout_may_stand_apart(void **state)
 {
     (void)state;
-    unsigned descriptors = open_descriptors();
+    unsigned descriptors = our_descriptors();
     run_apart(SHELL("echo one; echo two >&2; echo three; exit 7"));
     assert_exited(7);
     assert_str_equal(buf_str(&output), "two\n");
     assert_str_equal(buf_str(&pieces), "one\nthree\n");
-    assert_int_equal(open_descriptors(), descriptors);
+    assert_int_equal(our_descriptors(), descriptors);
 }
 
 static void stdout_that_stands_apart_is_awaited_when_stderr_is_closed(void **state)
@@ -834,7 +831,7 @@ static void assert_needed(int needed)
     struct child_spec spec = SHELL("exit 0");
     assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
     int next = dup(0);
-    unsigned descriptors = open_descriptors() - 1;
+    unsigned descriptors = our_descriptors() - 1;
     close(next);
     for (int more = 0; more < needed; more++) {
         none = limit;
@@ -844,7 +841,7 @@ static void assert_needed(int needed)
         assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
         assert_non_null(strstr(err.text, "cannot start /bin/sh: Too many open files"));
         assert_nobody_is_left_to_reap();
-        assert_int_equal(open_descriptors(), descriptors);
+        assert_int_equal(our_descriptors(), descriptors);
     }
 }
 
@@ -1017,14 +1014,6 @@ static int remove_folder(void **state)
     buf_free(&output);
     buf_free(&pieces);
     return rmdir(folder);
-}
-
-/* Its descriptors are there before any are counted. */
-static int set_up_base(void **state)
-{
-    set_up(state);
-    loop_base(loop);
-    return 0;
 }
 
 /* From here on, where the machine allows it. */

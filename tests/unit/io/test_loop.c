@@ -423,14 +423,6 @@ static void the_clock_stands_still_within_a_turn_and_is_new_in_the_next(void **s
     assert_true(seen_ms[0] >= old + 5);
 }
 
-/* Libevent waits, as in control. */
-static int set_up_base(void **state)
-{
-    set_up(state);
-    loop_base(loop);
-    return 0;
-}
-
 #define BOTH(test) \
     cmocka_unit_test_setup_teardown(test, set_up, tear_down), BY_LIBEVENT(test, #test ", by libevent")
 #define BY_LIBEVENT(test, title)                                                                    \

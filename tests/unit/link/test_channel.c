@@ -102,22 +102,14 @@ struct bench {
     int peer; /* -1 once closed */
 };
 
-static int descriptors(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
-static int descriptors_before;
+static unsigned descriptors_before;
 
 static int bench_open(void **state)
 {
     struct bench *bench = calloc(1, sizeof *bench);
     int fds[2];
     struct err err;
-    descriptors_before = descriptors();
+    descriptors_before = open_descriptors();
     bench->loop = loop_new();
     assert_true(channel_pair(fds, &err));
     end_open(&bench->end, bench->loop, fds[0]);
@@ -135,7 +127,7 @@ static int bench_close(void **state)
         close(bench->peer);
     loop_free(bench->loop);
     free(bench);
-    assert_int_equal(descriptors(), descriptors_before);
+    assert_int_equal(open_descriptors(), descriptors_before);
     return 0;
 }
 
@@ -269,7 +261,7 @@ static void a_channel_closed_with_a_full_queue_leaks_no_descriptor(void **state)
 {
     struct bench *bench = *state;
     fill(&bench->end, 500);
-    assert_true(descriptors() > descriptors_before + 10); /* duplicates wait in the queue */
+    assert_true(open_descriptors() > descriptors_before + 10); /* duplicates wait in the queue */
 }
 
 static void a_flush_gives_up_after_its_time_where_nobody_reads(void **state)

@@ -10,7 +10,6 @@
 
 #include "base/str.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 /* Both are texts; the first may be a str. */
@@ -20,12 +19,3 @@
         assert_int_equal(unit_s.n, strlen(text));      \
         assert_memory_equal(unit_s.p, text, unit_s.n); \
     } while (0)
-
-/* How many descriptors of this process are open, of those that a test comes to. */
-static inline unsigned open_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}

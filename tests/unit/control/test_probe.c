@@ -1,5 +1,6 @@
 #include "control/probe.h"
 
+#include "descriptors.h"
 #include "unit.h"
 
 #include "base/clock.h"

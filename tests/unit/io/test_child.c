@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "descriptors.h"
 #include "io/cgroup.h"
 #include "io/nursery.h"
 #include "io/with_loop.h"

@@ -1,5 +1,6 @@
 #include "link/channel.h"
 
+#include "descriptors.h"
 #include "unit.h"
 
 #include <errno.h>

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/direct.h"
 #include "io/wheel.h"
 
 #include <event2/event.h>
@@ -77,7 +78,7 @@ void loop_unwatch(struct loop *loop, struct loop_watch *watch, int fd)
 
 static void poll_once(struct loop *loop, int wait_ms)
 {
-    int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_TURN, wait_ms);
+    int count = direct_epoll_wait(loop->epoll_fd, loop->events, EVENTS_A_TURN, wait_ms);
     loop->event = 0;
     loop->event_count = count > 0 ? count : 0;
     loop->busy |= count > 0;

@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/mem.h"
+#include "io/direct.h"
 #include "io/loopback.h"
 
 #include <assert.h>
@@ -43,7 +44,7 @@ static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flag
 {
     ssize_t count;
     do
-        count = recv(stream->fd, bytes, room, flags);
+        count = direct_recv(stream->fd, bytes, room, flags);
     while (count < 0 && errno == EINTR);
     return stream_received(stream, count, count == (ssize_t)room);
 }
@@ -92,8 +93,8 @@ static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int 
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
     ssize_t sent;
     do
-        sent = bytes != NULL ? send(stream->fd, bytes, total, stream_send_flags(stream))
-                             : sendmsg(stream->fd, &message, stream_send_flags(stream));
+        sent = bytes != NULL ? direct_send(stream->fd, bytes, total, stream_send_flags(stream))
+                             : direct_sendmsg(stream->fd, &message, stream_send_flags(stream));
     while (sent < 0 && errno == EINTR);
     return stream_sent(stream, sent, sent == (ssize_t)total);
 }

@@ -23,6 +23,10 @@
 
 #define EVENTS_A_TURN 256
 
+struct loop_list {
+    struct loop_deferred *first, **end;
+};
+
 struct loop {
     int epoll_fd;
     /* Of the present turn. data.ptr is NULL: it is not watched any more. */
@@ -36,7 +40,8 @@ struct loop {
     uint64_t now_ms; /* of the present turn; 0: not read yet */
     uint64_t turns;
     bool running, stopping;
-    struct loop_deferred *deferred, **deferred_end;
+    struct loop_list deferred, batch;
+    unsigned batched; /* how many are in batch */
     void (*on_turn)(void *arg);
     void *on_turn_arg;
 };
@@ -55,8 +60,73 @@ struct loop *loop_new(void)
     if (loop->epoll_fd < 0)
         give_up();
     loop->wheel = wheel_new();
-    loop->deferred_end = &loop->deferred;
+    loop->deferred.end = &loop->deferred.first;
+    loop->batch.end = &loop->batch.first;
     return loop;
+}
+
+/* ---- what is put off ---- */
+
+static void append(struct loop_list *list, struct loop_deferred *deferred)
+{
+    deferred->next = NULL;
+    *list->end = deferred;
+    list->end = &deferred->next;
+}
+
+/* The list is empty then. */
+static struct loop_deferred *take_all(struct loop_list *list)
+{
+    struct loop_deferred *first = list->first;
+    list->first = NULL;
+    list->end = &list->first;
+    return first;
+}
+
+void loop_defer(struct loop *loop, struct loop_deferred *deferred)
+{
+    append(&loop->deferred, deferred);
+}
+
+void loop_batch(struct loop *loop, struct loop_deferred *deferred)
+{
+    append(&loop->batch, deferred);
+    loop->batched++;
+}
+
+static void run_batch(struct loop *loop)
+{
+    struct loop_deferred *next, *deferred = take_all(&loop->batch);
+    loop->batched = 0;
+    for (; deferred != NULL; deferred = next) {
+        next = deferred->next;
+        deferred->run(deferred);
+    }
+}
+
+static void run_full_batch(struct loop *loop)
+{
+    if (loop->batched >= LOOP_BATCH)
+        run_batch(loop);
+}
+
+static void end_batch(struct loop *loop)
+{
+    while (loop->batch.first != NULL)
+        run_batch(loop);
+}
+
+/* What is deferred meanwhile is left for the next turn, so that a turn ends. */
+static void run_deferred(struct loop *loop)
+{
+    end_batch(loop); /* of what may be freed now */
+    struct loop_deferred *next, *deferred = take_all(&loop->deferred);
+    for (; deferred != NULL; deferred = next) {
+        next = deferred->next;
+        deferred->run(deferred);
+        run_full_batch(loop);
+    }
+    end_batch(loop);
 }
 
 /* ---- what is watched ---- */
@@ -87,6 +157,7 @@ static void poll_once(struct loop *loop, int wait_ms)
         struct loop_watch *watch = event->data.ptr;
         if (watch != NULL)
             watch->ready(watch, event->events);
+        run_full_batch(loop);
     }
 }
 
@@ -164,29 +235,15 @@ static void turn_base(struct loop *loop)
 {
     arm_timer(loop);
     loop->now_ms = 0;
-    event_base_loop(loop->base,
-                    EVLOOP_NO_EXIT_ON_EMPTY | EVLOOP_ONCE | (loop->deferred != NULL ? EVLOOP_NONBLOCK : 0));
+    event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY | EVLOOP_ONCE |
+                                    (loop->deferred.first != NULL ? EVLOOP_NONBLOCK : 0));
 }
 
 /* ---- turns ---- */
 
-/* What is deferred meanwhile is left for the next turn, so that a turn ends. */
-static void run_deferred(struct loop *loop)
-{
-    struct loop_deferred *deferred = loop->deferred;
-    loop->deferred = NULL;
-    loop->deferred_end = &loop->deferred;
-    while (deferred != NULL) {
-        struct loop_deferred *next = deferred->next;
-        deferred->next = NULL;
-        deferred->run(deferred);
-        deferred = next;
-    }
-}
-
 void loop_free(struct loop *loop)
 {
-    while (loop->deferred != NULL)
+    while (loop->deferred.first != NULL || loop->batch.first != NULL)
         run_deferred(loop);
     wheel_free(loop->wheel);
     free_base(loop);
@@ -197,7 +254,7 @@ void loop_free(struct loop *loop)
 /* For epoll_wait. The clock is read anew: what the turn took must not be added to the wait. */
 static int wait_ms(const struct loop *loop)
 {
-    if (loop->deferred != NULL)
+    if (loop->deferred.first != NULL)
         return 0;
     uint64_t at_ms = wheel_next_ms(loop->wheel);
     if (at_ms == WHEEL_NEVER)
@@ -267,13 +324,6 @@ bool loop_was_busy(struct loop *loop)
     bool busy = loop->busy;
     loop->busy = false;
     return busy;
-}
-
-void loop_defer(struct loop *loop, struct loop_deferred *deferred)
-{
-    deferred->next = NULL;
-    *loop->deferred_end = deferred;
-    loop->deferred_end = &deferred->next;
 }
 
 void loop_on_turn(struct loop *loop, void (*run)(void *arg), void *arg)

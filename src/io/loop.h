@@ -50,7 +50,15 @@ struct loop_deferred {
  * What is deferred from inside a run comes after the next turn, for which the loop does not sleep. */
 void loop_defer(struct loop *loop, struct loop_deferred *deferred);
 
-/* Run at the end of every turn, before what was deferred; at most one a loop. For batching. */
+/* Sends that are made together: each is deferred->run, soon, in the order of the calls. That is as soon as
+ * LOOP_BATCH of them wait and the callback that runs has returned; at the latest before what was deferred in
+ * this turn is run, or when that has been. For sends that nothing here waits for: one behind the other they
+ * cost less, since their code and what lies between them do not drive each other out of the caches. Whatever
+ * frees the owner must itself be deferred. */
+void loop_batch(struct loop *loop, struct loop_deferred *deferred);
+#define LOOP_BATCH 16
+
+/* Run at the end of every turn, before what was deferred; at most one a loop. */
 void loop_on_turn(struct loop *loop, void (*run)(void *arg), void *arg);
 
 /* A deadline: embedded in its owner, set and cleared without a system call or allocation. Moving one later

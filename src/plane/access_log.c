@@ -89,8 +89,9 @@ static void put_seconds(struct line *line, uint64_t ns)
     uint64_t us = ns / 1000 % 1000000;
     put_number(line, ns / NS_PER_SECOND);
     *line->p++ = '.';
-    for (uint64_t unit = 100000; unit > 0; unit /= 10)
-        *line->p++ = (char)('0' + us / unit % 10);
+    for (int place = 5; place >= 0; place--, us /= 10)
+        line->p[place] = (char)('0' + us % 10);
+    line->p += 6;
 }
 
 static void put_hex(struct line *line, unsigned char c)
@@ -99,37 +100,78 @@ static void put_hex(struct line *line, unsigned char c)
     *line->p++ = "0123456789abcdef"[c & 15];
 }
 
-typedef uint8_t eight __attribute__((vector_size(8))); /* as in http/span.h */
-
-static bool stand_for_themselves(eight bytes)
+static bool stands_for_itself(unsigned char c)
 {
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+/* As in http/span.h. */
+typedef uint8_t sixteen __attribute__((vector_size(16)));
+typedef uint8_t eight __attribute__((vector_size(8)));
+
+/* Copies sixteen bytes. True: they all stand for themselves. */
+static bool copy_sixteen(char *to, const char *from)
+{
+    sixteen bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    memcpy(to, &bytes, sizeof bytes);
+    sixteen others =
+        (sixteen)((bytes - ' ') > '~' - ' ') | (sixteen)(bytes == '"') | (sixteen)(bytes == '\\');
+    uint64_t any[2];
+    memcpy(any, &others, sizeof any);
+    return (any[0] | any[1]) == 0;
+}
+
+/* The same of eight. */
+static bool copy_eight(char *to, const char *from)
+{
+    eight bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    memcpy(to, &bytes, sizeof bytes);
     eight others = (eight)((bytes - ' ') > '~' - ' ') | (eight)(bytes == '"') | (eight)(bytes == '\\');
     uint64_t any;
     memcpy(&any, &others, sizeof any);
     return any == 0;
 }
 
+/* Writes a text as it is, its last bytes perhaps twice. False: something in it does not stand for
+ * itself, and the line is as it was. */
+static bool put_plain(struct line *line, struct str text)
+{
+    bool plain = true;
+    if (text.n >= sizeof(sixteen)) {
+        size_t last = text.n - sizeof(sixteen);
+        for (size_t i = 0; i < last; i += sizeof(sixteen))
+            plain &= copy_sixteen(line->p + i, text.p + i);
+        plain &= copy_sixteen(line->p + last, text.p + last);
+    } else if (text.n >= sizeof(eight)) {
+        size_t last = text.n - sizeof(eight);
+        plain = copy_eight(line->p, text.p) & copy_eight(line->p + last, text.p + last);
+    } else {
+        for (size_t i = 0; i < text.n; i++) {
+            plain &= stands_for_itself((unsigned char)text.p[i]);
+            line->p[i] = text.p[i];
+        }
+    }
+    line->p += plain ? text.n : 0;
+    return plain;
+}
+
 /* The inside of a quoted text; `prefix` goes before the hex digits of what cannot stand there. */
 static void put_escaped(struct line *line, struct str text, const char *prefix, size_t prefix_length)
 {
+    if (put_plain(line, text))
+        return;
     for (size_t i = 0; i < text.n; i++) {
-        eight bytes;
-        while (text.n - i >= sizeof bytes &&
-               stand_for_themselves(*(eight *)memcpy(&bytes, text.p + i, sizeof bytes))) {
-            put(line, text.p + i, sizeof bytes);
-            i += sizeof bytes;
-        }
-        if (i == text.n)
-            return;
         unsigned char c = (unsigned char)text.p[i];
         if (c == '"' || c == '\\') {
             *line->p++ = '\\';
             *line->p++ = (char)c;
-        } else if (c < 0x20 || c > 0x7e) {
+        } else if (stands_for_itself(c)) {
+            *line->p++ = (char)c;
+        } else {
             put(line, prefix, prefix_length);
             put_hex(line, c);
-        } else {
-            *line->p++ = (char)c;
         }
     }
 }
@@ -147,6 +189,14 @@ static void put_json_or_null(struct line *line, struct str text)
         PUT(line, "null");
     else
         put_json(line, text);
+}
+
+/* A text of upswap's own, without anything to escape. */
+static void put_own(struct line *line, struct str text)
+{
+    *line->p++ = '"';
+    put(line, text.p, text.n);
+    *line->p++ = '"';
 }
 
 /* Apache writes a dash for what is not there. */
@@ -191,7 +241,7 @@ static void write_json(struct access_log *log, struct line *line, const struct a
     PUT(line, "{\"time\":\"");
     put(line, log->json_time, CLOCK_TEXT_SIZE - 1);
     PUT(line, "\",\"client\":");
-    put_json(line, entry->client);
+    put_own(line, entry->client);
     PUT(line, ",\"method\":");
     put_json_or_null(line, entry->method);
     PUT(line, ",\"host\":");
@@ -199,7 +249,10 @@ static void write_json(struct access_log *log, struct line *line, const struct a
     PUT(line, ",\"target\":");
     put_json_or_null(line, entry->target);
     PUT(line, ",\"protocol\":");
-    put_json_or_null(line, version(entry));
+    if (entry->method.n == 0)
+        PUT(line, "null");
+    else
+        put_own(line, version(entry));
     PUT(line, ",\"status\":");
     put_number(line, entry->status);
     PUT(line, ",\"bytes_in\":");
@@ -294,25 +347,23 @@ static struct access_log_batch *batch_for(struct access_log *log, size_t room)
     return log->batch;
 }
 
-void access_log_write(struct access_log *log, enum snapshot_access_log format,
-                      const struct access_log_entry *given)
+void access_log_write(struct access_log *log, enum snapshot_access_log format, struct access_log_entry *entry)
 {
-    struct access_log_entry entry = *given;
-    entry.target = cut(entry.target, ACCESS_LOG_TARGET_MAX);
-    entry.method = cut(entry.method, ACCESS_LOG_TEXT_MAX);
-    entry.host = cut(entry.host, ACCESS_LOG_TEXT_MAX);
-    entry.user_agent = cut(entry.user_agent, ACCESS_LOG_TEXT_MAX);
-    entry.referer = cut(entry.referer, ACCESS_LOG_TEXT_MAX);
-    entry.request_id = cut(entry.request_id, ACCESS_LOG_TEXT_MAX);
-    entry.trace_id = cut(entry.trace_id, HTTP_TRACE_ID_SIZE);
-    struct access_log_batch *batch = batch_for(log, line_bound(&entry));
+    entry->target = cut(entry->target, ACCESS_LOG_TARGET_MAX);
+    entry->method = cut(entry->method, ACCESS_LOG_TEXT_MAX);
+    entry->host = cut(entry->host, ACCESS_LOG_TEXT_MAX);
+    entry->user_agent = cut(entry->user_agent, ACCESS_LOG_TEXT_MAX);
+    entry->referer = cut(entry->referer, ACCESS_LOG_TEXT_MAX);
+    entry->request_id = cut(entry->request_id, ACCESS_LOG_TEXT_MAX);
+    entry->trace_id = cut(entry->trace_id, HTTP_TRACE_ID_SIZE);
+    struct access_log_batch *batch = batch_for(log, line_bound(entry));
     if (batch == NULL)
         return;
     refresh_time(log, clock_wall_ns());
     struct line line = {batch->bytes + batch->size};
     if (format == SNAPSHOT_LOG_JSON)
-        write_json(log, &line, &entry);
+        write_json(log, &line, entry);
     else
-        write_combined(log, &line, &entry);
+        write_combined(log, &line, entry);
     batch->size = (size_t)(line.p - batch->bytes);
 }

@@ -18,7 +18,7 @@ struct access_log_batch {
 };
 
 struct access_log_entry {
-    struct str client; /* address */
+    struct str client; /* address, as text of upswap's own: nothing in it is escaped */
     struct str host, method, target, user_agent, referer, request_id;
     struct str trace_id; /* empty: it is of no trace */
     uint8_t minor;       /* HTTP/1.minor; of the request */
@@ -46,6 +46,7 @@ struct access_log *access_log_new(struct loop *loop,
 /* Hands on what is there. */
 void access_log_free(struct access_log *log);
 
+/* Texts that are too long are cut in the entry, too. */
 void access_log_write(struct access_log *log, enum snapshot_access_log format,
-                      const struct access_log_entry *entry);
+                      struct access_log_entry *entry);
 void access_log_flush(struct access_log *log);

@@ -172,7 +172,7 @@ static void use_lease(struct exchange *x)
     } else {
         x->state = EXCHANGE_ASKING;
         exchange_choose(x, false);
-        upload_pump(x);
+        upload_start(x);
     }
 }
 

@@ -356,6 +356,14 @@ static void run_again(struct loop_deferred *deferred)
         pump(client);
 }
 
+static void run_leaving(struct loop_deferred *deferred)
+{
+    struct client *client = mem_container(deferred, struct client, leaving);
+    client->leaves = false;
+    if (client->state != CLIENT_CLOSED && !client->corked)
+        client_push(client);
+}
+
 void client_ready(struct stream *stream)
 {
     struct client *client = mem_container(stream, struct client, stream);
@@ -405,6 +413,7 @@ static void begin(struct worker *worker, struct client *client, enum client_stat
     client->worker = worker;
     client->state = (uint8_t)state;
     client->running.run = run_again;
+    client->leaving.run = run_leaving;
     client->head_since_ms = loop_ms(worker->loop);
     deadline_init(&client->deadline, worker->loop, timed_out);
     worker_deadline(&client->deadline, worker->stopping ? worker->grace_ms : worker->settings->head_ms);
@@ -455,6 +464,20 @@ bool client_read_ahead(struct client *client)
     return inlet_settle(&client->in, worker->buffers);
 }
 
+/* Where the next request has come its answer will be waited for, else only what others are sent in this turn.
+ */
+static void hold(struct client *client)
+{
+    if (client_has_asked_again(client)) {
+        cork_hold(&client->worker->cork, client);
+        return;
+    }
+    cork_drop(&client->worker->cork, client);
+    if (!client->leaves)
+        loop_batch(client->worker->loop, &client->leaving);
+    client->leaves = true;
+}
+
 void client_return(struct client *client, enum client_next next, bool unread)
 {
     client->exchange = NULL;
@@ -476,7 +499,7 @@ void client_return(struct client *client, enum client_next next, bool unread)
     }
     newcomers_leave(&client->worker->newcomers, client);
     if (client->out.corked)
-        cork_hold(&client->worker->cork, client);
+        hold(client);
     if (outlet_waiting(&client->out) > 0) {
         enter(client, CLIENT_FLUSHING);
         deadline_set(&client->deadline, LINGER_MS);

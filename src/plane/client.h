@@ -38,21 +38,17 @@ enum client_next {
 };
 
 struct client {
+    /* What a request moves comes first, so that it lies together. */
     struct worker *worker;
     struct stream stream;
-    struct inlet in;
     struct outlet out;
-    struct exchange *exchange;
-    struct deadline deadline; /* of the head, idleness, flushing or lingering; means nothing in an exchange */
-    size_t seen;              /* bytes of a partial head, or PROXY header, that the parser has looked at */
-    uint64_t head_since_ms;   /* when the head began that is being read */
-    uint64_t dropped;         /* bytes, while lingering */
-    uint8_t state;            /* enum client_state */
-    uint8_t next;             /* enum client_next */
-    bool hungry;              /* what `in` holds is no complete head */
-    bool linger;              /* more may come that nobody will read: see client_return */
+    uint8_t state; /* enum client_state */
+    uint8_t next;  /* enum client_next */
+    bool hungry;   /* what `in` holds is no complete head */
+    bool linger;   /* more may come that nobody will read: see client_return */
     bool pumping;
     bool again;   /* waits in the loop's deferred list */
+    bool leaves;  /* and its answer in the loop's batch */
     bool used;    /* has had a request */
     bool ended;   /* its end has been read */
     bool counted; /* by its address */
@@ -60,13 +56,20 @@ struct client {
     bool young;   /* one of the worker's newcomers */
     bool shaken;  /* its handshake has ended well */
     bool heeded;  /* its first request has come whole, or what came of it was acknowledged */
+    struct inlet in;
+    struct loop_deferred leaving, running;
+    struct deadline deadline; /* of the head, idleness, flushing or lingering; means nothing in an exchange */
+    struct exchange *exchange;
+    size_t seen;            /* bytes of a partial head, or PROXY header, that the parser has looked at */
+    uint64_t head_since_ms; /* when the head began that is being read */
+    uint64_t dropped;       /* bytes, while lingering */
     struct peer peer;
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;
                                             NULL: this is a connection */
     const char *websocket_accept;        /* the Sec-WebSocket-Accept that upswap expects for this client,
                                             DIGEST_SHA1_BASE64 bytes; NULL: none */
-    struct loop_deferred freeing, running;
+    struct loop_deferred freeing;
     TAILQ_ENTRY(client) link;
     TAILQ_ENTRY(client) waiting; /* among the newcomers, and after that in the cork */
 };

@@ -206,6 +206,7 @@ static struct exchange *make(struct client *client)
     x->client = client;
     x->freeing.run = run_freeing;
     x->running.run = run_again;
+    x->asking.run = upload_run;
     client->exchange = x;
     TAILQ_INSERT_TAIL(&worker->exchanges, x, link);
     x->started_ns = clock_mono_ns();

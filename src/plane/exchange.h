@@ -90,6 +90,7 @@ struct exchange {
     bool draining;    /* `until` holds */
     bool parting;     /* is being ended properly: its class's deadline has passed, `drain` is the last */
     bool again;       /* waits in the loop's deferred list */
+    bool asks;        /* and in its batch */
     bool lease_ended; /* tunnel: the instance's end has been read */
     bool hungry;      /* what the lease's inlet holds is no complete head */
     bool moved;       /* something has, in the pump that runs */
@@ -144,7 +145,7 @@ struct exchange {
     struct exchange_pace pace;
     struct deadline deadline; /* queue, connect, first byte or stall */
     struct deadline drain, pacing;
-    struct loop_deferred freeing, running;
+    struct loop_deferred freeing, running, asking;
     struct exchange *next; /* free list */
     TAILQ_ENTRY(exchange) link;
 };
@@ -260,8 +261,10 @@ struct str mode_message(const struct exchange *exchange, const struct end *end);
 void entry_keep(struct exchange *exchange, const struct http_request *request);
 void entry_write(struct exchange *exchange, const struct end *end, uint64_t duration_ns);
 
-/* upload: moves the request to the instance as far as both sides allow. */
+/* upload: begins with the request, which goes to the instance as far as both sides allow; and goes on. */
+void upload_start(struct exchange *exchange);
 void upload_pump(struct exchange *exchange);
+void upload_run(struct loop_deferred *asking); /* of what upload_start has put into the batch */
 bool upload_is_complete(const struct exchange *exchange);
 
 /* reply: moves the response to the client as far as both sides allow. */

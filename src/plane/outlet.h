@@ -10,7 +10,8 @@
 #include <stdbool.h>
 
 #define OUTLET_HOLD_MAX 65536 /* bytes; beyond, an outlet holds no longer */
-#define OUTLET_CORK_MAX 16384 /* bytes that are held back */
+#define OUTLET_CORK_MAX 16384 /* bytes that are held back for what follows */
+#define OUTLET_BATCH_MAX 2048 /* the same, for what others send */
 
 struct outlet {
     struct buffer *buffer; /* NULL: nothing waits and nothing is held */
@@ -39,11 +40,11 @@ char *outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size
 enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
                                const struct iovec *parts, int count);
 
-/* As outlet_send, but more will soon follow: up to OUTLET_CORK_MAX bytes are held back and count as sent,
- * until the next outlet_send or outlet_flush, which somebody has to see to. Where others wait already, or
- * there are more, it is outlet_send. */
+/* As outlet_send, but up to `most` bytes are held back and count as sent, until the next outlet_send or
+ * outlet_flush, which somebody has to see to. Where others wait already, or there are more, it is
+ * outlet_send. */
 enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
-                               const struct iovec *parts, int count);
+                               const struct iovec *parts, int count, size_t most);
 
 /* Sends what waits. */
 enum outlet_result outlet_flush(struct outlet *outlet, struct buffers *buffers, struct stream *stream);

@@ -105,10 +105,11 @@ static void adapt(struct relay *relay, bool waits)
 static enum relay_result send_batch(struct relay *relay, struct outlet *outlet, struct stream *sink,
                                     const struct relay_tools *tools, const struct batch *batch)
 {
-    bool corks = relay->corks && relay->done;
+    bool corks = relay->done && relay->cork_most > 0;
     if (relay->closes && relay->done)
         sink->last = true;
-    switch ((corks ? outlet_cork : outlet_send)(outlet, tools->buffers, sink, batch->parts, batch->count)) {
+    switch (corks ? outlet_cork(outlet, tools->buffers, sink, batch->parts, batch->count, relay->cork_most)
+                  : outlet_send(outlet, tools->buffers, sink, batch->parts, batch->count)) {
     case OUTLET_EMPTY:
         adapt(relay, false);
         return RELAY_GOES_ON;

@@ -199,6 +199,15 @@ static enum verdict verdict_of(uint16_t status)
     return status >= 500 && status != 501 && status != 505 ? VERDICT_FAILED : VERDICT_PASSED;
 }
 
+/* The end of an answer waits for those that follow on its connection, or if it is short for the turn's
+ * others. An HTTP/2 connection sees to that itself. */
+static uint32_t cork_most(const struct exchange *x)
+{
+    if (!x->keep_alive || !x->up.body.done || client_is_stream(x->client))
+        return 0;
+    return client_has_asked_again(x->client) ? OUTLET_CORK_MAX : OUTLET_BATCH_MAX;
+}
+
 static bool final(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
@@ -224,7 +233,7 @@ static bool final(struct exchange *x)
         x->down.events = &x->events;
     x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
     x->down.closes = !x->keep_alive;
-    x->down.corks = x->keep_alive && x->up.body.done && client_has_asked_again(x->client);
+    x->down.cork_most = cork_most(x);
     enum relay_result result =
         relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);
     if (result == RELAY_BAD)

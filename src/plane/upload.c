@@ -1,5 +1,6 @@
 /* From the client to the instance. Invariant: the client is read only while nothing waits for the instance,
  * or once behind an unsent head; and never beyond what the inlet, or a conduit, may hold. */
+#include "base/mem.h"
 #include "plane/exchange.h"
 
 bool upload_is_complete(const struct exchange *x)
@@ -159,4 +160,28 @@ void upload_pump(struct exchange *x)
     pace_upload(x);
     if (!inlet_settle(&x->client->in, x->worker->buffers))
         exchange_end(x, &end_overloaded);
+}
+
+/* A request without a body goes with others' (loop_batch); over HTTP/2 its connection sees to that. */
+void upload_start(struct exchange *x)
+{
+    if (!x->up.done || x->lease->h2) {
+        upload_pump(x);
+        return;
+    }
+    worker_deadline(&x->deadline, x->rules->first_byte_ms);
+    if (!x->asks)
+        loop_batch(x->worker->loop, &x->asking);
+    x->asks = true;
+}
+
+void upload_run(struct loop_deferred *asking)
+{
+    struct exchange *x = mem_container(asking, struct exchange, asking);
+    x->asks = false;
+    if (exchange_is_ended(x) || x->lease == NULL)
+        return;
+    if (x->state != EXCHANGE_ASKING ||
+        outlet_flush(&x->request, x->worker->buffers, &x->lease->stream) != OUTLET_EMPTY)
+        upload_pump(x);
 }

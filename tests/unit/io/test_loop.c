@@ -238,6 +238,57 @@ static void the_loop_does_not_sleep_while_something_is_deferred(void **state)
     assert_int_equal(loop_turns(loop) - turns, 1001);
 }
 
+/* Puts what it holds into the batch. */
+struct sender {
+    struct step step;
+    struct step *batches;
+};
+
+static void sender_runs(struct loop_deferred *deferred)
+{
+    struct sender *sender = mem_container(deferred, struct sender, step.deferred);
+    sender->step.at = ++*sender->step.order;
+    loop_batch(loop, &sender->batches->deferred);
+}
+
+static void a_batch_is_run_before_what_was_deferred_and_behind_it(void **state)
+{
+    (void)state;
+    unsigned order = 0;
+    struct step early = {.deferred.run = step_runs, .order = &order};
+    struct step last = {.deferred.run = step_runs, .order = &order};
+    struct sender late = {.step = {.deferred.run = sender_runs, .order = &order}, .batches = &last};
+    struct sender batched = {.step = {.deferred.run = sender_runs, .order = &order}, .batches = &early};
+    loop_defer(loop, &late.step.deferred);
+    loop_batch(loop, &batched.step.deferred);
+    loop_run(loop); /* there is no event at all that could wake it */
+    assert_int_equal(batched.step.at, 1);
+    assert_int_equal(early.at, 2); /* what is batched by a batch does not wait, either */
+    assert_int_equal(late.step.at, 3);
+    assert_int_equal(last.at, 4);
+}
+
+static void a_full_batch_is_run_between_two_callbacks(void **state)
+{
+    enum { COUNT = LOOP_BATCH + 2 };
+    (void)state;
+    unsigned order = 0;
+    struct sender senders[COUNT];
+    struct step batched[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        batched[i] = (struct step){.deferred.run = step_runs, .order = &order};
+        senders[i] =
+            (struct sender){.step = {.deferred.run = sender_runs, .order = &order}, .batches = &batched[i]};
+        loop_defer(loop, &senders[i].step.deferred);
+    }
+    loop_run(loop);
+    assert_int_equal(senders[LOOP_BATCH - 1].step.at, LOOP_BATCH);
+    assert_int_equal(batched[0].at, LOOP_BATCH + 1);
+    assert_int_equal(batched[LOOP_BATCH - 1].at, 2 * LOOP_BATCH);
+    assert_int_equal(senders[LOOP_BATCH].step.at, 2 * LOOP_BATCH + 1);
+    assert_int_equal(batched[COUNT - 1].at, 2 * COUNT);
+}
+
 static unsigned calls;
 
 static void count_call(struct loop_watch *watch, uint32_t events)
@@ -385,15 +436,20 @@ static void events_of_libevent_come_too(void **state)
     disperse_crowd();
 }
 
-static void freeing_a_loop_runs_what_was_deferred(void **state)
+static void freeing_a_loop_runs_what_was_deferred_and_batched(void **state)
 {
     (void)state;
     unsigned order = 0;
     struct step step = {.deferred.run = step_runs, .order = &order};
+    struct step batched = {.deferred.run = step_runs, .order = &order};
     struct loop *mine = loop_new();
     loop_defer(mine, &step.deferred);
     loop_free(mine);
     assert_int_equal(step.ran, 1);
+    mine = loop_new();
+    loop_batch(mine, &batched.deferred);
+    loop_free(mine);
+    assert_int_equal(batched.ran, 1);
 }
 
 static uint64_t seen_ms[2];
@@ -442,13 +498,15 @@ int main(void)
         BOTH(a_loop_whose_deadlines_are_gone_does_not_wake_up),
         BOTH(what_is_deferred_runs_in_order_after_the_turn_s_hook),
         BOTH(the_loop_does_not_sleep_while_something_is_deferred),
+        BOTH(a_batch_is_run_before_what_was_deferred_and_behind_it),
+        BOTH(a_full_batch_is_run_between_two_callbacks),
         BOTH(a_turn_ends_although_there_is_always_news),
         BOTH(all_that_have_news_are_told_once_however_many_they_are),
         BOTH(who_is_taken_out_is_not_told_of_what_has_happened_before),
         BOTH(what_cannot_be_watched_says_so),
         BOTH(it_was_busy_if_there_was_news_since_that_was_asked_last),
         BOTH(events_of_libevent_come_too),
-        BOTH(freeing_a_loop_runs_what_was_deferred),
+        BOTH(freeing_a_loop_runs_what_was_deferred_and_batched),
         BOTH(the_clock_stands_still_within_a_turn_and_is_new_in_the_next),
     };
     alarm(60);

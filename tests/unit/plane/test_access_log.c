@@ -70,8 +70,9 @@ static struct access_log_entry an_entry(void)
 static const char *written(struct desk *desk, enum snapshot_access_log format,
                            const struct access_log_entry *entry)
 {
+    struct access_log_entry own = *entry;
     desk->taken.size = 0;
-    access_log_write(desk->log, format, entry);
+    access_log_write(desk->log, format, &own);
     access_log_flush(desk->log);
     return desk->taken.text;
 }

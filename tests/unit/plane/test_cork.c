@@ -93,7 +93,8 @@ static int close_worker(void **state)
 static void answer(const char *text)
 {
     struct iovec part = {(char *)text, strlen(text)};
-    assert_int_equal(outlet_cork(&client->out, worker->buffers, &client->stream, &part, 1), OUTLET_EMPTY);
+    assert_int_equal(outlet_cork(&client->out, worker->buffers, &client->stream, &part, 1, OUTLET_CORK_MAX),
+                     OUTLET_EMPTY);
     assert_int_equal(outlet_waiting(&client->out), 0);
     cork_hold(&worker->cork, client);
 }
@@ -162,7 +163,8 @@ static void more_than_is_held_back_is_sent(void **state)
     struct iovec part = {much, sizeof much};
     (void)state;
     answer("one");
-    assert_int_equal(outlet_cork(&client->out, worker->buffers, &client->stream, &part, 1), OUTLET_EMPTY);
+    assert_int_equal(outlet_cork(&client->out, worker->buffers, &client->stream, &part, 1, OUTLET_CORK_MAX),
+                     OUTLET_EMPTY);
     assert_false(client->out.corked);
     assert_null(client->out.buffer);
 }

@@ -17,17 +17,21 @@ static bool move(struct inlet *inlet, struct buffers *buffers, size_t size)
     return true;
 }
 
-static size_t tail_room(const struct inlet *inlet)
+static size_t tail_room(const struct inlet *inlet, const struct buffers *buffers)
 {
-    return (size_t)(inlet->buffer->bytes + inlet->buffer->size - (inlet->p + inlet->n));
+    const struct buffer *buffer = inlet->buffer;
+    const char *end = buffer != NULL ? buffer->bytes + buffer->size : buffers->scratch + SCRATCH_SIZE;
+    return (size_t)(end - (inlet->p + inlet->n));
 }
 
-/* Room behind the last byte, in a buffer. */
+/* Room behind the last byte: in the scratch as long as there is some, then in a buffer. */
 static bool make_room(struct inlet *inlet, struct buffers *buffers)
 {
+    if (inlet->buffer == NULL && tail_room(inlet, buffers) > 0)
+        return true;
     if (inlet->buffer == NULL || inlet->n == inlet->buffer->size)
         return move(inlet, buffers, inlet->n + inlet->n / 2 + 1);
-    if (tail_room(inlet) == 0) {
+    if (tail_room(inlet, buffers) == 0) {
         memmove(inlet->buffer->bytes, inlet->p, inlet->n);
         inlet->p = inlet->buffer->bytes;
     }
@@ -38,7 +42,7 @@ static ssize_t fill_behind(struct inlet *inlet, struct stream *stream, struct bu
 {
     if (inlet->n >= most || !make_room(inlet, buffers))
         return INLET_FULL;
-    size_t room = tail_room(inlet);
+    size_t room = tail_room(inlet, buffers);
     if (room > most - inlet->n)
         room = most - inlet->n;
     ssize_t count = stream_recv(stream, inlet->p + inlet->n, room);

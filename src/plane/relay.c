@@ -6,7 +6,6 @@
 
 #define SPANS_MAX 60       /* of payload in one send; small chunks come as many spans */
 #define BURST_FIRST 32768  /* most answers fit */
-#define SPLICE_LEAST 65536 /* bytes to come; fewer are copied sooner */
 #define BURST_LEAST 16384  /* a slow sink costs no more memory than this */
 
 void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out)
@@ -188,7 +187,7 @@ void relay_drop(struct relay *relay, const struct relay_tools *tools)
 bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
                       const struct relay_tools *tools)
 {
-    if (relay->body.left < SPLICE_LEAST || relay->body.framing != HTTP_BODY_LENGTH || relay->copies ||
+    if (relay->body.left < RELAY_SPLICE_LEAST || relay->body.framing != HTTP_BODY_LENGTH || relay->copies ||
         source->ops != &stream_plain || sink->ops != &stream_plain)
         return false;
     relay->conduit = conduits_take(tools->conduits);

@@ -22,6 +22,7 @@ struct relay_tools {
 };
 
 #define RELAY_END_MAX 16
+#define RELAY_SPLICE_LEAST 12288 /* bytes to come; fewer are copied sooner than spliced */
 
 struct relay {
     struct http_body body;       /* how it comes */

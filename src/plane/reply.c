@@ -3,6 +3,8 @@
 #include "io/digest.h"
 #include "plane/exchange.h"
 
+#define LONG_HEAD 1024 /* bytes */
+
 static bool flush(struct exchange *x)
 {
     struct client *client = x->client;
@@ -70,11 +72,26 @@ static bool heard(struct exchange *x, ssize_t count)
     return true;
 }
 
+/* The answer may be as long as the last one over this connection. Then no more of it is read with the head
+ * than that may be, and the rest goes by a conduit. */
+static bool may_be_long(const struct exchange *x)
+{
+    return x->lease->long_answers && x->lease->stream.ops == &stream_plain &&
+           x->client->stream.ops == &stream_plain;
+}
+
+static size_t burst_of(const struct exchange *x)
+{
+    if (x->state == EXCHANGE_ANSWERING)
+        return x->down.burst;
+    return may_be_long(x) ? LONG_HEAD : x->worker->head_most;
+}
+
 /* True: there is something new in the lease's inlet. */
 static bool fill(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    size_t burst = x->state == EXCHANGE_ANSWERING ? x->down.burst : x->worker->head_most;
+    size_t burst = burst_of(x);
     size_t most = worker_fill_most(x->worker, &lease->in, burst);
     return heard(x, inlet_fill(&lease->in, &lease->stream, x->worker->buffers, most));
 }
@@ -86,6 +103,8 @@ static bool splice(struct exchange *x)
     struct client *client = x->client;
     ssize_t count =
         relay_splice(&x->down, &x->lease->stream, &client->out, &client->stream, &x->worker->tools, &result);
+    if (count == STREAM_AGAIN)
+        flush(x);
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 
@@ -208,6 +227,39 @@ static uint32_t cork_most(const struct exchange *x)
     return client_has_asked_again(x->client) ? OUTLET_CORK_MAX : OUTLET_BATCH_MAX;
 }
 
+/* Does its head go with what a conduit brings, in one packet? Then it has one. */
+static bool begins_long(struct exchange *x)
+{
+    struct connection *lease = x->lease;
+    bool begins = may_be_long(x) && lease->in.n <= LONG_HEAD && stream_may_give(&lease->stream);
+    return begins && relay_may_splice(&x->down, &lease->stream, &x->client->stream, &x->worker->tools);
+}
+
+/* What was left unread because the answer might have been long goes with its head all the same. True: go on.
+ */
+static bool read_on(struct exchange *x)
+{
+    struct connection *lease = x->lease;
+    bool is_cut =
+        may_be_long(x) && lease->in.full && !x->down.done && x->down.body.framing != HTTP_BODY_CLOSE;
+    if (!is_cut || !stream_may_give(&lease->stream))
+        return true;
+    ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, x->down.burst);
+    return count == STREAM_AGAIN || heard(x, count);
+}
+
+/* The body as it comes, and as it goes; `streams`: it is one of events. */
+static void prepare_body(struct exchange *x, enum http_framing out, bool streams)
+{
+    const struct http_response *response = &x->worker->response;
+    relay_start(&x->down, response->framing, response->content_length, out);
+    if (streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL)
+        x->down.events = &x->events;
+    x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
+    x->down.closes = !x->keep_alive;
+    x->down.cork_most = cork_most(x);
+}
+
 static bool final(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
@@ -225,17 +277,15 @@ static bool final(struct exchange *x)
     if (x->mirror != NULL)
         mirror_heard(x, status);
     bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
-    bool readable = streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL;
+    prepare_body(x, out, streams);
     x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;
     inlet_consume(&lease->in, response->length);
-    relay_start(&x->down, in, response->content_length, out);
-    if (readable)
-        x->down.events = &x->events;
-    x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
-    x->down.closes = !x->keep_alive;
-    x->down.cork_most = cork_most(x);
-    enum relay_result result =
-        relay_step(&x->down, &lease->in, &x->client->out, &x->client->stream, &x->worker->tools, head);
+    bool splices = begins_long(x);
+    if (!splices && !read_on(x))
+        return false;
+    lease->long_answers = in == HTTP_BODY_LENGTH && response->content_length >= RELAY_SPLICE_LEAST;
+    enum relay_result result = relay_step(&x->down, &lease->in, &x->client->out,
+                                          splices ? NULL : &x->client->stream, &x->worker->tools, head);
     if (result == RELAY_BAD)
         return given(x, result); /* nothing was sent: it is still ours to answer */
     x->state = EXCHANGE_ANSWERING;
@@ -243,7 +293,7 @@ static bool final(struct exchange *x)
     x->head_out += head.n;
     if (streams)
         drain_class(x, EXCHANGE_IS_STREAM);
-    return given(x, result);
+    return given(x, result) && (!splices || splice(x));
 }
 
 static bool head(struct exchange *x)

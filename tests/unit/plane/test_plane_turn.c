@@ -1,13 +1,15 @@
-/* What a worker sends in one turn, and in which order: it is held in the middle of a turn until all that the
- * next one is to find has come. */
+/* Which calls a worker makes in a turn, and in which order: where it matters it is held in the middle of a
+ * turn until all that the next one is to find has come. */
 #include "rig.h"
 
 #include "unit.h"
 
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,8 +22,9 @@
 /* ---- what the plane calls ---- */
 
 static _Thread_local bool is_test;
-static bool held, waits;       /* the plane's sends are to wait; one does */
-static char called[CALLS_MAX]; /* of each send its first letter, of each recv that found something a dot */
+static bool held, waits; /* the plane's sends are to wait; one does */
+/* Of each send its first letter, of each recv that found something a dot, of each such splice an s. */
+static char called[CALLS_MAX];
 static unsigned calls;
 
 static void note(char call)
@@ -53,6 +56,8 @@ long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
 ssize_t __real_send(int fd, const void *bytes, size_t n, int flags);
 ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags);
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __real_recv(int fd, void *bytes, size_t room, int flags);
 ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags);
 
@@ -66,6 +71,8 @@ long __wrap_syscall(long number, ...)
     va_end(list);
     if (number == SYS_sendto)
         sends((const void *)a[1]);
+    if (number == SYS_sendmsg)
+        sends(((const struct msghdr *)a[1])->msg_iov[0].iov_base);
     long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     return number == SYS_recvfrom ? received(result) : result;
 }
@@ -76,9 +83,26 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags)
     return __real_send(fd, bytes, n, flags);
 }
 
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    sends(message->msg_iov[0].iov_base);
+    return __real_sendmsg(fd, message, flags);
+}
+
 ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags)
 {
     return received(__real_recv(fd, bytes, room, flags));
+}
+
+ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned flags);
+ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned flags);
+
+ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned flags)
+{
+    ssize_t moved = __real_splice(in, in_at, out, out_at, count, flags);
+    if (moved > 0)
+        note('s');
+    return moved;
 }
 
 /* ---- steps ---- */
@@ -194,12 +218,178 @@ static void who_asks_in_the_turn_that_ends_its_patience_is_heard(void **state)
     close(second);
 }
 
+/* ---- long answers ---- */
+
+#define LONG 20000
+#define SHORT 4000
+#define READ_WITH_A_HEAD 1024
+
+/* The head of an answer of so many bytes, and `part` bytes of it. */
+static void say_part(int instance, unsigned length, unsigned part)
+{
+    char answer[LONG + 100];
+    int n = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", length);
+    for (unsigned i = 0; i < part; i++)
+        answer[n++] = (char)('a' + i % 26);
+    assert_int_equal(send(instance, answer, (size_t)n, 0), n);
+}
+
+static void expect_part(int client, unsigned from, unsigned to)
+{
+    const char *bytes = rig_bytes(client, to - from);
+    for (unsigned i = from; i < to; i++)
+        assert_int_equal(bytes[i - from], 'a' + i % 26);
+}
+
+/* Has the instance answer with so many bytes, and tells which calls that took from the request on. */
+static const char *calls_of(int client, int instance, unsigned length)
+{
+    __atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
+    memset(called, 0, sizeof called);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_part(instance, length, length);
+    rig_head(client);
+    expect_part(client, 0, length);
+    return called;
+}
+
+/* One whose last answer was long, before its next one. */
+static int begin_long(struct rig *rig, int *client)
+{
+    *client = rig_client(rig);
+    int instance = rig_ask(rig, *client, GET);
+    say_part(instance, LONG, LONG);
+    rig_head(*client);
+    expect_part(*client, 0, LONG);
+    return instance;
+}
+
+static void a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_it(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    assert_string_equal(calls_of(client, instance, LONG), ".G.sHs");
+    close(client);
+    close(instance);
+}
+
+static void a_short_answer_behind_a_long_one_goes_in_one_send(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    assert_string_equal(calls_of(client, instance, SHORT), ".G..H");
+    assert_string_equal(calls_of(client, instance, SHORT), ".G.H"); /* and no long one is expected any more */
+    close(client);
+    close(instance);
+}
+
+/* What a head of this length is read with is full, so there might be more; but it has not come. */
+static void the_head_of_a_long_answer_does_not_wait_for_the_rest(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    unsigned head = sizeof "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" - 1;
+    say_part(instance, LONG, READ_WITH_A_HEAD - head);
+    rig_head(client);
+    expect_part(client, 0, READ_WITH_A_HEAD - head);
+    char rest[LONG];
+    for (unsigned i = 0; i < LONG; i++)
+        rest[i] = (char)('a' + i % 26);
+    send(instance, rest + READ_WITH_A_HEAD - head, LONG - READ_WITH_A_HEAD + head, 0);
+    expect_part(client, READ_WITH_A_HEAD - head, LONG);
+    close(client);
+    close(instance);
+}
+
+static void a_long_answer_that_ends_early_is_cut(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_part(instance, LONG, LONG / 2);
+    close(instance);
+    rig_head(client);
+    assert_true(strlen(rig_rest(client, NULL)) <= LONG / 2);
+    close(client);
+}
+
+static void a_short_answer_that_is_seen_to_end_early_before_it_is_passed_on_is_a_bad_one(void **state)
+{
+    int client, other = rig_client(*state), instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    hold_with(other);
+    unsigned head = sizeof "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n" - 1;
+    say_part(instance, SHORT, READ_WITH_A_HEAD - head);
+    close(instance);
+    let_go();
+    assert_memory_equal(rig_head(client), "HTTP/1.1 502 ", 13);
+    close(client);
+    close(other);
+    close(rig_accept(*state, 0));
+}
+
+/* It is as full as one that might be long, and its end is all that comes behind it. */
+static void an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole(void **state)
+{
+    int client, other = rig_client(*state), instance = begin_long(*state, &client);
+    char answer[READ_WITH_A_HEAD + 1] = "HTTP/1.1 200 OK\r\n\r\n";
+    size_t head = strlen(answer);
+    memset(answer + head, 'x', READ_WITH_A_HEAD - head);
+    rig_say(client, GET);
+    rig_head(instance);
+    hold_with(other);
+    rig_say(instance, answer);
+    close(instance);
+    let_go();
+    rig_head(client);
+    assert_memory_equal(rig_bytes(client, 5), "3ed\r\n", 5); /* 1005 */
+    assert_memory_equal(rig_bytes(client, READ_WITH_A_HEAD - (unsigned)head), answer + head,
+                        READ_WITH_A_HEAD - head);
+    assert_string_equal(rig_bytes(client, 7), "\r\n0\r\n\r\n");
+    close(client);
+    close(other);
+    close(rig_accept(*state, 0));
+}
+
+static void a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again(void **state)
+{
+    int client, other = rig_client(*state), instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    hold_with(other);
+    say_part(instance, LONG, LONG + 1);
+    let_go();
+    rig_head(client);
+    expect_part(client, 0, LONG);
+    int second = rig_accept(*state, 0);
+    rig_head(second);
+    rig_say(client, GET);
+    int third = rig_accept(*state, 0);
+    rig_head(third);
+    rig_say(third, OK);
+    expect_answer(client);
+    close(client);
+    close(other);
+    close(instance);
+    close(second);
+    close(third);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_a_turn_sends_goes_together_its_answers_before_its_requests,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(who_asks_in_the_turn_that_ends_its_patience_is_heard, start, stop),
+        TEST(what_a_turn_sends_goes_together_its_answers_before_its_requests),
+        TEST(who_asks_in_the_turn_that_ends_its_patience_is_heard),
+        TEST(a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_it),
+        TEST(a_short_answer_behind_a_long_one_goes_in_one_send),
+        TEST(the_head_of_a_long_answer_does_not_wait_for_the_rest),
+        TEST(a_long_answer_that_ends_early_is_cut),
+        TEST(a_short_answer_that_is_seen_to_end_early_before_it_is_passed_on_is_a_bad_one),
+        TEST(an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole),
+        TEST(a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,9 @@
 
 #include "http/forward.h"
 
-#define SPANS_MAX 60       /* of payload in one send; small chunks come as many spans */
-#define BURST_FIRST 32768  /* most answers fit */
-#define BURST_LEAST 16384  /* a slow sink costs no more memory than this */
+#define SPANS_MAX 60      /* of payload in one send; small chunks come as many spans */
+#define BURST_FIRST 32768 /* most answers fit */
+#define BURST_LEAST 16384 /* a slow sink costs no more memory than this */
 
 void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enum http_framing out)
 {

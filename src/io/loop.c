@@ -100,6 +100,7 @@ static void run_batch(struct loop *loop)
     loop->batched = 0;
     for (; deferred != NULL; deferred = next) {
         next = deferred->next;
+        __builtin_prefetch(next, 1);
         deferred->run(deferred);
     }
 }
@@ -123,6 +124,7 @@ static void run_deferred(struct loop *loop)
     struct loop_deferred *next, *deferred = take_all(&loop->deferred);
     for (; deferred != NULL; deferred = next) {
         next = deferred->next;
+        __builtin_prefetch(next, 1);
         deferred->run(deferred);
         run_full_batch(loop);
     }
@@ -155,6 +157,8 @@ static void poll_once(struct loop *loop, int wait_ms)
     while (loop->event < loop->event_count) {
         const struct epoll_event *event = &loop->events[loop->event++];
         struct loop_watch *watch = event->data.ptr;
+        if (loop->event < loop->event_count)
+            __builtin_prefetch(loop->events[loop->event].data.ptr, 1); /* the kernel has driven it out */
         if (watch != NULL)
             watch->ready(watch, event->events);
         run_full_batch(loop);

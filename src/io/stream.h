@@ -29,6 +29,8 @@ struct stream_ops {
 };
 
 struct stream {
+    struct loop_watch watch; /* first, so that the loop, which knows only this, brings it all near */
+    void (*ready)(struct stream *stream);
     const struct stream_ops *ops;
     int fd;        /* owned; -1: closed */
     int error;     /* errno of the first failure */
@@ -49,9 +51,7 @@ struct stream {
     uint32_t allowance;                       /* bytes that may still be read (tls_limit) */
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
-    void (*ready)(struct stream *stream);
     struct loop *loop;
-    struct loop_watch watch;
 };
 
 /* Takes over a connected (or connecting) non-blocking descriptor. `ready` is called when readable, writable

@@ -350,7 +350,8 @@ void reply_pump(struct exchange *x)
     x->moved = false;
     while (steps < EXCHANGE_STEPS && step(x))
         steps++;
-    if (exchange_is_ended(x) || x->state == EXCHANGE_TUNNEL || x->state == EXCHANGE_CONNECTING)
+    if (exchange_is_ended(x) || x->lease == NULL || x->state == EXCHANGE_TUNNEL ||
+        x->state == EXCHANGE_CONNECTING)
         return;
     if (steps == EXCHANGE_STEPS)
         exchange_again(x);

@@ -65,6 +65,41 @@ static int serve_once(struct rig *rig, int client)
     return instance;
 }
 
+static int accept_wherever(struct rig *rig)
+{
+    rig_until(rig_is_called(rig, 0) || rig_is_called(rig, 1));
+    return rig_accept(rig, rig_is_called(rig, 0) ? 0 : 1);
+}
+
+/* A kept connection is lost, and then the one that has taken its place; the other instance is full. */
+static void a_request_that_leaves_a_dying_instance_waits_for_room_at_another(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->rules.concurrency_per_instance = 1;
+    rig_world(rig)->rules.queue_most = 1;
+    rig_world(rig)->rules.queue_timeout_ms = RIG_SECONDS * 1000;
+    instances(rig, 2);
+    int client = rig_client(rig), other = rig_client(rig);
+    int dying = rig_ask(rig, client, GET), full = rig_ask(rig, other, GET);
+    rig_say(dying, OK);
+    expect_ok(client);
+    rig_say(client, GET);
+    rig_head(dying);
+    close(dying);
+    dying = accept_wherever(rig);
+    rig_head(dying);
+    close(dying);
+    rig_until(counters_pool_choosing(rig_counters(rig), 1) == 1);
+    rig_say(full, OK);
+    expect_ok(other);
+    rig_head(full);
+    rig_say(full, OK);
+    expect_ok(client);
+    close(client);
+    close(other);
+    close(full);
+}
+
 static void a_refused_connection_goes_to_another_instance_with_the_body(void **state)
 {
     struct rig *rig = *state;
@@ -351,6 +386,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
+        TEST(a_request_that_leaves_a_dying_instance_waits_for_room_at_another),
         TEST(a_refused_connection_goes_to_another_instance_with_the_body),
         TEST(where_every_instance_refuses_each_is_asked_once_and_the_client_gets_502),
         TEST(an_idempotent_request_survives_a_kept_connection_that_closes),

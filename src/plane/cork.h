@@ -26,5 +26,5 @@ void cork_init(struct cork *cork, struct loop *loop);
 
 /* The client's outlet has just been corked. */
 void cork_hold(struct cork *cork, struct client *client);
-/* The client is closed; allowed whether or not it is held. */
+/* It is held no longer; allowed whether or not it was. */
 void cork_drop(struct cork *cork, struct client *client);

@@ -59,8 +59,8 @@ void relay_start(struct relay *relay, enum http_framing in, uint64_t length, enu
 enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct outlet *outlet,
                              struct stream *sink, const struct relay_tools *tools, struct str prefix);
 
-/* While nothing is in the inlet: is what comes next to go by a conduit? Then it has one, and
- * this is the next step. */
+/* Is what comes behind the inlet's bytes to go by a conduit? Then it has one, and relay_splice is the next
+ * step as soon as nothing is in the inlet. */
 bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,
                       const struct relay_tools *tools);
 /* Moves what the source has; what waits in the outlet goes before it, in one packet with its beginning.

@@ -73,10 +73,11 @@ static bool heard(struct exchange *x, ssize_t count)
 }
 
 /* The answer may be as long as the last one over this connection. Then no more of it is read with the head
- * than that may be, and the rest goes by a conduit. */
+ * than that may be, and the rest goes by a conduit. Where the request goes on, what is read of the answer
+ * tells whether that ends early. */
 static bool may_be_long(const struct exchange *x)
 {
-    return x->lease->long_answers && x->lease->stream.ops == &stream_plain &&
+    return x->lease->long_answers && x->up.body.done && x->lease->stream.ops == &stream_plain &&
            x->client->stream.ops == &stream_plain;
 }
 
@@ -103,8 +104,8 @@ static bool splice(struct exchange *x)
     struct client *client = x->client;
     ssize_t count =
         relay_splice(&x->down, &x->lease->stream, &client->out, &client->stream, &x->worker->tools, &result);
-    if (count == STREAM_AGAIN)
-        flush(x);
+    if (count <= 0 && !flush(x) && exchange_is_ended(x))
+        return false;
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 
@@ -235,14 +236,13 @@ static bool begins_long(struct exchange *x)
     return begins && relay_may_splice(&x->down, &lease->stream, &x->client->stream, &x->worker->tools);
 }
 
-/* What was left unread because the answer might have been long goes with its head all the same. True: go on.
- */
+/* An answer that might have been long is not: what was left unread of it goes with its head all the same.
+ * True: go on. */
 static bool read_on(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    bool is_cut =
-        may_be_long(x) && lease->in.full && !x->down.done && x->down.body.framing != HTTP_BODY_CLOSE;
-    if (!is_cut || !stream_may_give(&lease->stream))
+    bool is_cut = may_be_long(x) && x->down.body.left > lease->in.n; /* of known length */
+    if (!is_cut || lease->in.n >= x->down.burst || !stream_may_give(&lease->stream))
         return true;
     ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, x->down.burst);
     return count == STREAM_AGAIN || heard(x, count);

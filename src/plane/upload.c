@@ -179,9 +179,6 @@ void upload_run(struct loop_deferred *asking)
 {
     struct exchange *x = mem_container(asking, struct exchange, asking);
     x->asks = false;
-    if (exchange_is_ended(x) || x->lease == NULL)
-        return;
-    if (x->state != EXCHANGE_ASKING ||
-        outlet_flush(&x->request, x->worker->buffers, &x->lease->stream) != OUTLET_EMPTY)
-        upload_pump(x);
+    if (x->state == EXCHANGE_ASKING && !flush(x))
+        exchange_moved(x);
 }

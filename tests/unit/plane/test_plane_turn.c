@@ -313,43 +313,121 @@ static void a_long_answer_that_ends_early_is_cut(void **state)
     close(client);
 }
 
+/* The instance says that while the worker is held, so all of it, and its end, is there at once. */
+static void say_at_once_and_close(struct rig *rig, int instance, const char *answer)
+{
+    int other = rig_client(rig);
+    hold_with(other);
+    rig_say(instance, answer);
+    close(instance);
+    let_go();
+    close(rig_accept(rig, 0));
+    close(other);
+}
+
+/* An answer whose first READ_WITH_A_HEAD bytes are its head, which announces so many, and part of its body.
+ */
+static const char *first_read(unsigned length, char room[READ_WITH_A_HEAD + 1])
+{
+    int head = snprintf(room, READ_WITH_A_HEAD, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", length);
+    memset(room + head, 'x', READ_WITH_A_HEAD - (size_t)head);
+    room[READ_WITH_A_HEAD] = '\0';
+    return room;
+}
+
 static void a_short_answer_that_is_seen_to_end_early_before_it_is_passed_on_is_a_bad_one(void **state)
 {
-    int client, other = rig_client(*state), instance = begin_long(*state, &client);
+    char answer[READ_WITH_A_HEAD + 1];
+    int client, instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_at_once_and_close(*state, instance, first_read(SHORT, answer));
+    assert_memory_equal(rig_head(client), "HTTP/1.1 502 ", 13);
+    close(client);
+}
+
+static void an_answer_that_is_as_long_as_the_first_read_is_whole_though_its_connection_ends(void **state)
+{
+    char answer[READ_WITH_A_HEAD + 1];
+    int client, instance = begin_long(*state, &client);
+    unsigned length = READ_WITH_A_HEAD - (sizeof "HTTP/1.1 200 OK\r\nContent-Length: 984\r\n\r\n" - 1);
+    assert_int_equal(length, 984);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_at_once_and_close(*state, instance, first_read(length, answer));
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    rig_bytes(client, length);
+    close(client);
+}
+
+/* As if it had not been taken for a long one. */
+static void what_is_there_of_a_long_answer_that_ends_early_is_sent(void **state)
+{
+    char answer[READ_WITH_A_HEAD + 1];
+    int client, instance = begin_long(*state, &client);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_at_once_and_close(*state, instance, first_read(LONG, answer));
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    assert_string_equal(rig_rest(client, NULL), strstr(answer, "\r\n\r\n") + 4);
+    close(client);
+}
+
+/* More is read than a short answer is read on to. */
+static void an_answer_behind_a_long_one_may_have_a_long_head(void **state)
+{
+    enum { BODY = 100000 };
+    struct rig *rig = *state;
+    int client, instance = begin_long(rig, &client);
+    rig_world(rig)->settings.head_max = 65536;
+    rig_publish(rig);
+    int other = rig_client(rig);
     rig_say(client, GET);
     rig_head(instance);
     hold_with(other);
-    unsigned head = sizeof "HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n" - 1;
-    say_part(instance, SHORT, READ_WITH_A_HEAD - head);
-    close(instance);
+    static char answer[BODY + 4096];
+    int n = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nX: %02000d\r\nContent-Length: %d\r\n\r\n", 0,
+                     BODY);
+    memset(answer + n, 'x', BODY);
+    assert_int_equal(send(instance, answer, (size_t)n + BODY, 0), n + BODY);
     let_go();
-    assert_memory_equal(rig_head(client), "HTTP/1.1 502 ", 13);
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    for (int i = 0; i < BODY; i += 1000)
+        rig_bytes(client, 1000);
     close(client);
     close(other);
-    close(rig_accept(*state, 0));
+    close(instance);
+    close(rig_accept(rig, 0));
+}
+
+static void an_early_answer_behind_a_long_one_says_that_the_connection_ends(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    rig_say(client, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc");
+    rig_head(instance);
+    say_part(instance, SHORT, SHORT);
+    assert_string_equal(rig_field(rig_head(client), "Connection"), "close");
+    expect_part(client, 0, SHORT);
+    close(client);
+    close(instance);
 }
 
 /* It is as full as one that might be long, and its end is all that comes behind it. */
 static void an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole(void **state)
 {
-    int client, other = rig_client(*state), instance = begin_long(*state, &client);
+    int client, instance = begin_long(*state, &client);
     char answer[READ_WITH_A_HEAD + 1] = "HTTP/1.1 200 OK\r\n\r\n";
     size_t head = strlen(answer);
     memset(answer + head, 'x', READ_WITH_A_HEAD - head);
     rig_say(client, GET);
     rig_head(instance);
-    hold_with(other);
-    rig_say(instance, answer);
-    close(instance);
-    let_go();
+    say_at_once_and_close(*state, instance, answer);
     rig_head(client);
     assert_memory_equal(rig_bytes(client, 5), "3ed\r\n", 5); /* 1005 */
     assert_memory_equal(rig_bytes(client, READ_WITH_A_HEAD - (unsigned)head), answer + head,
                         READ_WITH_A_HEAD - head);
     assert_string_equal(rig_bytes(client, 7), "\r\n0\r\n\r\n");
     close(client);
-    close(other);
-    close(rig_accept(*state, 0));
 }
 
 static void a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again(void **state)
@@ -388,6 +466,10 @@ int main(void)
         TEST(the_head_of_a_long_answer_does_not_wait_for_the_rest),
         TEST(a_long_answer_that_ends_early_is_cut),
         TEST(a_short_answer_that_is_seen_to_end_early_before_it_is_passed_on_is_a_bad_one),
+        TEST(an_answer_that_is_as_long_as_the_first_read_is_whole_though_its_connection_ends),
+        TEST(what_is_there_of_a_long_answer_that_ends_early_is_sent),
+        TEST(an_answer_behind_a_long_one_may_have_a_long_head),
+        TEST(an_early_answer_behind_a_long_one_says_that_the_connection_ends),
         TEST(an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole),
         TEST(a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again),
     };

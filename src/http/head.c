@@ -193,11 +193,11 @@ static enum http_result content_length(const struct http_fields *fields, struct 
                                        struct http_fault *fault)
 {
     struct str value = http_fields_find(fields, HTTP_FIELD_CONTENT_LENGTH)->value;
-    if ((fields->repeated & HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH)) ||
-        (value.n > 0 && memchr(value.p, ',', value.n) != NULL))
-        return head_refuse(fault, 400, "repeated-content-length");
-    if (!str_to_u64(value, &framing->length) || framing->length > INT64_MAX)
-        return head_refuse(fault, 400, "bad-content-length");
+    bool repeated = fields->repeated & HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
+    if (repeated || !str_to_u64(value, &framing->length) || framing->length > INT64_MAX) {
+        repeated |= value.n > 0 && memchr(value.p, ',', value.n) != NULL;
+        return head_refuse(fault, 400, repeated ? "repeated-content-length" : "bad-content-length");
+    }
     framing->has_length = true;
     return HTTP_DONE;
 }

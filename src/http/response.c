@@ -3,6 +3,7 @@
 #include "http/response.h"
 
 #include "http/head.h"
+#include "http/span.h"
 
 static enum http_result read_status(struct head *head, struct http_response *response)
 {
@@ -10,9 +11,10 @@ static enum http_result read_status(struct head *head, struct http_response *res
     for (int i = 0; i < 3; i++) {
         if (head->at + i == head->end)
             return HTTP_MORE;
-        if (!is_class(head->at[i], CLASS_DIGIT))
+        unsigned digit = (unsigned)(head->at[i] - '0');
+        if (digit > 9)
             return head_refuse_byte(head, head->at + i, "bad-status");
-        status = status * 10 + (unsigned)(head->at[i] - '0');
+        status = status * 10 + digit;
     }
     if (status < 100 || status > 599)
         return head_refuse(head->fault, 400, "bad-status");
@@ -29,7 +31,7 @@ static enum http_result read_phrase(struct head *head, struct http_response *res
         p++;
     else if (p < head->end && *p != '\r')
         return head_refuse_byte(head, p, "bad-status");
-    const char *end = head_span(p, head->end, CLASS_VALUE);
+    const char *end = span_value(p, head->end);
     response->phrase = (struct str){p, (size_t)(end - p)};
     head->at = end;
     return head_line_end(head, "bad-status-line");

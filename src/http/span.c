@@ -46,9 +46,10 @@ static inline sixteen not_in_targets(sixteen bytes)
     return (sixteen)((bytes - '!') > '~' - '!');
 }
 
-/* One function a class, once `stops` is in its place. */
+/* One function a class, once `stops` is in its place. `usual` is not of the class, and most often what comes
+ * behind it: for that the table of classes, which may be far, need not be looked at. */
 static inline const char *span(const char *at, const char *end, sixteen (*stops)(sixteen bytes),
-                               unsigned class)
+                               unsigned class, char usual)
 {
     while (end - at >= 16) {
         sixteen bytes;
@@ -57,7 +58,7 @@ static inline const char *span(const char *at, const char *end, sixteen (*stops)
         at += n;
         if (n == 16)
             continue;
-        if (!is_class(*at, class))
+        if (*at == usual || !is_class(*at, class))
             return at;
         at++;
     }
@@ -66,20 +67,20 @@ static inline const char *span(const char *at, const char *end, sixteen (*stops)
 
 const char *span_token(const char *at, const char *end)
 {
-    return span(at, end, not_in_names, CLASS_TOKEN);
+    return span(at, end, not_in_names, CLASS_TOKEN, ':');
 }
 
 const char *span_small(const char *at, const char *end)
 {
-    return span(at, end, not_in_small_names, CLASS_SMALL);
+    return span(at, end, not_in_small_names, CLASS_SMALL, ':');
 }
 
 const char *span_value(const char *at, const char *end)
 {
-    return span(at, end, not_in_values, CLASS_VALUE);
+    return span(at, end, not_in_values, CLASS_VALUE, '\r');
 }
 
 const char *span_uri(const char *at, const char *end)
 {
-    return span(at, end, not_in_targets, CLASS_URI);
+    return span(at, end, not_in_targets, CLASS_URI, ' ');
 }

@@ -201,7 +201,7 @@ static struct exchange *make(struct client *client)
     if (x == NULL)
         return NULL;
     size_t kept = offsetof(struct exchange, worker) + sizeof x->worker;
-    memset((char *)x + kept, 0, offsetof(struct exchange, deadline) - kept);
+    memset((char *)x + kept, 0, offsetof(struct exchange, origin) - kept);
     x->state = EXCHANGE_CONNECTING;
     x->client = client;
     x->freeing.run = run_freeing;

@@ -71,7 +71,7 @@ struct exchange_texts {
 #define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
 
 struct exchange {
-    struct worker *worker; /* stays, while it is spare; the rest up to `deadline` is cleared */
+    struct worker *worker; /* stays, while it is spare; the rest up to `origin` is cleared */
     struct client *client;
     struct connection *lease; /* NULL: none */
     uint8_t state;            /* enum exchange_state */
@@ -107,8 +107,7 @@ struct exchange {
     uint8_t retries;
     uint8_t id_length;
 
-    const struct peer *peer; /* whose request it is: the client's, or `origin` */
-    struct peer origin;
+    const struct peer *peer;              /* whose request it is: the client's, or `origin` */
     const struct http_location *location; /* where the own answer sends the client; NULL: nowhere */
     uint32_t retry_after;                 /* seconds, for the own answer; 0: none is told */
     struct view *view;
@@ -138,12 +137,14 @@ struct exchange {
     uint64_t started_ns;
     struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
-    char id[EXCHANGE_ID_MAX];
-    char trace[HTTP_TRACE_ID_SIZE];
-
     struct snapshot_drain until;
     struct exchange_pace pace;
-    struct deadline deadline; /* queue, connect, first byte or stall */
+
+    /* What follows is not cleared, and written before it is read. */
+    struct peer origin;             /* if `peer` is this */
+    char id[EXCHANGE_ID_MAX];       /* id_length bytes of it */
+    char trace[HTTP_TRACE_ID_SIZE]; /* if `traced` */
+    struct deadline deadline;       /* queue, connect, first byte or stall */
     struct deadline drain, pacing;
     struct loop_deferred freeing, running, asking;
     struct exchange *next; /* free list */

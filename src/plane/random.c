@@ -34,37 +34,42 @@ uint32_t random_below(struct random *random, uint32_t below)
     return (uint32_t)(((random_next(random) >> 32) * below) >> 32);
 }
 
-/* Eight digits, the first one in the lowest byte; all are made at once, a byte each. */
-static uint64_t hex_of(uint32_t bits)
+typedef uint8_t sixteen __attribute__((vector_size(16))); /* as in http/span.h */
+
+static sixteen digits_of(sixteen nibbles)
 {
-    const uint64_t ones = 0x0101010101010101;
-    uint64_t x = __builtin_bswap32(bits);
-    x = (x | x << 16) & 0x0000ffff0000ffff;
-    x = (x | x << 8) & 0x00ff00ff00ff00ff;
-    x = (x >> 4 | x << 8) & 0x0f0f0f0f0f0f0f0f;
-    uint64_t is_letter = (x + 6 * ones) >> 4 & ones;
-    return x + '0' * ones + is_letter * ('a' - '9' - 1);
+    sixteen letters = (sixteen)(nibbles > 9);
+    return nibbles + '0' + (letters & ('a' - '9' - 1));
 }
 
-static void write_hex(uint64_t bits, char out[16])
+/* 32 digits, all made at once. */
+static void write_hex(uint64_t first, uint64_t second, char out[RANDOM_ID_SIZE])
 {
-    for (unsigned half = 0; half < 2; half++) {
-        uint64_t digits = hex_of((uint32_t)(bits >> (half == 0 ? 32 : 0)));
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        digits = __builtin_bswap64(digits);
+#if __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__
+    first = __builtin_bswap64(first);
+    second = __builtin_bswap64(second);
 #endif
-        memcpy(out + 8 * half, &digits, sizeof digits);
-    }
+    uint64_t both[] = {first, second};
+    sixteen bytes;
+    memcpy(&bytes, both, sizeof bytes);
+    sixteen high = digits_of(bytes >> 4), low = digits_of(bytes & 15);
+    sixteen left = __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    sixteen right =
+        __builtin_shufflevector(high, low, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    memcpy(out, &left, sizeof left);
+    memcpy(out + sizeof left, &right, sizeof right);
 }
 
 void random_id(struct random *random, char out[RANDOM_ID_SIZE])
 {
     random->state[1] += 0xd1342543de82ef95ULL;
-    write_hex(random_next(random), out);
-    write_hex(mix(random->state[1]), out + 16);
+    uint64_t first = random_next(random);
+    write_hex(first, mix(random->state[1]), out);
 }
 
 void random_half_id(struct random *random, char out[RANDOM_ID_SIZE / 2])
 {
-    write_hex(random_next(random) | 1, out);
+    char digits[RANDOM_ID_SIZE];
+    write_hex(random_next(random) | 1, 0, digits);
+    memcpy(out, digits, sizeof digits / 2);
 }

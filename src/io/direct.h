@@ -10,7 +10,14 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#ifdef __SANITIZE_ADDRESS__ /* looks at what the C library's functions read and write */
+/* A sanitizer looks at what the C library's functions read and write. GCC and clang tell of it differently.
+ */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define DIRECT_IS_WATCHED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(DIRECT_IS_WATCHED)
 #define DIRECT(by_number, by_name) by_name
 #else
 #define DIRECT(by_number, by_name) by_number

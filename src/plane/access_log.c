@@ -146,7 +146,8 @@ static bool put_plain(struct line *line, struct str text)
         plain &= copy_sixteen(line->p + last, text.p + last);
     } else if (text.n >= sizeof(eight)) {
         size_t last = text.n - sizeof(eight);
-        plain = copy_eight(line->p, text.p) & copy_eight(line->p + last, text.p + last);
+        plain = copy_eight(line->p, text.p);
+        plain &= copy_eight(line->p + last, text.p + last);
     } else {
         for (size_t i = 0; i < text.n; i++) {
             plain &= stands_for_itself((unsigned char)text.p[i]);

@@ -196,6 +196,15 @@ void stream_look(struct stream *stream)
     stream->readable = recv(stream->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
 }
 
+void stream_await(struct stream *stream, uint32_t bytes)
+{
+    int least = bytes > 0 ? (int)bytes : 1;
+    assert(stream->ops == &stream_plain);
+    if (stream->awaited != bytes &&
+        setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least) == 0)
+        stream->awaited = bytes;
+}
+
 ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
 {
     return stream->ops->send(stream, parts, count);

@@ -49,6 +49,7 @@ struct stream {
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
     bool limited;                             /* by: */
     uint32_t allowance;                       /* bytes that may still be read (tls_limit) */
+    uint32_t awaited;                         /* of plain streams: see stream_await */
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     struct loop *loop;
@@ -86,6 +87,11 @@ ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
 /* Where `readable` is not known, since a read has taken all that it was to take, or the stream is not
  * registered: sets it by whether there is anything, data or end. Only of plain streams. */
 void stream_look(struct stream *stream);
+
+/* From now on no `ready` tells of fewer than so many bytes, only of the end or a failure (SO_RCVLOWAT,
+ * tcp(7)). 0: it tells of any, as of a new stream, and at once of what is there. What is not yet there need
+ * not ever come, so who awaits more than it knows of sets a deadline. Only of plain streams. */
+void stream_await(struct stream *stream, uint32_t bytes);
 
 /* For whoever cannot go on without more: is a recv due before waiting for `ready`? */
 static inline bool stream_may_give(const struct stream *stream)

@@ -14,7 +14,15 @@
 
 static void timed_out(struct deadline *deadline);
 static void drain_is_over(struct deadline *deadline);
+static void patience_is_over(struct deadline *deadline)
+{
+    struct exchange *x = mem_container(deadline, struct exchange, patience);
+    if (!exchange_is_ended(x))
+        patience_end(x);
+}
+
 static void span_is_over(struct deadline *deadline);
+static void patience_is_over(struct deadline *deadline);
 static void run_again(struct loop_deferred *deferred);
 
 /* Its deadlines stay in the loop's wheel while it is spare; so starting them anew costs a store. */
@@ -33,6 +41,7 @@ static struct exchange *take_spare(struct worker *worker)
     deadline_init(&x->deadline, worker->loop, timed_out);
     deadline_init(&x->drain, worker->loop, drain_is_over);
     deadline_init(&x->pacing, worker->loop, span_is_over);
+    deadline_init(&x->patience, worker->loop, patience_is_over);
     return x;
 }
 
@@ -538,6 +547,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     if (x->status == 0)
         x->status = end->status;
     attempt_judge(x, verdict_of(end));
+    if (deadline_is_set(&x->patience))
+        patience_end(x);
     release_lease(x, end);
     if (x->mirror != NULL)
         mirror_drop(x);

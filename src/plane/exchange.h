@@ -3,8 +3,9 @@
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
- * pace (how fast the client is), tunnel (after a 101), drain (its deadlines), mode (of its service), entry
- * (in the access log); they share this struct and nobody else looks inside. */
+ * pace (how fast the client is), patience (how fast a body comes), tunnel (after a 101), drain (its
+ * deadlines), mode (of its service), entry (in the access log); they share this struct and nobody else looks
+ * inside. */
 #pragma once
 
 #include "http/trace.h"
@@ -145,7 +146,7 @@ struct exchange {
     char id[EXCHANGE_ID_MAX];       /* id_length bytes of it */
     char trace[HTTP_TRACE_ID_SIZE]; /* if `traced` */
     struct deadline deadline;       /* queue, connect, first byte or stall */
-    struct deadline drain, pacing;
+    struct deadline drain, pacing, patience;
     struct loop_deferred freeing, running, asking;
     struct exchange *next; /* free list */
     TAILQ_ENTRY(exchange) link;
@@ -282,6 +283,12 @@ void pace_upload(struct exchange *exchange);
 void pace_reply(struct exchange *exchange);
 /* The span has ended. */
 void pace_due(struct exchange *exchange);
+
+/* patience: a long body that comes fast is read in large pieces. */
+/* So much of what `relay` moves has been read from `source`, a plain stream. */
+void patience_read(struct exchange *exchange, const struct relay *relay, struct stream *source, size_t count);
+/* What is there is read, however little: the time is over, or the exchange. */
+void patience_end(struct exchange *exchange);
 
 /* tunnel: sends the head of the 101 and takes over. `extended`: the WebSocket has an extension. */
 void tunnel_start(struct exchange *exchange, struct str head, bool websocket, bool extended);

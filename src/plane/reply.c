@@ -106,6 +106,8 @@ static bool splice(struct exchange *x)
         relay_splice(&x->down, &x->lease->stream, &client->out, &client->stream, &x->worker->tools, &result);
     if (count <= 0 && !flush(x) && exchange_is_ended(x))
         return false;
+    if (count > 0)
+        patience_read(x, &x->down, &x->lease->stream, (size_t)count);
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 

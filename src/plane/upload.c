@@ -100,6 +100,8 @@ static bool splice(struct exchange *x)
     client->in.full = false;
     if (count == STREAM_AGAIN)
         flush(x);
+    else if (count > 0)
+        patience_read(x, &x->up, &client->stream, (size_t)count);
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->up, count);
 }
 

@@ -38,6 +38,12 @@ static void stop_when_ready(struct stream *ready)
     loop_stop(loop);
 }
 
+static void stop_loop(struct deadline *deadline)
+{
+    (void)deadline;
+    loop_stop(loop);
+}
+
 /* A connected TCP pair over loopback; [0] is non-blocking. */
 static void tcp_pair(int fds[2])
 {
@@ -421,6 +427,40 @@ static void a_look_finds_what_nobody_has_told_of(void **state)
     assert_int_equal(registrations, 0);
 }
 
+/* Comes back although nothing happens. */
+static void turn(void)
+{
+    struct deadline soon;
+    deadline_init(&soon, loop, stop_loop);
+    deadline_set(&soon, 1);
+    loop_run(loop);
+    deadline_clear(&soon);
+}
+
+static void who_awaits_many_bytes_hears_of_no_fewer_until_it_wants_any_or_the_end_comes(void **state)
+{
+    (void)state;
+    char bytes[200] = {0};
+    loop_run(loop); /* it is writable */
+    stream_await(&stream, 100);
+    assert_int_equal(write(peer, bytes, 99), 99);
+    turn();
+    assert_false(stream.readable);
+    assert_int_equal(write(peer, bytes, 1), 1);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 100);
+    assert_int_equal(write(peer, bytes, 1), 1);
+    turn();
+    assert_false(stream.readable);
+    stream_await(&stream, 0);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 1);
+    stream_await(&stream, 100);
+    shutdown(peer, SHUT_WR);
+    wait_until_readable();
+    assert_int_equal(stream_recv(&stream, bytes, sizeof bytes), 0);
+}
+
 static void what_cannot_be_registered_fails_whoever_would_wait(void **state)
 {
     (void)state;
@@ -530,6 +570,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(so_is_an_end_and_so_is_a_reset, set_up_fresh, tear_down),
         cmocka_unit_test_setup_teardown(so_is_a_full_socket, set_up_fresh, tear_down),
         cmocka_unit_test_setup_teardown(a_look_finds_what_nobody_has_told_of, set_up_fresh, tear_down),
+        cmocka_unit_test_setup_teardown(
+            who_awaits_many_bytes_hears_of_no_fewer_until_it_wants_any_or_the_end_comes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_registered_fails_whoever_would_wait, set_up_fresh,
                                         tear_down),
         cmocka_unit_test_setup_teardown(ready_may_free_its_own_stream_and_another_that_is_ready_too, set_up,

@@ -1,0 +1,231 @@
+/* Long bodies that come fast, both ways. Where its clock stands still, no deadline helps the plane. */
+#include "rig.h"
+
+#include "unit.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LENGTH (64 << 20) /* bytes of a body: more than all buffers on its way hold */
+#define LAST 1000         /* bytes of it that come late */
+#define HEAD_LENGTH "Content-Length: 67108864\r\n\r\n"
+#define POST "POST / HTTP/1.1\r\nHost: a\r\n" HEAD_LENGTH
+#define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+/* ---- what the plane calls ---- */
+
+static _Thread_local bool is_test;
+static uint64_t stopped_ns;       /* the time of the plane's clock; 0: it goes */
+static int awaited, ever_awaited; /* bytes: the last SO_RCVLOWAT of the plane's, and the largest */
+
+int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+uint64_t __real_clock_mono_ns(void);
+uint64_t __wrap_clock_mono_ns(void);
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+{
+    int result = __real_setsockopt(fd, level, name, value, length);
+    if (!is_test && level == SOL_SOCKET && name == SO_RCVLOWAT) {
+        int bytes = *(const int *)value;
+        if (bytes > ever_awaited)
+            __atomic_store_n(&ever_awaited, bytes, __ATOMIC_RELEASE);
+        __atomic_store_n(&awaited, bytes, __ATOMIC_RELEASE);
+    }
+    return result;
+}
+
+uint64_t __wrap_clock_mono_ns(void)
+{
+    uint64_t stopped = __atomic_load_n(&stopped_ns, __ATOMIC_ACQUIRE);
+    return is_test || stopped == 0 ? __real_clock_mono_ns() : stopped;
+}
+
+static void stop_clock(void)
+{
+    __atomic_store_n(&stopped_ns, __real_clock_mono_ns(), __ATOMIC_RELEASE);
+}
+
+/* ---- steps ---- */
+
+static int start(void **state)
+{
+    is_test = true;
+    stopped_ns = 0;
+    awaited = ever_awaited = 0;
+    *state = rig_start_with_one();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    __atomic_store_n(&stopped_ns, 0, __ATOMIC_RELEASE);
+    return rig_stop(*state);
+}
+
+static char bytes[1 << 20];
+
+/* Sends up to `most` bytes, as many as go without waiting. */
+static size_t push(int fd, size_t most)
+{
+    ssize_t sent = send(fd, bytes, most < sizeof bytes ? most : sizeof bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    assert_true(sent > 0 || errno == EAGAIN);
+    return sent > 0 ? (size_t)sent : 0;
+}
+
+/* Sends until nothing goes any more, since nobody reads at the other end. Returns how much that was. */
+static size_t pile(int fd)
+{
+    size_t sum = 0, sent;
+    while ((sent = push(fd, LENGTH - sum)) > 0)
+        sum += sent;
+    assert_true(sum < LENGTH / 2);
+    return sum;
+}
+
+static size_t pull(int fd, size_t most)
+{
+    ssize_t got = recv(fd, bytes, most < sizeof bytes ? most : sizeof bytes, MSG_DONTWAIT);
+    assert_true(got > 0 || (got < 0 && errno == EAGAIN));
+    return got > 0 ? (size_t)got : 0;
+}
+
+/* So many more bytes go in, and so many come out. */
+static void pass(int from, size_t in, int to, size_t out)
+{
+    while (in > 0 || out > 0) {
+        struct pollfd fds[] = {{from, in > 0 ? POLLOUT : 0, 0}, {to, out > 0 ? POLLIN : 0, 0}};
+        assert_true(poll(fds, 2, RIG_SECONDS * 1000) > 0);
+        if ((fds[0].revents & POLLOUT) != 0)
+            in -= push(from, in);
+        if ((fds[1].revents & POLLIN) != 0)
+            out -= pull(to, out);
+    }
+}
+
+/* A body is on its way: its source has sent so much of it, and nobody has read of it. */
+struct body {
+    int source, sink;
+    size_t sent;
+};
+
+static struct body upload(struct rig *rig)
+{
+    struct body body = {.source = rig_client(rig)};
+    rig_say(body.source, POST);
+    body.sent = pile(body.source);
+    body.sink = rig_accept(rig, 0);
+    rig_head(body.sink);
+    return body;
+}
+
+static struct body answer(struct rig *rig)
+{
+    struct body body = {.sink = rig_client(rig)};
+    body.source = rig_ask(rig, body.sink, GET);
+    rig_say(body.source, "HTTP/1.1 200 OK\r\n" HEAD_LENGTH);
+    body.sent = pile(body.source);
+    rig_head(body.sink);
+    return body;
+}
+
+/* Then it is read up to its last bytes, for which nothing is awaited but these. */
+static void reads_large_pieces_but_the_last(const struct body *body)
+{
+    stop_clock();
+    pass(body->source, LENGTH - LAST - body->sent, body->sink, LENGTH - LAST);
+    assert_true(__atomic_load_n(&ever_awaited, __ATOMIC_ACQUIRE) > 65536);
+    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) == 1);
+    pass(body->source, LAST, body->sink, LAST);
+}
+
+static void expect_ok(int client)
+{
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    assert_string_equal(rig_bytes(client, 2), "ok");
+}
+
+/* Its source stands still in the middle: what it has sent arrives. */
+static void arrives_although_more_is_awaited(const struct body *body)
+{
+    pass(body->source, 0, body->sink, body->sent);
+    rig_until(__atomic_load_n(&ever_awaited, __ATOMIC_ACQUIRE) > 65536);
+    pass(body->source, LAST, body->sink, LAST);
+    close(body->source);
+    close(body->sink);
+}
+
+/* ---- tests ---- */
+
+static void a_fast_upload_is_read_in_large_pieces_and_its_last_bytes_as_they_come(void **state)
+{
+    struct body body = upload(*state);
+    reads_large_pieces_but_the_last(&body);
+    rig_say(body.sink, OK);
+    expect_ok(body.source);
+    rig_say(body.source, GET);
+    rig_head(body.sink);
+    rig_say(body.sink, OK);
+    expect_ok(body.source);
+    close(body.source);
+    close(body.sink);
+}
+
+static void a_fast_answer_is_read_in_large_pieces_and_its_last_bytes_as_they_come(void **state)
+{
+    struct body body = answer(*state);
+    reads_large_pieces_but_the_last(&body);
+    rig_say(body.sink, GET);
+    rig_head(body.source);
+    rig_say(body.source, OK);
+    expect_ok(body.sink);
+    close(body.source);
+    close(body.sink);
+}
+
+static void what_stands_still_in_the_middle_of_an_upload_arrives(void **state)
+{
+    struct body body = upload(*state);
+    arrives_although_more_is_awaited(&body);
+}
+
+static void what_stands_still_in_the_middle_of_an_answer_arrives(void **state)
+{
+    struct body body = answer(*state);
+    arrives_although_more_is_awaited(&body);
+}
+
+/* The client goes on to be read until its end, and what it sends need not be a large piece. */
+static void nothing_is_awaited_of_an_upload_that_was_answered_early(void **state)
+{
+    struct body body = upload(*state);
+    stop_clock();
+    pass(body.source, 0, body.sink, body.sent);
+    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) > 1);
+    rig_say(body.sink, OK);
+    expect_ok(body.source);
+    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) == 1);
+    close(body.source);
+    close(body.sink);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_fast_upload_is_read_in_large_pieces_and_its_last_bytes_as_they_come,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(a_fast_answer_is_read_in_large_pieces_and_its_last_bytes_as_they_come,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(what_stands_still_in_the_middle_of_an_upload_arrives, start, stop),
+        cmocka_unit_test_setup_teardown(what_stands_still_in_the_middle_of_an_answer_arrives, start, stop),
+        cmocka_unit_test_setup_teardown(nothing_is_awaited_of_an_upload_that_was_answered_early, start, stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -325,7 +325,8 @@ static bool check_tables(const struct snapshot *snapshot, struct err *err)
     const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
         struct str key = image_str(snapshot, hosts[i].key);
-        if (image_find_host(snapshot, key, image_hash_key(key)) != hosts + i)
+        if (key.n > IMAGE_HOST_MAX || (snapshot->key_lengths[key.n / 64] >> key.n % 64 & 1) == 0 ||
+            image_find_host(snapshot, key, image_hash_key(key)) != hosts + i)
             return err_set(err, "host %u cannot be found by its key", i);
     }
     const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);

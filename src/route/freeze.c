@@ -257,6 +257,7 @@ static void put_routes(struct freezer *freezer)
         if (begins_host(freezer, i)) {
             host[hosts] = (struct image_host){route->host, {length_count, 0}, SNAPSHOT_NONE, 0};
             put_slot(freezer, IMAGE_HOST_SLOTS, image_hash_key(text_of(freezer, route->host)), hosts);
+            freezer->image->key_lengths[route->host.n / 64] |= UINT64_C(1) << route->host.n % 64;
             hosts++;
         }
         if (route->path.n == 0) {

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 26
+#define IMAGE_LAYOUT 27
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -57,6 +57,7 @@ struct snapshot {
     int64_t ground;          /* from here to there, in bytes; 0: it is whole, or not opened yet */
     uint32_t paused;         /* services of this image that are */
     uint32_t unused;
+    uint64_t key_lengths[(IMAGE_HOST_MAX + 1) / 64]; /* bit n % 64 of n / 64: a host's key has n bytes */
     struct snapshot_settings settings;
     struct image_span parts[IMAGE_PARTS];
 };

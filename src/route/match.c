@@ -28,6 +28,18 @@ static uint32_t match_path(const struct snapshot *snapshot, const struct image_h
     return service;
 }
 
+/* The most bytes, fewer than so many, that a host's key has here. SIZE_MAX: none has as few. */
+static size_t longest_key_below(const struct snapshot *ground, size_t below)
+{
+    size_t word = below / 64;
+    uint64_t lengths = word < sizeof ground->key_lengths / sizeof *ground->key_lengths
+                           ? ground->key_lengths[word] & ((UINT64_C(1) << below % 64) - 1)
+                           : 0;
+    while (lengths == 0 && word > 0)
+        lengths = ground->key_lengths[--word];
+    return lengths == 0 ? SIZE_MAX : word * 64 + 63 - (size_t)__builtin_clzll(lengths);
+}
+
 /* Can a key begin at this place of the host? A whole name does not begin with a dot, a wildcard's suffix
  * does, and behind the end stands the key of any host. */
 static bool may_be_key(struct str host, size_t at)
@@ -43,15 +55,16 @@ const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, s
     if (host.n > IMAGE_HOST_MAX)
         return NULL;
     const struct snapshot *ground = image_ground(snapshot);
-    uint32_t hashes[IMAGE_HOST_MAX + 1]; /* of host[i] to its end */
-    hashes[host.n] = IMAGE_HASH_START;
-    for (size_t i = host.n; i > 0; i--)
-        hashes[i - 1] = image_hash(hashes[i], image_lower(host.p[i - 1]));
-    for (size_t i = 0; i <= host.n; i++) {
-        if (!may_be_key(host, i))
+    size_t n = longest_key_below(ground, host.n + 1), longest = n == SIZE_MAX ? 0 : n;
+    const char *end = host.p + host.n;
+    uint32_t hashes[IMAGE_HOST_MAX + 1]; /* of the host's last bytes, by their number */
+    hashes[0] = IMAGE_HASH_START;
+    for (size_t i = 0; i < longest; i++)
+        hashes[i + 1] = image_hash(hashes[i], image_lower(end[-1 - (ptrdiff_t)i]));
+    for (; n != SIZE_MAX; n = longest_key_below(ground, n)) {
+        if (!may_be_key(host, host.n - n))
             continue;
-        struct str key = {host.p + i, host.n - i};
-        const struct image_host *found = image_find_host(ground, key, hashes[i]);
+        const struct image_host *found = image_find_host(ground, (struct str){end - n, n}, hashes[n]);
         uint32_t service = found == NULL ? SNAPSHOT_NONE : match_path(ground, found, path, prefix);
         if (service != SNAPSHOT_NONE)
             return snapshot_service_at(snapshot, service);

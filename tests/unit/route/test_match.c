@@ -148,6 +148,37 @@ static void an_empty_world_matches_nothing(void **state)
     free(image);
 }
 
+#define LENGTHS 253 /* the most that a name may have */
+
+/* A service for each length, its host that many bytes; the even ones are wildcards. */
+static void a_host_of_any_length_is_found(void **state)
+{
+    (void)state;
+    static char names[LENGTHS][8], hosts[LENGTHS][LENGTHS + 4];
+    static struct world_service one_each[LENGTHS];
+    size_t size;
+    struct err err;
+    uint32_t prefix;
+    for (int i = 0; i < LENGTHS; i++) {
+        snprintf(names[i], sizeof names[i], "s%d", i);
+        snprintf(hosts[i], sizeof hosts[i], "%s%0*d", i % 2 == 0 ? "*." : "", i + 1, 0);
+        one_each[i] = (struct world_service){names[i], {hosts[i]}, {"/"}};
+    }
+    void *image = world_freeze(one_each, LENGTHS, &size, &err);
+    assert_non_null(image);
+    assert_non_null(snapshot_open(image, size, &err));
+    for (int i = 0; i < LENGTHS; i++) {
+        char host[LENGTHS + 4];
+        bool wildcard = i % 2 == 0;
+        snprintf(host, sizeof host, "%s%s", wildcard ? "a." : "", hosts[i] + (wildcard ? 2 : 0));
+        struct str found = world_match(image, host, "/", &prefix);
+        assert_str_equal(found, names[i]);
+        if (wildcard)
+            assert_str_equal(world_match(image, hosts[i] + 2, "/", &prefix), "");
+    }
+    free(image);
+}
+
 #define MANY 10000
 
 /* Half of the services have a host each, half share any host and differ by path. */
@@ -212,6 +243,7 @@ int main(void)
         cmocka_unit_test(what_no_service_takes_matches_nothing),
         cmocka_unit_test(a_host_longer_than_any_name_matches_nothing),
         cmocka_unit_test(an_empty_world_matches_nothing),
+        cmocka_unit_test(a_host_of_any_length_is_found),
         cmocka_unit_test(ten_thousand_services_freeze_and_match_fast),
     };
     return cmocka_run_group_tests_name("match", tests, open_rows, free_rows);

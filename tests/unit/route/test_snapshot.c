@@ -584,6 +584,21 @@ static void a_hash_table_without_an_empty_slot_is_refused(void **state)
     free(image);
 }
 
+/* Else its service would be there and never asked for. */
+static void a_host_with_a_key_of_a_length_that_is_not_looked_for_is_refused(void **state)
+{
+    (void)state;
+    static const struct world_service row = {"one", {"a.org"}, {"/"}};
+    size_t size;
+    struct err err;
+    struct snapshot *image = world_freeze(&row, 1, &size, &err);
+    assert_non_null(image);
+    assert_int_equal(image->key_lengths[0], 1 << 5);
+    image->key_lengths[0] = 1 << 6;
+    assert_refused(image, size, "host 0 cannot be found by its key");
+    free(image);
+}
+
 static void prefix_lengths_out_of_order_are_refused(void **state)
 {
     (void)state;
@@ -629,6 +644,7 @@ int main(void)
         cmocka_unit_test(an_image_with_any_byte_changed_is_refused_or_harmless),
         cmocka_unit_test(an_image_with_any_word_replaced_is_refused_or_harmless),
         cmocka_unit_test(a_hash_table_without_an_empty_slot_is_refused),
+        cmocka_unit_test(a_host_with_a_key_of_a_length_that_is_not_looked_for_is_refused),
         cmocka_unit_test(prefix_lengths_out_of_order_are_refused),
         cmocka_unit_test(an_image_that_is_not_aligned_is_refused),
     };

@@ -220,11 +220,11 @@ static void weigh(struct preference *type, struct str range, unsigned q)
 
 bool http_accept_prefers_json(struct str accept)
 {
+    if (accept.n == 0 || str_equal(accept, STR("*/*")))
+        return false;
     struct preference json = {.ranges = {{"application/json", 16}, {"application/*", 13}, {"*/*", 3}}};
     struct preference html = {.ranges = {{"text/html", 9}, {"text/*", 6}, {"*/*", 3}}};
     struct str element;
-    if (accept.n == 0 || str_equal(accept, STR("*/*")))
-        return false;
     while (head_element(&accept, &element)) {
         unsigned q;
         struct str range = range_of(element, &q);

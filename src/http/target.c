@@ -17,17 +17,21 @@ static bool is_ipv6(struct str text)
     return inet_pton(AF_INET6, copy, &address) == 1;
 }
 
-static bool is_name(struct str text)
+/* The end of the name that begins there, or where an escape in it is none. */
+static const char *name_end(const char *at, const char *end)
 {
-    if (!is_all_class(text, CLASS_HOST))
-        return false;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] != '%')
-            continue;
-        if (text.n - i < 3 || !is_class(text.p[i + 1], CLASS_HEX) || !is_class(text.p[i + 2], CLASS_HEX))
-            return false;
+    for (; at < end && is_class(*at, CLASS_HOST); at++) {
+        if (*at == '%' && (end - at < 3 || !is_class(at[1], CLASS_HEX) || !is_class(at[2], CLASS_HEX)))
+            break;
     }
-    return true;
+    return at;
+}
+
+/* NULL: there is none whole. */
+static const char *literal_end(const char *at, const char *end)
+{
+    const char *stop = memchr(at, ']', (size_t)(end - at));
+    return stop != NULL && is_ipv6((struct str){at + 1, (size_t)(stop - at) - 1}) ? stop + 1 : NULL;
 }
 
 /* An empty port is allowed by the grammar, and means none. */
@@ -43,16 +47,10 @@ static bool read_port(struct str text, uint16_t *port)
 bool target_authority(struct str authority, struct str *host, uint16_t *port)
 {
     const char *p = authority.p, *end = p + authority.n;
-    bool literal = authority.n > 0 && *p == '[';
-    const char *stop = authority.n == 0 ? NULL : memchr(p, literal ? ']' : ':', authority.n);
-    if (literal && stop == NULL)
+    const char *stop = authority.n > 0 && *p == '[' ? literal_end(p, end) : name_end(p, end);
+    if (stop == NULL || stop == p)
         return false;
-    if (stop == NULL)
-        stop = end;
-    stop += literal;
     *host = (struct str){p, (size_t)(stop - p)};
-    if (literal ? !is_ipv6((struct str){p + 1, host->n - 2}) : !is_name(*host))
-        return false;
     *port = 0;
     if (stop == end)
         return true;

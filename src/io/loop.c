@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#define NS_PER_MS 1000000
 #define EVENTS_A_TURN 256
 
 struct loop_list {
@@ -37,7 +38,7 @@ struct loop {
     struct event *polled, *timer; /* of the base: for epoll_fd, and for the wheel */
     uint64_t armed_ms;            /* what timer is set to; WHEEL_NEVER: it is not */
     struct wheel *wheel;
-    uint64_t now_ms; /* of the present turn; 0: not read yet */
+    uint64_t now_ns, now_ms; /* of the present turn; 0: not read yet */
     uint64_t turns;
     bool running, stopping;
     struct loop_list deferred, batch;
@@ -309,13 +310,25 @@ struct wheel *loop_wheel(struct loop *loop)
     return loop->wheel;
 }
 
+/* A loop that does not run has no turns. */
+static void read_clock(struct loop *loop)
+{
+    if (loop->running && loop->now_ms != 0)
+        return;
+    loop->now_ns = clock_mono_ns();
+    loop->now_ms = loop->now_ns / NS_PER_MS;
+}
+
 uint64_t loop_ms(struct loop *loop)
 {
-    if (!loop->running)
-        return clock_mono_ms();
-    if (loop->now_ms == 0)
-        loop->now_ms = clock_mono_ms();
+    read_clock(loop);
     return loop->now_ms;
+}
+
+uint64_t loop_ns(struct loop *loop)
+{
+    read_clock(loop);
+    return loop->now_ns;
 }
 
 uint64_t loop_turns(const struct loop *loop)

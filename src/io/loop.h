@@ -32,8 +32,9 @@ bool loop_watch(struct loop *loop, struct loop_watch *watch, int fd, uint32_t ev
 /* No `ready` comes any more, also not for what has happened already. Before the descriptor is closed. */
 void loop_unwatch(struct loop *loop, struct loop_watch *watch, int fd);
 
-/* Monotonic ms (clock_mono_ms) of the present turn: read once a turn, at its first use. */
+/* Monotonic ms (clock_mono_ms) of the present turn: read once a turn, at its first use. And the ns of it. */
 uint64_t loop_ms(struct loop *loop);
+uint64_t loop_ns(struct loop *loop);
 /* How many turns have ended. */
 uint64_t loop_turns(const struct loop *loop);
 

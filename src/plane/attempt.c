@@ -137,6 +137,12 @@ static bool hold(const struct exchange *x)
     return false;
 }
 
+static bool use_tls(const struct exchange *x, struct lending *lending)
+{
+    struct str service = snapshot_service_name(x->view->snapshot, x->service);
+    return attempt_use_tls(x->worker, service, x->instance.name, lending);
+}
+
 /* Gets a connection to the chosen instance, where it holds a place. */
 static bool lease(struct exchange *x, bool fresh)
 {
@@ -152,8 +158,7 @@ static bool lease(struct exchange *x, bool fresh)
     }
     if (x->rules->proxy_protocol != 0)
         lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
-    struct str service = snapshot_service_name(x->view->snapshot, x->service);
-    if (x->rules->tls && !attempt_use_tls(x->worker, service, x->instance.name, &lending))
+    if (x->rules->tls && !use_tls(x, &lending))
         errno = EPROTO;
     else if (upstream == NULL)
         errno = ENOMEM;

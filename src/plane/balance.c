@@ -40,10 +40,12 @@ struct choice {
     const struct snapshot *snapshot;
     const struct snapshot_pool *pool;
     const struct balance_wish *wish;
-    bool guarded; /* those that traffic has ejected are left alone */
-    bool warms;   /* one that came back has less than its share */
-    size_t size;  /* of the pool; as an index: none */
-    size_t from;  /* where to begin, so that equals take turns */
+    bool guarded;                 /* those that traffic has ejected are left alone */
+    bool warms;                   /* one that came back has less than its share */
+    size_t size;                  /* of the pool; as an index: none */
+    size_t from;                  /* where to begin, so that equals take turns */
+    size_t index;                 /* of: */
+    struct snapshot_instance one; /* that was looked at last; see at */
 };
 
 static bool was_tried(const struct balance_tried *tried, uint32_t slot)
@@ -80,11 +82,15 @@ static uint32_t warmth(const struct choice *choice, const struct snapshot_instan
     return WARM_LEAST + (uint32_t)(passed * (100 - WARM_LEAST) / wish->slow_start_ms);
 }
 
-/* Its weight is in hundredths, so that a part of it is a whole number too. */
-static struct snapshot_instance at(const struct choice *choice, size_t index)
+/* Good until the next look. Its weight is in hundredths, so that a part of it is a whole number too. */
+static const struct snapshot_instance *at(struct choice *choice, size_t index)
 {
-    struct snapshot_instance one = snapshot_pool_instance(choice->snapshot, choice->pool, index);
-    one.weight *= choice->warms ? warmth(choice, &one) : 100;
+    struct snapshot_instance *one = &choice->one;
+    if (choice->index == index)
+        return one;
+    choice->index = index;
+    *one = snapshot_pool_instance(choice->snapshot, choice->pool, index);
+    one->weight *= choice->warms ? warmth(choice, one) : 100;
     return one;
 }
 
@@ -105,10 +111,9 @@ static bool is_warming(const struct balance *balance, const struct snapshot_pool
     return since_ms != 0 && wish->now_ms < since_ms + wish->slow_start_ms;
 }
 
-static bool may_serve_at(const struct choice *choice, size_t index)
+static bool may_serve_at(struct choice *choice, size_t index)
 {
-    struct snapshot_instance one = at(choice, index);
-    return may_serve(choice, &one);
+    return may_serve(choice, at(choice, index));
 }
 
 /* The index `steps` further on than `from`. */
@@ -120,7 +125,7 @@ static size_t round_to(const struct choice *choice, size_t steps)
 
 /* ---- in turn ---- */
 
-static size_t next_in_turn(const struct choice *choice)
+static size_t next_in_turn(struct choice *choice)
 {
     for (size_t i = 0; i < choice->size; i++) {
         size_t index = round_to(choice, i);
@@ -155,19 +160,19 @@ static struct share own_share(const struct balance *balance, const struct snapsh
 
 /* Each gains its weight in credit at every turn; the one with the most pays for all. So heavy ones are chosen
  * in between light ones and not in a burst. With `most`, only those take part whose share is not above it. */
-static size_t smooth(const struct choice *choice, const struct share *most)
+static size_t smooth(struct choice *choice, const struct share *most)
 {
     struct balance_turn *best = NULL;
     size_t found = choice->size;
     int64_t total = 0;
     for (size_t i = 0; i < choice->size; i++) {
         size_t index = round_to(choice, i);
-        struct snapshot_instance one = at(choice, index);
-        if (!may_serve(choice, &one) || (most != NULL && is_less(*most, own_share(choice->balance, &one))))
+        const struct snapshot_instance *one = at(choice, index);
+        if (!may_serve(choice, one) || (most != NULL && is_less(*most, own_share(choice->balance, one))))
             continue;
-        struct balance_turn *turn = turn_of(choice->balance, &one);
-        turn->credit += one.weight;
-        total += one.weight;
+        struct balance_turn *turn = turn_of(choice->balance, one);
+        turn->credit += one->weight;
+        total += one->weight;
         if (best == NULL || turn->credit > best->credit) {
             best = turn;
             found = index;
@@ -178,7 +183,7 @@ static size_t smooth(const struct choice *choice, const struct share *most)
     return found;
 }
 
-static size_t in_turn(const struct choice *choice)
+static size_t in_turn(struct choice *choice)
 {
     return is_even(choice) ? next_in_turn(choice) : smooth(choice, NULL);
 }
@@ -186,15 +191,15 @@ static size_t in_turn(const struct choice *choice)
 /* ---- by load ---- */
 
 /* Among those with the same share, in turn. */
-static size_t least(const struct choice *choice)
+static size_t least(struct choice *choice)
 {
     struct share lowest = {UINT32_MAX, 1};
     size_t found = choice->size;
     for (size_t i = 0; i < choice->size && lowest.load > 0; i++) {
         size_t index = round_to(choice, i);
-        struct snapshot_instance one = at(choice, index);
-        struct share share = own_share(choice->balance, &one);
-        if (!may_serve(choice, &one) || !is_less(share, lowest))
+        const struct snapshot_instance *one = at(choice, index);
+        struct share share = own_share(choice->balance, one);
+        if (!may_serve(choice, one) || !is_less(share, lowest))
             continue;
         lowest = share;
         found = index;
@@ -205,20 +210,20 @@ static size_t least(const struct choice *choice)
 /* ---- at random ---- */
 
 /* Another one than `but`, by weight. */
-static size_t draw_exactly(const struct choice *choice, size_t but)
+static size_t draw_exactly(struct choice *choice, size_t but)
 {
     uint32_t total = 0, ticket = 0;
     for (unsigned pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < choice->size; i++) {
-            struct snapshot_instance one = at(choice, i);
-            if (i == but || !may_serve(choice, &one))
+            const struct snapshot_instance *one = at(choice, i);
+            if (i == but || !may_serve(choice, one))
                 continue;
             if (pass == 0)
-                total += one.weight;
-            else if (ticket < one.weight)
+                total += one->weight;
+            else if (ticket < one->weight)
                 return i;
             else
-                ticket -= one.weight;
+                ticket -= one->weight;
         }
         if (total == 0)
             break;
@@ -228,7 +233,7 @@ static size_t draw_exactly(const struct choice *choice, size_t but)
 }
 
 /* Where all have one weight most draws hit one that may serve; to draw again is fair to all that may. */
-static size_t draw(const struct choice *choice, size_t but)
+static size_t draw(struct choice *choice, size_t but)
 {
     unsigned draws = is_even(choice) ? DRAWS : 0;
     while (draws-- > 0) {
@@ -240,16 +245,16 @@ static size_t draw(const struct choice *choice, size_t but)
 }
 
 /* What all workers have there: for two instances that is cheap enough to read. */
-static struct share whole_share(const struct choice *choice, size_t index)
+static struct share whole_share(struct choice *choice, size_t index)
 {
     const struct balance *balance = choice->balance;
-    struct snapshot_instance one = at(choice, index);
+    const struct snapshot_instance *one = at(choice, index);
     if (balance->counters == NULL)
-        return own_share(balance, &one);
-    return (struct share){(uint32_t)counters_instance_in_flight(balance->counters, one.slot), one.weight};
+        return own_share(balance, one);
+    return (struct share){(uint32_t)counters_instance_in_flight(balance->counters, one->slot), one->weight};
 }
 
-static size_t better_of_two(const struct choice *choice)
+static size_t better_of_two(struct choice *choice)
 {
     size_t first = draw(choice, choice->size);
     if (first == choice->size)
@@ -273,7 +278,7 @@ static uint64_t blend(uint64_t key, uint64_t seed)
 
 /* Rendezvous hashing: the highest draw wins. Draws do not depend on who else takes part, so an instance that
  * goes leaves its own keys only, spread over all others, and one that comes takes only what it wins. */
-static size_t highest(const struct choice *choice)
+static size_t highest(struct choice *choice)
 {
     const struct snapshot_seat *seats = snapshot_pool_seats(choice->snapshot, choice->pool);
     size_t found = choice->size;
@@ -290,7 +295,7 @@ static size_t highest(const struct choice *choice)
 
 /* The same with weights: draws as times of exponential clocks that run at the rate of the weight; the first
  * one wins. -log(u) is never below 1 - u, which tells of most at once that they are too late. */
-static size_t earliest(const struct choice *choice)
+static size_t earliest(struct choice *choice)
 {
     const struct snapshot_seat *seats = snapshot_pool_seats(choice->snapshot, choice->pool);
     size_t found = choice->size;
@@ -308,14 +313,14 @@ static size_t earliest(const struct choice *choice)
     return found;
 }
 
-static size_t by_key(const struct choice *choice)
+static size_t by_key(struct choice *choice)
 {
     return snapshot_pool_is_even(choice->pool) ? highest(choice) : earliest(choice);
 }
 
 /* ---- the door ---- */
 
-static size_t choose(const struct choice *choice, enum snapshot_balance how)
+static size_t choose(struct choice *choice, enum snapshot_balance how)
 {
     switch (how) {
     case SNAPSHOT_LEAST_REQUESTS:
@@ -334,18 +339,18 @@ static size_t choose(const struct choice *choice, enum snapshot_balance how)
     return in_turn(choice);
 }
 
-static size_t wanted(const struct choice *choice, uint64_t id)
+static size_t wanted(struct choice *choice, uint64_t id)
 {
     for (size_t i = 0; i < choice->size; i++) {
-        struct snapshot_instance one = at(choice, i);
-        if (one.id == id)
-            return may_serve(choice, &one) ? i : choice->size;
+        const struct snapshot_instance *one = at(choice, i);
+        if (one->id == id)
+            return may_serve(choice, one) ? i : choice->size;
     }
     return choice->size;
 }
 
 /* The one that the client is bound to, if it may serve; else any. */
-static size_t pick(const struct choice *choice)
+static size_t pick(struct choice *choice)
 {
     const struct balance_wish *wish = choice->wish;
     size_t index = wish->instance == 0 ? choice->size : wanted(choice, wish->instance);
@@ -355,14 +360,18 @@ static size_t pick(const struct choice *choice)
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
                   const struct balance_wish *wish, struct snapshot_instance *instance)
 {
-    struct choice choice = {
-        .balance = balance, .snapshot = snapshot, .pool = pool, .wish = wish, .guarded = wish->guarded};
+    struct choice choice;
+    choice.balance = balance;
+    choice.snapshot = snapshot;
+    choice.pool = pool;
+    choice.wish = wish;
+    choice.guarded = wish->guarded;
     choice.warms = is_warming(balance, pool, wish);
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
-    choice.size = snapshot_pool_size(pool);
+    choice.size = choice.index = snapshot_pool_size(pool);
     if (choice.size == 0)
         return false;
-    choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % choice.size;
+    choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % (uint32_t)choice.size;
     size_t index = pick(&choice);
     if (index == choice.size && choice.guarded) {
         choice.guarded = false; /* no pool is ever emptied by what its traffic says */
@@ -370,7 +379,7 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
     }
     if (index == choice.size)
         return false;
-    *instance = at(&choice, index);
+    *instance = *at(&choice, index);
     *cursor = (uint32_t)index + 2;
     return true;
 }

@@ -218,7 +218,7 @@ static struct exchange *make(struct client *client)
     x->asking.run = upload_run;
     client->exchange = x;
     TAILQ_INSERT_TAIL(&worker->exchanges, x, link);
-    x->started_ns = clock_mono_ns();
+    x->started_ns = loop_ns(worker->loop);
     return x;
 }
 

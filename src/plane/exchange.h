@@ -132,10 +132,10 @@ struct exchange {
     size_t seen;                             /* bytes of a partial response head */
     const struct end *trouble;               /* why the last instance did not serve */
 
-    uint16_t status;   /* of the response; 0: none yet */
-    uint64_t head_in;  /* bytes */
-    uint64_t head_out; /* bytes */
-    uint64_t started_ns;
+    uint16_t status;       /* of the response; 0: none yet */
+    uint64_t head_in;      /* bytes */
+    uint64_t head_out;     /* bytes */
+    uint64_t started_ns;   /* of the turn in which its head was read, so what it waited there is counted */
     struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
     struct snapshot_drain until;

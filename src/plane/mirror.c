@@ -49,9 +49,9 @@ struct mirror {
     struct outlet request;
     size_t seen;
     struct http_body body;
-    uint64_t read; /* bytes of the body */
-    unsigned live; /* class of the live answer */
-    uint64_t live_ns, asked_ns;
+    uint64_t read;              /* bytes of the body */
+    unsigned live;              /* class of the live answer */
+    uint64_t asked_ns, live_ns; /* when the instance was, first the live one; how long that took */
     struct deadline deadline;
     struct loop_deferred due;
     uint32_t path_length; /* of the whole */
@@ -395,7 +395,7 @@ static bool is_drawn(const struct exchange *x)
 
 static bool is_busy(const struct exchange *x)
 {
-    return x->started_ns / NS_PER_MS > loop_ms(x->worker->loop) + BUSY_MS;
+    return clock_mono_ms() > loop_ms(x->worker->loop) + BUSY_MS;
 }
 
 /* The head as it goes to the live instance, marked. */
@@ -421,6 +421,7 @@ static void describe(struct mirror *mirror, const struct exchange *x, const stru
     mirror->repeated = mirror->keep_lease = mirror->hungry = false;
     mirror->seen = 0;
     mirror->read = 0;
+    mirror->asked_ns = clock_mono_ns();
     mirror->view = view;
     mirror->service = x->service;
     mirror->rules = x->rules;
@@ -462,7 +463,7 @@ void mirror_heard(struct exchange *x, unsigned status)
         return;
     }
     mirror->live = shadow_class(status);
-    mirror->live_ns = clock_mono_ns() - x->started_ns;
+    mirror->live_ns = clock_mono_ns() - mirror->asked_ns;
     mirror->state = MIRROR_DUE;
     loop_defer(x->worker->loop, &mirror->due);
 }

@@ -19,6 +19,14 @@
 
 /* ---- reading ---- */
 
+_Static_assert(sizeof((struct http_forward *)NULL)->hidden == SNAPSHOT_COOKIES * sizeof(struct str),
+               "each cookie of ours can be hidden");
+
+static struct str cookie_of(const struct exchange *x, enum snapshot_cookie which)
+{
+    return snapshot_service_cookie(x->view->snapshot, x->service, which);
+}
+
 /* By the steady clock, which goes on where the wall clock is set: a cookie lasts as long as it was given for,
  * also over a proxy that was started again. */
 static uint64_t now_s(const struct exchange *x)
@@ -66,7 +74,7 @@ static bool is_canary(const struct exchange *x, uint64_t number)
 /* True: the client is bound to a pool by a pin. */
 static bool take_pin(struct exchange *x, const struct http_request *request)
 {
-    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).pin;
+    struct str cookie = cookie_of(x, SNAPSHOT_PIN);
     struct token token;
     if (cookie.n == 0)
         return false;
@@ -109,7 +117,7 @@ static uint32_t draw(struct exchange *x, const struct snapshot_pool *candidate)
 static bool is_of_share(struct exchange *x, const struct http_request *request,
                         const struct snapshot_pool *candidate, uint32_t share)
 {
-    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).canary;
+    struct str cookie = cookie_of(x, SNAPSHOT_CANARY);
     struct token token;
     if (cookie.n == 0)
         return draw_by_address(x, candidate) < share;
@@ -170,7 +178,7 @@ bool sticky_unpin(struct exchange *x)
     counters_sub(&left->in_flight, 1);
     x->pool = live;
     x->pinned = x->canary = false;
-    x->pins = snapshot_service_cookies(snapshot, x->service).pin.n > 0;
+    x->pins = cookie_of(x, SNAPSHOT_PIN).n > 0;
     x->wish.tried.count = 0;
     drain_leave(x);
     return true;
@@ -178,7 +186,7 @@ bool sticky_unpin(struct exchange *x)
 
 static void take_affinity(struct exchange *x, const struct http_request *request)
 {
-    struct str cookie = snapshot_service_cookies(x->view->snapshot, x->service).affinity;
+    struct str cookie = cookie_of(x, SNAPSHOT_AFFINITY);
     struct token token;
     if (cookie.n == 0 || !find_token(x, request, cookie, TOKEN_INSTANCE, x->rules->affinity_s, &token))
         return;
@@ -219,14 +227,13 @@ static void take_key(struct exchange *x, const struct http_request *request)
 static void hide_own_cookies(const struct exchange *x, const struct http_request *request,
                              struct http_forward *how)
 {
-    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
-    const struct str names[] = {cookies.affinity, cookies.pin, cookies.canary};
     struct str ignored;
     if (!(request->fields.present & HTTP_FIELD_BIT(HTTP_FIELD_COOKIE)))
         return;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (names[i].n > 0 && http_cookie_find(&request->fields, names[i], &ignored))
-            how->hidden[i] = names[i];
+    for (unsigned i = 0; i < SNAPSHOT_COOKIES; i++) {
+        struct str name = cookie_of(x, (enum snapshot_cookie)i);
+        if (name.n > 0 && http_cookie_find(&request->fields, name, &ignored))
+            how->hidden[i] = name;
     }
 }
 
@@ -248,7 +255,7 @@ static size_t write_line(struct exchange *x, struct str cookie, enum token_kind 
 {
     char token[TOKEN_SIZE], age[32] = "";
     const struct snapshot *snapshot = x->view->snapshot;
-    struct str path = snapshot_service_cookies(snapshot, x->service).path;
+    struct str path = snapshot_service_cookie_path(snapshot, x->service);
     struct token fresh = {.number = number, .issued_s = now_s(x)};
     token_write(x->worker->mac, secrets_of(x), kind, snapshot_service_name(snapshot, x->service), &fresh,
                 token);
@@ -268,15 +275,16 @@ static uint64_t side_of_canary(const struct exchange *x)
 
 struct str sticky_lines(struct exchange *x, char out[STICKY_LINES * STICKY_LINE_MAX])
 {
-    struct snapshot_cookies cookies = snapshot_service_cookies(x->view->snapshot, x->service);
     size_t n = 0;
     if (x->preview)
         return (struct str){NULL, 0}; /* a client's own session is left as it is */
-    if (cookies.affinity.n > 0 && (x->wish.instance != x->instance.id || x->resigns))
-        n += write_line(x, cookies.affinity, TOKEN_INSTANCE, x->instance.id, x->rules->affinity_s, out);
+    struct str affinity = cookie_of(x, SNAPSHOT_AFFINITY);
+    if (affinity.n > 0 && (x->wish.instance != x->instance.id || x->resigns))
+        n += write_line(x, affinity, TOKEN_INSTANCE, x->instance.id, x->rules->affinity_s, out);
     if (x->pins)
-        n += write_line(x, cookies.pin, TOKEN_POOL, snapshot_pool_number(x->pool), x->rules->pin_s, out + n);
+        n += write_line(x, cookie_of(x, SNAPSHOT_PIN), TOKEN_POOL, snapshot_pool_number(x->pool),
+                        x->rules->pin_s, out + n);
     if (x->draws)
-        n += write_line(x, cookies.canary, TOKEN_CANARY, side_of_canary(x), 0, out + n);
+        n += write_line(x, cookie_of(x, SNAPSHOT_CANARY), TOKEN_CANARY, side_of_canary(x), 0, out + n);
     return (struct str){out, n};
 }

@@ -101,9 +101,11 @@ static bool is_cookie_text(const struct snapshot *snapshot, struct image_text te
 
 static bool are_cookies(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
-    return is_cookie_text(snapshot, service->affinity_cookie) &&
-           is_cookie_text(snapshot, service->pin_cookie) &&
-           is_cookie_text(snapshot, service->canary_cookie) && is_cookie_text(snapshot, service->cookie_path);
+    for (unsigned i = 0; i < SNAPSHOT_COOKIES; i++) {
+        if (!is_cookie_text(snapshot, service->cookies[i]))
+            return false;
+    }
+    return is_cookie_text(snapshot, service->cookie_path);
 }
 
 /* Copies are of live requests and for a candidate, and whose they are is known. */

@@ -342,9 +342,9 @@ static bool put_names(struct freezer *freezer, struct snapshot_service *service,
 {
     return add_text(freezer, "the service's name", spec->name, &service->name, err) &&
            add_option(freezer, spec->hash_name, "", &service->hash_name, err) &&
-           add_option(freezer, spec->affinity_cookie, "", &service->affinity_cookie, err) &&
-           add_option(freezer, spec->pin_cookie, "", &service->pin_cookie, err) &&
-           add_option(freezer, spec->canary_cookie, "", &service->canary_cookie, err) &&
+           add_option(freezer, spec->affinity_cookie, "", &service->cookies[SNAPSHOT_AFFINITY], err) &&
+           add_option(freezer, spec->pin_cookie, "", &service->cookies[SNAPSHOT_PIN], err) &&
+           add_option(freezer, spec->canary_cookie, "", &service->cookies[SNAPSHOT_CANARY], err) &&
            add_option(freezer, spec->cookie_path, "/", &service->cookie_path, err);
 }
 

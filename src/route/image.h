@@ -71,7 +71,7 @@ struct image_listener {
 };
 
 struct snapshot_service {
-    struct image_text name, hash_name, affinity_cookie, pin_cookie, canary_cookie, cookie_path;
+    struct image_text name, hash_name, cookies[SNAPSHOT_COOKIES], cookie_path;
     struct image_span pools;
     uint32_t live, candidate; /* pools, or SNAPSHOT_NONE */
     uint32_t canary_share;

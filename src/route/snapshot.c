@@ -267,16 +267,16 @@ struct str snapshot_service_hash_name(const struct snapshot *snapshot, const str
     return image_str(image_of(snapshot, service), service->hash_name);
 }
 
-struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
-                                                 const struct snapshot_service *service)
+struct str snapshot_service_cookie(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                   enum snapshot_cookie which)
 {
-    const struct snapshot *image = image_of(snapshot, service);
-    return (struct snapshot_cookies){
-        .affinity = image_str(image, service->affinity_cookie),
-        .pin = image_str(image, service->pin_cookie),
-        .canary = image_str(image, service->canary_cookie),
-        .path = image_str(image, service->cookie_path),
-    };
+    return image_str(image_of(snapshot, service), service->cookies[which]);
+}
+
+struct str snapshot_service_cookie_path(const struct snapshot *snapshot,
+                                        const struct snapshot_service *service)
+{
+    return image_str(image_of(snapshot, service), service->cookie_path);
 }
 
 size_t snapshot_service_pool_count(const struct snapshot_service *service)

@@ -65,6 +65,14 @@ enum snapshot_text {
     SNAPSHOT_TEXTS
 };
 
+/* What a cookie of upswap's binds a client to. */
+enum snapshot_cookie {
+    SNAPSHOT_AFFINITY, /* an instance */
+    SNAPSHOT_PIN,      /* a pool */
+    SNAPSHOT_CANARY,   /* a side of a canary */
+    SNAPSHOT_COOKIES
+};
+
 /* HTTP/2 of clients. The last seven count what one connection may send in a minute, but the last: in one
  * header block. */
 struct snapshot_http2 {
@@ -367,12 +375,11 @@ uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct sn
 /* Of the field or cookie whose value is hashed, or "". */
 struct str snapshot_service_hash_name(const struct snapshot *snapshot,
                                       const struct snapshot_service *service);
-/* The cookies that upswap gives to clients of the service: names ("": none), and their path. */
-struct snapshot_cookies {
-    struct str affinity, pin, canary, path;
-};
-struct snapshot_cookies snapshot_service_cookies(const struct snapshot *snapshot,
-                                                 const struct snapshot_service *service);
+/* The name of a cookie that upswap gives to clients of the service, or "": none; and the path of all. */
+struct str snapshot_service_cookie(const struct snapshot *snapshot, const struct snapshot_service *service,
+                                   enum snapshot_cookie which);
+struct str snapshot_service_cookie_path(const struct snapshot *snapshot,
+                                        const struct snapshot_service *service);
 /* The pools of the service, in the order in which they came. */
 size_t snapshot_service_pool_count(const struct snapshot_service *service);
 const struct snapshot_pool *snapshot_service_pool_at(const struct snapshot *snapshot,

@@ -207,11 +207,12 @@ static void read_texts(const struct snapshot *snapshot, const struct snapshot_se
         for (size_t k = 0; k < text.n; k++)
             fuzz_check((uint8_t)text.p[k] >= ' ' || text.p[k] == '\n' || text.p[k] == '\t');
     }
-    struct snapshot_cookies cookies = snapshot_service_cookies(snapshot, service);
-    const struct str names[] = {cookies.affinity, cookies.pin, cookies.canary, cookies.path};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        for (size_t k = 0; k < names[i].n; k++)
-            fuzz_check(names[i].p[k] > ' ' && names[i].p[k] < 0x7f && names[i].p[k] != ';');
+    for (unsigned i = 0; i <= SNAPSHOT_COOKIES; i++) {
+        struct str text = i < SNAPSHOT_COOKIES
+                              ? snapshot_service_cookie(snapshot, service, (enum snapshot_cookie)i)
+                              : snapshot_service_cookie_path(snapshot, service);
+        for (size_t k = 0; k < text.n; k++)
+            fuzz_check(text.p[k] > ' ' && text.p[k] < 0x7f && text.p[k] != ';');
     }
     touch(snapshot_service_name(snapshot, service));
     touch(snapshot_service_hash_name(snapshot, service));

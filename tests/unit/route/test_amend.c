@@ -123,7 +123,7 @@ static void assert_says(const struct snapshot *snapshot, const struct snapshot_s
     assert_true(str_equal(snapshot_service_name(snapshot, service), str_of(row->name)));
     assert_true(str_equal(snapshot_service_text(snapshot, service, SNAPSHOT_MESSAGE), release));
     assert_true(str_equal(snapshot_service_page(snapshot, service, 502, false), release));
-    assert_true(str_equal(snapshot_service_cookies(snapshot, service).pin, release));
+    assert_true(str_equal(snapshot_service_cookie(snapshot, service, SNAPSHOT_PIN), release));
     assert_true(str_equal(snapshot_pool_deployment(snapshot, live), str_of(row->deployment)));
     assert_true(str_equal(snapshot_pool_release(snapshot, live), release));
     assert_true(str_equal(instance.name, str_of(row->instance)));

@@ -134,8 +134,9 @@ static size_t read_all(const struct snapshot *snapshot)
             sum += sum_bytes(snapshot_service_text(snapshot, service, (enum snapshot_text)k));
         sum += sum_bytes(snapshot_service_page(snapshot, service, 502, i % 2 == 0));
         sum += snapshot_service_allows(snapshot, service, address);
-        struct snapshot_cookies cookies = snapshot_service_cookies(snapshot, service);
-        sum += str_distance(cookies.affinity, cookies.pin) + str_distance(cookies.path, STR("/")) +
+        for (unsigned k = 0; k < SNAPSHOT_COOKIES; k++)
+            sum += sum_bytes(snapshot_service_cookie(snapshot, service, (enum snapshot_cookie)k));
+        sum += str_distance(snapshot_service_cookie_path(snapshot, service), STR("/")) +
                str_distance(snapshot_service_hash_name(snapshot, service), STR("x"));
         const struct snapshot_pool *old = snapshot_service_pool(snapshot, service, 16);
         sum += old == NULL ? 0 : snapshot_pool_slot(old);
@@ -271,17 +272,16 @@ static void cookies_and_pools_of_a_service_are_read_back(void **state)
     void *image = freeze_world(&size);
     const struct snapshot_service *web = snapshot_service_at(image, 0),
                                   *empty = snapshot_service_at(image, 1);
-    struct snapshot_cookies cookies = snapshot_service_cookies(image, web);
-    assert_str_equal(cookies.affinity, "upswap");
-    assert_str_equal(cookies.pin, "upswap-pin-web");
-    assert_str_equal(cookies.path, "/app");
+    assert_str_equal(snapshot_service_cookie(image, web, SNAPSHOT_AFFINITY), "upswap");
+    assert_str_equal(snapshot_service_cookie(image, web, SNAPSHOT_PIN), "upswap-pin-web");
+    assert_str_equal(snapshot_service_cookie_path(image, web), "/app");
     assert_str_equal(snapshot_service_hash_name(image, web), "X-User");
     assert_ptr_equal(snapshot_service_pool(image, web, 16), snapshot_pool_at(image, 0));
     assert_null(snapshot_service_pool(image, web, 17));
     assert_null(snapshot_service_pool(image, empty, 16));
-    cookies = snapshot_service_cookies(image, empty);
-    assert_int_equal(cookies.affinity.n + cookies.pin.n, 0);
-    assert_str_equal(cookies.path, "/");
+    for (unsigned i = 0; i < SNAPSHOT_COOKIES; i++)
+        assert_str_equal(snapshot_service_cookie(image, empty, (enum snapshot_cookie)i), "");
+    assert_str_equal(snapshot_service_cookie_path(image, empty), "/");
     free(image);
 }
 

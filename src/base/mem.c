@@ -51,6 +51,11 @@ void *(mem_resize)(void *old, size_t count, size_t size)
     return checked(realloc(old, total > 0 ? total : 1), 1);
 }
 
+void mem_clear(void *bytes, size_t size)
+{
+    memset(bytes, 0, size);
+}
+
 char *(mem_dup)(const char *text)
 {
     return text == NULL ? NULL : checked(strdup(text), 1);

@@ -95,6 +95,10 @@ static void put_values(struct out *out, struct str name, const struct http_field
 static void put_list(struct out *out, struct str name, const struct http_fields *fields,
                      enum http_field_id id, struct str last)
 {
+    if (!(fields->present & HTTP_FIELD_BIT(id))) {
+        out_line(out, name, last);
+        return;
+    }
     put_values(out, name, fields, id);
     out_put(out, last);
     out_put(out, STR("\r\n"));
@@ -161,15 +165,25 @@ static uint64_t request_set(const struct http_request *request, const struct htt
            bit_when(how->trusted, HTTP_FIELD_X_FORWARDED_PROTO);
 }
 
+/* Do they stand in the input one behind the other, as they are to go? */
+static bool is_start_line(struct str method, struct str path, struct str query)
+{
+    return path.n > 0 && path.p == method.p + method.n + 1 && query.p == path.p + path.n;
+}
+
 static void put_start_line(struct out *out, const struct http_request *request, uint32_t strip)
 {
-    struct str path = request->path;
+    struct str method = request->method_text, path = request->path, query = request->query;
     path.p += strip < path.n ? strip : path.n;
     path.n -= strip < path.n ? strip : path.n;
-    out_put(out, request->method_text);
-    out_put(out, STR(" "));
-    out_put(out, path.n > 0 ? path : STR("/"));
-    out_put(out, request->query);
+    if (is_start_line(method, path, query)) {
+        out_put(out, (struct str){method.p, method.n + 1 + path.n + query.n});
+    } else {
+        out_put(out, method);
+        out_put(out, STR(" "));
+        out_put(out, path.n > 0 ? path : STR("/"));
+        out_put(out, query);
+    }
     out_put(out, STR(" HTTP/1.1\r\n"));
 }
 
@@ -177,11 +191,12 @@ static void put_host(struct out *out, const struct http_request *request, const 
                      const struct http_variable *variables)
 {
     struct str set = rules != NULL ? http_rules_host(rules) : STR("");
+    if (set.n == 0 || template_size(set, variables) == 0) {
+        out_line(out, STR("Host"), request->authority);
+        return;
+    }
     out_put(out, STR("Host: "));
-    if (template_size(set, variables) > 0)
-        template_put(out, set, variables);
-    else
-        out_put(out, request->authority);
+    template_put(out, set, variables);
     out_put(out, STR("\r\n"));
 }
 

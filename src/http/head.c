@@ -57,20 +57,11 @@ enum http_result head_refuse_byte(struct head *head, const char *byte, const cha
     return head_refuse(head->fault, 400, *byte == '\n' ? "bare-lf" : reason);
 }
 
-/* What stands where CRLF could: it is not there, or not whole. */
-static enum http_result no_line_end(struct head *head, const char *at, const char *reason)
+enum http_result head_no_line_end(struct head *head, const char *at, const char *reason)
 {
     if (at == head->end || (*at == '\r' && at + 1 == head->end))
         return HTTP_MORE;
     return head_refuse_byte(head, at, *at == '\r' ? "bare-cr" : reason);
-}
-
-enum http_result head_line_end(struct head *head, const char *reason)
-{
-    if (head->end - head->at < 2 || head->at[0] != '\r' || head->at[1] != '\n')
-        return no_line_end(head, head->at, reason);
-    head->at += 2;
-    return HTTP_DONE;
 }
 
 enum http_result head_version(struct head *head, uint8_t *minor)
@@ -118,7 +109,7 @@ static enum http_result field_line(struct head *head, struct http_field *field)
     const char *value = p;
     p = span_value(p, head->end);
     if (head->end - p < 2 || p[0] != '\r' || p[1] != '\n')
-        return no_line_end(head, p, "bad-field-value");
+        return head_no_line_end(head, p, "bad-field-value");
     head->at = p + 2;
     while (p > value && is_blank(p[-1]))
         p--;
@@ -225,18 +216,15 @@ static enum http_result transfer_encoding(const struct http_fields *fields, stru
     return others == 0 ? HTTP_DONE : head_refuse(fault, 501, "unknown-transfer-coding");
 }
 
-enum http_result head_framing(const struct http_fields *fields, uint8_t minor, struct head_framing *framing,
-                              struct http_fault *fault)
+enum http_result head_read_framing(const struct http_fields *fields, uint8_t minor,
+                                   struct head_framing *framing, struct http_fault *fault)
 {
     const uint64_t length = HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH);
     const uint64_t coding = HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING);
-    *framing = (struct head_framing){.has_length = false};
     if ((fields->present & (length | coding)) == (length | coding))
         return head_refuse(fault, 400, "length-with-transfer-encoding");
     if (fields->present & length)
         return content_length(fields, framing, fault);
-    if (!(fields->present & coding))
-        return HTTP_DONE;
     if (minor == 0)
         return head_refuse(fault, 400, "transfer-encoding-in-http10");
     framing->chunked = true;
@@ -263,12 +251,9 @@ static void note_option(struct http_fields *fields, struct head_connection *conn
         mark_listed(fields, option);
 }
 
-enum http_result head_connection(struct http_fields *fields, struct head_connection *connection,
-                                 struct http_fault *fault)
+enum http_result head_read_connection(struct http_fields *fields, struct head_connection *connection,
+                                      struct http_fault *fault)
 {
-    *connection = (struct head_connection){.close = false};
-    if (!(fields->present & HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION)))
-        return HTTP_DONE;
     unsigned options = 0;
     for (uint32_t i = 0; i < fields->count; i++) {
         if (fields->at[i].id != HTTP_FIELD_CONNECTION)

@@ -58,8 +58,16 @@ enum http_result head_refuse(struct http_fault *fault, uint16_t status, const ch
 /* As head_refuse with 400 for a byte that may not stand where it does; a bare LF is called so. */
 enum http_result head_refuse_byte(struct head *head, const char *byte, const char *reason);
 
+/* What stands where CRLF could: it is not there, or not whole. */
+enum http_result head_no_line_end(struct head *head, const char *at, const char *reason);
 /* Reads CRLF; another byte is refused with the reason, a bare CR or LF as that. */
-enum http_result head_line_end(struct head *head, const char *reason);
+static inline enum http_result head_line_end(struct head *head, const char *reason)
+{
+    if (head->end - head->at < 2 || head->at[0] != '\r' || head->at[1] != '\n')
+        return head_no_line_end(head, head->at, reason);
+    head->at += 2;
+    return HTTP_DONE;
+}
 
 /* Reads "HTTP/1.x" and sets *minor: 0 for 1.0, 1 for every later one. */
 enum http_result head_version(struct head *head, uint8_t *minor);
@@ -83,8 +91,16 @@ struct head_framing {
     bool chunked;
     uint64_t length; /* bytes, at most INT64_MAX */
 };
-enum http_result head_framing(const struct http_fields *fields, uint8_t minor, struct head_framing *framing,
-                              struct http_fault *fault);
+enum http_result head_read_framing(const struct http_fields *fields, uint8_t minor,
+                                   struct head_framing *framing, struct http_fault *fault);
+static inline enum http_result head_framing(const struct http_fields *fields, uint8_t minor,
+                                            struct head_framing *framing, struct http_fault *fault)
+{
+    const uint64_t either =
+        HTTP_FIELD_BIT(HTTP_FIELD_CONTENT_LENGTH) | HTTP_FIELD_BIT(HTTP_FIELD_TRANSFER_ENCODING);
+    *framing = (struct head_framing){.has_length = false};
+    return fields->present & either ? head_read_framing(fields, minor, framing, fault) : HTTP_DONE;
+}
 
 /* The Connection options that upswap knows. */
 struct head_connection {
@@ -94,8 +110,16 @@ struct head_connection {
 };
 
 /* Reads Connection and marks the fields that it lists, save those that are for all recipients (field.h). */
-enum http_result head_connection(struct http_fields *fields, struct head_connection *connection,
-                                 struct http_fault *fault);
+enum http_result head_read_connection(struct http_fields *fields, struct head_connection *connection,
+                                      struct http_fault *fault);
+static inline enum http_result head_connection(struct http_fields *fields, struct head_connection *connection,
+                                               struct http_fault *fault)
+{
+    *connection = (struct head_connection){.close = false};
+    return fields->present & HTTP_FIELD_BIT(HTTP_FIELD_CONNECTION)
+               ? head_read_connection(fields, connection, fault)
+               : HTTP_DONE;
+}
 
 /* May the connection be used again, as these options say (RFC 9112 section 9.3)? */
 bool head_keeps_alive(const struct head_connection *connection, uint8_t minor);

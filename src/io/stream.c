@@ -79,24 +79,40 @@ int stream_send_flags(const struct stream *stream)
     return MSG_NOSIGNAL | (stream->last || stream->more ? MSG_MORE : 0);
 }
 
+static ssize_t send_bytes(struct stream *stream, const void *bytes, size_t count)
+{
+    ssize_t sent;
+    assert(count > 0);
+    do
+        sent = direct_send(stream->fd, bytes, count, stream_send_flags(stream));
+    while (sent < 0 && errno == EINTR);
+    return stream_sent(stream, sent, sent == (ssize_t)count);
+}
+
+static ssize_t send_parts(struct stream *stream, const struct iovec *parts, int count, size_t total)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    ssize_t sent;
+    do
+        sent = direct_sendmsg(stream->fd, &message, stream_send_flags(stream));
+    while (sent < 0 && errno == EINTR);
+    return stream_sent(stream, sent, sent == (ssize_t)total);
+}
+
 /* One part goes by send, which costs the kernel less than sendmsg; so what is short is made one first. */
 static ssize_t plain_send(struct stream *stream, const struct iovec *parts, int count)
 {
     char gathered[GATHER_MAX];
     size_t total = 0;
+    assert(count > 0 && count <= IOV_MAX);
+    if (count == 1)
+        return send_bytes(stream, parts[0].iov_base, parts[0].iov_len);
     for (int i = 0; i < count; i++)
         total += parts[i].iov_len;
-    assert(total > 0 && count <= IOV_MAX);
-    const char *bytes = count == 1 ? parts[0].iov_base : total <= sizeof gathered ? gathered : NULL;
-    if (bytes == gathered)
-        gather(gathered, parts, count);
-    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
-    ssize_t sent;
-    do
-        sent = bytes != NULL ? direct_send(stream->fd, bytes, total, stream_send_flags(stream))
-                             : direct_sendmsg(stream->fd, &message, stream_send_flags(stream));
-    while (sent < 0 && errno == EINTR);
-    return stream_sent(stream, sent, sent == (ssize_t)total);
+    if (total > sizeof gathered)
+        return send_parts(stream, parts, count, total);
+    gather(gathered, parts, count);
+    return send_bytes(stream, gathered, total);
 }
 
 static void plain_shut(struct stream *stream)

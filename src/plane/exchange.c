@@ -105,16 +105,15 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     struct client *client = x->client;
     char own[RANDOM_ID_SIZE];
     random_id(&x->worker->random, own);
-    *how = (struct http_forward){
-        .client = peer_text(&client->peer),
-        .proto = client->peer.tls ? STR("https") : STR("http"),
-        .port = peer_port(&client->peer),
-        .request_id = {own, sizeof own},
-        .trusted = snapshot_trusts(x->view->snapshot, client->peer.address),
-        .framing = request->framing,
-        .keep_alive = true,
-        .http2 = client_is_stream(client),
-    };
+    mem_clear(how, sizeof *how);
+    how->client = peer_text(&client->peer);
+    how->proto = client->peer.tls ? STR("https") : STR("http");
+    how->port = peer_port(&client->peer);
+    how->request_id = (struct str){own, sizeof own};
+    how->trusted = snapshot_trusts(x->view->snapshot, client->peer.address);
+    how->framing = request->framing;
+    how->keep_alive = true;
+    how->http2 = client_is_stream(client);
     name_certificate(&client->peer, how);
     struct str id = http_forward_request_id(request, how);
     assert(id.n <= sizeof x->id);
@@ -210,7 +209,7 @@ static struct exchange *make(struct client *client)
     if (x == NULL)
         return NULL;
     size_t kept = offsetof(struct exchange, worker) + sizeof x->worker;
-    memset((char *)x + kept, 0, offsetof(struct exchange, origin) - kept);
+    mem_clear((char *)x + kept, offsetof(struct exchange, origin) - kept);
     x->state = EXCHANGE_CONNECTING;
     x->client = client;
     x->freeing.run = run_freeing;

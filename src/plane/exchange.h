@@ -116,8 +116,7 @@ struct exchange {
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
     const struct snapshot_pool *pool;
-    const struct end *stopped;         /* why its service's mode keeps it from any pool; NULL: it does not */
-    struct snapshot_instance instance; /* the present or last one; by `attempted` */
+    const struct end *stopped; /* why its service's mode keeps it from any pool; NULL: it does not */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
     struct balance_wish wish;
@@ -138,14 +137,15 @@ struct exchange {
     uint64_t started_ns;   /* of the turn in which its head was read, so what it waited there is counted */
     struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
-    struct snapshot_drain until;
-    struct exchange_pace pace;
 
     /* What follows is not cleared, and written before it is read. */
-    struct peer origin;             /* if `peer` is this */
-    char id[EXCHANGE_ID_MAX];       /* id_length bytes of it */
-    char trace[HTTP_TRACE_ID_SIZE]; /* if `traced` */
-    struct deadline deadline;       /* queue, connect, first byte or stall */
+    struct peer origin;                /* if `peer` is this */
+    struct snapshot_instance instance; /* the present or last one, if `attempted` */
+    struct snapshot_drain until;       /* if `draining` */
+    struct exchange_pace pace;         /* if `pacing` is set */
+    char id[EXCHANGE_ID_MAX];          /* id_length bytes of it */
+    char trace[HTTP_TRACE_ID_SIZE];    /* if `traced` */
+    struct deadline deadline;          /* queue, connect, first byte or stall */
     struct deadline drain, pacing, patience;
     struct loop_deferred freeing, running, asking;
     struct exchange *next; /* free list */

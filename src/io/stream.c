@@ -40,7 +40,7 @@ ssize_t stream_received(struct stream *stream, ssize_t count, bool full)
     return errno == EAGAIN && stream_watch(stream) ? STREAM_AGAIN : failed(stream);
 }
 
-static ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
+static inline ssize_t receive(struct stream *stream, void *bytes, size_t room, int flags)
 {
     ssize_t count;
     do

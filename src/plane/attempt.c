@@ -41,10 +41,10 @@ bool attempt_is_ours(int error)
     return trouble_of(error) == &end_overloaded;
 }
 
-void attempt_judge(struct exchange *x, enum verdict verdict)
+void attempt_give_verdict(struct exchange *x, enum verdict verdict)
 {
     struct vitals *vitals = &x->worker->vitals;
-    if (x->judged || !x->wish.guarded || !x->attempted)
+    if (x->judged || !x->attempted)
         return;
     x->judged = true;
     uint64_t now_ms = loop_ms(x->worker->loop);

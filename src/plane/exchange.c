@@ -2,7 +2,6 @@
  * and exchange_end, and only then, the exchange holds its view, its pool's in-flight cell, and its client. */
 #include "plane/exchange.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "io/tls.h"
 
@@ -228,11 +227,13 @@ static bool leaves_prefix(const struct http_request *request, uint32_t prefix)
     return prefix > 0 && http_path_climbs((struct str){request->path.p + prefix, request->path.n - prefix});
 }
 
-/* No two scopes are one: a service's name is never empty. */
-static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit, struct str scope)
+/* For requests to the service, or NULL: to any. No two scopes are one: a service's name is never empty. */
+static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit,
+                        const struct snapshot_service *service)
 {
     if (limit->per_second == 0 || x->waited)
         return false;
+    struct str scope = service == NULL ? STR("") : snapshot_service_name(x->view->snapshot, service);
     x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, x->started_ns);
     return x->retry_after > 0;
 }
@@ -249,14 +250,14 @@ static const struct end *take_request(struct exchange *x, const struct http_requ
     const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
     if (settings->access_log != SNAPSHOT_LOG_NONE && x->texts.buffer == NULL)
         entry_keep(x, request);
-    if (is_too_fast(x, &settings->rate, STR("")))
+    if (is_too_fast(x, &settings->rate, NULL))
         return &end_rate_limited;
     const struct end *elsewhere = redirect_of(x, request);
     if (elsewhere != NULL)
         return elsewhere;
     if (x->service == NULL)
         return &end_no_route;
-    if (is_too_fast(x, &x->rules->rate, snapshot_service_name(x->view->snapshot, x->service)))
+    if (is_too_fast(x, &x->rules->rate, x->service))
         return &end_rate_limited;
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
@@ -554,7 +555,7 @@ void exchange_end(struct exchange *x, const struct end *end)
     bool unread = !x->up.body.done;
     exchange_choose(x, false);
     x->state = EXCHANGE_ENDED;
-    uint64_t duration_ns = clock_mono_ns() - x->started_ns;
+    uint64_t duration_ns = loop_ns(worker->loop) - x->started_ns;
     count(x, end, duration_ns - x->waited_ns);
     if (x->texts.buffer != NULL) {
         entry_write(x, end, duration_ns);

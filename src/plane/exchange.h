@@ -134,7 +134,7 @@ struct exchange {
     uint16_t status;       /* of the response; 0: none yet */
     uint64_t head_in;      /* bytes */
     uint64_t head_out;     /* bytes */
-    uint64_t started_ns;   /* of the turn in which its head was read, so what it waited there is counted */
+    uint64_t started_ns;   /* of the turn in which its head was read; its end's is the turn's, too */
     struct mirror *mirror; /* drawn, and waits for the head of the answer; NULL: none */
     struct exchange_texts texts;
 
@@ -215,7 +215,12 @@ bool attempt_serve(struct queue_place *place);
 void attempt_release(struct exchange *exchange, uint32_t keep_ms, bool reset);
 /* What the chosen instance has done tells of its health: counts for ejection, once an attempt. */
 enum verdict { VERDICT_PASSED, VERDICT_FAILED, VERDICT_UNDECIDED };
-void attempt_judge(struct exchange *exchange, enum verdict verdict);
+void attempt_give_verdict(struct exchange *exchange, enum verdict verdict);
+static inline void attempt_judge(struct exchange *exchange, enum verdict verdict)
+{
+    if (exchange->wish.guarded)
+        attempt_give_verdict(exchange, verdict);
+}
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);

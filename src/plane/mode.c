@@ -3,7 +3,6 @@
  * and is read anew in the world in which it is let go. */
 #include "plane/exchange.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "plane/h2_stream.h"
 
@@ -131,7 +130,7 @@ void mode_go(struct pause_place *place)
         look_again(x);
         x->state = EXCHANGE_CONNECTING;
         x->waited = true;
-        x->waited_ns = clock_mono_ns() - x->started_ns;
+        x->waited_ns = loop_ns(x->worker->loop) - x->started_ns;
         x->stopped = NULL;
         view_release(x->view, x->worker->options.index);
         exchange_resume(x, &x->worker->request);

@@ -45,12 +45,20 @@ static size_t look(struct relay *relay, struct str data)
     return n;
 }
 
-/* Moves what is understood from the inlet into the batch. Of a step that goes over the limit nothing is sent,
- * least of all the body's end. */
-static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
+/* What is there of a body of known length needs no decoder. */
+static void take(struct relay *relay, struct inlet *inlet, struct batch *batch)
+{
+    size_t n = inlet->n < relay->body.left ? inlet->n : (size_t)relay->body.left;
+    add(batch, inlet->p, n);
+    batch->payload = n;
+    http_body_skip(&relay->body, n);
+    inlet_consume(inlet, n);
+}
+
+/* The same of any other. False: its framing is broken. */
+static bool decode(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
                    struct batch *batch)
 {
-    relay->hungry = false;
     for (int spans = 0; spans < SPANS_MAX && inlet->n > 0 && !relay->body.done;) {
         size_t used = 0;
         struct str data = {NULL, 0};
@@ -69,6 +77,19 @@ static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_
             break;
         }
     }
+    return true;
+}
+
+/* Moves what is understood from the inlet into the batch. Of a step that goes over the limit nothing is sent,
+ * least of all the body's end. */
+static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
+                   struct batch *batch)
+{
+    relay->hungry = false;
+    if (relay->body.framing == HTTP_BODY_LENGTH && relay->events == NULL)
+        take(relay, inlet, batch);
+    else if (!decode(relay, inlet, tools, batch))
+        return false;
     relay->bytes += batch->payload;
     if (relay->most == 0 || relay->bytes <= relay->most)
         return true;
@@ -159,13 +180,13 @@ enum relay_result relay_step(struct relay *relay, struct inlet *inlet, struct ou
     return send_batch(relay, outlet, sink, tools, &batch);
 }
 
-enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
-                               const struct relay_tools *tools)
+enum outlet_result relay_flush_conduit(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                                       const struct relay_tools *tools)
 {
-    sink->more = relay->conduit != NULL && conduit_holds(relay->conduit) > 0;
+    sink->more = conduit_holds(relay->conduit) > 0;
     enum outlet_result result = outlet_flush(outlet, tools->buffers, sink);
     sink->more = false;
-    if (result != OUTLET_EMPTY || relay->conduit == NULL)
+    if (result != OUTLET_EMPTY)
         return result;
     while (conduit_holds(relay->conduit) > 0) {
         ssize_t sent = sink->writable ? conduit_drain(relay->conduit, sink) : STREAM_AGAIN;
@@ -175,13 +196,6 @@ enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struc
     }
     relay_drop(relay, tools);
     return OUTLET_EMPTY;
-}
-
-void relay_drop(struct relay *relay, const struct relay_tools *tools)
-{
-    if (relay->conduit != NULL)
-        conduits_give(tools->conduits, relay->conduit);
-    relay->conduit = NULL;
 }
 
 bool relay_may_splice(struct relay *relay, const struct stream *source, const struct stream *sink,

@@ -76,10 +76,22 @@ static inline size_t relay_waiting(const struct relay *relay, const struct outle
     return outlet_waiting(outlet) + (relay->conduit != NULL ? conduit_holds(relay->conduit) : 0);
 }
 /* Sends what waits. */
-enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
-                               const struct relay_tools *tools);
+enum outlet_result relay_flush_conduit(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                                       const struct relay_tools *tools);
+static inline enum outlet_result relay_flush(struct relay *relay, struct outlet *outlet, struct stream *sink,
+                                             const struct relay_tools *tools)
+{
+    return relay->conduit == NULL ? outlet_flush(outlet, tools->buffers, sink)
+                                  : relay_flush_conduit(relay, outlet, sink, tools);
+}
+
 /* Drops what waits in the conduit: the message goes no further. */
-void relay_drop(struct relay *relay, const struct relay_tools *tools);
+static inline void relay_drop(struct relay *relay, const struct relay_tools *tools)
+{
+    if (relay->conduit != NULL)
+        conduits_give(tools->conduits, relay->conduit);
+    relay->conduit = NULL;
+}
 
 /* The body, of events, shall end before its source ends it: at once if none is begun, else with the next step
  * that comes to where they rest. */

@@ -3,6 +3,7 @@
 #include "io/conduit.h"
 
 #include "base/mem.h"
+#include "io/direct.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -98,7 +99,7 @@ static ssize_t move(int from, int to, size_t count)
 {
     ssize_t moved;
     do
-        moved = splice(from, NULL, to, NULL, count, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+        moved = direct_splice(from, to, count, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     while (moved < 0 && errno == EINTR);
     return moved;
 }

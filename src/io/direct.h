@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -36,6 +37,13 @@ static inline ssize_t direct_send(int fd, const void *bytes, size_t count, int f
 static inline ssize_t direct_sendmsg(int fd, const struct msghdr *message, int flags)
 {
     return DIRECT(syscall(SYS_sendmsg, fd, message, flags), sendmsg(fd, message, flags));
+}
+
+/* At no offsets. */
+static inline ssize_t direct_splice(int from, int to, size_t count, unsigned flags)
+{
+    return DIRECT(syscall(SYS_splice, from, NULL, to, NULL, count, flags),
+                  splice(from, NULL, to, NULL, count, flags));
 }
 
 static inline int direct_epoll_wait(int fd, struct epoll_event *events, int most, int wait_ms)

@@ -209,7 +209,7 @@ void stream_look(struct stream *stream)
 {
     char byte;
     assert(stream->ops == &stream_plain);
-    stream->readable = recv(stream->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
+    stream->readable = direct_recv(stream->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
 }
 
 void stream_await(struct stream *stream, uint32_t bytes)

@@ -5,6 +5,7 @@
 #include "plane/connection.h"
 
 #include "base/mem.h"
+#include "io/direct.h"
 #include "plane/h2_back.h"
 #include "plane/upstream_state.h"
 
@@ -183,7 +184,7 @@ static void lend(struct connection *connection, const struct lending *lending)
 static bool is_alive(const struct connection *connection)
 {
     char byte;
-    return recv(connection->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    return direct_recv(connection->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 /* What a reload has changed about whom to believe holds for what was kept before, too. */

@@ -51,6 +51,13 @@ static ssize_t received(ssize_t count)
     return count;
 }
 
+static ssize_t spliced(ssize_t count)
+{
+    if (count > 0)
+        note('s');
+    return count;
+}
+
 /* As io/direct.h calls the kernel; and as it does so under a sanitizer. */
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
@@ -74,6 +81,8 @@ long __wrap_syscall(long number, ...)
     if (number == SYS_sendmsg)
         sends(((const struct msghdr *)a[1])->msg_iov[0].iov_base);
     long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (number == SYS_splice)
+        spliced(result);
     return number == SYS_recvfrom ? received(result) : result;
 }
 
@@ -99,10 +108,7 @@ ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t c
 
 ssize_t __wrap_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned flags)
 {
-    ssize_t moved = __real_splice(in, in_at, out, out_at, count, flags);
-    if (moved > 0)
-        note('s');
-    return moved;
+    return spliced(__real_splice(in, in_at, out, out_at, count, flags));
 }
 
 /* ---- steps ---- */

@@ -2,7 +2,6 @@
  * owed for it. */
 #include "io/tls_layer.h"
 
-#include "io/direct.h"
 #include "io/tls_state.h"
 
 #include <errno.h>
@@ -25,7 +24,7 @@ ssize_t tls_layer_recv(struct stream *stream, void *bytes, size_t room)
         return -1;
     }
     do
-        taken = direct_recv(stream->fd, bytes, room, 0);
+        taken = recv(stream->fd, bytes, room, 0);
     while (taken < 0 && errno == EINTR);
     stream->kernel_readable = taken > 0 && (taken == (ssize_t)room || stream->hung_up);
     uint32_t count = taken > 0 ? (uint32_t)taken : 0;
@@ -40,7 +39,7 @@ ssize_t tls_layer_send(struct stream *stream, const void *bytes, size_t n)
     if (!stream->kernel_writable)
         return -1;
     do
-        sent = direct_send(stream->fd, bytes, n, stream_send_flags(stream));
+        sent = send(stream->fd, bytes, n, stream_send_flags(stream));
     while (sent < 0 && errno == EINTR);
     stream->kernel_writable = sent == (ssize_t)n;
     if (sent < 0 && errno != EAGAIN)

@@ -33,13 +33,14 @@ static bool find_name(const char *const *names, unsigned count, const char *name
     return false;
 }
 
+/* Of a text that is not there: 0. So 0 itself is none, and is never written. */
 static bool to_time(const char *text, uint64_t *time_ns, struct err *err)
 {
     if (text == NULL) {
         *time_ns = 0;
         return true;
     }
-    return clock_parse(str_of(text), time_ns) || err_set(err, "\"%s\" is no time", text);
+    return (clock_parse(str_of(text), time_ns) && *time_ns != 0) || err_set(err, "\"%s\" is no time", text);
 }
 
 static bool to_count(json_int_t number, uint64_t *count, struct err *err)

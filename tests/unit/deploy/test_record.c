@@ -266,6 +266,23 @@ static void unknown_missing_and_wrong_keys_are_refused(void **state)
          "\"user\":\"\",\"pid\":0},\"created\":\"2026-11-22T10:00:00.123Z\",\"timeline\":[],"        \
          "\"canary\":{\"shares\":[" shares "],\"taken\":" taken ",\"step\":7}}}"
 
+/* It stands for none, so what has it could not be written again. */
+static void the_time_zero_is_refused(void **state)
+{
+    (void)state;
+    const char *zero = "1970-01-01T00:00:00.000Z";
+    const char *deployment = CANARY("5", "0");
+    char *created = str_dup(str_of(deployment)), *of_created = strstr(created, "2026-11-22T10:00:00.123Z");
+    assert_true(reads("{\"seq\":1,\"time\":\"1970-01-01T00:00:00.001Z\",\"type\":\"world\",\"world\":3"));
+    assert_false(reads("{\"seq\":1,\"time\":\"1970-01-01T00:00:00.000Z\",\"type\":\"world\",\"world\":3"));
+    assert_false(reads(HEAD "\"steady\":\"1970-01-01T00:00:00.000Z\",\"type\":\"world\""));
+    of_created = strstr(of_created + 1, "2026-11-22T10:00:00.123Z");
+    assert_true(reads(created));
+    memcpy(of_created, zero, strlen(zero));
+    assert_false(reads(created));
+    free(created);
+}
+
 static void shares_that_no_canary_can_have_are_refused(void **state)
 {
     (void)state;
@@ -388,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_staged_pool_survives_the_round_trip),
         cmocka_unit_test(a_draining_pool_survives_the_round_trip),
         cmocka_unit_test(a_canary_and_a_watch_survive_the_round_trip),
+        cmocka_unit_test(the_time_zero_is_refused),
         cmocka_unit_test(shares_that_no_canary_can_have_are_refused),
         cmocka_unit_test(every_event_survives_the_round_trip),
         cmocka_unit_test(instance_records_survive_the_round_trip),

@@ -1,6 +1,7 @@
-/* direct: the system calls that a worker makes for each request, straight to the kernel. The C library makes
- * cancellation points of these, which in a program with threads are two atomic operations a call. No thread
- * here is ever cancelled. Each is what the function without `direct_` is: same arguments, result and errno.
+/* direct: the system calls that a worker makes for what goes through it, straight to the kernel. The C
+ * library makes cancellation points of these, which in a program with threads are two atomic operations a
+ * call. No thread here is ever cancelled. Each is what the function without `direct_` is: same arguments,
+ * result and errno.
  */
 #pragma once
 

@@ -89,8 +89,10 @@ ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
 void stream_look(struct stream *stream);
 
 /* From now on no `ready` tells of fewer than so many bytes, only of the end or a failure (SO_RCVLOWAT,
- * tcp(7)). 0: it tells of any, as of a new stream, and at once of what is there. What is not yet there need
- * not ever come, so who awaits more than it knows of sets a deadline. Only of plain streams. */
+ * socket(7)). 0: it tells of any, as of a new stream, and at once of what is there. What is not yet there
+ * need not ever come, so who awaits more than it knows of sets a deadline. The kernel makes room for twice as
+ * much, for as long as the connection lasts. Only of plain streams; over another protocol than TCP it changes
+ * nothing. */
 void stream_await(struct stream *stream, uint32_t bytes);
 
 /* For whoever cannot go on without more: is a recv due before waiting for `ready`? */

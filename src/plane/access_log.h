@@ -25,11 +25,11 @@ struct access_log_entry {
     bool http2;          /* it came over HTTP/2 */
     uint16_t status;     /* 0: none was sent */
     uint32_t retries;
-    uint64_t bytes_in;                    /* of the request, head and body */
-    uint64_t bytes_out;                   /* of the response, head and body */
-    uint64_t body_out;                    /* of its body alone, for combined */
-    uint64_t duration_ns;                 /* from the complete head to the last byte */
-    struct str instance, service, pool;   /* empty: none */
+    uint64_t bytes_in;                  /* of the request, head and body */
+    uint64_t bytes_out;                 /* of the response, head and body */
+    uint64_t body_out;                  /* of its body alone, for combined */
+    uint64_t duration_ns;               /* from the complete head to the last byte, in turns of the worker */
+    struct str instance, service, pool; /* empty: none */
     const char *tls_version, *tls_cipher; /* NULL: in plain text */
     struct str reason;                    /* a word; empty: the upstream's answer went through */
 };

@@ -2,6 +2,7 @@
  * and exchange_end, and only then, the exchange holds its view, its pool's in-flight cell, and its client. */
 #include "plane/exchange.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "io/tls.h"
 
@@ -13,13 +14,6 @@
 
 static void timed_out(struct deadline *deadline);
 static void drain_is_over(struct deadline *deadline);
-static void patience_is_over(struct deadline *deadline)
-{
-    struct exchange *x = mem_container(deadline, struct exchange, patience);
-    if (!exchange_is_ended(x))
-        patience_end(x);
-}
-
 static void span_is_over(struct deadline *deadline);
 static void patience_is_over(struct deadline *deadline);
 static void run_again(struct loop_deferred *deferred);
@@ -234,7 +228,7 @@ static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit,
     if (limit->per_second == 0 || x->waited)
         return false;
     struct str scope = service == NULL ? STR("") : snapshot_service_name(x->view->snapshot, service);
-    x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, x->started_ns);
+    x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, clock_mono_ns());
     return x->retry_after > 0;
 }
 
@@ -443,6 +437,13 @@ static void span_is_over(struct deadline *deadline)
     struct exchange *x = mem_container(deadline, struct exchange, pacing);
     if (!exchange_is_ended(x))
         pace_due(x);
+}
+
+static void patience_is_over(struct deadline *deadline)
+{
+    struct exchange *x = mem_container(deadline, struct exchange, patience);
+    if (!exchange_is_ended(x))
+        patience_end(x);
 }
 
 /* Counted before the lease is given back: an instance that is seen idle is also seen to have been cut. */

@@ -45,7 +45,7 @@ static size_t look(struct relay *relay, struct str data)
     return n;
 }
 
-/* What is there of a body of known length needs no decoder. */
+/* Takes what is there of a body whose length is known: nothing in it has to be understood. */
 static void take(struct relay *relay, struct inlet *inlet, struct batch *batch)
 {
     size_t n = inlet->n < relay->body.left ? inlet->n : (size_t)relay->body.left;
@@ -55,7 +55,7 @@ static void take(struct relay *relay, struct inlet *inlet, struct batch *batch)
     inlet_consume(inlet, n);
 }
 
-/* The same of any other. False: its framing is broken. */
+/* Takes what is understood of any other body. False: its framing is broken. */
 static bool decode(struct relay *relay, struct inlet *inlet, const struct relay_tools *tools,
                    struct batch *batch)
 {

@@ -92,6 +92,8 @@ static size_t burst_of(const struct exchange *x)
 static bool fill(struct exchange *x)
 {
     struct connection *lease = x->lease;
+    if (lease->stream.awaited > 0)
+        patience_end(x); /* as in upload.c */
     size_t burst = burst_of(x);
     size_t most = worker_fill_most(x->worker, &lease->in, burst);
     return heard(x, inlet_fill(&lease->in, &lease->stream, x->worker->buffers, most));

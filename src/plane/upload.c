@@ -55,6 +55,8 @@ static bool fill(struct exchange *x)
     struct client *client = x->client;
     if (client->ended)
         return heard(x, 0);
+    if (client->stream.awaited > 0)
+        patience_end(x); /* there is no conduit any more, and small pieces are all that is read */
     size_t most = worker_fill_most(x->worker, &client->in, x->up.burst);
     return heard(x, inlet_fill(&client->in, &client->stream, x->worker->buffers, most));
 }

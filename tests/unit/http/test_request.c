@@ -277,6 +277,10 @@ static void host_must_be_there_once_and_right(void **state)
          "bad-host"},
         {"GET / HTTP/1.1\r\nHost: a%4\r\n\r\n", 400, "bad-host"},
         {"GET / HTTP/1.1\r\nHost: a%g1\r\n\r\n", 400, "bad-host"},
+        {"GET / HTTP/1.1\r\nHost: a%:80\r\n\r\n", 400, "bad-host"},
+        {"GET / HTTP/1.1\r\nHost: a%4:80\r\n\r\n", 400, "bad-host"},
+        {"GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", 400, "bad-host"},
+        {"GET / HTTP/1.1\r\nHost: []:80\r\n\r\n", 400, "bad-host"},
         {"GET http://a/ HTTP/1.1\r\nHost: /\r\n\r\n", 400, "bad-host"},
     };
     REFUSE_ALL(rows);

@@ -4,11 +4,13 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "plane/exchange.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,17 +18,22 @@
 #define LAST 1000         /* bytes of it that come late */
 #define HEAD_LENGTH "Content-Length: 67108864\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\n" HEAD_LENGTH
+#define POOR 128 /* descriptors, for 3 conduits */
+#define OTHERS 4
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 /* ---- what the plane calls ---- */
 
 static _Thread_local bool is_test;
+static bool is_poor;              /* the plane has few descriptors */
 static uint64_t stopped_ns;       /* the time of the plane's clock; 0: it goes */
 static int awaited, ever_awaited; /* bytes: the last SO_RCVLOWAT of the plane's, and the largest */
 
 int __real_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length);
+int __real_getrlimit(__rlimit_resource_t resource, struct rlimit *limit);
+int __wrap_getrlimit(__rlimit_resource_t resource, struct rlimit *limit);
 uint64_t __real_clock_mono_ns(void);
 uint64_t __wrap_clock_mono_ns(void);
 
@@ -40,6 +47,14 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
         __atomic_store_n(&awaited, bytes, __ATOMIC_RELEASE);
     }
     return result;
+}
+
+int __wrap_getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
+{
+    if (is_test || !is_poor || resource != RLIMIT_NOFILE)
+        return __real_getrlimit(resource, limit);
+    *limit = (struct rlimit){POOR, POOR};
+    return 0;
 }
 
 uint64_t __wrap_clock_mono_ns(void)
@@ -68,6 +83,18 @@ static int stop(void **state)
 {
     __atomic_store_n(&stopped_ns, 0, __ATOMIC_RELEASE);
     return rig_stop(*state);
+}
+
+static int start_poor(void **state)
+{
+    is_poor = true;
+    return start(state);
+}
+
+static int stop_poor(void **state)
+{
+    is_poor = false;
+    return stop(state);
 }
 
 static char bytes[1 << 20];
@@ -202,7 +229,7 @@ static void what_stands_still_in_the_middle_of_an_answer_arrives(void **state)
     arrives_although_more_is_awaited(&body);
 }
 
-/* The client goes on to be read until its end, and what it sends need not be a large piece. */
+/* Its connection is read on, to its end, and what comes need not be a large piece. */
 static void nothing_is_awaited_of_an_upload_that_was_answered_early(void **state)
 {
     struct body body = upload(*state);
@@ -216,6 +243,62 @@ static void nothing_is_awaited_of_an_upload_that_was_answered_early(void **state
     close(body.sink);
 }
 
+/* The clock stands still. Others take all conduits while this body has none; its last bytes are few. */
+static void is_read_without_a_conduit(struct rig *rig, const struct body *body)
+{
+    struct body others[OTHERS];
+    pass(body->source, 0, body->sink, body->sent);
+    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) > 1);
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = answer(rig);
+    pass(body->source, LENGTH - LAST - body->sent, body->sink, LENGTH - LAST - body->sent);
+    pass(body->source, LAST, body->sink, LAST);
+    for (int i = 0; i < OTHERS; i++) {
+        close(others[i].source);
+        close(others[i].sink);
+    }
+    close(body->source);
+    close(body->sink);
+}
+
+static void an_answer_whose_conduit_others_have_taken_is_read_as_it_comes(void **state)
+{
+    stop_clock();
+    struct body body = answer(*state);
+    is_read_without_a_conduit(*state, &body);
+}
+
+static void an_upload_whose_conduit_others_have_taken_is_read_as_it_comes(void **state)
+{
+    stop_clock();
+    struct body body = upload(*state);
+    is_read_without_a_conduit(*state, &body);
+}
+
+/* Both directions of an exchange may await a piece, and one of them may get it again and again. */
+static void a_wait_is_not_made_longer_by_that_of_the_other_direction(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new();
+    struct client client = {.stream = {.ops = &stream_plain, .fd = socket(AF_INET, SOCK_STREAM, 0)}};
+    struct connection lease = {.stream = {.ops = &stream_plain, .fd = socket(AF_INET, SOCK_STREAM, 0)}};
+    struct exchange x = {.client = &client, .lease = &lease};
+    const struct relay relay = {.body.left = LENGTH};
+    deadline_init(&x.patience, loop, NULL);
+    patience_read(&x, &relay, &client.stream, sizeof bytes);
+    uint64_t until_ms = x.patience.at_ms;
+    rig_until(clock_mono_ms() > until_ms + 1);
+    patience_read(&x, &relay, &lease.stream, sizeof bytes);
+    assert_int_equal(x.patience.at_ms, until_ms);
+    assert_true(client.stream.awaited > 0 && lease.stream.awaited > 0);
+    patience_end(&x);
+    assert_false(deadline_is_set(&x.patience));
+    assert_int_equal(client.stream.awaited + lease.stream.awaited, 0);
+    close(client.stream.fd);
+    close(lease.stream.fd);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +308,11 @@ int main(void)
                                         start, stop),
         cmocka_unit_test_setup_teardown(what_stands_still_in_the_middle_of_an_upload_arrives, start, stop),
         cmocka_unit_test_setup_teardown(what_stands_still_in_the_middle_of_an_answer_arrives, start, stop),
+        cmocka_unit_test_setup_teardown(an_answer_whose_conduit_others_have_taken_is_read_as_it_comes,
+                                        start_poor, stop_poor),
+        cmocka_unit_test_setup_teardown(an_upload_whose_conduit_others_have_taken_is_read_as_it_comes,
+                                        start_poor, stop_poor),
+        cmocka_unit_test(a_wait_is_not_made_longer_by_that_of_the_other_direction),
         cmocka_unit_test_setup_teardown(nothing_is_awaited_of_an_upload_that_was_answered_early, start, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,8 @@ struct access_log {
     void *arg;
     struct access_log_batch *batch; /* NULL: nothing is waiting */
     struct deadline due;
-    uint64_t second; /* of the texts below */
+    uint64_t turn;   /* whose time the texts below tell: it has ended when so many have; 0: none's */
+    uint64_t second; /* the same time's */
     char json_time[CLOCK_TEXT_SIZE];
     char combined_time[COMBINED_TIME_SIZE];
 };
@@ -210,9 +211,15 @@ static void put_quoted(struct line *line, struct str text)
     *line->p++ = '"';
 }
 
-/* Both texts are made once a second; of the JSON one only the milliseconds change in between. */
-static void refresh_time(struct access_log *log, uint64_t wall_ns)
+/* The clock is read once a turn. Both texts are made once a second; of the JSON one only the milliseconds
+ * change in between. */
+static void refresh_time(struct access_log *log)
 {
+    uint64_t turn = loop_turns(log->loop) + 1;
+    if (turn == log->turn)
+        return;
+    log->turn = turn;
+    uint64_t wall_ns = clock_wall_ns();
     if (wall_ns / NS_PER_SECOND != log->second) {
         log->second = wall_ns / NS_PER_SECOND;
         clock_text(wall_ns, log->json_time);
@@ -360,7 +367,7 @@ void access_log_write(struct access_log *log, enum snapshot_access_log format, s
     struct access_log_batch *batch = batch_for(log, line_bound(entry));
     if (batch == NULL)
         return;
-    refresh_time(log, clock_wall_ns());
+    refresh_time(log);
     struct line line = {batch->bytes + batch->size};
     if (format == SNAPSHOT_LOG_JSON)
         write_json(log, &line, entry);

@@ -2,6 +2,8 @@
 
 #include "unit.h"
 
+#include "base/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -89,6 +91,33 @@ static void a_json_line_has_all_fields_in_order(void **state)
         "\"instance\":\"10.0.0.5:80\",\"service\":\"web\",\"pool\":\"web-1\",\"request_id\":\"1f\","
         "\"trace_id\":null,"
         "\"user_agent\":\"me/1.0\",\"referer\":null,\"reason\":null,\"retries\":2}\n");
+}
+
+static void stop_loop(struct deadline *deadline)
+{
+    loop_stop(deadline->loop);
+}
+
+static void turn(struct loop *loop)
+{
+    struct deadline soon;
+    deadline_init(&soon, loop, stop_loop);
+    deadline_set(&soon, 0);
+    loop_run(loop);
+}
+
+static void a_line_has_the_time_of_its_turn(void **state)
+{
+    struct desk *desk = *state;
+    struct access_log_entry entry = an_entry();
+    char first[CLOCK_TEXT_SIZE + 9] = "";
+    memcpy(first, written(desk, SNAPSHOT_LOG_JSON, &entry), sizeof first - 1);
+    uint64_t later_ns = clock_wall_ns() + 2000000;
+    while (clock_wall_ns() < later_ns)
+        continue;
+    assert_memory_equal(written(desk, SNAPSHOT_LOG_JSON, &entry), first, sizeof first - 1);
+    turn(desk->loop);
+    assert_memory_not_equal(written(desk, SNAPSHOT_LOG_JSON, &entry), first, sizeof first - 1);
 }
 
 static void a_combined_line_is_apaches(void **state)
@@ -197,6 +226,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(a_json_line_has_all_fields_in_order),
+        TEST(a_line_has_the_time_of_its_turn),
         TEST(a_combined_line_is_apaches),
         TEST(no_byte_of_a_client_ends_its_field_or_the_line),
         TEST(a_byte_is_escaped_wherever_it_stands),

@@ -44,12 +44,12 @@ struct stream {
                       stream_close, and at once, since what is sent may wait for it, to go in one packet */
     bool more;     /* the owner's: behind what is sent now comes more, and at once, so that it may wait for
                       this, to go in one packet */
+    uint32_t awaited; /* see stream_await */
     /* For TLS, whose flags above say more than the kernel does. Plain streams leave them alone. */
     bool kernel_readable, kernel_writable;    /* what the kernel last said */
     bool recv_awaits_write, send_awaits_read; /* the one goes on at an edge of the other */
     bool limited;                             /* by: */
     uint32_t allowance;                       /* bytes that may still be read (tls_limit) */
-    uint32_t awaited;                         /* of plain streams: see stream_await */
     struct tls *tls;                          /* NULL: plain */
     void *virtual;                            /* of a stream without a descriptor: what its ops work on */
     struct loop *loop;

@@ -49,10 +49,10 @@ struct mirror {
     struct outlet request;
     size_t seen;
     struct http_body body;
-    uint64_t read; /* bytes of the body */
-    unsigned live; /* class of the live answer */
-    uint64_t asked_ns,
-        live_ns; /* when the copy was drawn, then when it was sent; how long the live one took */
+    uint64_t read;     /* bytes of the body */
+    unsigned live;     /* class of the live answer */
+    uint64_t asked_ns; /* when the copy was drawn, then when it was sent */
+    uint64_t live_ns;  /* how long the live one took */
     struct deadline deadline;
     struct loop_deferred due;
     uint32_t path_length; /* of the whole */

@@ -562,15 +562,21 @@ static void assert_refused(const void *image, size_t size, const char *fault)
     assert_non_null(strstr(err.text, fault));
 }
 
+static struct snapshot *freeze_one_host(size_t *size)
+{
+    static const struct world_service row = {"one", {"a.org"}, {"/"}};
+    struct err err;
+    struct snapshot *image = world_freeze(&row, 1, size, &err);
+    assert_non_null(image);
+    return image;
+}
+
 /* Else a search for a host that is not there would never end. */
 static void a_hash_table_without_an_empty_slot_is_refused(void **state)
 {
     (void)state;
-    static const struct world_service row = {"one", {"a.org"}, {"/"}};
     size_t size;
-    struct err err;
-    struct snapshot *image = world_freeze(&row, 1, &size, &err);
-    assert_non_null(image);
+    struct snapshot *image = freeze_one_host(&size);
     struct image_slot *slots = (void *)((char *)image + image->parts[IMAGE_HOST_SLOTS].at);
     assert_int_equal(image->parts[IMAGE_HOST_SLOTS].count, 2);
     if (slots[0].index == SNAPSHOT_NONE)
@@ -588,11 +594,8 @@ static void a_hash_table_without_an_empty_slot_is_refused(void **state)
 static void a_host_with_a_key_of_a_length_that_is_not_looked_for_is_refused(void **state)
 {
     (void)state;
-    static const struct world_service row = {"one", {"a.org"}, {"/"}};
     size_t size;
-    struct err err;
-    struct snapshot *image = world_freeze(&row, 1, &size, &err);
-    assert_non_null(image);
+    struct snapshot *image = freeze_one_host(&size);
     assert_int_equal(image->key_lengths[0], 1 << 5);
     image->key_lengths[0] = 1 << 6;
     assert_refused(image, size, "host 0 cannot be found by its key");

@@ -3,7 +3,7 @@
 #include "io/digest.h"
 #include "plane/exchange.h"
 
-#define LONG_HEAD 1024 /* bytes */
+#define HEADS_DIFFER 128 /* bytes: by less, mostly, over one connection */
 
 static bool flush(struct exchange *x)
 {
@@ -72,12 +72,12 @@ static bool heard(struct exchange *x, ssize_t count)
     return true;
 }
 
-/* The answer may be as long as the last one over this connection. Then no more of it is read with the head
- * than that may be, and the rest goes by a conduit. Where the request goes on, what is read of the answer
+/* The answer may be as long as the last one over this connection, and its head too. Then little more than
+ * that is read of it, and the rest goes by a conduit. Where the request goes on, what is read of the answer
  * tells whether that ends early. */
 static bool may_be_long(const struct exchange *x)
 {
-    return x->lease->long_answers && x->up.body.done && x->lease->stream.ops == &stream_plain &&
+    return x->lease->long_head > 0 && x->up.body.done && x->lease->stream.ops == &stream_plain &&
            x->client->stream.ops == &stream_plain;
 }
 
@@ -85,7 +85,7 @@ static size_t burst_of(const struct exchange *x)
 {
     if (x->state == EXCHANGE_ANSWERING)
         return x->down.burst;
-    return may_be_long(x) ? LONG_HEAD : x->worker->head_most;
+    return may_be_long(x) ? x->lease->long_head : x->worker->head_most;
 }
 
 /* True: there is something new in the lease's inlet. */
@@ -236,7 +236,7 @@ static uint32_t cork_most(const struct exchange *x)
 static bool begins_long(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    bool begins = may_be_long(x) && lease->in.n <= LONG_HEAD && stream_may_give(&lease->stream);
+    bool begins = may_be_long(x) && lease->in.n <= lease->long_head && stream_may_give(&lease->stream);
     return begins && relay_may_splice(&x->down, &lease->stream, &x->client->stream, &x->worker->tools);
 }
 
@@ -250,6 +250,13 @@ static bool read_on(struct exchange *x)
         return true;
     ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, x->down.burst);
     return count == STREAM_AGAIN || heard(x, count);
+}
+
+/* What is to be read with the next head, if that answer is as long. */
+static uint32_t long_head_of(const struct http_response *response)
+{
+    bool is_long = response->framing == HTTP_BODY_LENGTH && response->content_length >= RELAY_SPLICE_LEAST;
+    return is_long ? (uint32_t)response->length + HEADS_DIFFER : 0;
 }
 
 /* The body as it comes, and as it goes; `streams`: it is one of events. */
@@ -287,7 +294,7 @@ static bool final(struct exchange *x)
     bool splices = begins_long(x);
     if (!splices && !read_on(x))
         return false;
-    lease->long_answers = in == HTTP_BODY_LENGTH && response->content_length >= RELAY_SPLICE_LEAST;
+    lease->long_head = long_head_of(response);
     enum relay_result result = relay_step(&x->down, &lease->in, &x->client->out,
                                           splices ? NULL : &x->client->stream, &x->worker->tools, head);
     if (result == RELAY_BAD)

@@ -15,9 +15,12 @@
  * CONDUIT_ROOM, which is what a user may have without privilege. In all a user has 64 MiB of them; beyond,
  * pipes are too small to be worth it. */
 #define ROOM_LEAST (64 * 1024)
+#define ASIDE_MOST (64 * 1024) /* bytes; see conduit_fill_last */
 
 struct conduit {
     int in, out; /* ends of the pipe: what is written into `in` comes from `out` */
+    int room;    /* bytes, if each of its pages is full */
+    bool spoilt; /* there is a byte in it that is not held */
     size_t held;
     struct conduit *next; /* in the store */
 };
@@ -51,37 +54,40 @@ void conduits_free(struct conduits *conduits)
     free(conduits);
 }
 
-static bool open_pipe(int ends[2])
+/* Its room, or 0: there is none that is worth it. */
+static int open_pipe(int ends[2])
 {
     if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) != 0)
-        return false;
-    if (fcntl(ends[1], F_SETPIPE_SZ, CONDUIT_ROOM) >= ROOM_LEAST ||
-        fcntl(ends[1], F_GETPIPE_SZ) >= ROOM_LEAST)
-        return true;
+        return 0;
+    int room = fcntl(ends[1], F_SETPIPE_SZ, CONDUIT_ROOM);
+    if (room < ROOM_LEAST)
+        room = fcntl(ends[1], F_GETPIPE_SZ);
+    if (room >= ROOM_LEAST)
+        return room;
     close(ends[0]);
     close(ends[1]);
-    return false;
+    return 0;
 }
 
 struct conduit *conduits_take(struct conduits *conduits)
 {
     struct conduit *conduit = conduits->idle;
-    int ends[2];
+    int ends[2], room;
     if (conduit != NULL) {
         conduits->idle = conduit->next;
         return conduit;
     }
-    if (conduits->left == 0 || !open_pipe(ends))
+    if (conduits->left == 0 || (room = open_pipe(ends)) == 0)
         return NULL;
     conduits->left--;
     conduit = mem_alloc(sizeof *conduit);
-    *conduit = (struct conduit){.in = ends[1], .out = ends[0]};
+    *conduit = (struct conduit){.in = ends[1], .out = ends[0], .room = room};
     return conduit;
 }
 
 void conduits_give(struct conduits *conduits, struct conduit *conduit)
 {
-    if (conduit->held > 0) {
+    if (conduit->held > 0 || conduit->spoilt) {
         destroy(conduit);
         conduits->left++;
         return;
@@ -112,6 +118,23 @@ ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most
     if (count > 0)
         conduit->held = (size_t)count;
     return stream_received(source, count, count > 0);
+}
+
+/* One byte more is asked for, which saves a look. A pipe that is just full answers as if there were none; but
+ * a pipe of CONDUIT_ROOM takes 256 packets, and so few bytes in so many do not come in one turn. */
+ssize_t conduit_fill_last(struct conduit *conduit, struct stream *source, size_t most)
+{
+    bool aside = most <= ASIDE_MOST && conduit->room >= CONDUIT_ROOM;
+    ssize_t count = conduit_fill(conduit, source, aside ? most + 1 : most);
+    if (count < (ssize_t)most)
+        return count;
+    if (!aside)
+        stream_look(source);
+    else if (count == (ssize_t)most)
+        source->readable = source->hung_up;
+    conduit->spoilt = count > (ssize_t)most;
+    conduit->held = most;
+    return (ssize_t)most;
 }
 
 ssize_t conduit_drain(struct conduit *conduit, struct stream *sink)

@@ -26,6 +26,9 @@ size_t conduit_holds(const struct conduit *conduit);
 
 /* Takes up to `most` bytes (not 0) from a plain stream that may give some. Results as of stream_recv. */
 ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most);
+/* The same, of a source that has nothing to say behind those bytes. If they have all come, its `readable`
+ * tells whether it does so, or has ended, all the same: then it must not be read from again. */
+ssize_t conduit_fill_last(struct conduit *conduit, struct stream *source, size_t most);
 /* Sends what it holds over a plain stream, as much as the kernel takes. Results as of stream_send. The
  * process must ignore SIGPIPE. */
 ssize_t conduit_drain(struct conduit *conduit, struct stream *sink);

@@ -221,11 +221,24 @@ static bool keep(struct relay *relay, struct outlet *outlet, const struct relay_
     return to != NULL;
 }
 
+/* Behind the last byte, the source's `readable` tells whether more stands there. Of a client that is its next
+ * request. */
+static ssize_t fill(struct relay *relay, struct stream *source)
+{
+    bool is_last = relay->body.left <= CONDUIT_ROOM;
+    size_t most = is_last ? (size_t)relay->body.left : CONDUIT_ROOM;
+    if (is_last && !relay->request)
+        return conduit_fill_last(relay->conduit, source, most);
+    ssize_t count = conduit_fill(relay->conduit, source, most);
+    if (is_last && count == (ssize_t)most)
+        stream_look(source);
+    return count;
+}
+
 ssize_t relay_splice(struct relay *relay, struct stream *source, struct outlet *outlet, struct stream *sink,
                      const struct relay_tools *tools, enum relay_result *result)
 {
-    size_t most = relay->body.left < CONDUIT_ROOM ? (size_t)relay->body.left : CONDUIT_ROOM;
-    ssize_t count = conduit_fill(relay->conduit, source, most);
+    ssize_t count = fill(relay, source);
     if (count <= 0) {
         relay_drop(relay, tools);
         return count;
@@ -233,8 +246,6 @@ ssize_t relay_splice(struct relay *relay, struct stream *source, struct outlet *
     http_body_skip(&relay->body, (size_t)count);
     relay->bytes += (uint64_t)count;
     relay->done = relay->body.done;
-    if (relay->done)
-        stream_look(source); /* whether the connection is good for another message */
     if (outlet->hold && outlet->end + (size_t)count <= OUTLET_HOLD_MAX &&
         !keep(relay, outlet, tools, (size_t)count)) {
         *result = RELAY_NO_MEMORY;

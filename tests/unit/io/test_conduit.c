@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,24 @@ static struct loop *loop;
 static struct stream source, sink;
 static int giver, taker;
 static struct conduits *conduits;
+
+/* A user has as many pipes as one may have of more than 64 KiB. */
+static bool pipes_are_small;
+
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...);
+
+int __wrap_fcntl(int fd, int command, ...)
+{
+    va_list list;
+    va_start(list, command);
+    int argument = va_arg(list, int);
+    va_end(list);
+    if (command != F_SETPIPE_SZ || !pipes_are_small)
+        return __real_fcntl(fd, command, argument);
+    errno = EPERM;
+    return -1;
+}
 
 static void nothing(struct stream *stream)
 {
@@ -36,6 +55,7 @@ static int open_end(struct stream *stream)
 static int set_up(void **state)
 {
     (void)state;
+    pipes_are_small = false;
     signal(SIGPIPE, SIG_IGN);
     loop = loop_new();
     giver = open_end(&source);
@@ -180,6 +200,102 @@ static void a_look_tells_a_stream_with_more_from_one_without(void **state)
     assert_true(source.readable);
 }
 
+static void give(const char *bytes, size_t n)
+{
+    assert_int_equal(write(giver, bytes, n), n);
+}
+
+static void behind_the_last_bytes_it_tells_of_more_and_keeps_that_to_itself(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    give("first", 5);
+    assert_int_equal(conduit_fill_last(conduit, &source, 5), 5);
+    assert_false(source.readable);
+    assert_int_equal(conduit_drain(conduit, &sink), 5);
+    conduits_give(conduits, conduit);
+    assert_ptr_equal(conduits_take(conduits), conduit);
+    give("second, third", 13);
+    assert_int_equal(conduit_fill_last(conduit, &source, 6), 6);
+    assert_true(source.readable);
+    assert_int_equal(conduit_holds(conduit), 6);
+    assert_int_equal(conduit_drain(conduit, &sink), 6);
+    expect_taken("firstsecond");
+    conduits_give(conduits, conduit);
+    conduit = conduits_take(conduits); /* another: in that one is a byte of what nobody wants */
+    give("x", 1);
+    conduit_fill(conduit, &source, 100);
+    assert_true(conduit_drain(conduit, &sink) > 0);
+    expect_taken(" thirdx");
+    conduits_give(conduits, conduit);
+}
+
+static void while_the_last_bytes_have_not_all_come_there_may_be_more(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    give("first", 5);
+    assert_int_equal(conduit_fill_last(conduit, &source, 6), 5);
+    assert_true(source.readable);
+    conduits_give(conduits, conduit);
+    conduit = conduits_take(conduits);
+    assert_int_equal(conduit_fill_last(conduit, &source, 1), STREAM_AGAIN);
+    assert_false(source.readable);
+    conduits_give(conduits, conduit);
+}
+
+static void stop(struct stream *stream)
+{
+    loop_stop(stream->loop);
+}
+
+static void a_source_that_has_ended_behind_its_last_bytes_may_be_asked_for_that(void **state)
+{
+    (void)state;
+    struct conduit *conduit = conduits_take(conduits);
+    give("first", 5);
+    shutdown(giver, SHUT_WR);
+    source.ready = stop;
+    loop_run(loop);
+    assert_true(source.hung_up);
+    assert_int_equal(conduit_fill_last(conduit, &source, 5), 5);
+    assert_true(source.readable);
+    conduits_give(conduits, conduit);
+}
+
+static void expect_last(struct conduit *conduit, size_t size, bool more)
+{
+    static char got[200000];
+    assert_int_equal(conduit_fill_last(conduit, &source, size), size);
+    assert_int_equal(source.readable, more);
+    assert_int_equal(conduit_drain(conduit, &sink), size);
+    assert_int_equal(read(taker, got, sizeof got), size);
+}
+
+static void so_it_is_with_a_long_end(void **state)
+{
+    (void)state;
+    static const char block[100001];
+    struct conduit *conduit = conduits_take(conduits);
+    give(block, 100000);
+    expect_last(conduit, 100000, false);
+    give(block, 100001);
+    expect_last(conduit, 100000, true);
+    conduits_give(conduits, conduit);
+}
+
+/* A pipe holds so many packets, whatever their size: sixteen where it is small. */
+static void and_with_a_small_pipe_that_the_last_bytes_just_fill(void **state)
+{
+    (void)state;
+    pipes_are_small = true;
+    struct conduit *conduit = conduits_take(conduits);
+    for (int i = 0; i < 17; i++)
+        give("x", 1);
+    expect_last(conduit, 16, true);
+    conduits_give(conduits, conduit);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -191,6 +307,11 @@ int main(void)
         TEST(what_it_holds_can_be_read_out_of_it_and_then_it_is_empty),
         TEST(there_are_so_many_and_each_that_comes_back_is_lent_empty),
         TEST(a_look_tells_a_stream_with_more_from_one_without),
+        TEST(behind_the_last_bytes_it_tells_of_more_and_keeps_that_to_itself),
+        TEST(while_the_last_bytes_have_not_all_come_there_may_be_more),
+        TEST(a_source_that_has_ended_behind_its_last_bytes_may_be_asked_for_that),
+        TEST(so_it_is_with_a_long_end),
+        TEST(and_with_a_small_pipe_that_the_last_bytes_just_fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,11 +6,11 @@
 #include "base/mem.h"
 
 #define FIRST_LOOK_MS 200 /* not while a start goes on: it takes memory for each pool */
-#define LOOK_MS 1000
+#define LOOK_MS 2000
 #define AT_ONCE 500  /* services; more are looked at in parts, over the same time */
 #define LEAST_MS 400 /* what is shorter tells too little */
 #define MS_PER_S 1000
-#define KEPT (RATES_SECONDS + 1)
+#define KEPT (RATES_SECONDS * MS_PER_S / LOOK_MS + 1)
 
 struct sum {
     uint64_t at_ms, begun;

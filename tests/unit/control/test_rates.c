@@ -9,7 +9,7 @@
 
 #define SERVICES 1200
 #define TICK_MS 20
-#define TICKS 100 /* time for a whole round, and for what each has to be apart */
+#define TICKS 125 /* time for a whole round, and for what each has to be apart */
 
 struct bench {
     struct loop *loop;

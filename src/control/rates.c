@@ -10,7 +10,7 @@
 #define AT_ONCE 500  /* services; more are looked at in parts, over the same time */
 #define LEAST_MS 400 /* what is shorter tells too little */
 #define MS_PER_S 1000
-#define KEPT (RATES_SECONDS * MS_PER_S / LOOK_MS + 1)
+#define KEPT (RATES_SECONDS * MS_PER_S / LOOK_MS) /* the oldest is as much older at the next look */
 
 struct sum {
     uint64_t at_ms, begun;

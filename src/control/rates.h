@@ -1,5 +1,5 @@
-/* rates: how many requests a second each service has had of late. Reads shared memory every two
- * seconds, of many services in parts. */
+/* rates: how many requests a second each service has had of late. Reads shared memory every two seconds, of
+ * many services in parts. */
 #pragma once
 
 #include "deploy/registry.h"

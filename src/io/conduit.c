@@ -15,11 +15,14 @@
  * CONDUIT_ROOM, which is what a user may have without privilege. In all a user has 64 MiB of them; beyond,
  * pipes are too small to be worth it. */
 #define ROOM_LEAST (64 * 1024)
-#define ASIDE_MOST (64 * 1024) /* bytes; see conduit_fill_last */
+/* The last bytes are asked for together with one more where they are so few that they will not have come in
+ * so many pieces, of which each takes a page of the pipe. */
+#define WITH_MORE_MOST (64 * 1024) /* bytes */
+#define WITH_MORE_PAGES 256
 
 struct conduit {
     int in, out; /* ends of the pipe: what is written into `in` comes from `out` */
-    int room;    /* bytes, if each of its pages is full */
+    long pages;  /* of its room */
     bool spoilt; /* there is a byte in it that is not held */
     size_t held;
     struct conduit *next; /* in the store */
@@ -81,7 +84,7 @@ struct conduit *conduits_take(struct conduits *conduits)
         return NULL;
     conduits->left--;
     conduit = mem_alloc(sizeof *conduit);
-    *conduit = (struct conduit){.in = ends[1], .out = ends[0], .room = room};
+    *conduit = (struct conduit){.in = ends[1], .out = ends[0], .pages = room / sysconf(_SC_PAGESIZE)};
     return conduit;
 }
 
@@ -113,22 +116,22 @@ static ssize_t move(int from, int to, size_t count)
 /* A count below `most` tells nothing: small packets fill a pipe before its bytes are used up. */
 ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most)
 {
-    assert(conduit->held == 0 && most > 0 && source->ops == &stream_plain);
+    assert(conduit->held == 0 && !conduit->spoilt && most > 0 && source->ops == &stream_plain);
     ssize_t count = move(source->fd, conduit->in, most);
     if (count > 0)
         conduit->held = (size_t)count;
     return stream_received(source, count, count > 0);
 }
 
-/* One byte more is asked for, which saves a look. A pipe that is just full answers as if there were none; but
- * a pipe of CONDUIT_ROOM takes 256 packets, and so few bytes in so many do not come in one turn. */
+/* A pipe that is just full answers as if there were no more: then it would not be seen. */
 ssize_t conduit_fill_last(struct conduit *conduit, struct stream *source, size_t most)
 {
-    bool aside = most <= ASIDE_MOST && conduit->room >= CONDUIT_ROOM;
-    ssize_t count = conduit_fill(conduit, source, aside ? most + 1 : most);
+    bool with_more = most <= WITH_MORE_MOST && conduit->pages >= WITH_MORE_PAGES;
+    assert(!source->fresh);
+    ssize_t count = conduit_fill(conduit, source, with_more ? most + 1 : most);
     if (count < (ssize_t)most)
         return count;
-    if (!aside)
+    if (!with_more)
         stream_look(source);
     else if (count == (ssize_t)most)
         source->readable = source->hung_up;

@@ -26,8 +26,10 @@ size_t conduit_holds(const struct conduit *conduit);
 
 /* Takes up to `most` bytes (not 0) from a plain stream that may give some. Results as of stream_recv. */
 ssize_t conduit_fill(struct conduit *conduit, struct stream *source, size_t most);
-/* The same, of a source that has nothing to say behind those bytes. If they have all come, its `readable`
- * tells whether it does so, or has ended, all the same: then it must not be read from again. */
+/* The same, of a source that is registered and may not say anything behind those bytes. If they have all
+ * come, its `readable` tells whether it has done so, or has been told to have ended: then it must not be read
+ * from again. What comes later makes an edge. Seen is what has come in fewer than some hundred packets, so it
+ * is for bytes that came just now. */
 ssize_t conduit_fill_last(struct conduit *conduit, struct stream *source, size_t most);
 /* Sends what it holds over a plain stream, as much as the kernel takes. Results as of stream_send. The
  * process must ignore SIGPIPE. */

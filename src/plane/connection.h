@@ -33,7 +33,7 @@ struct connection {
     enum connection_state state;
     bool kept;          /* has served before */
     bool h2;            /* is one stream of an HTTP/2 connection */
-    uint32_t long_head; /* bytes of the next answer to read with its head; 0: it may be short (reply.c) */
+    uint16_t long_head; /* bytes of the next answer to read with its head; 0: it may be short (reply.c) */
     uint16_t pause_ms;  /* until a full Unix socket is asked once more; 0: it has not been full */
     void (*ready)(void *arg); /* while connecting or lent */
     void *arg;

@@ -221,13 +221,13 @@ static bool keep(struct relay *relay, struct outlet *outlet, const struct relay_
     return to != NULL;
 }
 
-/* Behind the last byte, the source's `readable` tells whether more stands there. Of a client that is its next
- * request. */
+/* Behind the last byte, the source's `readable` tells whether more stands there. */
 static ssize_t fill(struct relay *relay, struct stream *source)
 {
-    bool is_last = relay->body.left <= CONDUIT_ROOM;
+    bool is_last = relay->body.left <= CONDUIT_ROOM, sole = relay->sole;
     size_t most = is_last ? (size_t)relay->body.left : CONDUIT_ROOM;
-    if (is_last && !relay->request)
+    relay->sole = false;
+    if (is_last && sole)
         return conduit_fill_last(relay->conduit, source, most);
     ssize_t count = conduit_fill(relay->conduit, source, most);
     if (is_last && count == (ssize_t)most)

@@ -37,9 +37,10 @@ struct relay {
     bool left;                   /* it has ended there, not where its source ends it */
     struct str rules;            /* that trailers are held to; empty: none */
     bool request;
-    uint32_t cork_most;      /* bytes of the last send that may wait for what others send (outlet_cork) */
-    bool closes;             /* the sink's end follows that of the body at once (stream->last) */
-    bool copies;             /* no conduit is to be had for this body */
+    uint32_t cork_most; /* bytes of the last send that may wait for what others send (outlet_cork) */
+    bool closes;        /* the sink's end follows that of the body at once (stream->last) */
+    bool sole;   /* for the next relay_splice: what it takes has just come, and nothing may behind it */
+    bool copies; /* no conduit is to be had for this body */
     struct conduit *conduit; /* its bytes wait behind those of the outlet; NULL: none do */
     struct http_fault fault;
 };

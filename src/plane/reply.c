@@ -3,7 +3,8 @@
 #include "io/digest.h"
 #include "plane/exchange.h"
 
-#define HEADS_DIFFER 128 /* bytes: by less, mostly, over one connection */
+#define HEADS_DIFFER 128    /* bytes, by which one head may be longer than the last one */
+#define LONG_HEAD_MOST 1024 /* bytes to read with a head where the rest goes by a conduit */
 
 static bool flush(struct exchange *x)
 {
@@ -236,8 +237,17 @@ static uint32_t cork_most(const struct exchange *x)
 static bool begins_long(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    bool begins = may_be_long(x) && lease->in.n <= lease->long_head && stream_may_give(&lease->stream);
+    bool begins = may_be_long(x) && lease->in.n <= LONG_HEAD_MOST && stream_may_give(&lease->stream);
     return begins && relay_may_splice(&x->down, &lease->stream, &x->client->stream, &x->worker->tools);
+}
+
+/* May more of its body be there than was read with its head? Up to the connection's end it is left alone:
+ * that must not be met before the head has gone. */
+static bool is_cut(const struct exchange *x)
+{
+    const struct http_body *body = &x->down.body;
+    bool misses = body->framing == HTTP_BODY_LENGTH && body->left > x->lease->in.n;
+    return misses || body->framing == HTTP_BODY_CHUNKED;
 }
 
 /* An answer that might have been long is not: what was left unread of it goes with its head all the same.
@@ -245,18 +255,24 @@ static bool begins_long(struct exchange *x)
 static bool read_on(struct exchange *x)
 {
     struct connection *lease = x->lease;
-    bool is_cut = may_be_long(x) && x->down.body.left > lease->in.n; /* of known length */
-    if (!is_cut || lease->in.n >= x->down.burst || !stream_may_give(&lease->stream))
+    if (!may_be_long(x) || !is_cut(x) || lease->in.n >= x->down.burst || !stream_may_give(&lease->stream))
         return true;
     ssize_t count = inlet_fill(&lease->in, &lease->stream, x->worker->buffers, x->down.burst);
-    return count == STREAM_AGAIN || heard(x, count);
+    if (count == STREAM_AGAIN)
+        return true;
+    if (x->down.body.framing == HTTP_BODY_LENGTH || count > 0 || count == INLET_FULL)
+        return heard(x, count);
+    lease->stream.readable = true; /* the end is met again, behind what is there: that may be all */
+    return true;
 }
 
 /* What is to be read with the next head, if that answer is as long. */
-static uint32_t long_head_of(const struct http_response *response)
+static uint16_t long_head_of(const struct http_response *response)
 {
-    bool is_long = response->framing == HTTP_BODY_LENGTH && response->content_length >= RELAY_SPLICE_LEAST;
-    return is_long ? (uint32_t)response->length + HEADS_DIFFER : 0;
+    if (response->framing != HTTP_BODY_LENGTH || response->content_length < RELAY_SPLICE_LEAST)
+        return 0;
+    size_t most = response->length + HEADS_DIFFER;
+    return (uint16_t)(most < LONG_HEAD_MOST ? most : LONG_HEAD_MOST);
 }
 
 /* The body as it comes, and as it goes; `streams`: it is one of events. */
@@ -291,7 +307,7 @@ static bool final(struct exchange *x)
     prepare_body(x, out, streams);
     x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;
     inlet_consume(&lease->in, response->length);
-    bool splices = begins_long(x);
+    bool splices = x->down.sole = begins_long(x);
     if (!splices && !read_on(x))
         return false;
     lease->long_head = long_head_of(response);

@@ -392,8 +392,9 @@ def test_what_an_instance_sends_behind_a_long_answer_is_no_answer_to_the_next_re
         assert client.ask(target="/").text == "bodies"
 
 
-def test_a_request_right_behind_a_long_upload_is_served(front):
-    body = os.urandom(2 * MIB)
+@pytest.mark.parametrize("size", [60 * 1024, 2 * MIB])
+def test_a_request_right_behind_a_long_upload_is_served(front, size):
+    body = os.urandom(size)
     head = f"POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     behind = b"POST /digest HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
     with front.client() as client:

@@ -23,7 +23,8 @@
 
 static _Thread_local bool is_test;
 static bool held, waits; /* the plane's sends are to wait; one does */
-/* Of each send its first letter, of each recv that found something a dot, of each such splice an s. */
+/* Of each send its first letter, of each recv that found something a dot, of each such splice an s, of each
+ * look an l. */
 static char called[CALLS_MAX];
 static unsigned calls;
 
@@ -44,10 +45,10 @@ static void sends(const void *bytes)
     }
 }
 
-static ssize_t received(ssize_t count)
+static ssize_t received(ssize_t count, int flags)
 {
-    if (!is_test && count > 0)
-        note('.');
+    if (!is_test && ((flags & MSG_PEEK) != 0 || count > 0))
+        note((flags & MSG_PEEK) != 0 ? 'l' : '.');
     return count;
 }
 
@@ -83,7 +84,7 @@ long __wrap_syscall(long number, ...)
     long result = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     if (number == SYS_splice)
         spliced(result);
-    return number == SYS_recvfrom ? received(result) : result;
+    return number == SYS_recvfrom ? received(result, (int)a[3]) : result;
 }
 
 ssize_t __wrap_send(int fd, const void *bytes, size_t n, int flags)
@@ -100,7 +101,7 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
 
 ssize_t __wrap_recv(int fd, void *bytes, size_t room, int flags)
 {
-    return received(__real_recv(fd, bytes, room, flags));
+    return received(__real_recv(fd, bytes, room, flags), flags);
 }
 
 ssize_t __real_splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t count, unsigned flags);
@@ -248,17 +249,30 @@ static void expect_part(int client, unsigned from, unsigned to)
         assert_int_equal(bytes[i - from], 'a' + i % 26);
 }
 
-/* Has the instance answer with so many bytes, and tells which calls that took from the request on. */
-static const char *calls_of(int client, int instance, unsigned length)
+static void ask(int client, int instance)
 {
     __atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
     memset(called, 0, sizeof called);
     rig_say(client, GET);
     rig_head(instance);
+}
+
+/* Which calls it took from the request on. The last one may be told of behind what it has sent. */
+static void expect_calls(const char *expected)
+{
+    size_t n = strlen(expected);
+    rig_until(__atomic_load_n(&calls, __ATOMIC_ACQUIRE) >= n);
+    assert_string_equal(called, expected);
+}
+
+/* Has the instance answer with so many bytes. */
+static void expect_calls_of(int client, int instance, unsigned length, const char *expected)
+{
+    ask(client, instance);
     say_part(instance, length, length);
     rig_head(client);
     expect_part(client, 0, length);
-    return called;
+    expect_calls(expected);
 }
 
 /* One whose last answer was long, before its next one. */
@@ -275,7 +289,7 @@ static int begin_long(struct rig *rig, int *client)
 static void a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_it(void **state)
 {
     int client, instance = begin_long(*state, &client);
-    assert_string_equal(calls_of(client, instance, LONG), ".G.sHs");
+    expect_calls_of(client, instance, LONG, ".G.sHs");
     close(client);
     close(instance);
 }
@@ -283,8 +297,8 @@ static void a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_
 static void a_short_answer_behind_a_long_one_goes_in_one_send(void **state)
 {
     int client, instance = begin_long(*state, &client);
-    assert_string_equal(calls_of(client, instance, SHORT), ".G..H");
-    assert_string_equal(calls_of(client, instance, SHORT), ".G.H"); /* and no long one is expected any more */
+    expect_calls_of(client, instance, SHORT, ".G..H");
+    expect_calls_of(client, instance, SHORT, ".G.H"); /* and no long one is expected any more */
     close(client);
     close(instance);
 }
@@ -299,26 +313,48 @@ static void say_long_with(int instance, unsigned field)
     assert_int_equal(send(instance, answer, (size_t)n + LONG, 0), n + LONG);
 }
 
-/* Which calls it takes from the request on. */
-static const char *calls_of_long_with(int client, int instance, unsigned field)
+static void expect_calls_of_long_with(int client, int instance, unsigned field, const char *expected)
 {
-    __atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
-    memset(called, 0, sizeof called);
-    rig_say(client, GET);
-    rig_head(instance);
+    ask(client, instance);
     say_long_with(instance, field);
     rig_head(client);
     rig_bytes(client, LONG);
-    return called;
+    expect_calls(expected);
 }
 
 static void as_much_is_read_with_a_head_as_the_last_one_had_and_a_little(void **state)
 {
     int client, instance = begin_long(*state, &client);
-    assert_string_equal(calls_of_long_with(client, instance, 2000), ".G..H"); /* longer than expected */
-    assert_string_equal(calls_of_long_with(client, instance, 2000), ".G.sHs");
-    assert_string_equal(calls_of_long_with(client, instance, 2100), ".G.sHs");
-    assert_string_equal(calls_of_long_with(client, instance, 100), ".G.sHs");
+    expect_calls_of_long_with(client, instance, 500, ".G..H"); /* longer than expected */
+    expect_calls_of_long_with(client, instance, 500, ".G.sHs");
+    expect_calls_of_long_with(client, instance, 600, ".G.sHs");
+    expect_calls_of_long_with(client, instance, 100, ".G.sHs");
+    close(client);
+    close(instance);
+}
+
+static void a_longer_head_than_a_kib_goes_with_copies(void **state)
+{
+    int client, instance = begin_long(*state, &client);
+    expect_calls_of_long_with(client, instance, 2000, ".G..H");
+    expect_calls_of_long_with(client, instance, 2000, ".G..H");
+    expect_calls_of_long_with(client, instance, 100, ".G.sHs");
+    close(client);
+    close(instance);
+}
+
+static void a_chunked_answer_behind_a_long_one_goes_in_one_send(void **state)
+{
+    char answer[1000];
+    int n =
+        snprintf(answer, sizeof answer,
+                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n%0*d\r\n0\r\n\r\n", 0x200, 0);
+    int client, instance = begin_long(*state, &client);
+    ask(client, instance);
+    assert_int_equal(send(instance, answer, (size_t)n, 0), n);
+    rig_head(client);
+    rig_bytes(client, sizeof "200\r\n" - 1 + 0x200 + sizeof "\r\n0\r\n\r\n" - 1);
+    expect_calls(".G..H");
     close(client);
     close(instance);
 }
@@ -471,6 +507,40 @@ static void an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole(void
     close(client);
 }
 
+/* The first read takes all of it, and might as well have taken a part. */
+static void a_chunked_answer_as_long_as_the_first_read_is_whole_though_its_connection_ends(void **state)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                      end[] = "\r\n0\r\n\r\n";
+    int client, instance = begin_long(*state, &client);
+    unsigned data = READ_WITH_A_HEAD - (sizeof head - 1) - 4 - (sizeof end - 1); /* 4: "70\r\n" */
+    char answer[READ_WITH_A_HEAD + 1];
+    snprintf(answer, sizeof answer, "%s%02x\r\n%0*d%s", head, data, (int)data, 0, end);
+    assert_int_equal(strlen(answer), READ_WITH_A_HEAD);
+    rig_say(client, GET);
+    rig_head(instance);
+    say_at_once_and_close(*state, instance, answer);
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    rig_bytes(client, 4 + data);
+    assert_string_equal(rig_bytes(client, sizeof end - 1), end);
+    close(client);
+}
+
+static void a_chunked_answer_behind_a_long_one_that_ends_early_is_cut(void **state)
+{
+    char answer[READ_WITH_A_HEAD + 1];
+    int client, instance = begin_long(*state, &client);
+    int n = snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n");
+    memset(answer + n, 'x', READ_WITH_A_HEAD - (size_t)n);
+    answer[READ_WITH_A_HEAD] = '\0';
+    rig_say(client, GET);
+    rig_head(instance);
+    say_at_once_and_close(*state, instance, answer);
+    assert_memory_equal(rig_head(client), "HTTP/1.1 200 ", 13);
+    assert_null(strstr(rig_rest(client, NULL), "\r\n0\r\n\r\n"));
+    close(client);
+}
+
 static void a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again(void **state)
 {
     int client, other = rig_client(*state), instance = begin_long(*state, &client);
@@ -505,6 +575,8 @@ int main(void)
         TEST(a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_it),
         TEST(a_short_answer_behind_a_long_one_goes_in_one_send),
         TEST(as_much_is_read_with_a_head_as_the_last_one_had_and_a_little),
+        TEST(a_longer_head_than_a_kib_goes_with_copies),
+        TEST(a_chunked_answer_behind_a_long_one_goes_in_one_send),
         TEST(the_head_of_a_long_answer_does_not_wait_for_the_rest),
         TEST(a_long_answer_that_ends_early_is_cut),
         TEST(a_short_answer_that_is_seen_to_end_early_before_it_is_passed_on_is_a_bad_one),
@@ -513,6 +585,8 @@ int main(void)
         TEST(an_answer_behind_a_long_one_may_have_a_long_head),
         TEST(an_early_answer_behind_a_long_one_says_that_the_connection_ends),
         TEST(an_answer_up_to_the_connection_s_end_behind_a_long_one_is_whole),
+        TEST(a_chunked_answer_as_long_as_the_first_read_is_whole_though_its_connection_ends),
+        TEST(a_chunked_answer_behind_a_long_one_that_ends_early_is_cut),
         TEST(a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

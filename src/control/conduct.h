@@ -20,7 +20,6 @@
 #include "control/pausing.h"
 #include "control/probe.h"
 #include "control/process.h"
-#include "control/rates.h"
 #include "control/recent.h"
 #include "control/schedule.h"
 #include "control/slots.h"
@@ -76,7 +75,6 @@ struct conductor {
     struct health *health;
     struct ejections *ejections;
     struct schedule *schedule;
-    struct rates *rates;
     struct recent *recent;
     struct pauses *pauses;
     struct trail *trail;

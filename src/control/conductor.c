@@ -339,7 +339,6 @@ static void make_doers(struct conductor *conductor)
         .changed = on_standing,
         .arg = conductor,
     });
-    conductor->rates = rates_new(options->loop, options->registry, options->counters);
     conductor->recent = recent_new(options->loop, options->registry, options->counters);
     conductor->pauses = pauses_new(&(struct pauses_options){
         .loop = options->loop,

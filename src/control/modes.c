@@ -143,7 +143,7 @@ static bool prepare_pause(struct step *step)
     if (service != NULL && service->mode.kind == MODE_PAUSED)
         mode->rate = service->mode.rate;
     else
-        mode->rate = service == NULL ? 0 : rates_of(conductor->rates, service);
+        mode->rate = service == NULL ? 0 : recent_rate(conductor->recent, service);
     return number(step);
 }
 

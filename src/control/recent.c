@@ -12,6 +12,8 @@
 
 #include <uthash.h>
 
+#define RATE_LEAST_NS 400000000 /* what is shorter tells too little */
+
 struct cell {
     uint32_t requests, errors, p50_us, p99_us;
 };
@@ -207,6 +209,22 @@ size_t recent_read(const struct recent *recent, const char *service, size_t most
                                           cell.p99_us};
     }
     return count;
+}
+
+uint32_t recent_rate(const struct recent *recent, const struct service *service)
+{
+    const struct record *record = record_find(recent, service->name);
+    uint64_t before = record != NULL ? record->before.requests : 0;
+    double requests = (double)grown(before, requests_of(recent, service));
+    double ns = (double)(clock_mono_ns() - recent->looked_ns);
+    if (recent->looked_ns == 0)
+        return 0;
+    if (recent->count > 0) {
+        size_t last = (recent->next + RECENT_SLICES - 1) % RECENT_SLICES;
+        ns += recent->spans[last].seconds * 1e9;
+        requests += record != NULL && record->ring != NULL ? record->ring[last].requests : 0;
+    }
+    return ns < RATE_LEAST_NS ? 0 : narrow(requests * 1e12 / ns);
 }
 
 struct recent *recent_new(struct loop *loop, const struct registry *registry, struct counters *counters)

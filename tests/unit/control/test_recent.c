@@ -18,6 +18,20 @@ struct bench {
 
 static struct recent_slice slices[RECENT_SLICES];
 
+/* A clock that goes on by a microsecond each time it is looked at. */
+static uint64_t now_ns = 1000000000;
+uint64_t __wrap_clock_mono_ns(void);
+
+uint64_t __wrap_clock_mono_ns(void)
+{
+    return now_ns += 1000;
+}
+
+static void pass(unsigned ms)
+{
+    now_ns += (uint64_t)ms * 1000000;
+}
+
 static struct pool *add_pool(struct bench *bench, struct service *service, const char *name, uint32_t slot)
 {
     struct pool *pool = pools_add(bench->registry, service, name, slot);
@@ -204,6 +218,49 @@ static void a_service_is_known_while_it_has_had_requests_in_that_time(void **sta
     assert_int_equal(last(bench, "web")->requests, 2);
 }
 
+/* Thousandths a second. */
+static void expect_rate(struct bench *bench, const struct pool *pool, uint32_t rate)
+{
+    assert_in_range(recent_rate(bench->recent, pool->service), rate - rate / 1000, rate);
+}
+
+static void the_rate_is_that_of_the_last_slice_and_of_what_came_since(void **state)
+{
+    struct bench *bench = *state;
+    answer(bench, bench->old, 200, 5000, 4); /* nobody knows in which time */
+    recent_look(bench->recent);
+    pass(2000);
+    answer(bench, bench->old, 200, 60, 4);
+    answer(bench, bench->new, 200, 40, 4);
+    expect_rate(bench, bench->old, 50000);
+    recent_look(bench->recent);
+    expect_rate(bench, bench->old, 50000);
+    pass(3000);
+    answer(bench, bench->old, 200, 15, 4);
+    go(bench, bench->old);
+    answer(bench, bench->new, 200, 5, 4);
+    expect_rate(bench, bench->new, 24000);
+    recent_look(bench->recent);
+    pass(1000);
+    expect_rate(bench, bench->new, 5000);
+    assert_int_equal(recent_rate(bench->recent, bench->other->service), 0);
+    recent_look(bench->recent);
+    assert_int_equal(recent_rate(bench->recent, bench->new->service), 0);
+}
+
+static void no_rate_is_known_of_less_than_a_moment(void **state)
+{
+    struct bench *bench = *state;
+    answer(bench, bench->old, 200, 5000, 4);
+    pass(2000);
+    assert_int_equal(recent_rate(bench->recent, bench->old->service), 0);
+    recent_look(bench->recent);
+    answer(bench, bench->old, 200, 100, 4);
+    assert_int_equal(recent_rate(bench->recent, bench->old->service), 0);
+    pass(1000);
+    expect_rate(bench, bench->old, 100000);
+}
+
 int main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -216,6 +273,8 @@ int main(void)
         EACH(what_runs_backwards_counts_as_nothing),
         EACH(it_keeps_fifteen_minutes_and_the_newest_of_them),
         EACH(a_service_is_known_while_it_has_had_requests_in_that_time),
+        EACH(the_rate_is_that_of_the_last_slice_and_of_what_came_since),
+        EACH(no_rate_is_known_of_less_than_a_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@ struct record {
     struct answers before;
     struct cell *ring; /* RECENT_SLICES, as recent->spans has them; NULL: no requests for so long */
     unsigned idle;     /* slices since the last one with requests */
+    bool lost_pool;    /* one that may have had requests since the last look */
     UT_hash_handle hh;
 };
 
@@ -36,9 +37,11 @@ struct recent {
     struct counters *counters;
     struct record *records; /* of services that ever had requests */
     struct span spans[RECENT_SLICES];
-    size_t next, count; /* of the spans */
-    uint64_t looked_ns; /* monotonic; 0: not yet */
-    uint64_t wall_ns;   /* the same moment */
+    size_t next, count;              /* of the spans */
+    uint64_t ended[COUNTERS_GROUPS]; /* at the last look */
+    bool moved[COUNTERS_GROUPS];     /* between it and the one before */
+    uint64_t looked_ns;              /* monotonic; 0: not yet */
+    uint64_t wall_ns;                /* the same moment */
     struct deadline look;
 };
 
@@ -127,25 +130,45 @@ static void put(struct recent *recent, struct record *record, struct cell cell)
     record->ring[recent->next] = cell;
 }
 
-/* Most services of many have had nothing: to see that takes one cell a worker. */
+static void find_moved(struct recent *recent)
+{
+    uint64_t ended[COUNTERS_GROUPS];
+    counters_groups_ended(recent->counters, ended);
+    for (unsigned i = 0; i < COUNTERS_GROUPS; i++)
+        recent->moved[i] = ended[i] != recent->ended[i];
+    memcpy(recent->ended, ended, sizeof ended);
+}
+
+/* May it have had requests since the last look? The counters of a pool are cold memory, so most services of
+ * many are told by the group that theirs are in. */
+static bool has_moved(const struct recent *recent, const struct service *service)
+{
+    const struct pool *pool;
+    TAILQ_FOREACH (pool, &service->pools, of_service) {
+        if (pool->state != POOL_RETIRED && recent->moved[pool->slot / COUNTERS_GROUP])
+            return true;
+    }
+    return false;
+}
+
 static void look_at(struct recent *recent, const struct service *service, bool first)
 {
-    uint64_t requests = requests_of(recent, service);
     struct record *record = record_find(recent, service->name);
-    if (record == NULL && requests == 0)
-        return;
-    if (record == NULL)
-        record = record_of(recent, service->name);
-    if (requests == record->before.requests) {
-        if (record->ring != NULL)
+    uint64_t before = record != NULL ? record->before.requests : 0;
+    bool may_have = (record != NULL && record->lost_pool) || has_moved(recent, service);
+    if (!may_have || requests_of(recent, service) == before) {
+        if (record != NULL && record->ring != NULL)
             put(recent, record, (struct cell){0});
         return;
     }
+    if (record == NULL)
+        record = record_of(recent, service->name);
     struct answers totals;
     read_totals(recent, service, &totals);
     if (!first)
         put(recent, record, cell_between(&record->before, &totals));
     record->before = totals;
+    record->lost_pool = false;
 }
 
 void recent_look(struct recent *recent)
@@ -153,6 +176,7 @@ void recent_look(struct recent *recent)
     uint64_t now_ns = clock_mono_ns(), wall_ns = clock_wall_ns();
     const struct service *service = recent->registry->services;
     bool first = recent->looked_ns == 0; /* what came before it has no time */
+    find_moved(recent);
     for (; service != NULL; service = service->hh.next)
         look_at(recent, service, first);
     if (!first) {
@@ -179,7 +203,9 @@ void recent_gone(struct recent *recent, const char *service, const struct counte
     if (sum->requests == 0)
         return;
     answers_read(&answers, sum);
-    struct answers *before = &record_of(recent, service)->before;
+    struct record *record = record_of(recent, service);
+    struct answers *before = &record->before;
+    record->lost_pool = true;
     before->requests -= answers.requests;
     before->errors -= answers.errors;
     for (unsigned i = 0; i < COUNTERS_BUCKETS; i++)

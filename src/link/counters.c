@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73746e756f437075ULL /* "upCounts" */
-#define LAYOUT 12
+#define LAYOUT 13
 #define PAGE 4096
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -382,6 +382,13 @@ uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
         sum += counters_read(&pool->in_flight) + counters_read(&pool->requests);
     }
     return sum;
+}
+
+void counters_groups_ended(struct counters *counters, uint64_t sums[COUNTERS_GROUPS])
+{
+    memset(sums, 0, COUNTERS_GROUPS * sizeof *sums);
+    FOREACH_USED (block, counters)
+        add_cells(sums, block->worker.ended, COUNTERS_GROUPS);
 }
 
 uint64_t counters_pool_ended(struct counters *counters, uint32_t slot)

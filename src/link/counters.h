@@ -108,6 +108,11 @@ struct counters_instance {
     uint64_t standing;    /* control's own, in the first worker's record: see control/standing.h */
 } __attribute__((aligned(64)));
 
+/* So many pool slots, one behind the other, are a group: where nothing has ended in it, nobody need look at
+ * each. */
+#define COUNTERS_GROUP 64
+#define COUNTERS_GROUPS (COUNTERS_POOLS / COUNTERS_GROUP)
+
 /* Requests of a paused service, by the slot that control gives to the pause. */
 #define COUNTERS_PAUSES 64
 struct counters_pause {
@@ -124,6 +129,7 @@ struct counters_worker {
     uint64_t accepted[COUNTERS_LISTENERS];
     uint64_t handshakes[COUNTERS_LISTENERS][COUNTERS_HANDSHAKES];
     struct counters_pause pauses[COUNTERS_PAUSES];
+    uint64_t ended[COUNTERS_GROUPS]; /* requests, by the group of their pool; each behind the pool's own */
 } __attribute__((aligned(64)));
 
 struct counters; /* a mapping */
@@ -179,6 +185,9 @@ void counters_instance_sum(struct counters *counters, uint32_t slot, struct coun
 struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot);
 /* Requests that have begun: ended, or in flight. The cells are not of one moment. */
 uint64_t counters_pool_begun(struct counters *counters, uint32_t slot);
+/* Those of each group that have ended. Where a sum is as before, so are those of its pools, but for what
+ * control has cleared. */
+void counters_groups_ended(struct counters *counters, uint64_t sums[COUNTERS_GROUPS]);
 /* Requests that have ended. */
 uint64_t counters_pool_ended(struct counters *counters, uint32_t slot);
 /* In flight, those that last aside. */

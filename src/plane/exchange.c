@@ -514,6 +514,7 @@ static void count(struct exchange *x, const struct end *end, uint64_t duration_n
     counters_add(&cells->duration_us, us);
     counters_add(&cells->buckets[counters_bucket(us)], 1);
     counters_add(&cells->codes[x->status - COUNTERS_CODE_MIN], 1);
+    counters_add(&x->worker->cells->ended[snapshot_pool_slot(x->pool) / COUNTERS_GROUP], 1);
     if (x->attempted)
         counters_add(&instance_cells(x)->requests, 1);
     /* A failure to connect was counted when it happened. */

@@ -88,6 +88,23 @@ static void sums_are_over_all_workers_and_one_slot(void **state)
     close(fd);
 }
 
+static void what_a_group_of_pools_has_ended_is_summed_over_all_workers(void **state)
+{
+    (void)state;
+    int fd;
+    struct counters *counters = map_new(WORKERS, &fd);
+    uint64_t sums[COUNTERS_GROUPS] = {99}; /* what was there is nothing to them */
+    counters_add(&counters_worker(counters, 0)->ended[1], 3);
+    counters_add(&counters_worker(counters, 1)->ended[1], 4);
+    counters_add(&counters_worker(counters, 1)->ended[COUNTERS_GROUPS - 1], 5);
+    counters_groups_ended(counters, sums);
+    assert_int_equal(sums[0], 0);
+    assert_int_equal(sums[1], 7);
+    assert_int_equal(sums[COUNTERS_GROUPS - 1], 5);
+    counters_unmap(counters);
+    close(fd);
+}
+
 static void a_cleared_slot_is_zero_and_its_neighbours_are_not(void **state)
 {
     (void)state;
@@ -441,6 +458,7 @@ int main(void)
         cmocka_unit_test(two_mappings_see_the_same_cells),
         cmocka_unit_test(no_two_workers_or_slots_share_a_cache_line),
         cmocka_unit_test(sums_are_over_all_workers_and_one_slot),
+        cmocka_unit_test(what_a_group_of_pools_has_ended_is_summed_over_all_workers),
         cmocka_unit_test(a_cleared_slot_is_zero_and_its_neighbours_are_not),
         cmocka_unit_test(the_version_is_that_of_the_slowest_worker),
         cmocka_unit_test(memory_is_taken_only_for_slots_that_are_used),

@@ -75,6 +75,9 @@ static void a_request_reaches_an_instance_and_its_answer_the_client(void **state
     rig_until(counters_pool_in_flight(rig_counters(rig), 1) == 0);
     struct counters_pool sum;
     counters_pool_sum(rig_counters(rig), 1, &sum);
+    uint64_t ended[COUNTERS_GROUPS];
+    counters_groups_ended(rig_counters(rig), ended);
+    assert_int_equal(ended[0], sum.requests); /* group of pool 1 */
     assert_int_equal(sum.requests, 1);
     assert_int_equal(sum.codes[200 - COUNTERS_CODE_MIN], 1);
     free(id);

@@ -21,9 +21,10 @@ struct cell {
 struct record {
     char *service;
     struct answers before;
-    struct cell *ring; /* RECENT_SLICES, as recent->spans has them; NULL: no requests for so long */
-    unsigned idle;     /* slices since the last one with requests */
-    bool lost_pool;    /* one that may have had requests since the last look */
+    struct cell *ring;     /* RECENT_SLICES, as recent->spans has them; NULL: no requests for so long */
+    unsigned idle;         /* slices since the last one with requests */
+    uint64_t in_flight[2]; /* with a ring: at the last look, and at the one before */
+    bool lost_pool;        /* one that may have had requests since the last look */
     UT_hash_handle hh;
 };
 
@@ -63,15 +64,17 @@ static struct record *record_of(struct recent *recent, const char *service)
     return record;
 }
 
-static uint64_t requests_of(const struct recent *recent, const struct service *service)
+/* What its pools have in all, of what `read` gives for each. */
+static uint64_t sum_of(const struct recent *recent, const struct service *service,
+                       uint64_t (*read)(struct counters *counters, uint32_t slot))
 {
     const struct pool *pool;
-    uint64_t requests = 0;
+    uint64_t sum = 0;
     TAILQ_FOREACH (pool, &service->pools, of_service) {
         if (pool->state != POOL_RETIRED)
-            requests += counters_pool_ended(recent->counters, pool->slot);
+            sum += read(recent->counters, pool->slot);
     }
-    return requests;
+    return sum;
 }
 
 static void read_totals(const struct recent *recent, const struct service *service, struct answers *totals)
@@ -116,7 +119,7 @@ static struct cell cell_between(const struct answers *before, const struct answe
     };
 }
 
-static void put(struct recent *recent, struct record *record, struct cell cell)
+static void put(struct recent *recent, struct record *record, uint64_t in_flight, struct cell cell)
 {
     if (cell.requests > 0 || cell.errors > 0)
         record->idle = 0;
@@ -125,6 +128,8 @@ static void put(struct recent *recent, struct record *record, struct cell cell)
         record->ring = NULL;
         return;
     }
+    record->in_flight[1] = record->ring == NULL ? in_flight : record->in_flight[0];
+    record->in_flight[0] = in_flight;
     if (record->ring == NULL)
         record->ring = mem_zero(RECENT_SLICES, sizeof *record->ring);
     record->ring[recent->next] = cell;
@@ -154,21 +159,27 @@ static bool has_moved(const struct recent *recent, const struct service *service
 static void look_at(struct recent *recent, const struct service *service, bool first)
 {
     struct record *record = record_find(recent, service->name);
-    uint64_t before = record != NULL ? record->before.requests : 0;
-    bool may_have = (record != NULL && record->lost_pool) || has_moved(recent, service);
-    if (!may_have || requests_of(recent, service) == before) {
-        if (record != NULL && record->ring != NULL)
-            put(recent, record, (struct cell){0});
+    bool is_shown = record != NULL && record->ring != NULL;
+    bool may_have = is_shown || (record != NULL && record->lost_pool) || has_moved(recent, service);
+    if (!may_have)
         return;
-    }
+    uint64_t in_flight = sum_of(recent, service, counters_pool_in_flight);
+    uint64_t requests = sum_of(recent, service, counters_pool_ended);
+    if (record == NULL && requests == 0)
+        return;
     if (record == NULL)
         record = record_of(recent, service->name);
+    record->lost_pool = false;
+    if (requests == record->before.requests) {
+        if (is_shown)
+            put(recent, record, in_flight, (struct cell){0});
+        return;
+    }
     struct answers totals;
     read_totals(recent, service, &totals);
     if (!first)
-        put(recent, record, cell_between(&record->before, &totals));
+        put(recent, record, in_flight, cell_between(&record->before, &totals));
     record->before = totals;
-    record->lost_pool = false;
 }
 
 void recent_look(struct recent *recent)
@@ -237,20 +248,23 @@ size_t recent_read(const struct recent *recent, const char *service, size_t most
     return count;
 }
 
+/* Begun are those that have ended, and as many as there are more in flight. */
 uint32_t recent_rate(const struct recent *recent, const struct service *service)
 {
     const struct record *record = record_find(recent, service->name);
-    uint64_t before = record != NULL ? record->before.requests : 0;
-    double requests = (double)grown(before, requests_of(recent, service));
-    double ns = (double)(clock_mono_ns() - recent->looked_ns);
     if (recent->looked_ns == 0)
         return 0;
-    if (recent->count > 0) {
-        size_t last = (recent->next + RECENT_SLICES - 1) % RECENT_SLICES;
+    uint64_t before = record != NULL ? record->before.requests : 0;
+    double begun = (double)grown(before, sum_of(recent, service, counters_pool_ended));
+    double ns = (double)(clock_mono_ns() - recent->looked_ns);
+    size_t last = (recent->next + RECENT_SLICES - 1) % RECENT_SLICES;
+    if (recent->count > 0)
         ns += recent->spans[last].seconds * 1e9;
-        requests += record != NULL && record->ring != NULL ? record->ring[last].requests : 0;
+    if (record != NULL && record->ring != NULL) {
+        begun += record->ring[last].requests;
+        begun += (double)sum_of(recent, service, counters_pool_in_flight) - (double)record->in_flight[1];
     }
-    return ns < RATE_LEAST_NS ? 0 : narrow(requests * 1e12 / ns);
+    return ns < RATE_LEAST_NS || begun < 0 ? 0 : narrow(begun * 1e12 / ns);
 }
 
 struct recent *recent_new(struct loop *loop, const struct registry *registry, struct counters *counters)

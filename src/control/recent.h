@@ -1,5 +1,6 @@
 /* recent: what each service has answered in the last 15 minutes, slice by slice, for plots, and at which rate
- * of late, for who pauses it. Reads shared memory once a slice. Nothing of it outlives the process.
+ * of late, for who pauses it. Reads shared memory once a slice, and when it is asked for a rate. Nothing of
+ * it outlives the process.
  *
  * A service without requests costs nothing. One that has had any keeps 0.7 KB for the next difference,
  * and 2.8 KB of slices until it has had none for 15 minutes: less than one worker's counters of its pool. */
@@ -32,7 +33,8 @@ void recent_gone(struct recent *recent, const char *service, const struct counte
  * that of the looks where the service has had no requests. */
 size_t recent_read(const struct recent *recent, const char *service, size_t most,
                    struct recent_slice *slices);
-/* Requests a second that it has answered in the last slice and since then, in thousandths; 0: not known. */
+/* Requests a second that have begun in the last slice and since then, in thousandths; 0: not known. Of a
+ * service that had none in these 15 minutes, those that have ended. */
 uint32_t recent_rate(const struct recent *recent, const struct service *service);
 /* Has the service had requests in these 15 minutes? */
 bool recent_is_known(const struct recent *recent, const char *service);

@@ -26,6 +26,7 @@ _Static_assert(COUNTERS_POOLS == SNAPSHOT_POOL_SLOTS, "a snapshot names no slot 
 _Static_assert(COUNTERS_INSTANCES == SNAPSHOT_INSTANCE_SLOTS, "a snapshot names no slot that is not there");
 _Static_assert(COUNTERS_LISTENERS == SNAPSHOT_LISTENERS_MAX,
                "a snapshot names no listener that is not there");
+_Static_assert(COUNTERS_POOLS % COUNTERS_GROUP == 0, "each slot is in a group");
 
 struct block {
     struct counters_worker worker;
@@ -370,16 +371,6 @@ struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slo
         const struct counters_pause *cells = &block->worker.pauses[slot];
         sum.waiting += counters_read(&cells->waiting);
         sum.bytes += counters_read(&cells->bytes);
-    }
-    return sum;
-}
-
-uint64_t counters_pool_begun(struct counters *counters, uint32_t slot)
-{
-    uint64_t sum = 0;
-    FOREACH_USED (block, counters) {
-        const struct counters_pool *pool = &block->pools[slot];
-        sum += counters_read(&pool->in_flight) + counters_read(&pool->requests);
     }
     return sum;
 }

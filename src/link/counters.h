@@ -183,8 +183,6 @@ void counters_pool_sum(struct counters *counters, uint32_t slot, struct counters
 uint64_t counters_pool_brief(const struct counters_pool *sum);
 void counters_instance_sum(struct counters *counters, uint32_t slot, struct counters_instance *sum);
 struct counters_pause counters_pause_sum(struct counters *counters, uint32_t slot);
-/* Requests that have begun: ended, or in flight. The cells are not of one moment. */
-uint64_t counters_pool_begun(struct counters *counters, uint32_t slot);
 /* Those of each group that have ended. Where a sum is as before, so are those of its pools, but for what
  * control has cleared. */
 void counters_groups_ended(struct counters *counters, uint64_t sums[COUNTERS_GROUPS]);

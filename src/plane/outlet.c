@@ -107,9 +107,8 @@ enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, s
 enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
                                const struct iovec *parts, int count, size_t most)
 {
-    size_t total = sum(parts, count);
-    bool waits = outlet_waiting(outlet) > 0;
-    if (waits || outlet->hold || outlet->end - outlet->sent + total > most)
+    size_t total = sum(parts, count), room = outlet_cork_room(outlet, most);
+    if (room == 0 || total > room)
         return outlet_send(outlet, buffers, stream, parts, count);
     outlet->corked = false;
     bool kept = append(outlet, buffers, parts, count, total, 0);

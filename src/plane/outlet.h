@@ -46,6 +46,20 @@ enum outlet_result outlet_send(struct outlet *outlet, struct buffers *buffers, s
 enum outlet_result outlet_cork(struct outlet *outlet, struct buffers *buffers, struct stream *stream,
                                const struct iovec *parts, int count, size_t most);
 
+/* How much more of `most` may be held back; 0: nothing. */
+static inline size_t outlet_cork_room(const struct outlet *outlet, size_t most)
+{
+    size_t held = outlet->end - outlet->sent;
+    return outlet->hold || outlet_waiting(outlet) > 0 || held > most ? 0 : most - held;
+}
+/* `count` bytes were written where outlet_reserve gave room, no more than outlet_cork_room: they are held
+ * back. */
+static inline void outlet_cork_reserved(struct outlet *outlet, size_t count)
+{
+    outlet->end += (uint32_t)count;
+    outlet->corked = true;
+}
+
 /* Sends what waits. */
 enum outlet_result outlet_flush(struct outlet *outlet, struct buffers *buffers, struct stream *stream);
 

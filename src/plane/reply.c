@@ -114,8 +114,9 @@ static bool splice(struct exchange *x)
     return heard(x, count) && given(x, result) && exchange_splices_on(x, &x->down, count);
 }
 
-/* Writes the head for the client. Empty: it does not fit. */
-static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
+/* Writes the head for the client into `room` bytes at `to`. Empty: it does not fit. */
+static struct str write_head_at(struct exchange *x, enum http_framing framing, bool final, char *to,
+                                size_t room)
 {
     struct worker *worker = x->worker;
     bool goes_on = x->keep_alive || x->client->stream.virtual != NULL; /* over HTTP/2 nothing is said of it */
@@ -133,8 +134,12 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
         header_rules_variables(x, STR(""), variables);
         how.variables = variables;
     }
-    return (struct str){worker->head,
-                        http_forward_response(&worker->response, &how, worker->head, worker->head_room)};
+    return (struct str){to, http_forward_response(&worker->response, &how, to, room)};
+}
+
+static struct str write_head(struct exchange *x, enum http_framing framing, bool final)
+{
+    return write_head_at(x, framing, final, x->worker->head, x->worker->head_room);
 }
 
 /* A 1xx. An HTTP/1.0 client knows none, and one that did not ask waits for no 100 (RFC 9110 section 15.2). */
@@ -199,15 +204,20 @@ static enum http_framing framing_for(const struct exchange *x, enum http_framing
     return x->minor == 0 ? HTTP_BODY_CLOSE : HTTP_BODY_CHUNKED;
 }
 
+/* Has all of the answer come with its head? */
+static bool is_whole(const struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    return response->framing == HTTP_BODY_NONE ||
+           (response->framing == HTTP_BODY_LENGTH &&
+            response->content_length <= x->lease->in.n - response->length);
+}
+
 /* Will the answer have ended with a request that is not read? Then the connection ends with it, and the head
  * says so. */
 static bool ends_early(const struct exchange *x)
 {
-    const struct http_response *response = &x->worker->response;
-    size_t come = x->lease->in.n - response->length;
-    bool is_all = response->framing == HTTP_BODY_NONE ||
-                  (response->framing == HTTP_BODY_LENGTH && response->content_length <= come);
-    return !x->up.body.done && (is_all || x->expect_continue);
+    return !x->up.body.done && (x->expect_continue || is_whole(x));
 }
 
 static bool is_event_stream(const struct http_response *response)
@@ -287,25 +297,72 @@ static void prepare_body(struct exchange *x, enum http_framing out, bool streams
     x->down.cork_most = cork_most(x);
 }
 
+/* Writes a whole answer where the client's outlet keeps what may wait (outlet_cork): its body has not to be
+ * followed, and nothing is moved twice. False: it is not whole, or may not wait, or is too long for that;
+ * nothing is done. */
+static bool write_short(struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    struct outlet *outlet = &x->client->out;
+    size_t most = is_whole(x) ? cork_most(x) : 0;
+    size_t body = response->framing == HTTP_BODY_NONE ? 0 : (size_t)response->content_length;
+    size_t room = response->length + HTTP_FORWARD_EXTRA + body;
+    if (room > outlet_cork_room(outlet, most))
+        return false;
+    char *to = outlet_reserve(outlet, x->worker->buffers, room);
+    if (to == NULL)
+        return false;
+    size_t n = write_head_at(x, response->framing, true, to, room - body).n;
+    if (n == 0)
+        return false;
+    if (body > 0)
+        memcpy(to + n, x->lease->in.p + response->length, body);
+    outlet_cork_reserved(outlet, n + body);
+    inlet_consume(&x->lease->in, response->length + body);
+    x->head_out += n;
+    x->down.bytes = body;
+    x->down.done = x->down.body.done = true;
+    return true;
+}
+
+/* What the head tells to others than the client. */
+static void tell(struct exchange *x)
+{
+    const struct http_response *response = &x->worker->response;
+    attempt_judge(x, verdict_of(response->status));
+    if (x->mirror != NULL)
+        mirror_heard(x, response->status);
+    x->keep_lease = response->keep_alive && response->framing != HTTP_BODY_CLOSE;
+}
+
+static bool answer_short(struct exchange *x)
+{
+    tell(x);
+    x->lease->long_head = 0;
+    x->state = EXCHANGE_ANSWERING;
+    x->status = x->worker->response.status;
+    exchange_end(x, &end_done);
+    return false;
+}
+
 static bool final(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
     struct connection *lease = x->lease;
-    enum http_framing in = response->framing, out = framing_for(x, in);
+    enum http_framing out = framing_for(x, response->framing);
     if (out == HTTP_BODY_CLOSE || x->worker->stopping || ends_early(x))
         x->keep_alive = false;
+    if (write_short(x))
+        return answer_short(x);
     struct str head = write_head(x, out, true);
     if (head.n == 0) {
         exchange_end(x, &end_head_too_large);
         return false;
     }
     uint16_t status = response->status;
-    attempt_judge(x, verdict_of(status));
-    if (x->mirror != NULL)
-        mirror_heard(x, status);
+    tell(x);
     bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
     prepare_body(x, out, streams);
-    x->keep_lease = response->keep_alive && in != HTTP_BODY_CLOSE;
     inlet_consume(&lease->in, response->length);
     bool splices = x->down.sole = begins_long(x);
     if (!splices && !read_on(x))

@@ -64,6 +64,13 @@ def test_a_json_line_tells_all_about_an_exchange(log):
     assert entry["reason"] is None and entry["retries"] == 0
 
 
+@pytest.mark.parametrize("length", [3, 5000])
+def test_the_bytes_out_of_a_line_are_those_of_the_answer(log, length):
+    log.front.backend.on("/long", answer(b"x" * length))
+    response = log.front.ask(target="/long")
+    assert log.entry()["bytes_out"] == len(response.raw) + length
+
+
 def test_own_answers_are_logged_with_their_reason(log):
     log.front.backend.on("/mute", lambda connection, request: connection.close())
     response = log.front.ask(target="/mute")

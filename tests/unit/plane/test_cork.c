@@ -169,6 +169,18 @@ static void more_than_is_held_back_is_sent(void **state)
     assert_null(client->out.buffer);
 }
 
+static void nothing_is_held_back_behind_what_waits(void **state)
+{
+    struct iovec one = {(char *)"one", 3}, two = {(char *)"two", 3};
+    (void)state;
+    client->stream.writable = false;
+    assert_int_equal(outlet_send(&client->out, worker->buffers, &client->stream, &one, 1), OUTLET_WAITING);
+    assert_int_equal(outlet_cork(&client->out, worker->buffers, &client->stream, &two, 1, OUTLET_CORK_MAX),
+                     OUTLET_WAITING);
+    assert_false(client->out.corked);
+    assert_int_equal(outlet_waiting(&client->out), 6);
+}
+
 static void fill_the_kernel(void)
 {
     static char much[65536];
@@ -274,6 +286,7 @@ int main(void)
         TEST(a_busy_worker_holds_for_its_time_and_no_longer),
         TEST(what_is_sent_meanwhile_comes_behind_what_is_held),
         TEST(more_than_is_held_back_is_sent),
+        TEST(nothing_is_held_back_behind_what_waits),
         TEST(a_client_that_takes_nothing_is_waited_for_before_its_next_request_is_read),
         TEST(who_has_ended_is_waited_for_until_its_answers_are_gone),
         TEST(who_ends_meanwhile_is_waited_for_too),

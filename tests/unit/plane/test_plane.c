@@ -370,6 +370,27 @@ static void answers_without_body_leave_the_connection_in_step(void **state)
     end(&talk);
 }
 
+/* From those that are held back in one piece, head and body, to those that are sent at once. */
+static void answers_of_any_length_come_as_they_were_said(void **state)
+{
+    enum { MOST = 2500 };
+    char answer[MOST + 200], body[MOST + 1];
+    one_instance(*state);
+    struct talk talk = begin(*state, GET);
+    for (int i = 0; i < MOST; i++)
+        body[i] = (char)('a' + i % 26);
+    for (unsigned length = 0; length <= MOST; length += 5) {
+        rig_head(talk.instance);
+        snprintf(answer, sizeof answer, "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n%.*s", length,
+                 (int)length, body);
+        rig_say(talk.instance, answer);
+        assert_memory_equal(rig_head(talk.client), "HTTP/1.1 200 ", 13);
+        assert_memory_equal(rig_bytes(talk.client, length), body, length);
+        rig_say(talk.client, GET);
+    }
+    end(&talk);
+}
+
 static void interim_answers_are_relayed_but_no_100_that_was_not_asked_for(void **state)
 {
     struct talk talk = begin(*state, GET);
@@ -641,6 +662,7 @@ int main(void)
         TEST(an_answer_cut_by_its_instance_does_not_look_whole),
         TEST(a_faulty_body_that_comes_with_its_head_is_answered_with_502),
         TEST(answers_without_body_leave_the_connection_in_step),
+        TEST(answers_of_any_length_come_as_they_were_said),
         TEST(interim_answers_are_relayed_but_no_100_that_was_not_asked_for),
         TEST(a_client_that_expects_100_gets_the_instances),
         TEST(a_request_that_waits_for_room_counts_as_choosing),

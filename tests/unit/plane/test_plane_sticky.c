@@ -113,6 +113,24 @@ static void a_cookie_says_what_browsers_should_know(void **state)
 }
 
 /* Each is as none: the request is balanced, and the client gets a new one. */
+/* There is more of it than room is made for where a short answer is written. */
+static void a_cookie_with_a_long_name_is_given_whole(void **state)
+{
+    char name[900] = "";
+    (void)state;
+    memset(name, 'u', sizeof name - 1);
+    struct rig *rig = start(name, NULL);
+    int client = rig_client(rig), instance = rig_ask(rig, client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    rig_say(instance, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    const char *field = rig_field(rig_head(client), "Set-Cookie");
+    assert_memory_equal(field, name, sizeof name - 1);
+    assert_string_equal(field + sizeof name + 43, "; Path=/; HttpOnly; SameSite=Lax");
+    assert_string_equal(rig_bytes(client, 2), "ok");
+    close(client);
+    close(instance);
+    assert_int_equal(rig_stop(rig), 0);
+}
+
 static void cookies_that_are_none_of_ours_bind_nothing_and_are_counted(void **state)
 {
     (void)state;
@@ -431,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_listener_of_staged_pools_leads_there_and_gives_no_cookies),
         cmocka_unit_test(an_affinity_cookie_leads_back_and_is_given_once),
         cmocka_unit_test(a_cookie_says_what_browsers_should_know),
+        cmocka_unit_test(a_cookie_with_a_long_name_is_given_whole),
         cmocka_unit_test(cookies_that_are_none_of_ours_bind_nothing_and_are_counted),
         cmocka_unit_test(a_cookie_of_the_key_before_holds_and_is_signed_anew),
         cmocka_unit_test(an_instance_out_of_rotation_binds_nobody),

@@ -357,6 +357,15 @@ static size_t pick(struct choice *choice)
     return index != choice->size ? index : choose(choice, wish->how);
 }
 
+/* An instance that is alone in its pool: there is nothing to choose, and whatever traffic says of it, no pool
+ * is emptied by that. */
+static bool pick_only(struct choice *choice, struct snapshot_instance *instance)
+{
+    *instance = snapshot_pool_instance(choice->snapshot, choice->pool, 0);
+    choice->guarded = false;
+    return may_serve(choice, instance);
+}
+
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,
                   const struct balance_wish *wish, struct snapshot_instance *instance)
 {
@@ -365,12 +374,12 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
     choice.snapshot = snapshot;
     choice.pool = pool;
     choice.wish = wish;
+    choice.size = choice.index = snapshot_pool_size(pool);
+    if (choice.size <= 1)
+        return choice.size == 1 && pick_only(&choice, instance);
     choice.guarded = wish->guarded;
     choice.warms = is_warming(balance, pool, wish);
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
-    choice.size = choice.index = snapshot_pool_size(pool);
-    if (choice.size == 0)
-        return false;
     choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % (uint32_t)choice.size;
     size_t index = pick(&choice);
     if (index == choice.size && choice.guarded) {

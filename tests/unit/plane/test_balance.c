@@ -18,6 +18,7 @@ struct table {
     uint32_t weights[SIZE];
     struct balance_tried tried;
     /* in the next world */
+    uint32_t size; /* only so many instances; 0: SIZE */
     bool down[SIZE];
     uint64_t since_ms[SIZE];
     /* of a wish */
@@ -42,8 +43,11 @@ static void set_world(struct table *table, uint64_t version, const bool drained[
                                                        .down = table->down[i],
                                                        .since_ms = table->since_ms[i],
                                                        .weight = table->weights[i]};
-    struct snapshot_pool_spec pool = {
-        .deployment = "web-1", .release = "", .slot = 3, .instances = instances, .instance_count = SIZE};
+    struct snapshot_pool_spec pool = {.deployment = "web-1",
+                                      .release = "",
+                                      .slot = 3,
+                                      .instances = instances,
+                                      .instance_count = table->size == 0 ? SIZE : table->size};
     struct snapshot_service_spec service = {.name = "web", .paths = &path, .path_count = 1};
     struct snapshot_spec spec = {
         .version = version, .services = &service, .service_count = 1, .pools = &pool, .pool_count = 1};
@@ -132,6 +136,31 @@ static void one_that_is_down_by_its_checks_is_not_chosen(void **state)
     set_world(table, 2, (const bool[SIZE]){true, false, false, false});
     for (int i = 0; i < 10; i++)
         assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), i % 2 == 0 ? 1 : 3);
+    clear(table);
+}
+
+/* Whatever traffic says of it: nobody asks the vitals, of which there are none. */
+static void one_that_is_alone_is_chosen_if_it_may_serve(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    struct snapshot_instance instance;
+    struct balance_wish guarded = {.guarded = true, .instance = 12345};
+    table->size = 1;
+    set_world(table, 2, NULL);
+    for (int how = SNAPSHOT_ROUND_ROBIN; how <= SNAPSHOT_HASH_COOKIE; how++)
+        assert_int_equal(pick(table, (enum snapshot_balance)how), 0);
+    assert_true(balance_pick(&table->balance, table->snapshot, table->pool, &guarded, &instance));
+    assert_int_equal(instance.id, 100);
+    balance_exclude(&table->tried, 10);
+    assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), -1);
+    table->tried.count = 0;
+    table->down[0] = true;
+    set_world(table, 3, NULL);
+    assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), -1);
+    table->down[0] = false;
+    set_world(table, 4, (const bool[SIZE]){true});
+    assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), -1);
     clear(table);
 }
 
@@ -422,6 +451,7 @@ int main(void)
         cmocka_unit_test(workers_do_not_begin_with_the_same_instance),
         cmocka_unit_test(the_neighbours_of_a_drained_instance_share_its_part),
         cmocka_unit_test(one_that_is_down_by_its_checks_is_not_chosen),
+        cmocka_unit_test(one_that_is_alone_is_chosen_if_it_may_serve),
         cmocka_unit_test(one_that_has_come_back_gets_its_share_little_by_little),
         cmocka_unit_test(one_that_comes_back_from_an_ejection_starts_slowly_too),
         cmocka_unit_test(a_new_snapshot_does_not_reset_the_rotation),

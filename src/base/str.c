@@ -67,14 +67,17 @@ bool str_split(struct str *rest, char separator, struct str *part)
 
 bool str_to_u64(struct str text, uint64_t *value)
 {
+    enum { SURE = 19 }; /* so many digits always fit */
     uint64_t sum = 0;
     if (text.n == 0)
         return false;
     for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
+        unsigned digit = (unsigned)(unsigned char)text.p[i] - '0';
+        if (digit > 9)
             return false;
-        if (__builtin_mul_overflow(sum, 10U, &sum) ||
-            __builtin_add_overflow(sum, (uint64_t)(text.p[i] - '0'), &sum))
+        if (i < SURE)
+            sum = sum * 10 + digit;
+        else if (__builtin_mul_overflow(sum, 10U, &sum) || __builtin_add_overflow(sum, digit, &sum))
             return false;
     }
     *value = sum;

@@ -3,7 +3,7 @@
 
 struct str header_rules_of(const struct exchange *x, enum snapshot_text direction)
 {
-    if (x->service == NULL)
+    if (x->service == NULL || !snapshot_has_text(x->rules, direction))
         return (struct str){NULL, 0};
     return snapshot_service_text(x->view->snapshot, x->service, direction);
 }

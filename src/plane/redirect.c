@@ -40,8 +40,9 @@ static bool goes_to_https(const struct exchange *x)
 
 static struct str canonical_host(const struct exchange *x)
 {
-    return x->service == NULL ? STR("")
-                              : snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_CANONICAL_HOST);
+    if (x->service == NULL || !snapshot_has_text(x->rules, SNAPSHOT_CANONICAL_HOST))
+        return STR("");
+    return snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_CANONICAL_HOST);
 }
 
 const struct end *redirect_of(struct exchange *x, const struct http_request *request)

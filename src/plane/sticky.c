@@ -24,6 +24,8 @@ _Static_assert(sizeof((struct http_forward *)NULL)->hidden == SNAPSHOT_COOKIES *
 
 static struct str cookie_of(const struct exchange *x, enum snapshot_cookie which)
 {
+    if (!snapshot_has_cookie(x->rules, which))
+        return (struct str){NULL, 0};
     return snapshot_service_cookie(x->view->snapshot, x->service, which);
 }
 
@@ -140,11 +142,11 @@ static void take_share(struct exchange *x, const struct http_request *request, u
 bool sticky_is_preview(const struct exchange *x, const struct http_request *request)
 {
     const struct snapshot *snapshot = x->view->snapshot;
-    struct str name = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_FIELD);
     if (x->door != NULL && x->door->staged)
         return true;
-    if (name.n == 0)
+    if (!snapshot_has_text(x->rules, SNAPSHOT_PREVIEW_FIELD))
         return false;
+    struct str name = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_FIELD);
     struct str secret = snapshot_service_text(snapshot, x->service, SNAPSHOT_PREVIEW_SECRET);
     const struct http_field *field = http_fields_named(&request->fields, name);
     return field != NULL && secret.n > 0 && field->value.n == secret.n &&

@@ -152,6 +152,9 @@ static bool check_services(const struct snapshot *snapshot, struct err *err)
             if (!is_long_text(snapshot, service->texts[k]))
                 return err_set(err, "service \"%.*s\" has the impossible text %u", STR_ARG(name), k);
         }
+        if (service->rules.texts != image_texts_there(service) ||
+            service->rules.cookies != image_cookies_there(service))
+            return err_set(err, "service \"%.*s\" has other texts or cookies than it says", STR_ARG(name));
         if (service->rules.redirect_https > 1 || !is_span(snapshot, IMAGE_PAGES, service->pages))
             return err_set(err, "service \"%.*s\" has pages or a redirect that are not in it", STR_ARG(name));
         if (service->rules.mode >= SNAPSHOT_MODES || service->rules.pause.slot >= SNAPSHOT_PAUSE_SLOTS ||
@@ -328,7 +331,7 @@ static bool check_tables(const struct snapshot *snapshot, struct err *err)
     for (uint32_t i = 0; i < snapshot->parts[IMAGE_HOSTS].count; i++) {
         struct str key = image_str(snapshot, hosts[i].key);
         if (key.n > IMAGE_HOST_MAX || (snapshot->key_lengths[key.n / 64] >> key.n % 64 & 1) == 0 ||
-            image_find_host(snapshot, key, image_hash_key(key)) != hosts + i)
+            image_find_host(snapshot, key) != hosts + i)
             return err_set(err, "host %u cannot be found by its key", i);
     }
     const struct image_prefix *prefixes = image_part(snapshot, IMAGE_PREFIXES);

@@ -381,6 +381,8 @@ static bool put_services(struct freezer *freezer, struct err *err)
             if (spec->texts[k] != NULL)
                 services[i].texts[k] = add_bytes(freezer, str_of(spec->texts[k]));
         }
+        services[i].rules.texts = image_texts_there(&services[i]);
+        services[i].rules.cookies = image_cookies_there(&services[i]);
     }
     return true;
 }

@@ -31,6 +31,26 @@ uint64_t image_place(struct image_span parts[IMAGE_PARTS])
     return end;
 }
 
+_Static_assert(SNAPSHOT_TEXTS <= 8 && SNAPSHOT_COOKIES <= 8, "each has its bit");
+
+static uint8_t there(const struct image_text *texts, unsigned count)
+{
+    uint8_t bits = 0;
+    for (unsigned i = 0; i < count; i++)
+        bits |= (uint8_t)((texts[i].n > 0) << i);
+    return bits;
+}
+
+uint8_t image_texts_there(const struct snapshot_service *service)
+{
+    return there(service->texts, SNAPSHOT_TEXTS);
+}
+
+uint8_t image_cookies_there(const struct snapshot_service *service)
+{
+    return there(service->cookies, SNAPSHOT_COOKIES);
+}
+
 bool image_is_even(const struct snapshot_seat *seats, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
@@ -40,12 +60,31 @@ bool image_is_even(const struct snapshot_seat *seats, size_t count)
     return true;
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
+    return hash ^ hash >> 32;
+}
+
+static uint64_t eight_bytes(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word | 0x2020202020202020;
+}
+
+/* The last eight bytes may overlap those before. */
 uint32_t image_hash_key(struct str key)
 {
-    uint32_t hash = IMAGE_HASH_START;
-    for (size_t i = key.n; i > 0; i--)
-        hash = image_hash(hash, image_lower(key.p[i - 1]));
-    return hash;
+    uint64_t hash = key.n, word = 0;
+    if (key.n < sizeof word) {
+        for (size_t i = 0; i < key.n; i++)
+            word = word << 8 | (uint8_t)key.p[i] | 0x20;
+        return (uint32_t)mix(hash, word);
+    }
+    for (size_t i = 0; i + sizeof word < key.n; i += sizeof word)
+        hash = mix(hash, eight_bytes(key.p + i));
+    return (uint32_t)mix(hash, eight_bytes(key.p + key.n - sizeof word));
 }
 
 uint32_t image_hash_path(uint32_t host, struct str path)
@@ -91,10 +130,10 @@ static uint32_t probe_next(struct probe *probe)
     }
 }
 
-const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key, uint32_t hash)
+const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key)
 {
     const struct image_host *hosts = image_part(snapshot, IMAGE_HOSTS);
-    struct probe probe = probe_start(snapshot, IMAGE_HOST_SLOTS, hash);
+    struct probe probe = probe_start(snapshot, IMAGE_HOST_SLOTS, image_hash_key(key));
     uint32_t i;
     while ((i = probe_next(&probe)) != SNAPSHOT_NONE) {
         if (is_key(image_str(snapshot, hosts[i].key), key))

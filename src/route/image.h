@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 27
+#define IMAGE_LAYOUT 28
 #define IMAGE_HOST_MAX 255  /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023 /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 65536
@@ -168,9 +168,9 @@ static inline uint8_t image_lower(char c)
     return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + ('a' - 'A')) : byte;
 }
 
-/* FNV-1a, a byte a step, so that the hashes of all suffixes of a host, or of all prefixes of a path, come out
- * of one pass. No secret seed: requests only look up, and whoever writes the config gains nothing by slowing
- * it down. */
+/* FNV-1a, a byte a step, so that the hashes of all prefixes of a path come out of one pass. No secret seed,
+ * here and with hosts: requests only look up, and whoever writes the config gains nothing by slowing it down.
+ */
 #define IMAGE_HASH_START 2166136261U
 
 static inline uint32_t image_hash(uint32_t hash, uint8_t byte)
@@ -192,6 +192,10 @@ static inline uint32_t image_first_slot(uint32_t hash)
     return hash ^ hash >> 15;
 }
 
+/* What a service's rules say of its texts and cookies. */
+uint8_t image_texts_there(const struct snapshot_service *service);
+uint8_t image_cookies_there(const struct snapshot_service *service);
+
 /* Do they all have one weight? */
 bool image_is_even(const struct snapshot_seat *seats, size_t count);
 
@@ -200,12 +204,13 @@ bool image_is_even(const struct snapshot_seat *seats, size_t count);
 bool image_check(const struct snapshot *snapshot, size_t size, uint64_t ground_version,
                  size_t ground_services, struct err *err) MUST_CHECK;
 
-/* Hashes keys from the last byte to the first, paths from the first to the last. */
+/* Letters of either case hash alike. */
 uint32_t image_hash_key(struct str key);
+/* From the first byte to the last. */
 uint32_t image_hash_path(uint32_t host, struct str path);
 
-/* The record with this key (in either case), or path of a host; NULL where there is none. The hash is the
- * key's or path's. */
-const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key, uint32_t hash);
+/* The record with this key (in either case), or path of a host, whose hash is given; NULL where there is
+ * none. */
+const struct image_host *image_find_host(const struct snapshot *snapshot, struct str key);
 const struct image_prefix *image_find_prefix(const struct snapshot *snapshot, uint32_t host, struct str path,
                                              uint32_t hash);

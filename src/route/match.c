@@ -55,16 +55,10 @@ const struct snapshot_service *snapshot_match(const struct snapshot *snapshot, s
     if (host.n > IMAGE_HOST_MAX)
         return NULL;
     const struct snapshot *ground = image_ground(snapshot);
-    size_t n = longest_key_below(ground, host.n + 1), longest = n == SIZE_MAX ? 0 : n;
-    const char *end = host.p + host.n;
-    uint32_t hashes[IMAGE_HOST_MAX + 1]; /* of the host's last bytes, by their number */
-    hashes[0] = IMAGE_HASH_START;
-    for (size_t i = 0; i < longest; i++)
-        hashes[i + 1] = image_hash(hashes[i], image_lower(end[-1 - (ptrdiff_t)i]));
-    for (; n != SIZE_MAX; n = longest_key_below(ground, n)) {
+    for (size_t n = longest_key_below(ground, host.n + 1); n != SIZE_MAX; n = longest_key_below(ground, n)) {
         if (!may_be_key(host, host.n - n))
             continue;
-        const struct image_host *found = image_find_host(ground, (struct str){end - n, n}, hashes[n]);
+        const struct image_host *found = image_find_host(ground, (struct str){host.p + host.n - n, n});
         uint32_t service = found == NULL ? SNAPSHOT_NONE : match_path(ground, found, path, prefix);
         if (service != SNAPSHOT_NONE)
             return snapshot_service_at(snapshot, service);

@@ -169,8 +169,19 @@ struct snapshot_rules {
     uint8_t mode;               /* enum snapshot_mode */
     uint8_t shadow_credentials; /* bool: requests that name somebody are repeated too */
     uint8_t trace;              /* enum snapshot_trace */
-    uint8_t unused[2];
+    uint8_t texts;              /* bit n: there is the text n (enum snapshot_text); snapshot_freeze says so */
+    uint8_t cookies;            /* the same of enum snapshot_cookie */
 };
+
+/* Most requests need none of them: then their service is not looked at. */
+static inline bool snapshot_has_text(const struct snapshot_rules *rules, enum snapshot_text which)
+{
+    return (rules->texts >> which & 1) != 0;
+}
+static inline bool snapshot_has_cookie(const struct snapshot_rules *rules, enum snapshot_cookie which)
+{
+    return (rules->cookies >> which & 1) != 0;
+}
 
 /* Flat part of a listener. */
 struct snapshot_door {

@@ -48,6 +48,9 @@ static void numbers_that_overflow_or_hold_other_bytes_are_refused(void **state)
     assert_true(str_to_u64(STR("18446744073709551615"), &value));
     assert_true(value == UINT64_MAX);
     assert_false(str_to_u64(STR("18446744073709551616"), &value));
+    assert_false(str_to_u64(STR("20000000000000000000"), &value));
+    assert_true(str_to_u64(STR("000000000000000000000000000000042"), &value));
+    assert_int_equal(value, 42);
     assert_false(str_to_u64(STR(""), &value));
     assert_false(str_to_u64(STR("+1"), &value));
     assert_false(str_to_u64(STR("1 "), &value));

@@ -214,6 +214,12 @@ static void texts_and_pages_of_a_service_are_read_back(void **state)
     assert_str_equal(snapshot_service_text(snapshot, web, SNAPSHOT_REQUEST_HEADERS), "-X-A\n");
     assert_int_equal(snapshot_service_text(snapshot, web, SNAPSHOT_RESPONSE_HEADERS).n, 0);
     assert_str_equal(snapshot_service_text(snapshot, web, SNAPSHOT_CANONICAL_HOST), "www.example.com");
+    for (unsigned i = 0; i < SNAPSHOT_TEXTS; i++) {
+        enum snapshot_text which = (enum snapshot_text)i;
+        assert_int_equal(snapshot_has_text(snapshot_service_rules(web), which),
+                         which == SNAPSHOT_REQUEST_HEADERS || which == SNAPSHOT_CANONICAL_HOST);
+        assert_false(snapshot_has_text(snapshot_service_rules(empty), which));
+    }
     assert_str_equal(snapshot_service_page(snapshot, web, 502, false), "sorry");
     assert_str_equal(snapshot_service_page(snapshot, web, 502, true), "{}");
     assert_int_equal(snapshot_service_page(snapshot, web, 503, false).n, 0);
@@ -274,6 +280,9 @@ static void cookies_and_pools_of_a_service_are_read_back(void **state)
                                   *empty = snapshot_service_at(image, 1);
     assert_str_equal(snapshot_service_cookie(image, web, SNAPSHOT_AFFINITY), "upswap");
     assert_str_equal(snapshot_service_cookie(image, web, SNAPSHOT_PIN), "upswap-pin-web");
+    assert_true(snapshot_has_cookie(snapshot_service_rules(web), SNAPSHOT_AFFINITY));
+    assert_true(snapshot_has_cookie(snapshot_service_rules(web), SNAPSHOT_PIN));
+    assert_false(snapshot_has_cookie(snapshot_service_rules(web), SNAPSHOT_CANARY));
     assert_str_equal(snapshot_service_cookie_path(image, web), "/app");
     assert_str_equal(snapshot_service_hash_name(image, web), "X-User");
     assert_ptr_equal(snapshot_service_pool(image, web, 16), snapshot_pool_at(image, 0));
@@ -602,6 +611,22 @@ static void a_host_with_a_key_of_a_length_that_is_not_looked_for_is_refused(void
     free(image);
 }
 
+/* Else they would never be asked for. */
+static void a_service_that_says_that_it_has_other_texts_or_cookies_is_refused(void **state)
+{
+    (void)state;
+    size_t size;
+    struct snapshot *image = freeze_one_host(&size);
+    struct snapshot_service *service = (void *)((char *)image + image->parts[IMAGE_SERVICES].at);
+    assert_int_equal(service->rules.texts, 0);
+    service->rules.texts = 1 << SNAPSHOT_MESSAGE;
+    assert_refused(image, size, "service \"one\" has other texts or cookies than it says");
+    service->rules.texts = 0;
+    service->rules.cookies = 1 << SNAPSHOT_PIN;
+    assert_refused(image, size, "service \"one\" has other texts or cookies than it says");
+    free(image);
+}
+
 static void prefix_lengths_out_of_order_are_refused(void **state)
 {
     (void)state;
@@ -633,6 +658,7 @@ int main(void)
         cmocka_unit_test(texts_and_pages_of_a_service_are_read_back),
         cmocka_unit_test(what_could_forge_a_head_or_a_limit_is_refused),
         cmocka_unit_test(cookies_and_pools_of_a_service_are_read_back),
+        cmocka_unit_test(a_service_that_says_that_it_has_other_texts_or_cookies_is_refused),
         cmocka_unit_test(a_cookie_that_would_break_its_line_is_refused),
         cmocka_unit_test(only_trusted_networks_are_trusted),
         cmocka_unit_test(each_listener_has_its_own_proxies),

@@ -14,6 +14,7 @@
 #define REFUSALS_MAX 3
 #define HOLDS_MAX 4   /* instances whose last place others may take at the same time */
 #define DYING_MS 1000 /* how long after a kept connection was lost an instance may be going */
+#define DOUBT_MS 50   /* within which a process that is killed loses all its connections */
 
 static const struct end *trouble_of(int error)
 {
@@ -339,13 +340,14 @@ static void take_back(struct exchange *x)
     x->send_failed = false;
 }
 
-/* A process that is being killed loses its kept connections, and may still accept those that take their place
- * and lose them too. */
-static bool may_leave(const struct exchange *x)
+/* A process that is being killed loses its connections one after the other, and may still accept those that
+ * take their place and lose them too. */
+static bool is_going(const struct exchange *x)
 {
-    uint64_t lost_ms = x->lease->upstream->lost_ms;
-    bool is_dying = lost_ms != 0 && loop_ms(x->worker->loop) - lost_ms <= DYING_MS;
-    return is_dying && x->request.hold && is_idempotent(x);
+    const struct upstream *upstream = x->lease->upstream;
+    uint64_t now_ms = loop_ms(x->worker->loop);
+    return (upstream->lost_ms != 0 && now_ms - upstream->lost_ms <= DYING_MS) ||
+           (upstream->spurned_ms != 0 && now_ms - upstream->spurned_ms <= DOUBT_MS);
 }
 
 static void leave(struct exchange *x)
@@ -353,6 +355,33 @@ static void leave(struct exchange *x)
     take_back(x);
     if (may_go_on(x, &end_closed_early))
         attempt_start(x);
+    else
+        exchange_end(x, &end_closed_early);
+}
+
+/* The request may not be sent there again. What has closed its connection was the request itself, or the
+ * instance is going: then others are closed too, which may be heard of later. */
+static void lost_for_good(struct exchange *x)
+{
+    struct upstream *upstream = x->lease->upstream;
+    bool may_leave = x->request.hold && is_idempotent(x), going = is_going(x);
+    if (!x->lease->h2) /* there others may have lost the same one */
+        upstream_note_loss(upstream, x->lease->kept);
+    if (may_leave && going) {
+        leave(x);
+    } else if (may_leave) {
+        x->state = EXCHANGE_LOST;
+        x->losses = upstream->losses;
+        deadline_set(&x->deadline, DOUBT_MS);
+    } else {
+        exchange_end(x, &end_closed_early);
+    }
+}
+
+void attempt_doubt_is_over(struct exchange *x)
+{
+    if (x->losses != x->lease->upstream->losses)
+        leave(x);
     else
         exchange_end(x, &end_closed_early);
 }
@@ -372,14 +401,11 @@ void attempt_lost(struct exchange *x)
     }
     bool refused = was_refused(x);
     if (!refused && !may_repeat(x)) {
-        if (may_leave(x))
-            leave(x);
-        else
-            exchange_end(x, &end_closed_early);
+        lost_for_good(x);
         return;
     }
     if (!refused)
-        x->lease->upstream->lost_ms = loop_ms(x->worker->loop);
+        upstream_note_loss(x->lease->upstream, true);
     if (x->wish.most != 0)
         counters_add(&cells_of(x)->in_flight, 1); /* the place stays taken */
     take_back(x);

@@ -133,7 +133,7 @@ static void connection_ready(struct stream *stream)
         connection->ready(connection->arg);
     } else if ((stream->readable || stream->hung_up) && !was_ticket(connection)) {
         struct upstream *upstream = connection->upstream;
-        upstream->lost_ms = loop_ms(upstream->all->loop);
+        upstream_note_loss(upstream, true);
         close_connection(connection, false);
         upstream_forget_unused(upstream);
     }
@@ -200,7 +200,7 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
     while ((connection = owner->version == 0 ? TAILQ_FIRST(&upstream->idle) : find_owned(upstream, owner)) !=
            NULL) {
         if (!may_be_lent(connection, lending)) {
-            upstream->lost_ms = loop_ms(upstream->all->loop);
+            upstream_note_loss(upstream, true);
             close_connection(connection, false);
             continue;
         }

@@ -404,6 +404,9 @@ static void timed_out(struct deadline *deadline)
         x->retry_after = EXCHANGE_RETRY_AFTER;
         exchange_end(x, &end_queue_timeout);
         break;
+    case EXCHANGE_LOST:
+        attempt_doubt_is_over(x);
+        break;
     case EXCHANGE_CONNECTING:
         attempt_timed_out(x);
         break;

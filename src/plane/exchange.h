@@ -25,8 +25,9 @@
 #include "route/publish.h"
 
 enum exchange_state {
-    EXCHANGE_PAUSED,     /* waits, without a pool; its head is still in the client's inlet */
-    EXCHANGE_QUEUED,     /* until an instance has room */
+    EXCHANGE_PAUSED, /* waits, without a pool; its head is still in the client's inlet */
+    EXCHANGE_LOST,   /* its connection was closed: waits for whether the instance goes with all that it has */
+    EXCHANGE_QUEUED, /* until an instance has room */
     EXCHANGE_CONNECTING, /* to an instance */
     EXCHANGE_ASKING,     /* no byte of a response has come */
     EXCHANGE_HEARING,    /* no final head has */
@@ -130,6 +131,7 @@ struct exchange {
     struct event_stream events;              /* of EXCHANGE_IS_STREAM */
     size_t seen;                             /* bytes of a partial response head */
     const struct end *trouble;               /* why the last instance did not serve */
+    uint32_t losses;                         /* of the lease's upstream, with its own: of EXCHANGE_LOST */
 
     uint16_t status;       /* of the response; 0: none yet */
     uint64_t head_in;      /* bytes */
@@ -224,6 +226,8 @@ static inline void attempt_judge(struct exchange *exchange, enum verdict verdict
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);
+/* It has been EXCHANGE_LOST for long enough. */
+void attempt_doubt_is_over(struct exchange *exchange);
 /* The lease has broken before a response came: tries again where the rules allow it, or ends the exchange. */
 void attempt_lost(struct exchange *exchange);
 

@@ -435,7 +435,7 @@ void reply_pump(struct exchange *x)
     while (steps < EXCHANGE_STEPS && step(x))
         steps++;
     if (exchange_is_ended(x) || x->lease == NULL || x->state == EXCHANGE_TUNNEL ||
-        x->state == EXCHANGE_CONNECTING)
+        x->state <= EXCHANGE_CONNECTING)
         return;
     if (steps == EXCHANGE_STEPS)
         exchange_again(x);

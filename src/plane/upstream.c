@@ -293,6 +293,16 @@ uint32_t upstream_connections_until(const struct upstreams *upstreams,
     return count;
 }
 
+void upstream_note_loss(struct upstream *upstream, bool kept)
+{
+    uint64_t now_ms = loop_ms(upstream->all->loop);
+    if (kept)
+        upstream->lost_ms = now_ms;
+    else
+        upstream->spurned_ms = now_ms;
+    upstream->losses++;
+}
+
 void upstream_note_failure(struct upstream *upstream, const struct stream *stream)
 {
     struct err err;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -565,6 +566,104 @@ static void a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again
     close(third);
 }
 
+/* ---- an instance that goes ---- */
+
+static int start_with_all(void **state)
+{
+    is_test = true;
+    *state = rig_start(1);
+    return 0;
+}
+
+/* Accepts what has come to the second instance or the third. */
+static int accept_elsewhere(struct rig *rig)
+{
+    return rig_accept(rig, rig_is_called(rig, 1) ? 1 : 2);
+}
+
+static bool is_called_elsewhere(struct rig *rig)
+{
+    return rig_is_called(rig, 1) || rig_is_called(rig, 2);
+}
+
+static void serve_elsewhere(struct rig *rig, int client)
+{
+    int instance = accept_elsewhere(rig);
+    rig_head(instance);
+    rig_say(instance, OK);
+    expect_answer(client);
+    close(instance);
+}
+
+static bool is_readable(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&look, 1, 0) == 1;
+}
+
+/* Asks until the first instance has it, over `kept` (-1: none) or a new connection, which is returned. */
+static int ask_first(struct rig *rig, int client, int kept)
+{
+    for (;;) {
+        rig_say(client, GET);
+        rig_until(rig_is_called(rig, 0) || is_called_elsewhere(rig) || is_readable(kept));
+        if (is_called_elsewhere(rig)) {
+            serve_elsewhere(rig, client);
+            continue;
+        }
+        int instance = is_readable(kept) ? kept : rig_accept(rig, 0);
+        rig_head(instance);
+        return instance;
+    }
+}
+
+/* The first instance closes these in one turn, in this order, and listens no longer. Whoever waited for it is
+ * served by others. */
+static void expect_no_loss(struct rig *rig, const int clients[2], const int lost[2])
+{
+    int third = rig_client(rig);
+    hold_with(third);
+    close(lost[0]);
+    close(lost[1]);
+    rig_refuse(rig, 0);
+    let_go();
+    int instances[3];
+    for (int i = 0; i < 3; i++) {
+        rig_until(is_called_elsewhere(rig));
+        instances[i] = accept_elsewhere(rig);
+        rig_head(instances[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        rig_say(instances[i], OK);
+    for (int i = 0; i < 3; i++) {
+        int client = i < 2 ? clients[i] : third;
+        expect_answer(client);
+        close(client);
+        close(instances[i]);
+    }
+}
+
+static void a_new_connection_that_a_dying_instance_loses_before_a_kept_one_costs_no_request(void **state)
+{
+    int clients[2] = {rig_client(*state), rig_client(*state)}, lost[2];
+    lost[1] = ask_first(*state, clients[1], -1);
+    rig_say(lost[1], OK);
+    expect_answer(clients[1]);
+    ask_first(*state, clients[1], lost[1]);
+    lost[0] = ask_first(*state, clients[0], -1);
+    expect_no_loss(*state, clients, lost);
+}
+
+static void new_connections_that_a_dying_instance_loses_together_cost_no_request(void **state)
+{
+    int clients[2], lost[2];
+    for (int i = 0; i < 2; i++) {
+        clients[i] = rig_client(*state);
+        lost[i] = ask_first(*state, clients[i], -1);
+    }
+    expect_no_loss(*state, clients, lost);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
@@ -588,6 +687,11 @@ int main(void)
         TEST(a_chunked_answer_as_long_as_the_first_read_is_whole_though_its_connection_ends),
         TEST(a_chunked_answer_behind_a_long_one_that_ends_early_is_cut),
         TEST(a_connection_on_which_more_came_than_a_long_answer_is_not_lent_again),
+        cmocka_unit_test_setup_teardown(
+            a_new_connection_that_a_dying_instance_loses_before_a_kept_one_costs_no_request, start_with_all,
+            stop),
+        cmocka_unit_test_setup_teardown(new_connections_that_a_dying_instance_loses_together_cost_no_request,
+                                        start_with_all, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

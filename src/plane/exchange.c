@@ -159,6 +159,21 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     exchange_choose(x, true);
 }
 
+/* To understand it takes longer than much of the rest, and only an answer of our own needs it. */
+static void keep_accept(struct exchange *x, struct str accept)
+{
+    x->accept_length = accept.n <= sizeof x->accept ? (uint8_t)accept.n : 0;
+    x->json = accept.n > sizeof x->accept && http_accept_prefers_json(accept);
+    if (x->accept_length > 0)
+        memcpy(x->accept, accept.p, accept.n);
+}
+
+static void understand_accept(struct exchange *x)
+{
+    if (x->accept_length > 0)
+        x->json = http_accept_prefers_json((struct str){x->accept, x->accept_length});
+}
+
 static void describe(struct exchange *x, const struct http_request *request)
 {
     x->method = (uint8_t)request->method;
@@ -167,7 +182,7 @@ static void describe(struct exchange *x, const struct http_request *request)
     x->upgrade = request->upgrade;
     x->websocket = request->upgrade && websocket_is_asked(&request->fields);
     x->expect_continue = request->expect_continue;
-    x->json = http_accept_prefers_json(http_fields_value(&request->fields, HTTP_FIELD_ACCEPT));
+    keep_accept(x, http_fields_value(&request->fields, HTTP_FIELD_ACCEPT));
     x->head_in = request->length;
     relay_start(&x->up, request->framing, request->content_length, request->framing);
 }
@@ -471,6 +486,7 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
         return x->down.out == HTTP_BODY_CLOSE && x->state != EXCHANGE_TUNNEL ? CLIENT_NEXT_RESET
                                                                              : CLIENT_NEXT_CUT;
     bool keep = x->keep_alive && !unread && !x->worker->stopping;
+    understand_accept(x);
     struct own_answer own = {.end = end,
                              .minor = x->minor,
                              .head = x->method == HTTP_HEAD,

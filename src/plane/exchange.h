@@ -70,7 +70,8 @@ struct exchange_texts {
 /* The same of an error page: its bytes, and each mark with its value. */
 #define EXCHANGE_PAGE_ROOM (SNAPSHOT_PAGE_MAX + 64 * HTTP_DETAIL_ROOM)
 
-#define EXCHANGE_ID_MAX 128 /* bytes of an X-Request-Id, as of http_forward_request_id */
+#define EXCHANGE_ID_MAX 128     /* bytes of an X-Request-Id, as of http_forward_request_id */
+#define EXCHANGE_ACCEPT_MAX 192 /* bytes of an Accept: browsers' have up to 135 */
 
 struct exchange {
     struct worker *worker; /* stays, while it is spare; the rest up to `origin` is cleared */
@@ -84,7 +85,7 @@ struct exchange {
     bool expect_continue; /* and has not been told to go on */
     bool upgrade;
     bool websocket;   /* is what it asks to upgrade to, among others */
-    bool json;        /* own answers */
+    bool json;        /* own answers; of most it is not known before, see `accept` */
     bool send_failed; /* the instance takes no more; it may still have answered */
     bool keep_lease;  /* the instance's connection is good for another request */
     bool choosing;    /* may still go to any instance of its pool, and counts as such there */
@@ -108,6 +109,7 @@ struct exchange {
     uint8_t forged;   /* cookies under our names that are none of ours */
     uint8_t retries;
     uint8_t id_length;
+    uint8_t accept_length;
 
     const struct peer *peer;              /* whose request it is: the client's, or `origin` */
     const struct http_location *location; /* where the own answer sends the client; NULL: nowhere */
@@ -146,6 +148,7 @@ struct exchange {
     struct snapshot_drain until;       /* if `draining` */
     struct exchange_pace pace;         /* if `pacing` is set */
     char id[EXCHANGE_ID_MAX];          /* id_length bytes of it */
+    char accept[EXCHANGE_ACCEPT_MAX];  /* accept_length bytes of it, to be understood for an own answer */
     char trace[HTTP_TRACE_ID_SIZE];    /* if `traced` */
     struct deadline deadline;          /* queue, connect, first byte or stall */
     struct deadline drain, pacing, patience;

@@ -11,42 +11,6 @@
 
 #define REQUEST_ID_MAX 128
 
-/* A head that is being written. `run` is input that waits to be copied in one piece. */
-struct writing {
-    struct out out;
-    struct str run;
-};
-
-static void flush_run(struct writing *to)
-{
-    if (to->run.n > 0)
-        out_put(&to->out, to->run);
-    to->run.n = 0;
-}
-
-/* Does the line stand in the input as "name: value CRLF", without other white space? */
-static bool is_canonical(const struct http_field *field)
-{
-    const char *colon = field->name.p + field->name.n;
-    return field->value.p == colon + 2 && colon[1] == ' ' && field->value.p[field->value.n] == '\r';
-}
-
-static void keep_line(struct writing *to, const struct http_field *field)
-{
-    if (!is_canonical(field)) {
-        flush_run(to);
-        out_line(&to->out, field->name, field->value);
-        return;
-    }
-    size_t n = field->name.n + field->value.n + 4;
-    if (to->run.n > 0 && to->run.p + to->run.n == field->name.p) {
-        to->run.n += n;
-        return;
-    }
-    flush_run(to);
-    to->run = (struct str){field->name.p, n};
-}
-
 /* Apps behind CGI-like interfaces read X_Forwarded_For as X-Forwarded-For, Content_Length as Content-Length.
  */
 static bool is_alias(struct str name)
@@ -59,22 +23,42 @@ static bool is_alias(struct str name)
     return field_id((struct str){dashed, name.n}) != HTTP_FIELD_OTHER;
 }
 
-/* Copies the lines whose ids are in `pass` and that no rule drops; NULL: there are no rules. */
+static bool may_pass(const struct http_field *field, bool aliases, const struct http_rules *rules)
+{
+    if (rules != NULL && http_rules_drop(rules, field->name))
+        return false;
+    return aliases || field->usual || field->id != HTTP_FIELD_OTHER || !is_alias(field->name);
+}
+
+static void put_run(struct out *out, const char *from, const char *to)
+{
+    if (from != to)
+        out_put(out, (struct str){from, (size_t)(to - from)});
+}
+
+/* Copies the lines whose ids are in `pass` and that no rule drops; NULL: there are no rules. Those that stand
+ * one behind the other are copied as one run. */
 static void keep_lines(struct out *out, const struct http_fields *fields, uint64_t pass, bool aliases,
                        const struct http_rules *rules)
 {
-    struct writing to = {.out = *out};
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const struct http_field *field = &fields->at[i];
-        if (field->listed || !(pass & HTTP_FIELD_BIT(field->id)))
+    const char *from = NULL, *to = NULL;
+    const struct http_field *end = fields->at + fields->count;
+    for (const struct http_field *field = fields->at; field < end; field++) {
+        if (field->listed || !(pass & HTTP_FIELD_BIT(field->id)) || !may_pass(field, aliases, rules))
             continue;
-        if (rules != NULL && http_rules_drop(rules, field->name))
-            continue;
-        if (aliases || field->id != HTTP_FIELD_OTHER || !is_alias(field->name))
-            keep_line(&to, field);
+        if (field->name.p != to) {
+            put_run(out, from, to);
+            from = to = field->name.p;
+        }
+        if (field->usual) {
+            to = field->value.p + field->value.n + 2;
+        } else {
+            put_run(out, from, to);
+            from = to = NULL;
+            out_line(out, field->name, field->value);
+        }
     }
-    flush_run(&to);
-    *out = to.out;
+    put_run(out, from, to);
 }
 
 /* Begins a line with all values of that id; one more must follow. */

@@ -115,30 +115,69 @@ static enum http_result field_line(struct head *head, struct http_field *field)
         p--;
     field->value = (struct str){value, (size_t)(p - value)};
     field->id = field_id(field->name);
-    field->listed = false;
+    field->listed = field->usual = false;
     return HTTP_DONE;
+}
+
+static inline bool stands_there(const char *at, const char two[3])
+{
+    return memcmp(at, two, 2) == 0;
+}
+
+/* Reads a field line that is `usual`, if some more bytes are there behind its name and its value. Returns its
+ * end; NULL: another reader has to look at it. */
+static inline const char *usual_line(const char *at, const char *end, struct http_field *field)
+{
+    const char *colon = span_name(at, end);
+    if (colon == NULL || colon == at || !stands_there(colon, ": "))
+        return NULL;
+    const char *value = colon + 2, *stop = span_plain_value(value, end);
+    bool is_bare = stop != NULL && *value != ' ' && stop[-1] != ' '; /* nor empty */
+    if (!is_bare || !stands_there(stop, "\r\n"))
+        return NULL;
+    *field = (struct http_field){.name = {at, (size_t)(colon - at)},
+                                 .value = {value, (size_t)(stop - value)},
+                                 .id = field_id((struct str){at, (size_t)(colon - at)}),
+                                 .usual = true};
+    return stop + 2;
+}
+
+/* Reads one field line of any kind; *at is where, and then behind it. */
+static inline enum http_result any_line(struct head *head, const char **at, struct http_field *field)
+{
+    const char *next = usual_line(*at, head->end, field);
+    if (next != NULL) {
+        *at = next;
+        return HTTP_DONE;
+    }
+    head->at = *at;
+    enum http_result result = head->at == head->end ? HTTP_MORE : field_line(head, field);
+    *at = head->at;
+    return result;
 }
 
 enum http_result head_fields(struct head *head, struct http_fields *fields, uint32_t max)
 {
-    if (max > HTTP_FIELDS_MAX)
-        max = HTTP_FIELDS_MAX;
-    fields->count = 0;
-    fields->present = fields->repeated = 0;
-    for (;;) {
-        if (head->at < head->end && *head->at == '\r')
-            return head_line_end(head, "bad-field-name");
-        if (fields->count == max && head->at < head->end)
-            return head_refuse(head->fault, 431, "too-many-fields");
-        struct http_field *field = &fields->at[fields->count];
-        enum http_result result = head->at == head->end ? HTTP_MORE : field_line(head, field);
+    const char *at = head->at, *end = head->end;
+    struct http_field *field = fields->at, *most = field + (max < HTTP_FIELDS_MAX ? max : HTTP_FIELDS_MAX);
+    uint64_t present = 0, repeated = 0;
+    enum http_result result = HTTP_DONE;
+    for (; at == end || *at != '\r'; field++) {
+        if (field == most && at < end)
+            result = head_refuse(head->fault, 431, "too-many-fields");
+        else
+            result = any_line(head, &at, field);
         if (result != HTTP_DONE)
-            return result;
+            break;
         uint64_t bit = HTTP_FIELD_BIT(field->id);
-        fields->repeated |= fields->present & bit;
-        fields->present |= bit;
-        fields->count++;
+        repeated |= present & bit;
+        present |= bit;
     }
+    head->at = at;
+    fields->present = present;
+    fields->repeated = repeated;
+    fields->count = (uint32_t)(field - fields->at);
+    return result == HTTP_DONE ? head_line_end(head, "bad-field-name") : result;
 }
 
 size_t head_end(const char *bytes, size_t count, size_t seen)

@@ -73,7 +73,8 @@ static inline enum http_result head_line_end(struct head *head, const char *reas
 enum http_result head_version(struct head *head, uint8_t *minor);
 
 /* Reads field lines and the empty line behind them. With HTTP_MORE the cursor stands at the first line that
- * is not complete. `max` is the most lines to take; more are 431 "too-many-fields". */
+ * is not complete, and the fields are those before it. `max` is the most lines to take; more are 431
+ * "too-many-fields". */
 enum http_result head_fields(struct head *head, struct http_fields *fields, uint32_t max);
 
 /* Looks for the first line that is empty, or ends with a bare LF, among `count` bytes of which `seen` have

@@ -5,6 +5,7 @@
 #include "http/body.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct http_request request;
 static struct http_response response;
@@ -47,6 +48,56 @@ static void a_request_keeps_its_lines_and_gets_upswaps(void **state)
                 stranger),
         "GET /a?b HTTP/1.1\r\nHost: h:1\r\nCookie: c=d\r\nX: y\r\nZ: w\r\nT: t\r\nU: u\r\nE: \r\n" ADDED(
             "h:1"));
+}
+
+/* What is read of a head, and the head that is forwarded, as text. */
+static const char *read_and_forward(const char *bytes, size_t count, char text[4096])
+{
+    static const struct http_limits limits = {.head = 4096, .fields = 10};
+    struct http_fault fault = {.reason = ""};
+    size_t seen = 0, n = 0;
+    enum http_result result = http_request_parse(&request, bytes, count, &seen, &limits, &fault);
+    int used = snprintf(text, 4096, "%d %s", (int)result, result == HTTP_BAD ? fault.reason : "");
+    if (result == HTTP_DONE) {
+        n = http_forward_request(&request, &stranger, out, sizeof out);
+        for (uint32_t i = 0; i < request.fields.count; i++)
+            used += snprintf(text + used, 4096 - (size_t)used, " %d", (int)request.fields.at[i].id);
+    }
+    memcpy(text + used, out, n);
+    text[(size_t)used + n] = '\0';
+    return text;
+}
+
+/* A line's bytes are looked at one by one where too few follow for a vector. */
+static void whether_vectors_have_read_a_line_is_not_to_be_seen(void **state)
+{
+    static const char head[] = "GET / HTTP/1.1\r\nHost: h\r\nReferer: 25 bytes that are a value\r\n\r\n",
+                      behind[] = "POST / HTTP/1.1\r\nHost: of the next";
+    const size_t line = strlen("GET / HTTP/1.1\r\nHost: h\r\n");
+    char single[4096], vectors[4096];
+    (void)state;
+    for (size_t place = line; place < sizeof head - 1; place++) {
+        for (unsigned byte = 0; byte <= 256; byte++) { /* the last one is two: the end of a name */
+            char *exact = malloc(sizeof head - 1), *longer = malloc(sizeof head - 1 + sizeof behind);
+            memcpy(longer, head, sizeof head - 1);
+            memcpy(longer + sizeof head - 1, behind, sizeof behind);
+            longer[place] = (char)(byte < 256 ? byte : ':');
+            if (byte == 256 && place + 1 < sizeof head - 1)
+                longer[place + 1] = ' ';
+            memcpy(exact, longer, sizeof head - 1);
+            read_and_forward(exact, sizeof head - 1, single);
+            bool whole = single[0] == '0' + HTTP_DONE, is_same = byte == (unsigned char)head[place];
+            if (is_same)
+                assert_true(whole && !request.fields.at[1].usual);
+            read_and_forward(longer, sizeof head - 1 + sizeof behind, vectors);
+            if (is_same)
+                assert_true(request.fields.at[1].usual);
+            if (single[0] != '0' + HTTP_MORE) /* else more follows than there was */
+                assert_string_equal(single, vectors);
+            free(exact);
+            free(longer);
+        }
+    }
 }
 
 static void upswaps_own_cookies_are_taken_off_and_others_stay(void **state)
@@ -472,6 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_keeps_its_lines_and_gets_upswaps),
+        cmocka_unit_test(whether_vectors_have_read_a_line_is_not_to_be_seen),
         cmocka_unit_test(upswaps_own_cookies_are_taken_off_and_others_stay),
         cmocka_unit_test(the_matched_prefix_is_taken_off),
         cmocka_unit_test(an_absolute_form_becomes_origin_form_with_its_host),

@@ -134,6 +134,8 @@ SHAKE = "a core's handshakes/s"
 
 CASES = [
     Case("small", "13 bytes, 64 kept connections", clear(), [to_peers(CPU, most=0.75), to_floor(CPU, most=1.10)], programs=with_floor),
+    Case("browser", "the same, asked with the 16 fields of a browser", clear(host="www.example.com", fields=loads.BROWSER),
+         [to_peers(CPU, most=0.75), to_floor(CPU)], programs=with_floor),
     Case(
         "logged",
         f"the same with an access log and {MANY} services, beside upswap without",

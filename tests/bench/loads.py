@@ -27,11 +27,34 @@ def percentiles(p50, p99, p999):
     return {name: us for name, us in (("p50 us", p50), ("p99 us", p99), ("p99.9 us", p999)) if us}
 
 
-def wrk(port, seconds, connections=64, path="/", tls=False, depth=1, host=None, threads=1, core=(machine.LOAD_CORE,)):
+# What a browser sends with its next page of a site.
+BROWSER = (
+    "Cache-Control: max-age=0",
+    'sec-ch-ua: "Chromium";v="124", "Google Chrome";v="124", "Not-A.Brand";v="99"',
+    "sec-ch-ua-mobile: ?0",
+    'sec-ch-ua-platform: "Windows"',
+    "Upgrade-Insecure-Requests: 1",
+    "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8",
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-User: ?1",
+    "Sec-Fetch-Dest: document",
+    "Referer: https://www.example.com/products/list?page=2",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-US,en;q=0.9,de;q=0.8",
+    "Cookie: session=eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyIjoxMjM0NX0; _ga=GA1.1.123456789.1700000000; theme=dark",
+)
+
+
+def wrk(
+    port, seconds, connections=64, path="/", tls=False, depth=1, host=None, fields=(), threads=1, core=(machine.LOAD_CORE,)
+):
     """HTTP/1.1 on kept connections, `depth` requests at a time on each."""
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
     argv = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", os.path.join(HERE, "wrk.lua")]
-    argv += ["-H", f"Host: {host}"] if host else []
+    for field in [f"Host: {host}"] * bool(host) + list(fields):
+        argv += ["-H", field]
     said = machine.run([*argv, url, "--", depth], core)
     count, took, *times, faults = re.search(r"figures (\d+) ([\d.]+) (\d+) (\d+) (\d+) faults (\d+)", said).groups()
     if faults != "0":

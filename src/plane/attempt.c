@@ -75,11 +75,22 @@ static bool may_retry(struct exchange *x)
     return false;
 }
 
+/* Nothing listens there any more. */
+static void note_refusal(const struct exchange *x)
+{
+    struct upstream *upstream = upstream_of(x->worker->upstreams, &x->instance);
+    if (upstream != NULL)
+        upstream_note_loss(upstream, true);
+}
+
 /* Remembers why the chosen instance did not serve. True: another one may. */
 static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
     x->trouble = trouble;
+    if (trouble == &end_connect_refused)
+        note_refusal(x);
     exchange_count_error(x, trouble);
+    x->faulted = true;
     bool undecided = trouble == &end_overloaded || trouble == &end_no_tunnels;
     attempt_judge(x, undecided ? VERDICT_UNDECIDED : VERDICT_FAILED);
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
@@ -212,13 +223,14 @@ static enum choice choose(struct exchange *x)
         if (holds++ == HOLDS_MAX)
             return ALL_FULL;
     } while (!hold(x));
-    x->judged = false;
+    x->judged = x->faulted = false;
     if (x->wish.guarded)
         vitals_chosen(&worker->vitals, &x->instance, x->wish.now_ms);
     return CHOSEN;
 }
 
-/* Where the pool is an old one, the live one can still serve: nothing has been sent. */
+/* Where the pool is an old one, the live one can still serve: all that was sent is here, and was not
+ * answered. */
 static void give_up(struct exchange *x)
 {
     if (x->trouble != &end_overloaded && sticky_unpin(x))
@@ -335,6 +347,7 @@ static bool may_repeat(const struct exchange *x)
 
 static void take_back(struct exchange *x)
 {
+    x->pace.instance_waited_for = true;
     give_up_lease(x);
     outlet_rewind(&x->request);
     x->send_failed = false;
@@ -347,7 +360,7 @@ static bool is_going(const struct exchange *x)
     const struct upstream *upstream = x->lease->upstream;
     uint64_t now_ms = loop_ms(x->worker->loop);
     return (upstream->lost_ms != 0 && now_ms - upstream->lost_ms <= DYING_MS) ||
-           (upstream->spurned_ms != 0 && now_ms - upstream->spurned_ms <= DOUBT_MS);
+           (upstream->spurned_ms != 0 && now_ms - upstream->spurned_ms <= 2 * DOUBT_MS);
 }
 
 static void leave(struct exchange *x)
@@ -359,23 +372,42 @@ static void leave(struct exchange *x)
         exchange_end(x, &end_closed_early);
 }
 
-/* The request may not be sent there again. What has closed its connection was the request itself, or the
- * instance is going: then others are closed too, which may be heard of later. */
+/* Is there another instance for it, as far as can be told? */
+static bool may_find_another(const struct exchange *x)
+{
+    bool is_alone = snapshot_pool_size(x->pool) < 2 && !x->pinned && !x->canary;
+    return !is_alone && x->wish.tried.count < x->rules->retries_attempts;
+}
+
+/* What has closed the connection may have been the request itself; or the instance is going, and then others
+ * are closed too, which may be heard of later. */
+static void doubt(struct exchange *x)
+{
+    attempt_judge(x, VERDICT_FAILED);
+    x->state = EXCHANGE_LOST;
+    x->losses = x->lease->upstream->losses;
+    x->pace.instance_waited_for = true;
+    deadline_set(&x->deadline, DOUBT_MS);
+}
+
+/* The request may not be sent there again. Over HTTP/2 others may have lost the same connection. */
 static void lost_for_good(struct exchange *x)
 {
-    struct upstream *upstream = x->lease->upstream;
-    bool may_leave = x->request.hold && is_idempotent(x), going = is_going(x);
-    if (!x->lease->h2) /* there others may have lost the same one */
-        upstream_note_loss(upstream, x->lease->kept);
-    if (may_leave && going) {
+    bool may_leave = x->request.hold && is_idempotent(x), going = is_going(x), h2 = x->lease->h2;
+    if (!h2)
+        upstream_note_loss(x->lease->upstream, x->lease->kept);
+    if (may_leave && going)
         leave(x);
-    } else if (may_leave) {
-        x->state = EXCHANGE_LOST;
-        x->losses = upstream->losses;
-        deadline_set(&x->deadline, DOUBT_MS);
-    } else {
+    else if (may_leave && !h2 && may_find_another(x))
+        doubt(x);
+    else
         exchange_end(x, &end_closed_early);
-    }
+}
+
+void attempt_note_cut(const struct exchange *x)
+{
+    if (x->lease != NULL && !x->lease->h2)
+        upstream_note_loss(x->lease->upstream, false);
 }
 
 void attempt_doubt_is_over(struct exchange *x)

@@ -361,9 +361,12 @@ static size_t pick(struct choice *choice)
  * is emptied by that. */
 static bool pick_only(struct choice *choice, struct snapshot_instance *instance)
 {
-    *instance = snapshot_pool_instance(choice->snapshot, choice->pool, 0);
+    struct snapshot_instance only = snapshot_pool_instance(choice->snapshot, choice->pool, 0);
     choice->guarded = false;
-    return may_serve(choice, instance);
+    if (!may_serve(choice, &only))
+        return false;
+    *instance = only;
+    return true;
 }
 
 bool balance_pick(struct balance *balance, const struct snapshot *snapshot, const struct snapshot_pool *pool,

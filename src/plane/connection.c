@@ -200,7 +200,8 @@ static struct connection *take_kept(struct upstream *upstream, const struct lend
     while ((connection = owner->version == 0 ? TAILQ_FIRST(&upstream->idle) : find_owned(upstream, owner)) !=
            NULL) {
         if (!may_be_lent(connection, lending)) {
-            upstream_note_loss(upstream, true);
+            if (connection->tls == lending->tls)
+                upstream_note_loss(upstream, true);
             close_connection(connection, false);
             continue;
         }

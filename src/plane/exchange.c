@@ -537,7 +537,7 @@ static void count(struct exchange *x, const struct end *end, uint64_t duration_n
     if (x->attempted)
         counters_add(&instance_cells(x)->requests, 1);
     /* A failure to connect was counted when it happened. */
-    if (end != x->trouble)
+    if (end != x->trouble || !x->faulted)
         exchange_count_error(x, end);
 }
 
@@ -570,6 +570,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     attempt_judge(x, verdict_of(end));
     if (deadline_is_set(&x->patience))
         patience_end(x);
+    if (end == &end_closed_early && x->state >= EXCHANGE_HEARING)
+        attempt_note_cut(x);
     release_lease(x, end);
     if (x->mirror != NULL)
         mirror_drop(x);

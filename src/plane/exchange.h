@@ -98,6 +98,7 @@ struct exchange {
     bool hungry;      /* what the lease's inlet holds is no complete head */
     bool moved;       /* something has, in the pump that runs */
     bool judged;      /* the chosen instance has had its verdict, or there is nobody to judge */
+    bool faulted;     /* `trouble` is its, and was counted */
     bool https;       /* the client speaks TLS, with upswap or with the trusted proxy in front */
     bool pinned;      /* to a pool that drains, by the client's cookie */
     bool pins;        /* the client is given a pin to the pool */
@@ -133,7 +134,7 @@ struct exchange {
     struct event_stream events;              /* of EXCHANGE_IS_STREAM */
     size_t seen;                             /* bytes of a partial response head */
     const struct end *trouble;               /* why the last instance did not serve */
-    uint32_t losses;                         /* of the lease's upstream, with its own: of EXCHANGE_LOST */
+    uint32_t losses;                         /* of EXCHANGE_LOST: the lease's upstream's, with this one */
 
     uint16_t status;       /* of the response; 0: none yet */
     uint64_t head_in;      /* bytes */
@@ -150,7 +151,7 @@ struct exchange {
     char id[EXCHANGE_ID_MAX];          /* id_length bytes of it */
     char accept[EXCHANGE_ACCEPT_MAX];  /* accept_length bytes of it, to be understood for an own answer */
     char trace[HTTP_TRACE_ID_SIZE];    /* if `traced` */
-    struct deadline deadline;          /* queue, connect, first byte or stall */
+    struct deadline deadline;          /* queue, connect, first byte, stall, or EXCHANGE_LOST */
     struct deadline drain, pacing, patience;
     struct loop_deferred freeing, running, asking;
     struct exchange *next; /* free list */
@@ -229,6 +230,8 @@ static inline void attempt_judge(struct exchange *exchange, enum verdict verdict
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);
+/* The instance has closed the connection within its answer. */
+void attempt_note_cut(const struct exchange *exchange);
 /* It has been EXCHANGE_LOST for long enough. */
 void attempt_doubt_is_over(struct exchange *exchange);
 /* The lease has broken before a response came: tries again where the rules allow it, or ends the exchange. */

@@ -19,10 +19,10 @@ static bool grow(struct outlet *outlet, struct buffers *buffers, size_t size)
     return true;
 }
 
-/* Moves what waits to the front. */
+/* Moves what is not sent to the front, be it held back or not. */
 static void compact(struct outlet *outlet)
 {
-    memmove(outlet->buffer->bytes, outlet->buffer->bytes + outlet->sent, outlet_waiting(outlet));
+    memmove(outlet->buffer->bytes, outlet->buffer->bytes + outlet->sent, outlet->end - outlet->sent);
     outlet->end -= outlet->sent;
     outlet->sent = 0;
 }

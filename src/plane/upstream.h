@@ -46,7 +46,7 @@ struct upstream {
     bool retired;        /* no request of the present world comes here: nothing is kept idle */
     uint32_t streams;    /* that a connection of HTTP/2 takes, as it last said; 0: it has not */
     uint64_t lost_ms;    /* when the instance last closed a kept connection; 0: never */
-    uint64_t spurned_ms; /* when it last closed a new one without a word; 0: never */
+    uint64_t spurned_ms; /* when it last closed a new one without a word, or one within an answer; 0: never */
     uint32_t losses;     /* connections that it has closed in these ways */
     uint64_t seen;       /* version of the last image that routes to it */
     uint64_t overruled;  /* of the last snapshot that amends its service */

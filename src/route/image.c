@@ -60,10 +60,18 @@ bool image_is_even(const struct snapshot_seat *seats, size_t count)
     return true;
 }
 
+#define MIX 0x9e3779b97f4a7c15U
+
 static uint64_t mix(uint64_t hash, uint64_t word)
 {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15U;
+    hash = (hash ^ word) * MIX;
     return hash ^ hash >> 32;
+}
+
+/* A byte of the last word has only reached bits above it; now all of them are in these. */
+static uint32_t finish(uint64_t hash)
+{
+    return (uint32_t)(hash * MIX >> 32);
 }
 
 static uint64_t eight_bytes(const char *at)
@@ -80,11 +88,11 @@ uint32_t image_hash_key(struct str key)
     if (key.n < sizeof word) {
         for (size_t i = 0; i < key.n; i++)
             word = word << 8 | (uint8_t)key.p[i] | 0x20;
-        return (uint32_t)mix(hash, word);
+        return finish(mix(hash, word));
     }
     for (size_t i = 0; i + sizeof word < key.n; i += sizeof word)
         hash = mix(hash, eight_bytes(key.p + i));
-    return (uint32_t)mix(hash, eight_bytes(key.p + key.n - sizeof word));
+    return finish(mix(hash, eight_bytes(key.p + key.n - sizeof word)));
 }
 
 uint32_t image_hash_path(uint32_t host, struct str path)

@@ -43,6 +43,9 @@ def test_json_and_html_are_chosen_as_ever(start_own_front, write):
     asked = front.ask(fields=["Accept: application/json"])
     assert asked.get("Content-Type") == "application/json"
     assert asked.text == '{"sorry": 502}'
+    for others in (20, 60):  # kept for the answer, and too long for that
+        wish = ", ".join([*(f"image/{number}" for number in range(others)), "application/json"])
+        assert front.ask(fields=[f"Accept: {wish}"]).text == '{"sorry": 502}'
     assert "<!doctype html>" in front.ask().text  # the built-in one
 
 

@@ -154,6 +154,10 @@ static void one_that_is_alone_is_chosen_if_it_may_serve(void **state)
     assert_int_equal(instance.id, 100);
     balance_exclude(&table->tried, 10);
     assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), -1);
+    guarded.tried = table->tried;
+    instance.id = 7;
+    assert_false(balance_pick(&table->balance, table->snapshot, table->pool, &guarded, &instance));
+    assert_int_equal(instance.id, 7); /* what was chosen before stays */
     table->tried.count = 0;
     table->down[0] = true;
     set_world(table, 3, NULL);

@@ -100,6 +100,40 @@ static void a_request_that_leaves_a_dying_instance_waits_for_room_at_another(voi
     close(full);
 }
 
+static void each_instance_that_closes_without_a_word_is_blamed(void **state)
+{
+    struct rig *rig = *state;
+    instances(rig, 1);
+    int client = rig_client(rig), instance = serve_once(rig, client);
+    instances(rig, 2);
+    rig_say(client, GET);
+    rig_head(instance);
+    close(instance);
+    for (unsigned i = 0; i < 2; i++) { /* asked anew, and then the other one */
+        instance = rig_accept(rig, i);
+        rig_head(instance);
+        close(instance);
+    }
+    expect_refusal(client, 502, "closed-early");
+    rig_until(sum_of(rig).errors[COUNTERS_CLOSED_EARLY] == 2);
+    close(client);
+}
+
+/* It may be that the instance goes, which is awaited for a moment; so is the end of the test's worker. */
+static void who_has_lost_its_connection_may_leave_before_that_is_understood(void **state)
+{
+    struct rig *rig = *state;
+    int client = rig_client(rig), other = rig_client(rig);
+    for (int i = 0; i < 2; i++) {
+        int instance = rig_ask(rig, i == 0 ? client : other, GET);
+        close(instance);
+        if (i == 0)
+            rig_reset(client);
+    }
+    rig_until(sum_of(rig).requests >= 1);
+    close(other);
+}
+
 static void a_refused_connection_goes_to_another_instance_with_the_body(void **state)
 {
     struct rig *rig = *state;
@@ -389,6 +423,8 @@ int main(void)
         TEST(a_request_that_leaves_a_dying_instance_waits_for_room_at_another),
         TEST(a_refused_connection_goes_to_another_instance_with_the_body),
         TEST(where_every_instance_refuses_each_is_asked_once_and_the_client_gets_502),
+        TEST(each_instance_that_closes_without_a_word_is_blamed),
+        TEST(who_has_lost_its_connection_may_leave_before_that_is_understood),
         TEST(an_idempotent_request_survives_a_kept_connection_that_closes),
         TEST(a_post_is_not_sent_twice),
         TEST(a_post_does_not_meet_a_connection_that_closed_while_idle),

@@ -112,7 +112,6 @@ static void a_cookie_says_what_browsers_should_know(void **state)
     assert_int_equal(rig_stop(rig), 0);
 }
 
-/* Each is as none: the request is balanced, and the client gets a new one. */
 /* There is more of it than room is made for where a short answer is written. */
 static void a_cookie_with_a_long_name_is_given_whole(void **state)
 {
@@ -131,6 +130,7 @@ static void a_cookie_with_a_long_name_is_given_whole(void **state)
     assert_int_equal(rig_stop(rig), 0);
 }
 
+/* Each is as none: the request is balanced, and the client gets a new one. */
 static void cookies_that_are_none_of_ours_bind_nothing_and_are_counted(void **state)
 {
     (void)state;

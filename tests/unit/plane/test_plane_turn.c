@@ -654,6 +654,54 @@ static void a_new_connection_that_a_dying_instance_loses_before_a_kept_one_costs
     expect_no_loss(*state, clients, lost);
 }
 
+static void nor_does_one_that_it_loses_before_that_of_an_answer(void **state)
+{
+    int clients[2] = {rig_client(*state), rig_client(*state)}, third = rig_client(*state);
+    int cut = ask_first(*state, clients[1], -1);
+    say_part(cut, SHORT, SHORT / 2);
+    rig_head(clients[1]);
+    int lost = ask_first(*state, clients[0], -1);
+    hold_with(third);
+    close(lost);
+    close(cut);
+    let_go();
+    for (int i = 0; i < 2; i++) {
+        rig_until(is_called_elsewhere(*state));
+        serve_elsewhere(*state, i == 0 ? third : clients[0]);
+    }
+    assert_int_equal(strlen(rig_rest(clients[1], NULL)), SHORT / 2);
+    close(clients[0]);
+    close(clients[1]);
+    close(third);
+}
+
+/* Of three requests in turn one comes to the first instance. */
+static void nor_does_one_that_it_loses_before_it_refuses_others(void **state)
+{
+    int clients[4], instances[4];
+    for (int i = 0; i < 4; i++)
+        clients[i] = rig_client(*state);
+    int lost = ask_first(*state, clients[0], -1);
+    hold_with(clients[1]);
+    rig_say(clients[2], GET);
+    rig_say(clients[3], GET);
+    close(lost);
+    rig_refuse(*state, 0);
+    let_go();
+    for (int i = 0; i < 4; i++) {
+        rig_until(is_called_elsewhere(*state));
+        instances[i] = accept_elsewhere(*state);
+        rig_head(instances[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        rig_say(instances[i], OK);
+    for (int i = 0; i < 4; i++) {
+        expect_answer(clients[i]);
+        close(clients[i]);
+        close(instances[i]);
+    }
+}
+
 static void new_connections_that_a_dying_instance_loses_together_cost_no_request(void **state)
 {
     int clients[2], lost[2];
@@ -690,6 +738,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_new_connection_that_a_dying_instance_loses_before_a_kept_one_costs_no_request, start_with_all,
             stop),
+        cmocka_unit_test_setup_teardown(nor_does_one_that_it_loses_before_that_of_an_answer, start_with_all,
+                                        stop),
+        cmocka_unit_test_setup_teardown(nor_does_one_that_it_loses_before_it_refuses_others, start_with_all,
+                                        stop),
         cmocka_unit_test_setup_teardown(new_connections_that_a_dying_instance_loses_together_cost_no_request,
                                         start_with_all, stop),
     };

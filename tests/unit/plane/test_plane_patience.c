@@ -20,6 +20,8 @@
 #define POST "POST / HTTP/1.1\r\nHost: a\r\n" HEAD_LENGTH
 #define POOR 128 /* descriptors, for 3 conduits */
 #define OTHERS 4
+#define STALL_MS 200
+#define SOME (1 << 20) /* bytes */
 #define GET "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -124,17 +126,27 @@ static size_t pull(int fd, size_t most)
     return got > 0 ? (size_t)got : 0;
 }
 
-/* So many more bytes go in, and so many come out. */
-static void pass(int from, size_t in, int to, size_t out)
+/* So many more bytes go in, and so many come out. Where nothing moves for STALL_MS, the plane's clock goes on
+ * a little if it `may`: what is there may be less than is awaited. */
+static void move(int from, size_t in, int to, size_t out, bool may)
 {
+    int stalls = 0;
     while (in > 0 || out > 0) {
         struct pollfd fds[] = {{from, in > 0 ? POLLOUT : 0, 0}, {to, out > 0 ? POLLIN : 0, 0}};
-        assert_true(poll(fds, 2, RIG_SECONDS * 1000) > 0);
+        int ready = poll(fds, 2, may ? STALL_MS : RIG_SECONDS * 1000);
+        assert_true(ready > 0 || (may && stalls++ < RIG_SECONDS * 1000 / STALL_MS));
+        if (ready == 0)
+            __atomic_add_fetch(&stopped_ns, UINT64_C(30000000), __ATOMIC_RELEASE);
         if ((fds[0].revents & POLLOUT) != 0)
             in -= push(from, in);
         if ((fds[1].revents & POLLIN) != 0)
             out -= pull(to, out);
     }
+}
+
+static void pass(int from, size_t in, int to, size_t out)
+{
+    move(from, in, to, out, false);
 }
 
 /* A body is on its way: its source has sent so much of it, and nobody has read of it. */
@@ -163,11 +175,36 @@ static struct body answer(struct rig *rig)
     return body;
 }
 
+/* Within STALL_MS; of a wait that has ended before the clock was stopped nothing more is seen. */
+static bool is_awaited(void)
+{
+    uint64_t end_ms = clock_mono_ms() + STALL_MS;
+    while (__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) <= 1) {
+        if (clock_mono_ms() > end_ms)
+            return false;
+        sched_yield();
+    }
+    return true;
+}
+
+/* The clock stands still, and a large piece is awaited. */
+static void come_to_a_wait(struct body *body)
+{
+    if (stopped_ns == 0)
+        stop_clock();
+    move(body->source, 0, body->sink, body->sent, true);
+    while (!is_awaited()) {
+        assert_true(body->sent < LENGTH / 2);
+        move(body->source, SOME, body->sink, SOME, true);
+        body->sent += SOME;
+    }
+}
+
 /* Then it is read up to its last bytes, for which nothing is awaited but these. */
 static void reads_large_pieces_but_the_last(const struct body *body)
 {
     stop_clock();
-    pass(body->source, LENGTH - LAST - body->sent, body->sink, LENGTH - LAST);
+    move(body->source, LENGTH - LAST - body->sent, body->sink, LENGTH - LAST, true);
     assert_true(__atomic_load_n(&ever_awaited, __ATOMIC_ACQUIRE) > 65536);
     rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) == 1);
     pass(body->source, LAST, body->sink, LAST);
@@ -233,9 +270,7 @@ static void what_stands_still_in_the_middle_of_an_answer_arrives(void **state)
 static void nothing_is_awaited_of_an_upload_that_was_answered_early(void **state)
 {
     struct body body = upload(*state);
-    stop_clock();
-    pass(body.source, 0, body.sink, body.sent);
-    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) > 1);
+    come_to_a_wait(&body);
     rig_say(body.sink, OK);
     expect_ok(body.source);
     rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) == 1);
@@ -244,11 +279,10 @@ static void nothing_is_awaited_of_an_upload_that_was_answered_early(void **state
 }
 
 /* The clock stands still. Others take all conduits while this body has none; its last bytes are few. */
-static void is_read_without_a_conduit(struct rig *rig, const struct body *body)
+static void is_read_without_a_conduit(struct rig *rig, struct body *body)
 {
     struct body others[OTHERS];
-    pass(body->source, 0, body->sink, body->sent);
-    rig_until(__atomic_load_n(&awaited, __ATOMIC_ACQUIRE) > 1);
+    come_to_a_wait(body);
     for (int i = 0; i < OTHERS; i++)
         others[i] = answer(rig);
     pass(body->source, LENGTH - LAST - body->sent, body->sink, LENGTH - LAST - body->sent);

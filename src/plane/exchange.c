@@ -2,12 +2,9 @@
  * and exchange_end, and only then, the exchange holds its view, its pool's in-flight cell, and its client. */
 #include "plane/exchange.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
-#include "io/tls.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define SPLICE_TURN (256 * 1024) /* bytes; then others have their turn */
@@ -54,69 +51,6 @@ void exchange_free_spares(struct worker *worker)
     }
 }
 
-static void name_certificate(const struct peer *peer, struct http_forward *how)
-{
-    const struct tls_identity *identity = peer->identity;
-    if (!peer->asked)
-        return;
-    how->client_verify = identity == NULL ? STR("NONE") : STR("SUCCESS");
-    if (identity == NULL)
-        return;
-    how->client_subject = str_of(identity->subject);
-    how->client_fingerprint = str_of(identity->fingerprint);
-}
-
-/* Which trace it is of. One that begins here has the id of its first request, where that was given here. */
-static void trace(struct exchange *x, const struct http_request *request, struct http_forward *how, bool own,
-                  char parent[HTTP_TRACEPARENT_SIZE])
-{
-    uint8_t rule = x->rules != NULL ? x->rules->trace : SNAPSHOT_TRACE_PASS;
-    struct str id = STR("");
-    if (rule != SNAPSHOT_TRACE_TRUSTED || how->trusted)
-        id = http_trace_id(&request->fields);
-    how->traced = x->traced = id.n > 0;
-    if (how->traced) {
-        memcpy(x->trace, id.p, sizeof x->trace);
-        return;
-    }
-    if (rule == SNAPSHOT_TRACE_PASS)
-        return;
-    char span[RANDOM_ID_SIZE / 2];
-    random_half_id(&x->worker->random, span);
-    if (own)
-        memcpy(x->trace, x->id, sizeof x->trace);
-    else
-        random_id(&x->worker->random, x->trace);
-    x->traced = true;
-    how->trace = http_trace_begin(x->trace, span, parent);
-}
-
-/* What upswap tells the instance about the client; a trusted proxy's id for the request is kept. */
-static void name(struct exchange *x, const struct http_request *request, struct http_forward *how,
-                 char parent[HTTP_TRACEPARENT_SIZE])
-{
-    struct client *client = x->client;
-    char own[RANDOM_ID_SIZE];
-    random_id(&x->worker->random, own);
-    mem_clear(how, sizeof *how);
-    how->client = peer_text(&client->peer);
-    how->proto = client->peer.tls ? STR("https") : STR("http");
-    how->port = peer_port(&client->peer);
-    how->request_id = (struct str){own, sizeof own};
-    how->trusted = snapshot_trusts(x->view->snapshot, client->peer.address);
-    how->framing = request->framing;
-    how->keep_alive = true;
-    how->http2 = client_is_stream(client);
-    name_certificate(&client->peer, how);
-    struct str id = http_forward_request_id(request, how);
-    assert(id.n <= sizeof x->id);
-    memcpy(x->id, id.p, id.n);
-    x->id_length = (uint8_t)id.n;
-    how->request_id = (struct str){x->id, id.n};
-    trace(x, request, how, id.p == own, parent);
-    x->https = http_forward_is_https(request, how);
-}
-
 void exchange_choose(struct exchange *x, bool choosing)
 {
     if (x->choosing == choosing)
@@ -126,88 +60,6 @@ void exchange_choose(struct exchange *x, bool choosing)
         counters_add(&x->cells->choosing, 1);
     else
         counters_sub(&x->cells->choosing, 1);
-}
-
-/* Before any return to the loop: who sees that this worker has left a world also sees what it still does in
- * it. */
-static void hold_world(struct exchange *x, const struct http_request *request, uint32_t *prefix)
-{
-    struct worker *worker = x->worker;
-    x->view = publisher_take(worker->options.publisher, worker->options.index);
-    const struct snapshot *snapshot = x->view->snapshot;
-    x->door = snapshot_door(snapshot, x->client->peer.listener);
-    x->peer = origin_of(snapshot, request, &x->client->peer, &x->origin);
-    struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
-    x->service = snapshot_match(snapshot, request->host, path, prefix);
-    if (x->service == NULL)
-        return;
-    x->rules = snapshot_service_rules(x->service);
-    x->wish.how = (enum snapshot_balance)x->rules->balance;
-    x->wish.guarded = x->rules->ejection_failures > 0;
-    x->wish.slow_start_ms = x->rules->slow_start_ms;
-    x->wish.most = x->rules->concurrency_per_instance;
-    if (x->rules->mode != SNAPSHOT_SERVING || pause_is_used(&worker->pause))
-        x->stopped = mode_stops(x, request, *prefix);
-    if (x->stopped != NULL)
-        return;
-    x->pool = snapshot_service_live(snapshot, x->service);
-    sticky_pool(x, request);
-    if (x->pool == NULL)
-        return;
-    x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));
-    counters_add(&x->cells->in_flight, 1);
-    exchange_choose(x, true);
-}
-
-/* To understand it takes longer than much of the rest, and only an answer of our own needs it. */
-static void keep_accept(struct exchange *x, struct str accept)
-{
-    x->accept_length = accept.n <= sizeof x->accept ? (uint8_t)accept.n : 0;
-    x->json = accept.n > sizeof x->accept && http_accept_prefers_json(accept);
-    if (x->accept_length > 0)
-        memcpy(x->accept, accept.p, accept.n);
-}
-
-static void understand_accept(struct exchange *x)
-{
-    if (x->accept_length > 0)
-        x->json = http_accept_prefers_json((struct str){x->accept, x->accept_length});
-}
-
-static void describe(struct exchange *x, const struct http_request *request)
-{
-    x->method = (uint8_t)request->method;
-    x->minor = request->minor;
-    x->keep_alive = request->keep_alive && x->client->stream.virtual == NULL; /* a stream takes one */
-    x->upgrade = request->upgrade;
-    x->websocket = request->upgrade && websocket_is_asked(&request->fields);
-    x->expect_continue = request->expect_continue;
-    keep_accept(x, http_fields_value(&request->fields, HTTP_FIELD_ACCEPT));
-    x->head_in = request->length;
-    relay_start(&x->up, request->framing, request->content_length, request->framing);
-}
-
-/* Writes the head for the instance into x->request. */
-static bool write_head(struct exchange *x, const struct http_request *request, struct http_forward *how)
-{
-    struct http_variable variables[HEADER_VARIABLES];
-    size_t room = request->length + HTTP_FORWARD_EXTRA + how->client.n + how->proto.n + how->port.n +
-                  how->request_id.n + how->trace.n + how->client_subject.n + how->client_fingerprint.n +
-                  3 * request->authority.n;
-    how->forwarded = x->rules->forwarded != 0;
-    how->rules = x->up.rules = header_rules_of(x, SNAPSHOT_REQUEST_HEADERS);
-    if (how->rules.n > 0) {
-        header_rules_variables(x, request->host, variables);
-        how->variables = variables;
-        room += http_rules_room(how->rules, variables);
-    }
-    x->up.request = true;
-    char *to = outlet_reserve(&x->request, x->worker->buffers, room);
-    size_t n = to == NULL ? 0 : http_forward_request(request, how, to, room);
-    how->variables = NULL; /* they end here */
-    x->request.end += (uint32_t)n;
-    x->request.hold = true;
-    return n > 0;
 }
 
 static struct exchange *make(struct client *client)
@@ -229,63 +81,6 @@ static struct exchange *make(struct client *client)
     return x;
 }
 
-/* A service is given what lies below its prefixes: /api/../admin may not reach the /admin of the app that has
- * /api. */
-static bool leaves_prefix(const struct http_request *request, uint32_t prefix)
-{
-    return prefix > 0 && http_path_climbs((struct str){request->path.p + prefix, request->path.n - prefix});
-}
-
-/* For requests to the service, or NULL: to any. No two scopes are one: a service's name is never empty. */
-static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit,
-                        const struct snapshot_service *service)
-{
-    if (limit->per_second == 0 || x->waited)
-        return false;
-    struct str scope = service == NULL ? STR("") : snapshot_service_name(x->view->snapshot, service);
-    x->retry_after = rate_take(x->worker->options.rate, x->peer->address, scope, limit, clock_mono_ns());
-    return x->retry_after > 0;
-}
-
-/* Everything that needs the head's bytes. NULL: the request may go on its way; else why not. */
-static const struct end *take_request(struct exchange *x, const struct http_request *request)
-{
-    uint32_t prefix = 0;
-    struct http_forward how;
-    char parent[HTTP_TRACEPARENT_SIZE];
-    describe(x, request);
-    hold_world(x, request, &prefix);
-    name(x, request, &how, parent);
-    const struct snapshot_settings *settings = snapshot_settings(x->view->snapshot);
-    if (settings->access_log != SNAPSHOT_LOG_NONE && x->texts.buffer == NULL)
-        entry_keep(x, request);
-    if (is_too_fast(x, &settings->rate, NULL))
-        return &end_rate_limited;
-    const struct end *elsewhere = redirect_of(x, request);
-    if (elsewhere != NULL)
-        return elsewhere;
-    if (x->service == NULL)
-        return &end_no_route;
-    if (is_too_fast(x, &x->rules->rate, x->service))
-        return &end_rate_limited;
-    if (leaves_prefix(request, prefix))
-        return &end_path_above_prefix;
-    if (x->pool == NULL)
-        return x->stopped != NULL ? x->stopped : x->preview ? &end_no_staged_pool : &end_no_live_pool;
-    x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
-    if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
-        return &end_body_too_large;
-    how.strip = x->rules->strip_path ? prefix : 0;
-    sticky_instance(x, request, &how);
-    if (x->pinned)
-        drain_join(x);
-    if (!write_head(x, request, &how))
-        return &end_overloaded;
-    if (x->rules->shadow_share != 0)
-        mirror_draw(x, request);
-    return NULL;
-}
-
 void exchange_start(struct client *client, const struct http_request *request)
 {
     struct exchange *x = make(client);
@@ -298,7 +93,7 @@ void exchange_start(struct client *client, const struct http_request *request)
 void exchange_resume(struct exchange *x, const struct http_request *request)
 {
     struct client *client = x->client;
-    const struct end *refused = take_request(x, request);
+    const struct end *refused = intake_read(x, request);
     if (refused == &end_paused) {
         refused = mode_wait(x);
         if (refused == NULL)
@@ -470,6 +265,12 @@ void exchange_cut(struct exchange *x)
     if (x->attempted)
         counters_add(&instance_cells(x)->cut, 1);
     exchange_end(x, &end_drain_deadline);
+}
+
+static void understand_accept(struct exchange *x)
+{
+    if (x->accept_length > 0)
+        x->json = http_accept_prefers_json((struct str){x->accept, x->accept_length});
 }
 
 /* The client, and what it has been told. */

@@ -2,10 +2,10 @@
  *
  * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
- * attempt (which instance), sticky (what binds a request to one), upload (request body), reply (response),
- * pace (how fast the client is), patience (how fast a body comes), tunnel (after a 101), drain (its
- * deadlines), mode (of its service), entry (in the access log); they share this struct and nobody else looks
- * inside. */
+ * intake (its head), attempt (which instance), sticky (what binds a request to one), upload (request body),
+ * reply (response), pace (how fast the client is), patience (how fast a body comes), tunnel (after a 101),
+ * drain (its deadlines), mode (of its service), entry (in the access log); they share this struct and nobody
+ * else looks inside. */
 #pragma once
 
 #include "http/trace.h"
@@ -196,6 +196,10 @@ static inline bool exchange_is_ended(const struct exchange *exchange)
 
 /* Frees the spare ones. */
 void exchange_free_spares(struct worker *worker);
+
+/* intake: takes from the head, whose bytes may go then, all that its exchange needs: its view and its pool,
+ * what the instance is told, the texts for the log. NULL: the request may go on its way; else why not. */
+const struct end *intake_read(struct exchange *exchange, const struct http_request *request);
 
 /* sticky: what in the head binds the request. */
 /* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */

@@ -46,17 +46,14 @@ static void keep_lines(struct out *out, const struct http_fields *fields, uint64
     for (const struct http_field *field = fields->at; field < end; field++) {
         if (field->listed || !(pass & HTTP_FIELD_BIT(field->id)) || !may_pass(field, aliases, rules))
             continue;
-        if (field->name.p != to) {
+        if (!field->usual || field->name.p != to) {
             put_run(out, from, to);
             from = to = field->name.p;
         }
-        if (field->usual) {
+        if (field->usual)
             to = field->value.p + field->value.n + 2;
-        } else {
-            put_run(out, from, to);
-            from = to = NULL;
+        else
             out_line(out, field->name, field->value);
-        }
     }
     put_run(out, from, to);
 }

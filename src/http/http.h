@@ -108,7 +108,7 @@ struct http_field {
     /* Must not be passed on: a Connection option names it (RFC 9110 section 7.6.1) and it is not for all
      * recipients, or it stands in a trailer section and may not. */
     bool listed;
-    bool usual; /* it stands there as "name: value CRLF", its name of letters, digits and '-' */
+    bool usual; /* it is known to stand there as "name: value CRLF", its name of letters, digits and '-' */
 };
 
 /* A field id as a bit of a set. */

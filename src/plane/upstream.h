@@ -45,7 +45,7 @@ struct upstream {
     uint32_t idle_count;
     bool retired;        /* no request of the present world comes here: nothing is kept idle */
     uint32_t streams;    /* that a connection of HTTP/2 takes, as it last said; 0: it has not */
-    uint64_t lost_ms;    /* when the instance last closed a kept connection; 0: never */
+    uint64_t lost_ms;    /* when the instance last closed a kept connection, or refused one; 0: never */
     uint64_t spurned_ms; /* when it last closed a new one without a word, or one within an answer; 0: never */
     uint32_t losses;     /* connections that it has closed in these ways */
     uint64_t seen;       /* version of the last image that routes to it */
@@ -90,7 +90,8 @@ uint32_t upstream_connections_until(const struct upstreams *upstreams,
 
 /* A connection that was counted in `connections` has gone: forgets a retired record with its last one. */
 void upstream_leave(struct upstream *upstream);
-/* The instance has closed a connection that was kept, or a new one without a word. */
+/* The instance has closed a connection that was `kept`, or has refused one; or else a new one without a word,
+ * or one within its answer. */
 void upstream_note_loss(struct upstream *upstream, bool kept);
 /* For whoever shakes hands with an instance: keeps why that, or what came after it, has failed. */
 void upstream_note_failure(struct upstream *upstream, const struct stream *stream);

@@ -53,7 +53,7 @@ def wrk(
     """HTTP/1.1 on kept connections, `depth` requests at a time on each."""
     url = f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}"
     argv = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", os.path.join(HERE, "wrk.lua")]
-    for field in [f"Host: {host}"] * bool(host) + list(fields):
+    for field in [*([f"Host: {host}"] if host else []), *fields]:
         argv += ["-H", field]
     said = machine.run([*argv, url, "--", depth], core)
     count, took, *times, faults = re.search(r"figures (\d+) ([\d.]+) (\d+) (\d+) (\d+) faults (\d+)", said).groups()

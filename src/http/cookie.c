@@ -28,8 +28,7 @@ bool http_cookie_next(struct str *rest, struct http_cookie *cookie)
 
 struct http_cookies http_cookies_named(const struct http_fields *fields, struct str name)
 {
-    bool any = fields->present & HTTP_FIELD_BIT(HTTP_FIELD_COOKIE);
-    return (struct http_cookies){fields, name, any ? 0 : fields->count, {NULL, 0}};
+    return (struct http_cookies){fields, name, http_fields_find(fields, HTTP_FIELD_COOKIE), {NULL, 0}};
 }
 
 bool http_cookies_next(struct http_cookies *walk, struct str *value)
@@ -42,11 +41,10 @@ bool http_cookies_next(struct http_cookies *walk, struct str *value)
                 return true;
             }
         }
-        if (walk->line == walk->fields->count)
+        if (walk->line == NULL)
             return false;
-        const struct http_field *field = &walk->fields->at[walk->line++];
-        if (field->id == HTTP_FIELD_COOKIE)
-            walk->rest = field->value;
+        walk->rest = walk->line->value;
+        walk->line = http_fields_next(walk->fields, walk->line);
     }
 }
 

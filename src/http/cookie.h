@@ -19,7 +19,7 @@ bool http_cookie_next(struct str *rest, struct http_cookie *cookie);
 struct http_cookies {
     const struct http_fields *fields;
     struct str name;
-    uint32_t line; /* the next one */
+    const struct http_field *line; /* the next one; NULL: there are no more */
     struct str rest;
 };
 struct http_cookies http_cookies_named(const struct http_fields *fields, struct str name);

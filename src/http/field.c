@@ -13,8 +13,8 @@
 
 static const struct {
     const char *name; /* in small letters */
-    size_t length;
-    enum http_field_id id;
+    uint8_t length;
+    uint8_t id;
 } slots[FIELD_SLOTS] = {
     ROW("accept", 'a', 'p' + 't', HTTP_FIELD_ACCEPT),
     ROW("client-cert", 'c', 'r' + 't', HTTP_FIELD_CLIENT_CERT),
@@ -79,7 +79,7 @@ static bool matches(const char *name, const char *lower, size_t length)
     return true;
 }
 
-enum http_field_id field_id(struct str name)
+static inline enum http_field_id id_of(struct str name)
 {
     if (name.n < 2)
         return HTTP_FIELD_OTHER;
@@ -88,6 +88,28 @@ enum http_field_id field_id(struct str name)
     if (slots[slot].length != name.n || !matches(name.p, slots[slot].name, name.n))
         return HTTP_FIELD_OTHER;
     return slots[slot].id;
+}
+
+enum http_field_id field_id(struct str name)
+{
+    return id_of(name);
+}
+
+void field_index(struct http_fields *fields)
+{
+    uint64_t present = 0, repeated = 0;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        enum http_field_id id = id_of(fields->at[i].name);
+        uint64_t bit = HTTP_FIELD_BIT(id);
+        fields->at[i].id = id;
+        if (present & bit)
+            repeated |= bit;
+        else
+            fields->first[id] = (uint16_t)i;
+        present |= bit;
+    }
+    fields->present = present;
+    fields->repeated = repeated;
 }
 
 /* A name that ends with '-' stands for all that begin with it. */

@@ -64,10 +64,11 @@ static void put_values(struct out *out, struct str name, const struct http_field
 {
     out_put(out, name);
     out_put(out, STR(": "));
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id != id || fields->at[i].value.n == 0)
+    const struct http_field *field = http_fields_find(fields, id);
+    for (; field != NULL; field = http_fields_next(fields, field)) {
+        if (field->value.n == 0)
             continue;
-        out_put(out, fields->at[i].value);
+        out_put(out, field->value);
         out_put(out, STR(", "));
     }
 }
@@ -263,11 +264,10 @@ static bool is_hidden(const struct http_forward *how, struct str cookie)
 /* The Cookie lines without what is hidden. */
 static void put_cookies(struct out *out, const struct http_fields *fields, const struct http_forward *how)
 {
-    for (uint32_t i = 0; i < fields->count; i++) {
-        struct str rest = fields->at[i].value, between = STR("Cookie: ");
+    const struct http_field *field = http_fields_find(fields, HTTP_FIELD_COOKIE);
+    for (; field != NULL; field = http_fields_next(fields, field)) {
+        struct str rest = field->value, between = STR("Cookie: ");
         struct http_cookie cookie;
-        if (fields->at[i].id != HTTP_FIELD_COOKIE)
-            continue;
         while (http_cookie_next(&rest, &cookie)) {
             if (is_hidden(how, cookie.name))
                 continue;

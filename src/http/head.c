@@ -22,11 +22,12 @@
 #define SUB_DELIM(c)                                                                                    \
     ((c) == '!' || (c) == '$' || (c) == '&' || (c) == '\'' || (c) == '(' || (c) == ')' || (c) == '*' || \
      (c) == '+' || (c) == ',' || (c) == ';' || (c) == '=')
-#define REG_NAME(c) (UNRESERVED(c) || SUB_DELIM(c) || (c) == '%')
+#define REG_NAME(c) (UNRESERVED(c) || SUB_DELIM(c))
 /* Beyond RFC 3986, what browsers leave as it is (WHATWG URL, "percent-encode sets"): a filter[name]=x or a
  * a|b must not fail here, and none of these bytes has a meaning in the framing. */
-#define PATH(c) \
-    (REG_NAME(c) || (c) == ':' || (c) == '@' || (c) == '/' || (c) == '[' || (c) == ']' || (c) == '|')
+#define PATH(c)                                                                                         \
+    (REG_NAME(c) || (c) == '%' || (c) == ':' || (c) == '@' || (c) == '/' || (c) == '[' || (c) == ']' || \
+     (c) == '|')
 #define QUERY(c) (VISIBLE(c) && (c) != '"' && (c) != '#' && (c) != '<' && (c) != '>')
 
 #define CLASS(c)                                                                                  \
@@ -114,7 +115,6 @@ static enum http_result field_line(struct head *head, struct http_field *field)
     while (p > value && is_blank(p[-1]))
         p--;
     field->value = (struct str){value, (size_t)(p - value)};
-    field->id = field_id(field->name);
     field->listed = field->usual = false;
     return HTTP_DONE;
 }
@@ -135,10 +135,8 @@ static inline const char *usual_line(const char *at, const char *end, struct htt
     bool is_bare = stop != NULL && *value != ' ' && stop[-1] != ' '; /* nor empty */
     if (!is_bare || !stands_there(stop, "\r\n"))
         return NULL;
-    *field = (struct http_field){.name = {at, (size_t)(colon - at)},
-                                 .value = {value, (size_t)(stop - value)},
-                                 .id = field_id((struct str){at, (size_t)(colon - at)}),
-                                 .usual = true};
+    *field = (struct http_field){
+        .name = {at, (size_t)(colon - at)}, .value = {value, (size_t)(stop - value)}, .usual = true};
     return stop + 2;
 }
 
@@ -160,7 +158,6 @@ enum http_result head_fields(struct head *head, struct http_fields *fields, uint
 {
     const char *at = head->at, *end = head->end;
     struct http_field *field = fields->at, *most = field + (max < HTTP_FIELDS_MAX ? max : HTTP_FIELDS_MAX);
-    uint64_t present = 0, repeated = 0;
     enum http_result result = HTTP_DONE;
     for (; at == end || *at != '\r'; field++) {
         if (field == most && at < end)
@@ -169,14 +166,10 @@ enum http_result head_fields(struct head *head, struct http_fields *fields, uint
             result = any_line(head, &at, field);
         if (result != HTTP_DONE)
             break;
-        uint64_t bit = HTTP_FIELD_BIT(field->id);
-        repeated |= present & bit;
-        present |= bit;
     }
     head->at = at;
-    fields->present = present;
-    fields->repeated = repeated;
     fields->count = (uint32_t)(field - fields->at);
+    field_index(fields);
     return result == HTTP_DONE ? head_line_end(head, "bad-field-name") : result;
 }
 
@@ -238,10 +231,9 @@ static enum http_result transfer_encoding(const struct http_fields *fields, stru
 {
     unsigned chunked = 0, others = 0;
     bool last = false;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id != HTTP_FIELD_TRANSFER_ENCODING)
-            continue;
-        struct str rest = fields->at[i].value, coding;
+    const struct http_field *field = http_fields_find(fields, HTTP_FIELD_TRANSFER_ENCODING);
+    for (; field != NULL; field = http_fields_next(fields, field)) {
+        struct str rest = field->value, coding;
         while (head_element(&rest, &coding)) {
             if (!is_all_class(coding, CLASS_TOKEN))
                 return head_refuse(fault, 400, "bad-transfer-encoding");
@@ -294,10 +286,9 @@ enum http_result head_read_connection(struct http_fields *fields, struct head_co
                                       struct http_fault *fault)
 {
     unsigned options = 0;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id != HTTP_FIELD_CONNECTION)
-            continue;
-        struct str rest = fields->at[i].value, option;
+    const struct http_field *field = http_fields_find(fields, HTTP_FIELD_CONNECTION);
+    for (; field != NULL; field = http_fields_next(fields, field)) {
+        struct str rest = field->value, option;
         while (head_element(&rest, &option)) {
             if (++options > CONNECTION_OPTIONS_MAX || (option.n > 0 && !is_all_class(option, CLASS_TOKEN)))
                 return head_refuse(fault, 400, "bad-connection");

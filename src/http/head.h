@@ -10,7 +10,7 @@ enum {
     CLASS_VALUE = 2, /* field values: visible, space, tab, obs-text, RFC 9110 section 5.5 */
     CLASS_PATH = 4,  /* pchar and "/", RFC 3986 section 3.3; see head.c for what browsers add */
     CLASS_QUERY = 8, /* query, RFC 3986 section 3.4; see head.c */
-    CLASS_HOST = 16, /* reg-name and "%", RFC 3986 section 3.2.2 */
+    CLASS_HOST = 16, /* reg-name but escapes, RFC 3986 section 3.2.2 */
     CLASS_DIGIT = 32,
     CLASS_HEX = 64,
     CLASS_URI = 128,   /* visible ASCII: what may stand in any form of request target */
@@ -131,3 +131,11 @@ bool head_element(struct str *rest, struct str *element);
 
 /* Is the token an element of the comma-separated value, in any case? */
 bool head_lists(struct str value, struct str token);
+/* The same of all fields of this id together. */
+static inline bool head_any_lists(const struct http_fields *fields, enum http_field_id id, struct str token)
+{
+    const struct http_field *field = http_fields_find(fields, id);
+    while (field != NULL && !head_lists(field->value, token))
+        field = http_fields_next(fields, field);
+    return field != NULL;
+}

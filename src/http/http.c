@@ -24,13 +24,15 @@ bool http_method_is_idempotent(enum http_method method)
     return (idempotent >> method) & 1;
 }
 
-const struct http_field *http_fields_find(const struct http_fields *fields, enum http_field_id id)
+const struct http_field *http_fields_next(const struct http_fields *fields, const struct http_field *field)
 {
-    if (!(fields->present & HTTP_FIELD_BIT(id)))
+    enum http_field_id id = field->id;
+    const struct http_field *end = fields->at + fields->count;
+    if (!(fields->repeated & HTTP_FIELD_BIT(id)))
         return NULL;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id == id)
-            return &fields->at[i];
+    for (field++; field < end; field++) {
+        if (field->id == id)
+            return field;
     }
     return NULL;
 }

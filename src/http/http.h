@@ -117,13 +117,20 @@ _Static_assert(HTTP_FIELD_COUNT <= 64, "a set of field ids is a uint64_t");
 
 struct http_fields {
     uint32_t count;
-    uint64_t present;  /* the set of ids among them */
-    uint64_t repeated; /* the set of ids that stand there more than once */
+    uint64_t present;                 /* the set of ids among them */
+    uint64_t repeated;                /* the set of ids that stand there more than once */
+    uint16_t first[HTTP_FIELD_COUNT]; /* where the first of each id is that is present; else undefined */
     struct http_field at[HTTP_FIELDS_MAX];
 };
 
 /* The first field with this id, or NULL. */
-const struct http_field *http_fields_find(const struct http_fields *fields, enum http_field_id id);
+static inline const struct http_field *http_fields_find(const struct http_fields *fields,
+                                                        enum http_field_id id)
+{
+    return fields->present & HTTP_FIELD_BIT(id) ? &fields->at[fields->first[id]] : NULL;
+}
+/* The next field with the id of this one, or NULL. */
+const struct http_field *http_fields_next(const struct http_fields *fields, const struct http_field *field);
 /* The first field with this name (any case), or NULL. */
 const struct http_field *http_fields_named(const struct http_fields *fields, struct str name);
 /* The value of the first of this id; empty: there is none. */

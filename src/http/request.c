@@ -83,23 +83,13 @@ static enum http_result read_host(struct http_request *request, struct http_faul
     return HTTP_DONE;
 }
 
-static bool has_element(const struct http_fields *fields, enum http_field_id id, struct str token)
-{
-    if (!(fields->present & HTTP_FIELD_BIT(id)))
-        return false;
-    for (uint32_t i = 0; i < fields->count; i++) {
-        if (fields->at[i].id == id && head_lists(fields->at[i].value, token))
-            return true;
-    }
-    return false;
-}
-
 /* Whether there is an Upgrade with at least one protocol (RFC 9110 section 7.8). */
 static bool names_protocol(const struct http_fields *fields)
 {
-    for (uint32_t i = 0; i < fields->count; i++) {
-        struct str rest = fields->at[i].value, element;
-        while (fields->at[i].id == HTTP_FIELD_UPGRADE && str_split(&rest, ',', &element)) {
+    const struct http_field *field = http_fields_find(fields, HTTP_FIELD_UPGRADE);
+    for (; field != NULL; field = http_fields_next(fields, field)) {
+        struct str rest = field->value, element;
+        while (str_split(&rest, ',', &element)) {
             if (str_trim(element).n > 0)
                 return true;
         }
@@ -113,7 +103,7 @@ static bool wants_upgrade(const struct http_request *request, const struct head_
 {
     const struct http_fields *fields = &request->fields;
     if (!connection->upgrade || request->minor == 0 || !names_protocol(fields) ||
-        has_element(fields, HTTP_FIELD_UPGRADE, STR("h2c")))
+        head_any_lists(fields, HTTP_FIELD_UPGRADE, STR("h2c")))
         return false;
     return request->framing == HTTP_BODY_NONE ||
            (request->framing == HTTP_BODY_LENGTH && request->content_length == 0);
@@ -128,11 +118,11 @@ static void read_rest(struct http_request *request, const struct head_framing *f
                                              : HTTP_BODY_NONE;
     request->content_length = framing->length;
     request->keep_alive = head_keeps_alive(connection, request->minor);
-    bool expects = has_element(fields, HTTP_FIELD_EXPECT, STR("100-continue"));
+    bool expects = head_any_lists(fields, HTTP_FIELD_EXPECT, STR("100-continue"));
     request->expect_continue = expects && request->minor == 1;
     request->expect_void = expects && request->minor == 0;
     request->upgrade = wants_upgrade(request, connection);
-    request->te_trailers = has_element(fields, HTTP_FIELD_TE, STR("trailers"));
+    request->te_trailers = head_any_lists(fields, HTTP_FIELD_TE, STR("trailers"));
 }
 
 static enum http_result read_head(struct head *head, struct http_request *request, uint32_t max_fields)

@@ -20,11 +20,12 @@ static bool is_ipv6(struct str text)
 /* The end of the name that begins there, or where an escape in it is none. */
 static const char *name_end(const char *at, const char *end)
 {
-    for (; at < end && is_class(*at, CLASS_HOST); at++) {
-        if (*at == '%' && (end - at < 3 || !is_class(at[1], CLASS_HEX) || !is_class(at[2], CLASS_HEX)))
-            break;
+    for (;;) {
+        at = head_span(at, end, CLASS_HOST);
+        if (end - at < 3 || *at != '%' || !is_class(at[1], CLASS_HEX) || !is_class(at[2], CLASS_HEX))
+            return at;
+        at += 3;
     }
-    return at;
 }
 
 /* NULL: there is none whole. */

@@ -166,12 +166,7 @@ size_t websocket_close(char out[WEBSOCKET_CLOSE_MAX], uint16_t code, struct str 
 
 bool websocket_is_asked(const struct http_fields *fields)
 {
-    for (uint32_t i = 0; i < fields->count; i++) {
-        const struct http_field *field = &fields->at[i];
-        if (field->id == HTTP_FIELD_UPGRADE && head_lists(field->value, STR("websocket")))
-            return true;
-    }
-    return false;
+    return head_any_lists(fields, HTTP_FIELD_UPGRADE, STR("websocket"));
 }
 
 bool websocket_is_agreed(const struct http_fields *fields)

@@ -7,9 +7,8 @@
 /* Adds a line. */
 static void add(struct http_fields *fields, const char *name, const char *value)
 {
-    enum http_field_id id = field_id(str_of(name));
-    fields->present |= HTTP_FIELD_BIT(id);
-    fields->at[fields->count++] = (struct http_field){.name = str_of(name), .value = str_of(value), .id = id};
+    fields->at[fields->count++] = (struct http_field){.name = str_of(name), .value = str_of(value)};
+    field_index(fields);
 }
 
 static void assert_found(const char *line, const char *name, const char *value)

@@ -367,11 +367,12 @@ static void await(struct admin_client *client)
     size_t unread = evbuffer_get_length(admin_client_output(client));
     if (client->state == READING_HEAD && unread >= ADMIN_OUTPUT_MAX)
         return;
-    if (client->ended)
+    if (client->ended) {
+        abandon_request(client); /* its rest will not come */
         begin_closing(client);
-    else if (client->state == READING_BODY)
+    } else if (client->state == READING_BODY) {
         assert(deadline_is_set(&client->deadline));
-    else if (evbuffer_get_length(bufferevent_get_input(client->stream)) > 0) {
+    } else if (evbuffer_get_length(bufferevent_get_input(client->stream)) > 0) {
         if (!deadline_is_set(&client->deadline))
             deadline_set(&client->deadline, client->host->limits.head);
     } else if (unread == 0) {

@@ -337,5 +337,6 @@ int main(int argc, char **argv)
     while (turn())
         ;
     print((double)(net_now_ns() - start_ns) / 1e9);
+    free(clients);
     return 0;
 }

@@ -642,6 +642,20 @@ static void a_request_that_does_not_come_in_time_is_a_408(void **state)
     peer_free(body);
 }
 
+/* That nothing stays behind is seen by a build that looks for leaks. */
+static void who_ends_in_the_middle_of_a_body_has_asked_for_nothing(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new();
+    peer_send(peer, "POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{");
+    turn();
+    peer_shut(peer);
+    peer_expect_end(peer);
+    assert_int_equal(peer->received.n, 0);
+    assert_string_equal(conductor->asked, "");
+    peer_free(peer);
+}
+
 static void an_idle_connection_is_closed_without_a_word(void **state)
 {
     (void)state;
@@ -996,6 +1010,7 @@ int main(void)
         TEST(over_tcp_the_token_lets_in_and_nothing_else),
         TEST(another_token_counts_from_now_on_and_connections_stay),
         TEST(a_request_that_does_not_come_in_time_is_a_408),
+        TEST(who_ends_in_the_middle_of_a_body_has_asked_for_nothing),
         TEST(an_idle_connection_is_closed_without_a_word),
         TEST(who_has_no_request_under_way_makes_room),
         TEST(who_comes_by_tcp_takes_nobodys_place_on_the_socket),

@@ -20,13 +20,16 @@
 
 #define RATE_WINDOW 3600 /* seconds, as route/snapshot.h has it */
 
-/* Hosts are matched without case, and a slash at the end of a path prefix makes no difference: kept in one
- * form, so that equal routes are seen. */
+/* Hosts are matched without case, and neither the dot at their end nor a slash at the end of a path prefix
+ * makes a difference: kept in one form, so that equal routes are seen. */
 static void normalize_routes(struct config_service *service)
 {
     for (size_t i = 0; i < service->hosts.count; i++) {
-        for (char *c = service->hosts.items[i]; *c != '\0'; c++)
+        char *c = service->hosts.items[i];
+        for (; *c != '\0'; c++)
             *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + ('a' - 'A') : *c);
+        if (c[-1] == '.')
+            c[-1] = '\0';
     }
     for (size_t i = 0; i < service->paths.count; i++) {
         char *path = service->paths.items[i];

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #define TOKEN_MAX 64
+#define PATH_BYTES_MAX 1023 /* as route/image.h has it */
 
 bool rule_absolute(struct str text, struct err *err)
 {
@@ -239,10 +240,20 @@ static bool has_dot_segment(struct str path)
     return false;
 }
 
-bool rule_path_prefix(struct str text, struct err *err)
+static bool begins_as_path(struct str text, struct err *err)
 {
     if (text.p[0] != '/')
         return err_set(err, "the path \"%.*s\" must begin with /", STR_ARG(text));
+    if (text.n > PATH_BYTES_MAX)
+        return err_set(err, "the path \"%.40s...\" has %zu bytes; at most %d are taken", text.p, text.n,
+                       PATH_BYTES_MAX);
+    return true;
+}
+
+bool rule_path_prefix(struct str text, struct err *err)
+{
+    if (!begins_as_path(text, err))
+        return false;
     if (memchr(text.p, '?', text.n) != NULL || memchr(text.p, '#', text.n) != NULL)
         return err_set(err, "the path \"%.*s\" has a query; only the path before it is matched",
                        STR_ARG(text));
@@ -259,8 +270,8 @@ bool rule_path_prefix(struct str text, struct err *err)
 
 bool rule_health_path(struct str text, struct err *err)
 {
-    if (text.p[0] != '/')
-        return err_set(err, "the path \"%.*s\" must begin with /", STR_ARG(text));
+    if (!begins_as_path(text, err))
+        return false;
     for (size_t i = 0; i < text.n; i++) {
         if (!is_path_byte(text.p[i]) || text.p[i] == '#')
             return err_set(err, "the path \"%.*s\" must be written as in a request, other bytes as %%XX",

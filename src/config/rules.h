@@ -35,9 +35,9 @@ bool rule_network(struct str text, struct err *err) MUST_CHECK;
 bool rule_service_name(struct str text, struct err *err) MUST_CHECK;
 /* A DNS name, an IPv4 address, an IPv6 address in brackets, or "*." and a name. No port. */
 bool rule_host(struct str text, struct err *err) MUST_CHECK;
-/* A path prefix as it stands in a request: begins with '/', no query, no dot segments. */
+/* A path prefix as it stands in a request: begins with '/', no query, no dot segments; 1023 bytes at most. */
 bool rule_path_prefix(struct str text, struct err *err) MUST_CHECK;
-/* What a health check asks for: a path, with a query if need be. */
+/* What a health check asks for: a path, with a query if need be; as long at most. */
 bool rule_health_path(struct str text, struct err *err) MUST_CHECK;
 /* A status that upswap answers with: 400 to 599. */
 bool rule_status(struct str text, struct err *err) MUST_CHECK;

@@ -54,6 +54,9 @@ SERVICE = {
     "a_budget_below_zero": ("retries = { budget = -0.1; };", "budget.*-0.1"),
     "a_budget_that_is_too_fine": ("retries = { budget = 0.00000001; };", "budget"),
     "a_health_timeout_of_nothing": ('health = { timeout = "0s"; };', "timeout"),
+    "a_path_that_is_too_long": (f'paths = [ "/{"p" * 1023}" ];', "1024 bytes"),
+    "a_health_path_that_is_too_long": (f'health = {{ path = "/{"h" * 1023}"; }};', "1024 bytes"),
+    "a_path_to_pass_that_is_too_long": (f'pause = {{ pass = [ "/{"p" * 1023}" ]; }};', "1024 bytes"),
     "a_path_without_slash": ('paths = [ "api" ];', "api"),
     "an_unknown_name_in_percent_braces": ('uptests = { directory = "/x/%{relase}"; };', "relase"),
     "a_relative_directory": ('uptests = { directory = "x"; };', "x"),
@@ -222,6 +225,21 @@ def test_a_reload_with_a_fault_changes_nothing_and_says_where(front):
                 pool.pop("requests")
     assert after == before
     assert front.ask().text == "one"
+
+
+def test_the_longest_paths_and_hosts_that_are_taken_are_served(front):
+    """What the check takes, every role takes: a world with them is published."""
+    path, host = "/" + "p" * 1022, ".".join(["h" * 63] * 4)[:252]
+    passes = ["/" + f"{n:03}".ljust(1022, "x") for n in range(100)]
+
+    def lengthen(config):
+        settings = {"hosts": [f"{host}."], "paths": [path], "pause": {"pass": passes}, "health": {"path": "/" + "u" * 1022}}
+        config["services"][0].update(settings)
+
+    front.daemon.write_config(front.daemon.changed_config(lengthen))
+    assert front.daemon.upswap("reload").returncode == 0
+    assert front.ask(target=path, host=host).text == "one"
+    assert front.ask(target=path, host="other.test").status == 404
 
 
 def test_a_reload_adds_and_removes_services_and_listeners_all_or_nothing(front, make_backend):

@@ -283,6 +283,14 @@ static void what_two_would_share_is_refused(void **state)
                 "{ name = \"b\"; hosts = [ \"z\",\n \"Y\" ]; paths = [ \"/q\", \"/p\" ]; } );",
          "t.conf:4: the route \"y/p\" is already taken on line 2; give one of the services another host or "
          "path"},
+        {LISTEN "services = ( { name = \"a\"; hosts = [ \"x.y\" ]; },\n"
+                "{ name = \"b\"; hosts = [ \"x.y.\" ]; } );",
+         "t.conf:3: the route \"x.y/\" is already taken on line 2; give one of the services another host or "
+         "path"},
+        {LISTEN "services = ( { name = \"a\"; hosts = [ \"*.y.\" ]; },\n"
+                "{ name = \"b\"; hosts = [ \"*.y\" ]; } );",
+         "t.conf:3: the route \"*.y/\" is already taken on line 2; give one of the services another host or "
+         "path"},
         {LISTEN "services = ( { name = \"a\"; },\n{ name = \"b\"; } );",
          "t.conf:3: the route \"any host, /\" is already taken on line 2; give one of the services another "
          "host "

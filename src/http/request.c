@@ -153,6 +153,11 @@ static bool in_start_line(const char *bytes, size_t count)
     return memchr(bytes, '\n', count) == NULL;
 }
 
+bool http_request_has_come(const char *bytes, size_t count)
+{
+    return head_end(bytes, count, 0) > 0;
+}
+
 enum http_result http_request_parse(struct http_request *request, const char *bytes, size_t count,
                                     size_t *seen, const struct http_limits *limits, struct http_fault *fault)
 {

@@ -43,6 +43,9 @@ struct http_request {
  * ';' may be cut off, and slashes in a row may be one. */
 bool http_path_climbs(struct str path);
 
+/* Do these bytes hold a whole head, right or wrong? Looks at all of them. */
+bool http_request_has_come(const char *bytes, size_t count);
+
 /* Looks for a whole head in `count` bytes at `bytes` (which may hold more). Before the first call for a head
  * *seen must be 0; it remembers how far earlier calls have looked, so that bytes that trickle in are looked
  * at once. Up to two empty lines (CRLF) before the start line are skipped and counted into length. HTTP_DONE:

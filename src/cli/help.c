@@ -23,7 +23,7 @@ void help_overview(FILE *out)
 {
     fprintf(out, "usage: upswap [-s SOCKET] [--json] COMMAND ...\n\n");
     for (const struct command *const *command = commands; *command != NULL; command++)
-        fprintf(out, "  %-10s%s\n", (*command)->name, (*command)->summary);
+        fprintf(out, "  %-11s %s\n", (*command)->name, (*command)->summary);
     fprintf(out, "\n");
     print_options(out, common_options);
     fprintf(out, "\n\"upswap COMMAND --help\" says more about one of them; see also upswap(1).\n");

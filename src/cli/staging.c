@@ -7,8 +7,16 @@
 #include "cli/fields.h"
 #include "cli/follow.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+/* Digits, with or without a point: what strtod takes besides is no share. */
+static bool is_number(const char *text, char **end)
+{
+    size_t n = strspn(text, "0123456789.");
+    return n > 0 && isfinite(strtod(text, end)) && *end == text + n;
+}
 
 /* "1,10,50", with or without percent signs, as a list of numbers. */
 static json_t *shares_of(const char *text, struct err *err)
@@ -17,10 +25,10 @@ static json_t *shares_of(const char *text, struct err *err)
     struct str rest = str_of(text), part;
     while (str_split(&rest, ',', &part)) {
         char *end, *number = str_dup(part);
-        double share = strtod(number, &end);
-        bool is_number = end != number && (end[0] == '\0' || strcmp(end, "%") == 0);
+        bool is_share = is_number(number, &end) && (end[0] == '\0' || strcmp(end, "%") == 0);
+        double share = is_share ? strtod(number, NULL) : 0;
         free(number);
-        if (!is_number) {
+        if (!is_share) {
             json_decref(list);
             err_set(err, "--canary takes shares in percent, such as 1,10,50, not \"%s\"", text);
             return NULL;

@@ -62,11 +62,14 @@ void attempt_give_verdict(struct exchange *x, enum verdict verdict)
     }
 }
 
-/* May the request go to one more instance? */
+/* May the request go to one more instance? One that is not there has been asked for nothing, so to ask
+ * another is no load that was not there, and costs nothing of the budget. */
 static bool may_retry(struct exchange *x)
 {
     if (x->wish.tried.count > x->rules->retries_attempts)
         return false;
+    if (x->trouble == &end_connect_refused)
+        return true;
     struct worker *worker = x->worker;
     struct budget *budget = &worker->budgets[snapshot_pool_slot(x->pool)];
     if (budget_take(budget, x->cells->requests, x->rules->retries_budget, loop_ms(worker->loop)))

@@ -45,25 +45,47 @@ def test_more_attempts_find_the_one_that_is_alive(start_own_front):
     assert {front.ask().status for _ in range(5)} == {200}
 
 
+class Unreachable:
+    """An instance that TCP has no way to, on any machine: the address of all."""
+
+    address, faults = "255.255.255.255:9", ()
+
+    def close(self):
+        pass
+
+
+def start_half_reachable(start_own_front, budget):
+    service = {"health": OFF, "retries": {"budget": budget}, "balance": "round_robin"}
+    return start_own_front(Unreachable(), Backend("alive"), service=service, workers=1)
+
+
 def test_a_used_up_budget_ends_the_retries_and_the_failure_is_answered(start_own_front):
-    front = start(start_own_front, dead=1, alive=1, budget=0)
+    front = start_half_reachable(start_own_front, budget=0)
     answers = []
     with front.client() as client:
         for _ in range(600):
             answers.append(client.ask())
     statuses = [answer.status for answer in answers]
-    assert statuses[:100] == [200] * 100  # each has tried the dead one first
+    assert statuses[:100] == [200] * 100  # each has tried the other one first
     denied = statuses.count(502)
     assert 0 < denied <= 500
-    assert {answer.upswap for answer in answers if answer.status == 502} == {"connect-refused"}
+    assert {answer.upswap for answer in answers if answer.status == 502} == {"connect-failed"}
     assert counted(front, "upswap_retries_denied_total") == denied
     assert counted(front, "upswap_retries_total") >= 100
 
 
 def test_a_budget_grows_with_the_requests(start_own_front):
-    front = start(start_own_front, dead=1, alive=1, budget=1)
+    front = start_half_reachable(start_own_front, budget=1)
     with front.client() as client:
         assert {client.ask().status for _ in range(600)} == {200}
+    assert counted(front, "upswap_retries_denied_total") == 0
+
+
+def test_an_instance_that_has_died_costs_no_request_however_many_it_would_have_had(start_own_front):
+    front = start(start_own_front, dead=1, alive=1, budget=0)
+    with front.client() as client:
+        assert {client.ask().status for _ in range(1000)} == {200}
+    assert refused(front) >= 450
     assert counted(front, "upswap_retries_denied_total") == 0
 
 

@@ -579,6 +579,7 @@ static void over_tcp_the_token_lets_in_and_nothing_else(void **state)
         {"Authorization: Bearer sesamesesame\r\n", "401 Unauthorized"},
         {"Authorization: Bearer \r\n", "401 Unauthorized"},
         {"Authorization: Basic sesame\r\n", "401 Unauthorized"},
+        {"Authorization: Bearer sesame\r\nSec-Fetch-Site: cross-site\r\n", "403 Forbidden"},
         {"Authorization: bearer sesame\r\n", "200 OK"},
     };
     struct peer *peer = peer_new_tcp();

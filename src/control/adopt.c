@@ -322,7 +322,8 @@ static bool check(struct adoption *adoption, struct err *err)
     if (conductor->config != NULL && (!keeps_what_is_fixed(conductor->config, adoption->config, err) ||
                                       !keeps_what_moves(conductor, adoption->config, err)))
         return false;
-    return conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&
+    return world_allows(conductor->world, adoption->config, err) &&
+           conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&
            access_log_open(adoption->config, &adoption->access_log, err) &&
            sockets_prepare(conductor->options.sockets, adoption->config, err);
 }

@@ -243,16 +243,29 @@ static int seal(const void *image, size_t size, struct err *err)
     return -1;
 }
 
-static void *freeze(struct world *world, const struct config *config, const struct world_extent *extent,
-                    uint64_t version, size_t *size, struct err *err)
+static void *freeze(const struct world_options *options, const struct config *config,
+                    const struct world_extent *extent, uint64_t version, size_t *size, struct err *err)
 {
-    const struct world_options *options = &world->options;
     struct world_spec *made =
         world_spec_new(options->registry, config, options->sockets, options->drain, options->health,
                        options->pauses, options->secrets, extent, version);
     void *image = snapshot_freeze(world_spec_get(made), size, err);
     world_spec_free(made);
     return image;
+}
+
+bool world_allows(struct world *world, const struct config *config, struct err *err)
+{
+    static const struct world_extent whole = {.ground_version = 0};
+    static const struct registry nothing;
+    struct world_options options = world->options;
+    size_t size;
+    options.registry = &nothing;
+    options.sockets = NULL;
+    void *image = freeze(&options, config, &whole, 1, &size, err);
+    bool allowed = image != NULL && snapshot_open(image, size, err) != NULL;
+    free(image);
+    return allowed;
 }
 
 static void stir(struct world *world, uint32_t service)
@@ -307,7 +320,7 @@ void world_publish(struct world *world, const struct config *config, uint64_t ve
                                   .count = world->stirred_count};
     struct err err;
     size_t size;
-    void *image = freeze(world, config, &extent, version, &size, &err);
+    void *image = freeze(&world->options, config, &extent, version, &size, &err);
     int fd = image == NULL ? -1 : seal(image, size, &err);
     free(image);
     if (fd < 0) {

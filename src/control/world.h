@@ -56,6 +56,9 @@ void world_stir(struct world *world, const struct config *config, const char *se
 /* Sends the world as it is now, numbered `version`. `decided_ns`: monotonic, when it was decided. Where that
  * cannot be done the old world stays for now: it is logged, and asked for again. */
 void world_publish(struct world *world, const struct config *config, uint64_t version, uint64_t decided_ns);
+
+/* Could a world of this config be published? Looks at the config alone: at no pool and no listener. */
+bool world_allows(struct world *world, const struct config *config, struct err *err) MUST_CHECK;
 /* What TLS needs from now on: sent at once, and to each proxy that comes up. The descriptor stays the
  * caller's; -1: nothing. */
 void world_keyring(struct world *world, int fd);

@@ -441,6 +441,8 @@ static struct snapshot_door door_of(const struct config_listener *listener)
 
 static void add_listeners(struct world_spec *made, const struct config *config, const struct sockets *sockets)
 {
+    if (sockets == NULL)
+        return;
     size_t count = sockets_count(sockets);
     made->listeners = mem_zero(count, sizeof *made->listeners);
     for (size_t i = 0; i < count; i++) {

@@ -20,7 +20,7 @@ struct world_extent {
     size_t count;
 };
 
-/* All of it must stay while the spec is used. */
+/* All of it must stay while the spec is used. `sockets` may be NULL: there are no listeners. */
 struct world_spec *world_spec_new(const struct registry *registry, const struct config *config,
                                   const struct sockets *sockets, struct drain *drain,
                                   const struct health *health, const struct pauses *pauses,

@@ -263,7 +263,7 @@ bool world_allows(struct world *world, const struct config *config, struct err *
     options.registry = &nothing;
     options.sockets = NULL;
     void *image = freeze(&options, config, &whole, 1, &size, err);
-    bool allowed = image != NULL && snapshot_open(image, size, err) != NULL;
+    bool allowed = image != NULL;
     free(image);
     return allowed;
 }

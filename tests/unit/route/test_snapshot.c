@@ -246,13 +246,14 @@ static void assert_not_frozen(struct snapshot_service_spec service, struct snaps
 
 static void what_could_forge_a_head_or_a_limit_is_refused(void **state)
 {
+    enum { TEXT_MAX = 131072 };
     (void)state;
     const struct snapshot_settings fine = {.head_max = 4096};
     static const char *const texts[] = {"=X: a\r\n", "=X: \x01\n", "\x7f"};
     for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
         assert_not_frozen((struct snapshot_service_spec){.texts = {texts[i]}}, fine, "impossible text");
-    char *large = calloc(1, SNAPSHOT_PAGE_MAX + 2);
-    memset(large, 'x', SNAPSHOT_PAGE_MAX + 1);
+    char *large = calloc(1, TEXT_MAX + 2);
+    memset(large, 'x', TEXT_MAX + 1);
     const struct snapshot_page_spec page = {.status = 502, .body = {large, SNAPSHOT_PAGE_MAX + 1}};
     assert_not_frozen((struct snapshot_service_spec){.texts = {large}}, fine, "impossible text");
     assert_not_frozen((struct snapshot_service_spec){.pages = &page, .page_count = 1}, fine,

@@ -62,7 +62,7 @@ static char *concrete(const struct route *route, struct str path)
     struct str rest = str_of(route->path), part, given;
     struct buf text = BUF_EMPTY;
     while (str_split(&rest, '/', &part)) {
-        if (!str_split(&path, '/', &given))
+        if (!str_split(&path, '/', &given) || (given.n == 0 && part.n > 0))
             given = STR("NAME");
         bool hole = str_equal(part, STR("{}"));
         buf_add_str(&text, hole ? given : part);

@@ -97,8 +97,9 @@ static bool read_shares(json_t *list, struct canary *canary, struct err *err)
 {
     size_t i;
     json_t *item;
-    if (json_array_size(list) > CANARY_SHARES_MAX)
-        return err_set(err, "the key \"canary\" has more than %d shares", CANARY_SHARES_MAX);
+    if (json_array_size(list) == 0 || json_array_size(list) > CANARY_SHARES_MAX)
+        return err_set(err, "the key \"canary\" has %zu shares; it takes 1 to %d", json_array_size(list),
+                       CANARY_SHARES_MAX);
     json_array_foreach (list, i, item) {
         double share = json_number_value(item) * (CANARY_WHOLE / 100);
         if (!json_is_number(item) || share < 1 || share >= CANARY_WHOLE ||

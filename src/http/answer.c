@@ -234,6 +234,17 @@ bool http_accept_prefers_json(struct str accept)
     return json.much > html.much;
 }
 
+bool http_head_prefers_json(struct str head)
+{
+    static const struct str name = {"Accept:", 7};
+    struct str line;
+    while (str_split(&head, '\n', &line)) {
+        if (line.n >= name.n && str_equal_nocase((struct str){line.p, name.n}, name))
+            return http_accept_prefers_json(str_trim((struct str){line.p + name.n, line.n - name.n}));
+    }
+    return false;
+}
+
 void http_date_write(uint64_t seconds, char out[HTTP_DATE_SIZE])
 {
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};

@@ -45,6 +45,9 @@ size_t http_answer_write(const struct http_answer *answer, char *out, size_t roo
 /* Does an Accept field prefer JSON to HTML (RFC 9110 section 12.5.1)? Where the weights are equal, the one
  * that is named more exactly is preferred. Absent or equal: no. */
 bool http_accept_prefers_json(struct str accept);
+/* The same of a head that is refused, or not whole: by the first of its lines that begins as an Accept field.
+ */
+bool http_head_prefers_json(struct str head);
 
 #define HTTP_DATE_SIZE sizeof "Sun, 06 Nov 1994 08:49:37 GMT"
 

@@ -143,7 +143,8 @@ static void refuse(struct client *client, const struct end *end)
 {
     char id[RANDOM_ID_SIZE];
     random_id(&client->worker->random, id);
-    struct own_answer own = {.end = end, .minor = 1, .request_id = {id, sizeof id}};
+    bool json = http_head_prefers_json((struct str){client->in.p, client->in.n});
+    struct own_answer own = {.end = end, .minor = 1, .json = json, .request_id = {id, sizeof id}};
     client->linger = true;
     size_t sent = client_answer(client, &own);
     client_log_refusal(client, end, own.request_id, sent);

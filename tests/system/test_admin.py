@@ -70,6 +70,8 @@ WRONG = {
         400,
         "pid",
     ),
+    "a_canary_without_shares": ("POST", DEPLOYMENTS, {**STAGE, "canary": []}, 400, "canary"),
+    "a_service_without_a_name": ("GET", "/v1/services/", None, 404, 'did you mean "/v1/services"'),
     "a_canary_whose_shares_fall": ("POST", DEPLOYMENTS, {**STAGE, "canary": [5, 1]}, 400, "canary"),
     "no_instances_at_all": ("POST", DEPLOYMENTS, {"instances": []}, 422, "instance"),
     "no_uptests": ("POST", DEPLOYMENTS, STAGE, 422, "/nonexistent/uptests"),

@@ -49,6 +49,16 @@ def test_json_and_html_are_chosen_as_ever(start_own_front, write):
     assert "<!doctype html>" in front.ask().text  # the built-in one
 
 
+def test_a_head_that_is_refused_or_does_not_come_is_answered_as_its_accept_says(start_own_front):
+    front = start_own_front(Backend(), defaults={"timeouts": {"head": "200ms"}})
+    for rest, status in (("Host: a\r\nContent-Length: x\r\n\r\n", 400), ("\r\n", 400), ("Host: a\r\n", 408)):
+        for accept, kind in (("application/json", "application/json"), ("text/html", "text/html; charset=utf-8")):
+            with front.client() as client:
+                client.send(f"GET / HTTP/1.1\r\nAccept: {accept}\r\n{rest}".encode())
+                response = client.response()
+            assert (response.status, response.get("Content-Type")) == (status, kind)
+
+
 def test_other_statuses_and_answers_of_the_app_are_left_alone(start_own_front, write):
     page = write("sorry.html", "sorry")
     backend = Backend()

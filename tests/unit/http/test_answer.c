@@ -224,6 +224,25 @@ static void accept_prefers_json_only_where_it_says_so(void **state)
     assert_false(http_accept_prefers_json((struct str){NULL, 0}));
 }
 
+static void of_a_head_that_is_refused_the_line_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        bool json;
+    } rows[] = {
+        {"GET / HTTP/1.1\r\naccept: application/json\r\n\r\n", true},
+        {"GET / HTTP/1.1\nBad Line\nAccept:application/json \n", true},
+        {"GET / HTTP/1.1\r\nAccept: application/json", true},
+        {"GET / HTTP/1.1\r\nAccept: text/html\r\nAccept: application/json\r\n", false},
+        {"GET / HTTP/1.1\r\nX-Accept: application/json\r\nAccep", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(http_head_prefers_json(str_of(rows[i].head)), rows[i].json);
+    assert_false(http_head_prefers_json((struct str){NULL, 0}));
+}
+
 static void dates_are_written_as_http_wants_them(void **state)
 {
     (void)state;
@@ -298,6 +317,7 @@ int main(void)
         cmocka_unit_test(words_are_plain_and_stand_once_and_sentences_need_no_escaping),
         cmocka_unit_test(the_list_for_users_is_the_table),
         cmocka_unit_test(accept_prefers_json_only_where_it_says_so),
+        cmocka_unit_test(of_a_head_that_is_refused_the_line_says_so),
         cmocka_unit_test(dates_are_written_as_http_wants_them),
         cmocka_unit_test(a_detail_is_escaped_as_the_page_wants_it),
         cmocka_unit_test(a_detail_of_any_length_fits_or_is_not_shown),

@@ -132,7 +132,7 @@ static void take_keyring(struct plane *plane, int fd)
 static void refuse(struct plane *plane, uint64_t version, const struct err *err)
 {
     struct message_refused refused = {.version = version};
-    memcpy(refused.sentence, err->text, sizeof refused.sentence);
+    snprintf(refused.sentence, sizeof refused.sentence, "%s", err->text);
     log_error("snapshot %llu is refused: %s", (unsigned long long)version, err->text);
     channel_send(plane->control, MESSAGE_REFUSED, &refused, sizeof refused, -1);
 }

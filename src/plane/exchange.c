@@ -273,12 +273,6 @@ static void understand_accept(struct exchange *x)
         x->json = http_accept_prefers_json((struct str){x->accept, x->accept_length});
 }
 
-bool exchange_is_last(const struct exchange *x)
-{
-    const struct inlet *in = &x->client->in;
-    return x->worker->stopping && !(x->up.body.done && in->n > 0 && http_request_has_come(in->p, in->n));
-}
-
 /* The client, and what it has been told. */
 static enum client_next finish_client(struct exchange *x, const struct end *end)
 {
@@ -292,7 +286,7 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
     if (x->state >= EXCHANGE_ANSWERING)
         return x->down.out == HTTP_BODY_CLOSE && x->state != EXCHANGE_TUNNEL ? CLIENT_NEXT_RESET
                                                                              : CLIENT_NEXT_CUT;
-    bool keep = x->keep_alive && !unread && !exchange_is_last(x);
+    bool keep = x->keep_alive && !unread && !x->worker->stopping;
     understand_accept(x);
     struct own_answer own = {.end = end,
                              .minor = x->minor,

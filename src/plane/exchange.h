@@ -189,10 +189,6 @@ void exchange_cut(struct exchange *exchange);
 /* An instance has failed: counts it. */
 void exchange_count_error(struct exchange *exchange, const struct end *end);
 
-/* Does its client's connection end with its answer because the worker stops? Not while a request that has
- * come is yet to be answered: its client could not know. */
-bool exchange_is_last(const struct exchange *exchange);
-
 static inline bool exchange_is_ended(const struct exchange *exchange)
 {
     return exchange->state == EXCHANGE_ENDED;

@@ -345,12 +345,21 @@ static bool answer_short(struct exchange *x)
     return false;
 }
 
+/* The worker stops; but one more request has come before its client could know, and may still drain. */
+static bool is_followed(const struct exchange *x)
+{
+    const struct inlet *in = &x->client->in;
+    uint64_t until_ms = x->worker->stopped_ms + x->rules->drain_requests_ms;
+    return x->up.body.done && loop_ms(x->worker->loop) < until_ms && in->n > 0 &&
+           http_request_has_come(in->p, in->n);
+}
+
 static bool final(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
     struct connection *lease = x->lease;
     enum http_framing out = framing_for(x, response->framing);
-    if (out == HTTP_BODY_CLOSE || exchange_is_last(x) || ends_early(x))
+    if (out == HTTP_BODY_CLOSE || (x->worker->stopping && !is_followed(x)) || ends_early(x))
         x->keep_alive = false;
     if (write_short(x))
         return answer_short(x);

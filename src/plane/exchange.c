@@ -131,10 +131,12 @@ void exchange_lease_ready(void *arg)
 }
 
 /* Elsewhere a client's end is a half-close. Who ends while it waits is taken for gone, since most who do are,
- * and there is a line behind it. A stream of HTTP/2 has no descriptor, and ends with each request. */
+ * and there is a line behind it; its end may stand behind a body that nobody reads. A stream of HTTP/2 has no
+ * descriptor, and ends with each request. */
 static bool has_left(const struct exchange *x)
 {
-    return x->state == EXCHANGE_QUEUED && x->client->ended && x->client->stream.fd >= 0;
+    const struct client *client = x->client;
+    return x->state == EXCHANGE_QUEUED && client->stream.fd >= 0 && (client->ended || client->stream.hung_up);
 }
 
 /* The end of the answer before, which did not go at once. False: the client is gone. */
@@ -157,8 +159,9 @@ void exchange_client_ready(struct exchange *x)
         return;
     }
     pump(x);
-    bool reads = !exchange_is_ended(x) && x->state != EXCHANGE_TUNNEL && x->up.body.done;
-    if (reads && (!client_read_ahead(x->client) || has_left(x)))
+    if (exchange_is_ended(x) || x->state == EXCHANGE_TUNNEL)
+        return;
+    if ((x->up.body.done && !client_read_ahead(x->client)) || has_left(x))
         exchange_end(x, &end_client_closed);
 }
 

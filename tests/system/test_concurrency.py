@@ -141,9 +141,13 @@ def test_who_waits_for_too_long_gets_503_and_may_ask_again(start):
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
-def test_a_client_that_leaves_is_taken_out_of_the_line(start, leave):
+@pytest.mark.parametrize("body", [0, 5, 60000])
+def test_a_client_that_leaves_is_taken_out_of_the_line(start, leave, body):
     front = start()
-    first, second, third = ask_many(front, 1) + ask_many(front, 1) + ask_many(front, 1)
+    first, second, third = ask_many(front, 1) + [front.client()] + ask_many(front, 1)
+    second.request("POST" if body else "GET", fields=[f"Content-Length: {body}"] if body else [])
+    if body:
+        second.send(b"x" * (body - 1))
     wait_until(lambda: queued(front) == 2, what="two in line")
     getattr(second, leave)()
     wait_until(lambda: queued(front) == 1, what="one in line")

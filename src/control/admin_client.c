@@ -441,7 +441,7 @@ static void on_event(struct bufferevent *stream, short what, void *arg)
     (void)stream;
     struct admin_client *client = arg;
     bool end_of_input = (what & BEV_EVENT_EOF) != 0 && (what & BEV_EVENT_READING) != 0;
-    bool is_followed = client->request != NULL && client->request->gone != NULL;
+    bool is_followed = client->request != NULL && client->request->ends_with_input;
     client->ended = true;
     if (!end_of_input || is_followed)
         admin_client_close(client);

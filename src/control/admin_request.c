@@ -58,15 +58,27 @@ static void answer(struct admin_request *request, unsigned status, const char *c
     finish(request);
 }
 
+static int add_json(const char *bytes, size_t size, void *arg)
+{
+    buf_add(arg, bytes, size);
+    return 0;
+}
+
+void admin_write_json(struct buf *out, const json_t *json)
+{
+    int result = json_dump_callback(json, add_json, out, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    assert(result == 0);
+    (void)result;
+}
+
 static void answer_object(struct admin_request *request, unsigned status, const char *content_type,
                           const char *field, const json_t *body)
 {
-    char *text = json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    assert(text != NULL);
-    size_t size = strlen(text);
-    text[size] = '\n';
-    answer(request, status, content_type, field, (struct str){text, size + 1});
-    free(text);
+    struct buf text = BUF_EMPTY;
+    admin_write_json(&text, body);
+    buf_add(&text, "\n", 1);
+    answer(request, status, content_type, field, buf_str(&text));
+    buf_free(&text);
 }
 
 void admin_answer_json(struct admin_request *request, unsigned status, const json_t *body)

@@ -24,8 +24,9 @@ struct admin_request {
     struct buf body;         /* at most 1 MiB */
     struct asker asker;
 
-    /* For a handler that answers later. The client's end of input counts as going where `gone` is set. */
+    /* For a handler that answers later. */
     void (*gone)(void *arg);
+    bool ends_with_input; /* the client's end of input counts as its going: the answer may never end */
     /* For a stream: what was sent has left for the most part; send more. */
     void (*drained)(void *arg);
     void *arg; /* for both */
@@ -36,6 +37,9 @@ struct admin_request {
     bool keep_alive;
     bool streaming, chunked;
 };
+
+/* Appends JSON as answers have it, without a line end. */
+void admin_write_json(struct buf *out, const json_t *json);
 
 /* Answers with JSON; `body` is borrowed. */
 void admin_answer_json(struct admin_request *request, unsigned status, const json_t *body);

@@ -84,6 +84,7 @@ static void start(struct api *api, struct admin_request *request, const struct w
     struct run *run = mem_zero(1, sizeof *run);
     *run = (struct run){.api = api, .request = request};
     request->gone = run_gone;
+    request->ends_with_input = true;
     request->arg = run;
     api->uptest_runs++;
     run->gate = gate_start(api->loop, &plan, true, &callbacks, run);

@@ -382,7 +382,6 @@ struct conductor *conductor_new(const struct conductor_options *options)
     conductor->options = *options;
     LIST_INIT(&conductor->waiting);
     LIST_INIT(&conductor->changing);
-    TAILQ_INIT(&conductor->past);
     conductor->processes = processes_new();
     conductor->pool_slots = slots_new(COUNTERS_POOLS);
     conductor->instance_slots = slots_new(COUNTERS_INSTANCES);

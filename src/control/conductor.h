@@ -84,11 +84,12 @@ void conductor_upgrade(struct conductor *conductor, const struct asker *asker, o
 uint64_t conductor_waiting(struct conductor *conductor, const struct service *service);
 
 /* JSON shapes of CONTRACT.md; new references. NULL: no such service or deployment. */
+/* The whole without its services. */
 json_t *conductor_status(struct conductor *conductor);
-/* Adds to such a status what only those need who take differences: of each pool `answers_5xx` and
- * `durations`, of each instance `requests` and `errors`. */
-void conductor_add_figures(struct conductor *conductor, json_t *status);
 json_t *conductor_service(struct conductor *conductor, const char *service);
+/* Adds to such a service what only those need who take differences: of each pool `answers_5xx` and
+ * `durations`, of each instance `requests` and `errors`. */
+void conductor_add_figures(struct conductor *conductor, json_t *service);
 /* What every service that has had requests in the last 15 minutes has answered in the slice that ended last.
  */
 json_t *conductor_traffic(struct conductor *conductor);

@@ -53,12 +53,10 @@ static void add_to_pool(struct conductor *conductor, json_t *json)
         add_to_instance(counters, json_array_get(instances, i), &pool->instances[i]);
 }
 
-void conductor_add_figures(struct conductor *conductor, json_t *status)
+void conductor_add_figures(struct conductor *conductor, json_t *service)
 {
-    size_t i, j;
-    json_t *service, *pool;
-    json_array_foreach (json_object_get(status, "services"), i, service) {
-        json_array_foreach (json_object_get(service, "pools"), j, pool)
-            add_to_pool(conductor, pool);
-    }
+    size_t i;
+    json_t *pool;
+    json_array_foreach (json_object_get(service, "pools"), i, pool)
+        add_to_pool(conductor, pool);
 }

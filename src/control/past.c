@@ -7,7 +7,7 @@
 
 static void forget(struct past *past, struct past_pool *pool)
 {
-    TAILQ_REMOVE(past, pool, entry);
+    HASH_DEL(past->pools, pool);
     free(pool->service);
     free(pool->name);
     free(pool);
@@ -15,9 +15,9 @@ static void forget(struct past *past, struct past_pool *pool)
 
 static void make_room(struct past *past, const char *service)
 {
-    struct past_pool *pool, *oldest = NULL;
+    struct past_pool *oldest = NULL;
     size_t count = 0;
-    TAILQ_FOREACH (pool, past, entry) {
+    for (struct past_pool *pool = past->pools; pool != NULL; pool = pool->hh.next) {
         if (strcmp(pool->service, service) != 0)
             continue;
         if (oldest == NULL)
@@ -35,11 +35,19 @@ void past_add(struct past *past, const char *service, const char *name, const st
     pool->service = mem_dup(service);
     pool->name = mem_dup(name);
     pool->sum = *sum;
-    TAILQ_INSERT_TAIL(past, pool, entry);
+    HASH_ADD_KEYPTR(hh, past->pools, pool->name, strlen(pool->name), pool);
+}
+
+const struct past_pool *past_pool(const struct past *past, const char *name)
+{
+    struct past_pool *pool;
+    HASH_FIND_STR(past->pools, name, pool);
+    return pool;
 }
 
 void past_clear(struct past *past)
 {
-    while (!TAILQ_EMPTY(past))
-        forget(past, TAILQ_FIRST(past));
+    struct past_pool *pool, *next;
+    HASH_ITER(hh, past->pools, pool, next)
+    forget(past, pool);
 }

@@ -4,7 +4,7 @@
 
 #include "link/counters.h"
 
-#include <sys/queue.h>
+#include <uthash.h>
 
 /* Pools of a service that are kept: with a scrape every 15 s, as many swaps in that time. */
 #define PAST_KEPT 4
@@ -12,12 +12,15 @@
 struct past_pool {
     char *service, *name;
     struct counters_pool sum; /* over all workers, when it was retired */
-    TAILQ_ENTRY(past_pool) entry;
+    UT_hash_handle hh;        /* past->pools by name, oldest first */
 };
 
-/* Oldest first. */
-TAILQ_HEAD(past, past_pool);
+struct past {
+    struct past_pool *pools;
+};
 
 /* Names and sum are copied; the oldest pool of the service makes room. */
 void past_add(struct past *past, const char *service, const char *name, const struct counters_pool *sum);
+/* NULL: it is not gone, or was made room for. */
+const struct past_pool *past_pool(const struct past *past, const char *name);
 void past_clear(struct past *past);

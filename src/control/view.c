@@ -393,9 +393,6 @@ json_t *conductor_status(struct conductor *conductor)
 {
     const struct config *config = conductor->config;
     const struct sockets *sockets = conductor->options.sockets;
-    json_t *services = json_array();
-    for (size_t i = 0; i < config->service_count; i++)
-        json_array_append_new(services, view_service(conductor, config->services[i].name));
     json_t *pids = json_pack("{s:i, s:i, s:i}", "keeper", (int)conductor->options.keeper_pid, "control",
                              (int)getpid(), "proxy", (int)world_proxy_pid(conductor->world));
     if (conductor->options.finishing != NULL)
@@ -403,8 +400,8 @@ json_t *conductor_status(struct conductor *conductor)
     json_t *admin =
         json_pack("{s:s, s:o, s:o}", "socket", config->admin.socket, "listen",
                   view_text(config->admin.listen), "bound", view_text(sockets_admin_bound(sockets)));
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "version", version_text, "snapshot",
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "version", version_text, "snapshot",
                      (json_int_t)world_published(conductor->world), "last_event",
                      (json_int_t)event_log_last(conductor->options.events), "pids", pids, "listeners",
-                     listeners_json(sockets), "admin", admin, "services", services);
+                     listeners_json(sockets), "admin", admin);
 }

@@ -7,6 +7,7 @@
 #include "fake_conductor.h"
 #include "io/child.h"
 #include "io/listener.h"
+#include "pools.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -276,7 +277,8 @@ static void every_get_of_the_table_answers(void **state)
 {
     (void)state;
     assert_answer("GET", "/v1/status", "", "200 OK", "{\"version\":\"1.0\",\"snapshot\":1");
-    assert_answer("GET", "/v1/services", "", "200 OK", "\r\n\r\n{\"services\":[{\"service\":\"web\"}]}\n");
+    assert_answer("GET", "/v1/services", "", "200 OK",
+                  "\r\n\r\n{\"services\":[{\"service\":\"web\"},{\"service\":\"bare\"}]}\n");
     assert_answer("GET", "/v1/services/web", "", "200 OK", "{\"service\":\"web\"}");
     assert_answer("GET", "/v1/services/web/deployments", "", "200 OK", "\"limit\":20}");
     assert_answer("GET", "/v1/services/web/deployments?limit=7", "", "200 OK", "\"limit\":7}");
@@ -285,6 +287,149 @@ static void every_get_of_the_table_answers(void **state)
     assert_answer("GET", "/healthz", "", "200 OK", "\r\n\r\nok\n");
     conductor->version = 0;
     assert_answer("GET", "/healthz", "", "503 Service Unavailable", "no snapshot has been published");
+}
+
+/* So many that their metrics are some MiB. */
+static void add_services(void)
+{
+    for (uint32_t i = 0; i < 1000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i);
+        struct service *service = pools_service(conductor->registry, name);
+        snprintf(name, sizeof name, "s%u-1", i);
+        pools_add(conductor->registry, service, name, i)->state = POOL_LIVE;
+    }
+}
+
+static void others_are_answered_while_metrics_of_many_services_are_written(void **state)
+{
+    (void)state;
+    add_services();
+    struct peer *scraper = peer_new(), *other = peer_new();
+    get(scraper, "/metrics");
+    peer_expect(scraper, "Transfer-Encoding: chunked\r\n");
+    peer_expect(scraper, "# HELP upswap_requests_total");
+    get(other, "/healthz");
+    peer_expect(other, "ok\n");
+    assert_null(memmem(scraper->received.p, scraper->received.n, "upswap_build_info", 17));
+    peer_expect(scraper, "\nupswap_build_info{version=");
+    get(scraper, "/healthz");
+    peer_expect(scraper, "ok\n");
+    peer_free(scraper);
+    peer_free(other);
+}
+
+/* The output of a server that takes the end of input for a going would end there. */
+static void who_has_sent_its_end_gets_all_metrics(void **state)
+{
+    (void)state;
+    add_services();
+    struct peer *peer = peer_new();
+    peer_send(peer, "GET /metrics HTTP/1.0\r\n\r\n");
+    turn();
+    peer_shut(peer);
+    peer_expect(peer, "\nupswap_build_info{version=");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
+/* Valgrind and ASan look at the rest. */
+static void a_scraper_that_goes_or_does_not_read_holds_up_nobody(void **state)
+{
+    (void)state;
+    add_services();
+    struct peer *gone = peer_new(), *deaf = peer_new();
+    bufferevent_disable(deaf->stream, EV_READ);
+    get(deaf, "/metrics");
+    get(gone, "/metrics");
+    peer_expect(gone, "# HELP upswap_requests_total");
+    peer_free(gone);
+    go_round();
+    bufferevent_enable(deaf->stream, EV_READ);
+    peer_expect(deaf, "\nupswap_build_info{version=");
+    bufferevent_disable(deaf->stream, EV_READ);
+    get(deaf, "/metrics");
+    go_round();
+    peer_free(deaf);
+    go_round();
+}
+
+/* Services s0 to sN. */
+static struct config *config_of(unsigned count)
+{
+    struct err err;
+    struct buf text = BUF_EMPTY;
+    buf_printf(&text, "listeners = ({ address = \"127.0.0.1:0\"; });\nservices = (");
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(&text, "%s{ name = \"s%u\"; hosts = [ \"s%u\" ]; instances = [ \"127.0.0.1:8001\" ]; }",
+                   i == 0 ? "" : ",\n", i, i);
+    buf_printf(&text, ");\n");
+    FILE *file = fmemopen(text.p, text.n, "r");
+    struct config *config = config_parse(file, "many.conf", &err);
+    fclose(file);
+    buf_free(&text);
+    assert_non_null(config);
+    return config;
+}
+
+static void use_config(struct config *config)
+{
+    config_free(conductor->config);
+    conductor->config = config;
+}
+
+/* How many services the answer without a length has, behind its head. */
+static size_t listed(struct peer *peer)
+{
+    peer_expect(peer, "\r\n\r\n");
+    peer_expect_end(peer);
+    json_t *status = json_loadb(peer->received.p, peer->received.n, 0, NULL);
+    assert_non_null(status);
+    assert_string_equal(json_string_value(json_object_get(status, "version")), "1.0");
+    size_t count = json_array_size(json_object_get(status, "services"));
+    json_decref(status);
+    return count;
+}
+
+static void a_status_of_many_services_is_written_in_pieces(void **state)
+{
+    (void)state;
+    struct config *few = config_of(1000);
+    use_config(config_of(2000));
+    struct peer *whole = peer_new(), *cut = peer_new(), *other = peer_new();
+    peer_send(whole, "GET /v1/status HTTP/1.0\r\n\r\n");
+    assert_int_equal(listed(whole), 2000);
+    peer_send(cut, "GET /v1/status HTTP/1.0\r\n\r\n");
+    peer_send(other, "GET /healthz HTTP/1.0\r\n\r\n");
+    peer_expect(other, "ok\n");
+    assert_false(cut->ended);
+    use_config(few); /* a reload: those that are not told yet are gone */
+    size_t count = listed(cut);
+    assert_true(count >= 1000 && count < 2000);
+    peer_free(whole);
+    peer_free(cut);
+    peer_free(other);
+}
+
+static void assert_head_without_body(void)
+{
+    struct peer *peer = peer_new();
+    peer_send(peer, "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    peer_expect(peer, "version=0.0.4");
+    peer_expect(peer, "\r\n\r\n");
+    get(peer, "/healthz");
+    while (peer->received.n < 8)
+        wait_for(peer, "the next answer");
+    assert_memory_equal(peer->received.p, "HTTP/1.1", 8);
+    peer_free(peer);
+}
+
+static void a_head_of_the_metrics_has_no_body(void **state)
+{
+    (void)state;
+    assert_head_without_body();
+    add_services();
+    assert_head_without_body();
 }
 
 static void what_is_not_there_is_a_404_that_helps(void **state)
@@ -996,6 +1141,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(every_get_of_the_table_answers),
+        TEST(others_are_answered_while_metrics_of_many_services_are_written),
+        TEST(who_has_sent_its_end_gets_all_metrics),
+        TEST(a_scraper_that_goes_or_does_not_read_holds_up_nobody),
+        TEST(a_status_of_many_services_is_written_in_pieces),
+        TEST(a_head_of_the_metrics_has_no_body),
         TEST(what_is_not_there_is_a_404_that_helps),
         TEST(a_wrong_method_is_a_405_with_allow),
         TEST(wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked),

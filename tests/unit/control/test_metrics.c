@@ -6,6 +6,7 @@
 #include "control/standing.h"
 #include "deploy/record.h"
 #include "fake_conductor.h"
+#include "pools.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,10 +46,43 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
+#define PIECE_MOST ((size_t)128 * 1024)
+
+/* What is still to be written. */
+static void write_on(struct metrics_text *writing)
+{
+    bool more = true;
+    while (more) {
+        size_t before = text.n;
+        more = metrics_text_step(writing, &text);
+        assert_true(text.n - before <= PIECE_MOST);
+    }
+    metrics_text_free(writing);
+}
+
 static void write_metrics(void)
 {
     text.n = 0;
-    metrics_write(metrics, conductor, &text);
+    write_on(metrics_text_new(metrics, conductor));
+}
+
+/* Up to where this stands. */
+static struct metrics_text *write_until(const char *what)
+{
+    struct metrics_text *writing = metrics_text_new(metrics, conductor);
+    text.n = 0;
+    do
+        assert_true(metrics_text_step(writing, &text));
+    while (text.p == NULL || strstr(text.p, what) == NULL);
+    return writing;
+}
+
+static size_t count_of(const char *what)
+{
+    size_t count = 0;
+    for (const char *at = text.p; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    return count;
 }
 
 /* Is this a whole line of the text? */
@@ -137,10 +171,7 @@ static void what_the_workers_count_is_summed_for_each_pool(void **state)
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"0.000512\"} 20");
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"33.554432\"} 20");
     assert_line("upswap_request_duration_seconds_bucket{service=\"web\",pool=\"web-1\",le=\"+Inf\"} 22");
-    size_t buckets = 0;
-    for (const char *at = text.p; (at = strstr(at, "_bucket{")) != NULL; at++)
-        buckets++;
-    assert_int_equal(buckets, 18);
+    assert_int_equal(count_of("_bucket{"), 18);
     assert_line("upswap_request_duration_seconds_sum{service=\"web\",pool=\"web-1\"} 3.000000");
     assert_line("upswap_request_duration_seconds_count{service=\"web\",pool=\"web-1\"} 22");
     assert_line("upswap_in_flight{service=\"web\",pool=\"web-1\"} 4");
@@ -177,6 +208,123 @@ static void the_last_retired_pools_of_a_service_keep_what_they_counted(void **st
     assert_null(strstr(text.p, "pool=\"web-0\""));
     assert_null(strstr(text.p, "upswap_in_flight{"));
     assert_null(strstr(text.p, "upswap_pool_info{"));
+}
+
+#define SERVICES 1000
+
+/* web-0 of s0, and so on. */
+static struct pool *add_services(void)
+{
+    struct pool *first = NULL;
+    for (uint32_t i = 0; i < SERVICES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "s%u", i);
+        struct service *service = pools_service(conductor->registry, name);
+        snprintf(name, sizeof name, "web-%u", i);
+        struct pool *pool = pools_add(conductor->registry, service, name, i);
+        pool->state = POOL_LIVE;
+        first = first == NULL ? pool : first;
+    }
+    return first;
+}
+
+static void of_many_services_every_line_is_there_once(void **state)
+{
+    (void)state;
+    struct pool *pool = add_services();
+    for (; pool != NULL; pool = pool->hh.next)
+        counters_add(&counters_pool(conductor->counters, 0, pool->slot)->codes[100 + pool->slot % 7], 5);
+    write_metrics();
+    assert_int_equal(count_of("\nupswap_requests_total{service=\"s"), SERVICES);
+    assert_int_equal(count_of("\nupswap_request_duration_seconds_bucket{"), SERVICES * 18);
+    assert_int_equal(count_of("\nupswap_service_mode{"), SERVICES);
+    assert_int_equal(count_of("\nupswap_instance_up{"), SERVICES * 2);
+    assert_int_equal(count_of("\nupswap_swap_seconds_count{"), SERVICES);
+    assert_line("upswap_requests_total{service=\"s999\",pool=\"web-999\",code=\"205\"} 5");
+    assert_line("upswap_instance_up{service=\"s999\",instance=\"10.0.999.1:80\"} 1");
+    assert_line("upswap_build_info{version=\"" PACKAGE_VERSION "\"} 1");
+}
+
+/* Also one of very many instances. */
+static void a_pool_of_many_instances_is_written_in_pieces(void **state)
+{
+    (void)state;
+    struct pool *pool = pools_add(conductor->registry, pools_service(conductor->registry, "s"), "s-1", 3);
+    struct instance two[2] = {pool->instances[0], pool->instances[1]};
+    pool->state = POOL_LIVE;
+    pool->instances = mem_resize(pool->instances, 10000, sizeof *pool->instances);
+    pool->instance_count = 10000;
+    for (size_t i = 2; i < pool->instance_count; i++) {
+        pool->instances[i] = two[i % 2];
+        pool->instances[i].address = mem_printf("10.1.%zu.%zu:80", i / 250, i % 250);
+        pool->instances[i].resolved = mem_dup(pool->instances[i].address);
+    }
+    write_metrics();
+    assert_int_equal(count_of("\nupswap_instance_up{"), 10000);
+}
+
+/* Before it is counted, or before its line is written. */
+static void a_pool_that_goes_while_the_text_is_written_is_left_out(void **state)
+{
+    (void)state;
+    struct pool *last = add_services();
+    while (last->hh.next != NULL)
+        last = last->hh.next;
+    struct metrics_text *counting = metrics_text_new(metrics, conductor);
+    text.n = 0;
+    assert_true(metrics_text_step(counting, &text));
+    struct metrics_text *writing = write_until("# TYPE upswap_request_duration_seconds ");
+    struct service *service = last->service;
+    TAILQ_REMOVE(&service->pools, last, of_service);
+    HASH_DEL(conductor->registry->pools, last);
+    HASH_DEL(conductor->registry->services, service);
+    pool_free(last);
+    free(service->name);
+    free(service);
+    write_on(writing);
+    assert_int_equal(count_of("\nupswap_in_flight{"), SERVICES); /* it was counted */
+    assert_int_equal(count_of("\nupswap_service_mode{"), SERVICES - 1);
+    assert_int_equal(count_of("\nupswap_pool_info{"), SERVICES - 1);
+    assert_int_equal(count_of("\nupswap_instance_up{"), (SERVICES - 1) * 2);
+    text.n = 0;
+    write_on(counting);
+    assert_int_equal(count_of("\nupswap_in_flight{"), SERVICES - 1);
+}
+
+static void one_that_retires_before_it_is_counted_has_what_it_counted_at_its_end(void **state)
+{
+    (void)state;
+    struct counters_pool sum = {.retries = 77};
+    struct pool *last = add_services();
+    while (last->hh.next != NULL)
+        last = last->hh.next;
+    struct metrics_text *writing = metrics_text_new(metrics, conductor);
+    text.n = 0;
+    assert_true(metrics_text_step(writing, &text));
+    last->state = POOL_RETIRED;
+    past_add(&conductor->past, last->service->name, last->name, &sum);
+    write_on(writing);
+    assert_line("upswap_retries_total{service=\"s999\",pool=\"web-999\"} 77");
+    assert_null(strstr(text.p, "upswap_in_flight{service=\"s999\""));
+}
+
+/* Two series of one name are an error in the whole text. */
+static void a_swap_while_the_text_is_written_gives_no_series_twice(void **state)
+{
+    (void)state;
+    struct pool *old = add_services();
+    struct pool *new = pools_add(conductor->registry, old->service, "web-new", 1);
+    free(new->instances[0].address);
+    new->instances[0].address = mem_dup(old->instances[0].address);
+    new->state = POOL_STAGED;
+    struct metrics_text *writing = write_until("upswap_instance_up{service=\"s0\"");
+    old->state = POOL_DRAINING;
+    new->state = POOL_LIVE;
+    write_on(writing);
+    assert_int_equal(count_of("\nupswap_instance_up{service=\"s0\""), 2);
+    assert_int_equal(count_of("\nupswap_instance_ejections_total{service=\"s0\""), 0);
+    write_metrics();
+    assert_int_equal(count_of("\nupswap_instance_up{service=\"s0\""), 2);
 }
 
 static void what_happens_in_control_is_counted_from_its_events(void **state)
@@ -274,6 +422,11 @@ int main(void)
         TEST(what_the_workers_count_is_summed_for_each_pool),
         TEST(what_scheduled_uptests_found_out_is_told_of_those_that_were_tested),
         TEST(the_last_retired_pools_of_a_service_keep_what_they_counted),
+        TEST(of_many_services_every_line_is_there_once),
+        TEST(a_pool_of_many_instances_is_written_in_pieces),
+        TEST(a_pool_that_goes_while_the_text_is_written_is_left_out),
+        TEST(one_that_retires_before_it_is_counted_has_what_it_counted_at_its_end),
+        TEST(a_swap_while_the_text_is_written_gives_no_series_twice),
         TEST(what_happens_in_control_is_counted_from_its_events),
         TEST(what_may_happen_is_counted_from_0_on),
         TEST(the_end_of_certificates_is_told_of_listeners_that_have_some),

@@ -2,19 +2,10 @@
 #include "cli/ask.h"
 #include "cli/fields.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define USUAL_MS 30000
-
-/* As the API takes durations. NULL where the option is absent. */
-static json_t *duration_of(const struct arguments *arguments, const char *option)
-{
-    return arguments_has(arguments, option)
-               ? json_sprintf("%" PRIu64 "ms", arguments_number(arguments, option, 0))
-               : NULL;
-}
 
 /* Whatever else is to happen in the pause must not, while something is in flight. */
 static int tell(const struct session *session, const char *service, const struct client_reply *reply)
@@ -40,8 +31,8 @@ static int run(const struct session *session, const struct arguments *arguments)
 {
     struct client_reply reply;
     const char *service = arguments_operand(arguments, 0);
-    json_t *body = json_pack("{s:o*, s:o*}", "max", duration_of(arguments, "max"), "wait",
-                             duration_of(arguments, "wait"));
+    json_t *body = json_pack("{s:s*, s:s*}", "max", arguments_text(arguments, "max"), "wait",
+                             arguments_text(arguments, "wait"));
     char *path = client_path("/v1/services/", service, "/pause");
     uint64_t wait_ms = arguments_number(arguments, "max", USUAL_MS) + ASK_MS;
     int status = ask(session, "POST", path, body, wait_ms, &reply);

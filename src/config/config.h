@@ -388,7 +388,8 @@ bool config_can_verify(const struct config_service *service, const char *instanc
 /* The service of that name, or NULL. */
 const struct config_service *config_service(const struct config *config, struct str name);
 
-/* A release's name: [A-Za-z0-9._-]+, not "." or "..", at most 128 bytes. */
+/* A release's name: [A-Za-z0-9._-]+, not "." or "..". */
+#define CONFIG_RELEASE_MAX 128 /* bytes */
 bool config_release_is_valid(struct str release);
 /* A service's name: [a-z0-9-]{1,63}. */
 bool config_service_name_is_valid(struct str name);

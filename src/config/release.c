@@ -3,12 +3,11 @@
 #include "base/buf.h"
 #include "config/config.h"
 
-#define RELEASE_MAX 128 /* bytes */
 #define PLACEHOLDER STR("%{release}")
 
 bool config_release_is_valid(struct str release)
 {
-    if (release.n == 0 || release.n > RELEASE_MAX || str_equal(release, STR(".")) ||
+    if (release.n == 0 || release.n > CONFIG_RELEASE_MAX || str_equal(release, STR(".")) ||
         str_equal(release, STR("..")))
         return false;
     for (size_t i = 0; i < release.n; i++) {

@@ -22,6 +22,9 @@ bool rule_release_text(struct str text, struct err *err)
     struct str name;
     if (!release_unknown_name(text, &name))
         return true;
+    if (name.p + name.n == text.p + text.n)
+        return err_set(err, "\"%%{%.*s\" in \"%.*s\" is not closed; write the missing }", STR_ARG(name),
+                       STR_ARG(text));
     return err_set(err, "\"%%{%.*s}\" in \"%.*s\" is not known; only %%{release} is", STR_ARG(name),
                    STR_ARG(text));
 }

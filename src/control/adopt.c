@@ -297,6 +297,19 @@ static bool keeps_what_is_fixed(const struct config *old, const struct config *c
     return true;
 }
 
+/* What ends the move of a pool in this state. */
+static const char *end_of_move(enum pool_state state)
+{
+    switch (state) {
+    case POOL_STAGED:
+        return "wait for its deployment, or abort it";
+    case POOL_ARMED:
+        return "wait until the watch of what replaced it ends, or end that with promote or rollback";
+    default:
+        return "wait until it has drained";
+    }
+}
+
 /* A service whose pools are on the move needs its settings. */
 static bool keeps_what_moves(struct conductor *conductor, const struct config *config, struct err *err)
 {
@@ -307,11 +320,9 @@ static bool keeps_what_moves(struct conductor *conductor, const struct config *c
         bool moves = pool->state == POOL_STAGED || pool->state == POOL_ARMED || pool->state == POOL_DRAINING;
         if (moves && conductor_settings(conductor, service) != NULL &&
             config_service(config, str_of(service)) == NULL)
-            return err_set(
-                err,
-                "%s: service \"%s\" cannot be removed while its pool %s is %s; wait for it, or abort "
-                "the deployment",
-                config->path, service, pool->name, pool_state_names[pool->state]);
+            return err_set(err, "%s: service \"%s\" cannot be removed while its pool %s is %s; %s",
+                           config->path, service, pool->name, pool_state_names[pool->state],
+                           end_of_move(pool->state));
     }
     return true;
 }

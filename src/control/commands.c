@@ -51,9 +51,10 @@ static bool prepare_promote(struct step *step)
                            "service \"%s\" has no deployment to promote; stage one with --hold first",
                            step->course->service);
     if (pool_transition(deployment->pool, EVENT_PROMOTED) == NULL)
-        return step_refuse(
-            step, 409, "deployment %s is %s, and only one that is held, a canary or watched can be promoted",
-            deployment->pool->name, deployment_state_shown(deployment->state));
+        return step_refuse(step, 409,
+                           "deployment %s is %s, and only one that is held, a canary or watched can be "
+                           "promoted; wait until it is",
+                           deployment->pool->name, deployment_state_shown(deployment->state));
     return prepare_event(step, deployment);
 }
 
@@ -224,7 +225,7 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
     struct err err;
     if (conductor->adoption != NULL || conductor->stopping) {
         refuse(done, arg, 409, "%s",
-               conductor->stopping ? "the daemon is stopping"
+               conductor->stopping ? "the daemon is stopping; ask again when it is up"
                                    : "a reload is under way; try again when it is done");
         return;
     }
@@ -245,7 +246,8 @@ void conductor_upgrade(struct conductor *conductor, const struct asker *asker, o
 {
     if (conductor->upgrade_done != NULL || conductor->stopping) {
         refuse(done, arg, 409, "%s",
-               conductor->stopping ? "the daemon is stopping" : "an upgrade is under way; wait for its end");
+               conductor->stopping ? "the daemon is stopping; ask again when it is up"
+                                   : "an upgrade is under way; wait for its end");
         return;
     }
     conductor->upgrade_done = done;

@@ -65,12 +65,29 @@ static bool number(struct step *step)
     return true;
 }
 
+/* What is to be ended is not so; what is so has its own end. */
+static bool refuse_end(struct step *step, const char *what)
+{
+    const char *service = step->course->service;
+    switch (mode_of(step)->kind) {
+    case MODE_PAUSED:
+        return step_refuse(step, 409, "service \"%s\" is not %s but paused; `upswap resume %s` ends that",
+                           service, what, service);
+    case MODE_MAINTENANCE:
+        return step_refuse(
+            step, 409, "service \"%s\" is not %s but in maintenance; `upswap maintenance %s off` ends that",
+            service, what, service);
+    default:
+        return step_refuse(step, 409, "service \"%s\" is not %s: it serves", service, what);
+    }
+}
+
 /* ---- maintenance ---- */
 
 static bool prepare_maintenance(struct step *step)
 {
     if (step->record.mode.kind == MODE_SERVING && mode_of(step)->kind != MODE_MAINTENANCE)
-        return step_refuse(step, 409, "service \"%s\" is not in maintenance", step->course->service);
+        return refuse_end(step, "in maintenance");
     return number(step);
 }
 
@@ -167,7 +184,7 @@ static bool prepare_resume(struct step *step)
     if (change->since_ns == 0 && is_owned(step))
         return false;
     if (mode->kind != MODE_PAUSED || (change->since_ns != 0 && change->since_ns != mode->since_ns))
-        return step_refuse(step, 409, "service \"%s\" is not paused", step->course->service);
+        return refuse_end(step, "paused");
     return number(step);
 }
 
@@ -265,8 +282,8 @@ static void on_quiet(void *arg, enum quiet_end how, const struct pauses_rest *re
                       json_pack("{s:f, s:I}", "seconds", seconds, "lasting", (json_int_t)rest->lasting));
     }
     if (how == QUIET_OVER)
-        refuse(asked->done, asked->arg, 409, "the pause of service \"%s\" was ended before it was quiet",
-               asked->service);
+        refuse(asked->done, asked->arg, 409,
+               "the pause of service \"%s\" was ended before it was quiet; pause it again", asked->service);
     else
         answer(asked->done, asked->arg, 200, view_rest(asked, how == QUIET_REACHED, rest));
     free(asked->service);

@@ -182,6 +182,9 @@ static bool check_release(struct step *step, const struct stage *stage)
 {
     if (stage->release[0] == '\0' || config_release_is_valid(str_of(stage->release)))
         return true;
+    if (strlen(stage->release) > CONFIG_RELEASE_MAX)
+        return step_refuse(step, 422, "release: the name has %zu bytes; use %d at most",
+                           strlen(stage->release), CONFIG_RELEASE_MAX);
     return step_refuse(
         step, 422,
         "release: \"%s\" is no name of a release; use letters, digits, dots, dashes and underscores",

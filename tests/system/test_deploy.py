@@ -294,6 +294,8 @@ def test_a_release_is_needed_and_must_be_a_name(pad):
     assert answer.status == 422 and "name of the release" in answer.detail
     answer = pad.try_deploy("../etc")
     assert answer.status == 422 and "is no name of a release" in answer.detail
+    answer = pad.try_deploy("v" * 129)
+    assert answer.status == 422 and "129 bytes; use 128" in answer.detail
     deployment, call = pad.deploy()
     answer = pad.try_deploy("v3")
     assert answer.status == 409 and deployment in answer.detail

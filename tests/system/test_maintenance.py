@@ -122,7 +122,10 @@ def test_who_asked_is_in_the_events_and_in_status(start):
 
 def test_what_makes_no_sense_is_refused(start):
     front = start()
-    assert "not in maintenance" in front.admin.command("maintenance", on=False).detail
+    assert "not in maintenance: it serves" in front.admin.command("maintenance", on=False).detail
+    assert front.admin.command("pause").status == 200
+    assert "but paused; `upswap resume web`" in front.admin.command("maintenance", on=False).detail
+    assert front.admin.command("resume").status == 200
     assert front.admin.command("maintenance", on=True, message="x" * 301).status == 422
     assert front.admin.command("maintenance", on=True, message="two\nlines").status == 422
     assert front.admin.command("maintenance", on=False, message="why").status == 400

@@ -280,15 +280,16 @@ def test_who_asked_is_in_the_events_and_in_status(start):
 
 def test_what_makes_no_sense_is_refused(start):
     front = start()
-    assert "not paused" in front.admin.command("resume").detail
+    assert "not paused: it serves" in front.admin.command("resume").detail
     assert front.admin.command("pause", max="2h").status == 400
+    assert '"2h"' in front.daemon.upswap("pause", "web", "--max", "2h").stderr
     assert front.admin.command("pause", max="0s").status == 400
     assert front.admin.command("pause", max="10").status == 400
     assert front.admin.command("pause", max="1s", wait="2s").status == 400
     assert front.admin.command("pause", service="wbe").status == 404
     assert front.admin.command("maintenance", on=True).status == 200
     assert "maintenance" in front.admin.command("pause").detail
-    assert "not paused" in front.admin.command("resume").detail
+    assert "not paused but in maintenance; `upswap maintenance web off`" in front.admin.command("resume").detail
 
 
 def test_maintenance_ends_a_pause_and_answers_who_waits(start):

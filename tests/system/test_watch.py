@@ -371,6 +371,18 @@ def test_a_doubted_canary_keeps_its_share_when_a_role_was_killed(make_watched, m
     assert stand.admin.live() == stand.first
 
 
+def test_a_service_whose_watch_goes_on_is_not_removed_and_the_refusal_names_what_ends_it(make_watched, make_release):
+    stand = make_watched()
+    deployment = stage(stand, make_release("new"))
+    config = stand.daemon.config
+    config["services"] = [{**config["services"][0], "name": "other", "instances": []}]
+    stand.daemon.write_config()
+    answer = stand.admin.post("/v1/reload")
+    assert answer.status == 422 and "end that with promote or rollback" in answer.detail
+    assert stand.admin.command("promote").status == 200
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+
+
 @pytest.mark.parametrize("on_fail", ["rollback", "hold"])
 def test_a_watch_whose_service_was_removed_while_the_daemon_was_away_ends(make_watched, make_release, on_fail):
     stand = make_watched(watch={"uptests": "100ms", "on_fail": on_fail})

@@ -235,7 +235,12 @@ static void texts_that_break_their_rule_are_refused(void **state)
         {SERVICE("uptests = { directory = \"/srv/%{rel}/t\"; };"),
          "t.conf:3: uptests.directory: \"%{rel}\" in \"/srv/%{rel}/t\" is not known; only %{release} is"},
         {SERVICE("uptests = { runner = [ \"docker\",\n \"%{\" ]; };"),
-         "t.conf:4: uptests.runner: \"%{}\" in \"%{\" is not known; only %{release} is"},
+         "t.conf:4: uptests.runner: \"%{\" in \"%{\" is not closed; write the missing }"},
+        {SERVICE("uptests = { directory = \"/srv/%{release/t\"; };"),
+         "t.conf:3: uptests.directory: \"%{release/t\" in \"/srv/%{release/t\" is not closed; write the "
+         "missing }"},
+        {SERVICE("uptests = { directory = \"/srv/%{}/t\"; };"),
+         "t.conf:3: uptests.directory: \"%{}\" in \"/srv/%{}/t\" is not known; only %{release} is"},
         {SERVICE("uptests = { environment = { A-B = \"x\"; }; };"),
          "t.conf:3: uptests.environment.A-B: \"A-B\" is no name for a variable; write letters, digits and _"},
         {SERVICE("teardown = { command = [ \"stop\", \"%{release}\" ]; };"),

@@ -193,19 +193,68 @@ static bool check_doors(const struct config *config, struct err *err)
     return true;
 }
 
-/* Port 0 asks for any free port, so it is never the same one twice. */
-static bool check_listeners(const struct config *config, struct err *err)
+/* An address to listen on. Port 0 asks for any free port, so it is never the same one twice. */
+struct door {
+    const struct address *address;
+    const void *field;
+    unsigned line;
+};
+
+/* Those of all listeners; to be freed. */
+static struct door *doors_of(const struct config *config, size_t *count)
 {
-    struct claims *claims = claims_new();
+    const struct config_admin *admin = &config->admin;
+    struct door *doors = mem_zero(config->listener_count + 1, sizeof *doors);
+    *count = 0;
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         if (listener->address.port != 0)
-            claims_add(claims, canonical(&listener->address), &listener->text, listener->line);
+            doors[(*count)++] = (struct door){&listener->address, &listener->text, listener->line};
     }
-    const struct config_admin *admin = &config->admin;
     if (admin->listen != NULL && admin->listen_address.port != 0)
-        claims_add(claims, canonical(&admin->listen_address), &admin->listen, admin->listen_line);
-    return settle(config, claims, "the address", "listen on another address or port", err);
+        doors[(*count)++] = (struct door){&admin->listen_address, &admin->listen, admin->listen_line};
+    return doors;
+}
+
+static bool is_wildcard(const struct address *address)
+{
+    uint8_t bytes[16] = {0};
+    static const uint8_t none[16];
+    int family = address->kind == ADDRESS_IPV6 ? AF_INET6 : AF_INET;
+    return inet_pton(family, address->host, bytes) == 1 && memcmp(bytes, none, sizeof none) == 0;
+}
+
+/* All addresses of a family and one of them cannot be listened on beside each other. */
+static bool check_wildcards(const struct config *config, const struct door *doors, size_t count,
+                            struct err *err)
+{
+    for (size_t i = 0; i < count * count; i++) {
+        const struct door *wide = &doors[i / count], *one = &doors[i % count];
+        if (wide == one || wide->address->kind != one->address->kind ||
+            wide->address->port != one->address->port || !is_wildcard(wide->address))
+            continue;
+        char *text = canonical(wide->address), *part = canonical(one->address);
+        err_set(err, "%s:%u: the address \"%s\" covers \"%s\" on line %u; listen on one of the two",
+                config->path, places_line(config->places, wide->field, wide->line), text, part,
+                places_line(config->places, one->field, one->line));
+        free(text);
+        free(part);
+        return false;
+    }
+    return true;
+}
+
+static bool check_listeners(const struct config *config, struct err *err)
+{
+    size_t count;
+    struct door *doors = doors_of(config, &count);
+    struct claims *claims = claims_new();
+    for (size_t i = 0; i < count; i++)
+        claims_add(claims, canonical(doors[i].address), doors[i].field, doors[i].line);
+    bool ok = settle(config, claims, "the address", "listen on another address or port", err) &&
+              check_wildcards(config, doors, count, err);
+    free(doors);
+    return ok;
 }
 
 static bool check_names(const struct config *config, struct err *err)

@@ -281,6 +281,11 @@ static void what_two_would_share_is_refused(void **state)
          "admin = { listen = \"127.0.0.1:80\"; token_file = \"/t\"; };",
          "t.conf:2: the address \"127.0.0.1:80\" is already taken on line 1; listen on another address or "
          "port"},
+        {"listeners = ( { address = \"127.0.0.1:80\"; },\n { address = \"0.0.0.0:80\"; } );",
+         "t.conf:2: the address \"0.0.0.0:80\" covers \"127.0.0.1:80\" on line 1; listen on one of the two"},
+        {"listeners = ( { address = \"0.0.0.0:80\"; },\n { address = \"[0::0]:81\"; } );\n"
+         "admin = { listen = \"[::1]:81\"; token_file = \"/t\"; };",
+         "t.conf:2: the address \"[::]:81\" covers \"[::1]:81\" on line 3; listen on one of the two"},
         {LISTEN
          "services = ( { name = \"a\"; },\n{ name = \"b\"; hosts = [ \"b\" ]; },\n{\nname = \"a\"; } );",
          "t.conf:5: the service name \"a\" is already taken on line 2; give each service its own"},

@@ -216,6 +216,23 @@ static void without_its_keeper_the_plane_ends_at_once(void **state)
     close(instance);
 }
 
+/* Those behind the first are begun by nobody. */
+static void a_pipeline_that_is_under_way_ends_with_the_plane(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_start_with_one();
+    int client = rig_client(rig), instance = rig_ask(rig, client, GET GET GET);
+    assert_int_equal(rig_lose_keeper(rig), 1);
+    bool reset;
+    const char *rest = rig_rest(client, &reset);
+    assert_false(reset);
+    assert_non_null(strstr(rest, "HTTP/1.1 503 "));
+    assert_string_equal(rig_field(rest, "Connection"), "close");
+    assert_null(strstr(rest + 1, "HTTP/1.1 "));
+    close(client);
+    close(instance);
+}
+
 static void every_request_is_a_line_of_the_access_log(void **state)
 {
     (void)state;
@@ -263,6 +280,7 @@ int main(void)
         cmocka_unit_test(a_stop_ends_what_does_not_end_by_itself),
         cmocka_unit_test(a_stop_serves_whom_the_kernel_has_already_greeted),
         cmocka_unit_test(without_its_keeper_the_plane_ends_at_once),
+        cmocka_unit_test(a_pipeline_that_is_under_way_ends_with_the_plane),
         cmocka_unit_test(every_request_is_a_line_of_the_access_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,15 @@ static void note_refusal(const struct exchange *x)
         upstream_note_loss(upstream, true);
 }
 
+/* Others need not find out the same, one by one, until its checks do. Where failures eject, they are to be
+ * counted. */
+static void note_unreachable(const struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    if (!x->wish.guarded)
+        balance_shun(&worker->balance, &x->instance, loop_ms(worker->loop));
+}
+
 /* Remembers why the chosen instance did not serve. True: another one may. */
 static bool may_go_on(struct exchange *x, const struct end *trouble)
 {
@@ -95,6 +104,8 @@ static bool may_go_on(struct exchange *x, const struct end *trouble)
     exchange_count_error(x, trouble);
     x->faulted = true;
     bool undecided = trouble == &end_overloaded || trouble == &end_no_tunnels;
+    if (!undecided && trouble != &end_closed_early)
+        note_unreachable(x);
     attempt_judge(x, undecided ? VERDICT_UNDECIDED : VERDICT_FAILED);
     return balance_exclude(&x->wish.tried, x->instance.slot) && trouble != &end_overloaded && may_retry(x);
 }
@@ -217,7 +228,7 @@ static bool is_full(const struct exchange *x)
 static enum choice choose(struct exchange *x)
 {
     struct worker *worker = x->worker;
-    if (x->wish.guarded || x->wish.slow_start_ms > 0)
+    if (x->wish.guarded || x->wish.slow_start_ms > 0 || worker->balance.shuns_until_ms != 0)
         x->wish.now_ms = loop_ms(worker->loop);
     unsigned holds = 0;
     do {

@@ -41,6 +41,7 @@ struct choice {
     const struct snapshot_pool *pool;
     const struct balance_wish *wish;
     bool guarded;                 /* those that traffic has ejected are left alone */
+    bool shuns;                   /* and those that could not be connected to just now */
     bool warms;                   /* one that came back has less than its share */
     size_t size;                  /* of the pool; as an index: none */
     size_t from;                  /* where to begin, so that equals take turns */
@@ -57,6 +58,12 @@ static bool was_tried(const struct balance_tried *tried, uint32_t slot)
     return false;
 }
 
+static bool is_shunned(const struct choice *choice, const struct snapshot_instance *instance)
+{
+    const struct balance_turn *turn = &choice->balance->turns[instance->slot];
+    return turn->id == instance->id && choice->wish->now_ms < turn->shunned_until_ms;
+}
+
 /* Is it able to take this request now? Whatever keeps an instance from serving has its say here. */
 static bool may_serve(const struct choice *choice, const struct snapshot_instance *instance)
 {
@@ -65,6 +72,8 @@ static bool may_serve(const struct choice *choice, const struct snapshot_instanc
         return false;
     if (wish->most != 0 &&
         counters_instance_in_flight(choice->balance->counters, instance->slot) >= wish->most)
+        return false;
+    if (choice->shuns && is_shunned(choice, instance))
         return false;
     return !choice->guarded || vitals_may_serve(choice->balance->vitals, instance, wish->now_ms);
 }
@@ -350,11 +359,28 @@ static size_t wanted(struct choice *choice, uint64_t id)
 }
 
 /* The one that the client is bound to, if it may serve; else any. */
-static size_t pick(struct choice *choice)
+static size_t pick(struct choice *choice, bool shuns)
 {
     const struct balance_wish *wish = choice->wish;
+    choice->shuns = false; /* a session is worth one more attempt */
     size_t index = wish->instance == 0 ? choice->size : wanted(choice, wish->instance);
+    choice->shuns = shuns;
     return index != choice->size ? index : choose(choice, wish->how);
+}
+
+static bool shuns_any(struct balance *balance, const struct balance_wish *wish)
+{
+    if (balance->shuns_until_ms == 0 || wish->now_ms == 0)
+        return false;
+    if (wish->now_ms >= balance->shuns_until_ms)
+        balance->shuns_until_ms = 0;
+    return balance->shuns_until_ms != 0;
+}
+
+void balance_shun(struct balance *balance, const struct snapshot_instance *instance, uint64_t now_ms)
+{
+    balance->shuns_until_ms = now_ms + BALANCE_SHUN_MS;
+    turn_of(balance, instance)->shunned_until_ms = balance->shuns_until_ms;
 }
 
 /* An instance that is alone in its pool: there is nothing to choose, and whatever traffic says of it, no pool
@@ -362,7 +388,7 @@ static size_t pick(struct choice *choice)
 static bool pick_only(struct choice *choice, struct snapshot_instance *instance)
 {
     struct snapshot_instance only = snapshot_pool_instance(choice->snapshot, choice->pool, 0);
-    choice->guarded = false;
+    choice->guarded = choice->shuns = false;
     if (!may_serve(choice, &only))
         return false;
     *instance = only;
@@ -384,10 +410,11 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
     choice.warms = is_warming(balance, pool, wish);
     uint32_t *cursor = &balance->cursors[snapshot_pool_slot(pool)];
     choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % (uint32_t)choice.size;
-    size_t index = pick(&choice);
-    if (index == choice.size && choice.guarded) {
+    bool shuns = shuns_any(balance, wish);
+    size_t index = pick(&choice, shuns);
+    if (index == choice.size && (choice.guarded || shuns)) {
         choice.guarded = false; /* no pool is ever emptied by what its traffic says */
-        index = pick(&choice);
+        index = pick(&choice, false);
     }
     if (index == choice.size)
         return false;

@@ -9,11 +9,15 @@
 #include "plane/vitals.h"
 #include "route/snapshot.h"
 
-/* An instance's credit in the weighted rotation. Slots are used again, so it says whose it is. */
+/* What is known of an instance. Slots are used again, so it says whose it is. */
 struct balance_turn {
-    uint64_t id; /* of the instance */
-    int64_t credit;
+    uint64_t id;               /* of the instance */
+    int64_t credit;            /* in the weighted rotation */
+    uint64_t shunned_until_ms; /* 0: it never was */
 };
+
+/* How long an instance is left alone that could not be connected to. */
+#define BALANCE_SHUN_MS 1000
 
 struct balance {
     unsigned worker; /* where a rotation begins, so that workers do not march in step */
@@ -23,6 +27,7 @@ struct balance {
     uint32_t *cursors;          /* by pool slot: the next index, plus 1; 0: none yet */
     uint32_t *loads;            /* by instance slot: connections lent */
     struct balance_turn *turns; /* by instance slot */
+    uint64_t shuns_until_ms;    /* nobody is shunned for longer; 0: nobody is */
 };
 
 void balance_init(struct balance *balance, unsigned worker, struct random *random);
@@ -39,6 +44,10 @@ struct balance_tried {
 /* Remembers an instance. False: a request has been to enough of them. */
 bool balance_exclude(struct balance_tried *tried, uint32_t slot);
 
+/* Leaves the instance alone for BALANCE_SHUN_MS, as long as others can serve, and but for those who are bound
+ * to it: it could not be connected to. */
+void balance_shun(struct balance *balance, const struct snapshot_instance *instance, uint64_t now_ms);
+
 /* What a request asks of the choice. */
 struct balance_wish {
     enum snapshot_balance how;
@@ -48,7 +57,7 @@ struct balance_wish {
     bool guarded;           /* leave those alone that traffic has ejected, as long as others can serve */
     uint32_t slow_start_ms; /* how long one that comes back has less than its share; 0: not at all */
     uint32_t most;   /* requests that an instance may have in flight, over all workers; 0: any number */
-    uint64_t now_ms; /* with guarded, or slow_start_ms */
+    uint64_t now_ms; /* with guarded, slow_start_ms, or where shuns_until_ms is not 0; 0: nobody is shunned */
 };
 
 /* Picks one that is neither drained, down nor tried into *instance. False: there is none. */

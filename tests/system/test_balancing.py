@@ -1,5 +1,6 @@
 """Which instance a request goes to: weights, and the ways to choose."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -100,6 +101,19 @@ def test_every_way_respects_weights_and_skips_what_is_out_of_rotation(make_balan
     told = tell(stand, 180)
     assert set(told) <= {"heavy", "light"}
     assert 140 <= told["heavy"] <= 178
+
+
+@pytest.mark.parametrize("balance", ["round_robin", "least_requests", "two_choices", "random"])
+def test_one_that_cannot_be_connected_to_is_asked_once_a_second_and_not_by_each_request(make_stand, balance):
+    service = {"balance": balance, "health": {"interval": "60s"}}
+    stand = make_stand(2, service=service, workers=1).start()
+    stand.live[0].close()
+    began = time.monotonic()
+    assert tell(stand, 200) == {"live-1": 200}
+    seconds = time.monotonic() - began
+    found = stand.admin.metrics()
+    refused = [value for (name, labels), value in found.items() if ("kind", "connect_refused") in labels]
+    assert 1 <= sum(refused) <= 1 + seconds
 
 
 # ---- by a key ----

@@ -3,12 +3,13 @@
 from harness.backend import Backend
 
 OFF = {"interval": "0s"}
+COUNTED = {"failures": 1000000}  # so that each request finds out anew which instance cannot be connected to
 
 
 def start(start_own_front, dead, alive=0, **retries):
     backends = [Backend(f"dead-{number}", listen=False) for number in range(dead)]
     backends += [Backend(f"alive-{number}") for number in range(alive)]
-    service = {"health": OFF, "retries": retries, "balance": "round_robin"}
+    service = {"health": OFF, "retries": retries, "balance": "round_robin", "ejection": COUNTED}
     return start_own_front(*backends, service=service, workers=1)
 
 
@@ -55,7 +56,7 @@ class Unreachable:
 
 
 def start_half_reachable(start_own_front, budget):
-    service = {"health": OFF, "retries": {"budget": budget}, "balance": "round_robin"}
+    service = {"health": OFF, "retries": {"budget": budget}, "balance": "round_robin", "ejection": COUNTED}
     return start_own_front(Unreachable(), Backend("alive"), service=service, workers=1)
 
 

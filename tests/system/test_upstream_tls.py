@@ -193,9 +193,8 @@ def test_a_body_that_comes_during_the_handshake_waits_for_its_end(start_own_fron
 
     bad = Backend("bad", tls=stranger.server("127.0.0.1"), greet=greet)
     good = Backend("good", tls=authority.server("127.0.0.1"), greet=greet)
-    front = start_own_front(
-        bad, good, workers=1, service={"health": {"interval": "0s"}, "timeouts": {"connect": "10s"}, **trusting(authority)}
-    )
+    service = {"health": {"interval": "0s"}, "ejection": {"failures": 1000000}, "timeouts": {"connect": "10s"}}
+    front = start_own_front(bad, good, workers=1, service={**service, **trusting(authority)})
     for _ in range(2):  # each of the two is the first once
         go_on.clear()
         asked.clear()

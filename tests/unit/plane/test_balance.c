@@ -177,6 +177,54 @@ static int share_of(struct table *table, enum snapshot_balance how, int index, i
     return taken;
 }
 
+static struct snapshot_instance one_of(const struct table *table, size_t index)
+{
+    return snapshot_pool_instance(table->snapshot, table->pool, index);
+}
+
+static void one_that_could_not_be_connected_to_is_left_alone_for_a_second(void **state)
+{
+    (void)state;
+    for (int how = SNAPSHOT_ROUND_ROBIN; how <= SNAPSHOT_HASH_COOKIE; how++) {
+        struct table *table = lay(0);
+        struct snapshot_instance first = one_of(table, 0), second = one_of(table, 1);
+        balance_shun(&table->balance, &second, 4000);
+        balance_shun(&table->balance, &first, 5000);
+        table->now_ms = 5000;
+        assert_int_equal(share_of(table, (enum snapshot_balance)how, 0, 50), 0);
+        table->now_ms = 5999;
+        assert_int_equal(share_of(table, (enum snapshot_balance)how, 0, 50), 0);
+        table->now_ms = 6000;
+        int taken = share_of(table, (enum snapshot_balance)how, 0, 200);
+        assert_true(taken > 0 || how >= SNAPSHOT_HASH_CLIENT);
+        assert_int_equal(table->balance.shuns_until_ms, 0);
+        clear(table);
+    }
+}
+
+static void who_is_left_alone_is_asked_where_no_other_can_serve_and_by_who_is_bound_to_it(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    struct snapshot_instance first = one_of(table, 0), found;
+    struct balance_wish bound = {.instance = first.id, .now_ms = 5001};
+    table->now_ms = 5001;
+    balance_shun(&table->balance, &first, 5000);
+    assert_true(balance_pick(&table->balance, table->snapshot, table->pool, &bound, &found));
+    assert_int_equal(found.id, first.id);
+    assert_int_not_equal(pick(table, SNAPSHOT_ROUND_ROBIN), 0);
+    struct snapshot_instance before = one_of(table, 1);
+    before.id = 7; /* had the slot once */
+    balance_shun(&table->balance, &before, 5000);
+    assert_true(share_of(table, SNAPSHOT_ROUND_ROBIN, 1, 2 * SIZE) > 0);
+    set_world(table, 2, (const bool[SIZE]){false, true, true, true});
+    assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), 0);
+    table->size = 1;
+    set_world(table, 3, NULL);
+    assert_int_equal(pick(table, SNAPSHOT_ROUND_ROBIN), 0);
+    clear(table);
+}
+
 static void one_that_has_come_back_gets_its_share_little_by_little(void **state)
 {
     static const struct {
@@ -456,6 +504,8 @@ int main(void)
         cmocka_unit_test(the_neighbours_of_a_drained_instance_share_its_part),
         cmocka_unit_test(one_that_is_down_by_its_checks_is_not_chosen),
         cmocka_unit_test(one_that_is_alone_is_chosen_if_it_may_serve),
+        cmocka_unit_test(one_that_could_not_be_connected_to_is_left_alone_for_a_second),
+        cmocka_unit_test(who_is_left_alone_is_asked_where_no_other_can_serve_and_by_who_is_bound_to_it),
         cmocka_unit_test(one_that_has_come_back_gets_its_share_little_by_little),
         cmocka_unit_test(one_that_comes_back_from_an_ejection_starts_slowly_too),
         cmocka_unit_test(a_new_snapshot_does_not_reset_the_rotation),

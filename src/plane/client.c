@@ -8,6 +8,7 @@
 #include "plane/client_parts.h"
 #include "plane/exchange.h"
 #include "plane/h2_front.h"
+#include "plane/h2_stream.h"
 #include "plane/listeners.h"
 
 #include <assert.h>
@@ -66,6 +67,12 @@ void client_close(struct client *client, bool reset)
     else
         leave(client);
     worker_client_left(worker);
+}
+
+bool client_was_reset(const struct client *client)
+{
+    const struct h2_stream *stream = client->stream.virtual;
+    return client_is_stream(client) && stream->broken;
 }
 
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */

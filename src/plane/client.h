@@ -85,6 +85,8 @@ static inline bool client_is_stream(const struct client *client)
 {
     return client->left != NULL;
 }
+/* Was the stream of HTTP/2 reset, or lost with its connection, before both its messages had ended? */
+bool client_was_reset(const struct client *client);
 /* Its stream has news. */
 void client_ready(struct stream *stream);
 /* Answers what is no request, and closes. */

@@ -94,6 +94,8 @@ void exchange_resume(struct exchange *x, const struct http_request *request)
 {
     struct client *client = x->client;
     const struct end *refused = intake_read(x, request);
+    if (client_was_reset(client)) /* in the turn in which it came: it will not be told again */
+        refused = &end_client_closed;
     if (refused == &end_paused) {
         refused = mode_wait(x);
         if (refused == NULL)
@@ -131,12 +133,14 @@ void exchange_lease_ready(void *arg)
 }
 
 /* Elsewhere a client's end is a half-close. Who ends while it waits is taken for gone, since most who do are,
- * and there is a line behind it; its end may stand behind a body that nobody reads. A stream of HTTP/2 has no
- * descriptor, and ends with each request. */
+ * and there is a line behind it; its end may stand behind a body that nobody reads. A stream of HTTP/2 ends
+ * with each request. */
 static bool has_left(const struct exchange *x)
 {
     const struct client *client = x->client;
-    return x->state == EXCHANGE_QUEUED && client->stream.fd >= 0 && (client->ended || client->stream.hung_up);
+    if (x->state != EXCHANGE_QUEUED)
+        return false;
+    return client_is_stream(client) ? client_was_reset(client) : client->ended || client->stream.hung_up;
 }
 
 /* The end of the answer before, which did not go at once. False: the client is gone. */

@@ -4,7 +4,6 @@
 #include "plane/exchange.h"
 
 #include "base/mem.h"
-#include "plane/h2_stream.h"
 
 /* But who looks at the staged pool is among those who work on it; so it is in a pause. */
 static const struct end *turn_away(struct exchange *x, const struct http_request *request)
@@ -60,16 +59,15 @@ static void look_again(struct exchange *x)
         x->client->stream.readable = true;
 }
 
-static bool is_gone(struct stream *stream)
+/* Who ends while it waits is taken for gone, since most who do are, and there is a line behind it. */
+static bool is_gone(const struct client *client)
 {
-    if (stream->fd < 0)
-        return h2_stream_of(stream)->broken;
-    return stream->hung_up;
+    return client_is_stream(client) ? client_was_reset(client) : client->stream.hung_up;
 }
 
 void mode_client_ready(struct exchange *x)
 {
-    if (is_gone(&x->client->stream))
+    if (is_gone(x->client))
         exchange_end(x, &end_client_closed);
     else
         look_away(x);
@@ -80,13 +78,12 @@ static bool is_shutting_down(const struct worker *worker)
     return worker->stopping && !worker->finishing;
 }
 
-/* Who ends while it waits is taken for gone, since most who do are, and there is a line behind it. */
 const struct end *mode_wait(struct exchange *x)
 {
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
     if (is_shutting_down(x->worker))
         return &end_shutting_down;
-    if (x->client->stream.hung_up)
+    if (is_gone(x->client))
         return &end_client_closed;
     if (!pause_join(&x->worker->pause, service, x->rules, &x->pause, bytes_of(x))) {
         x->retry_after = EXCHANGE_RETRY_AFTER;

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 import threading
 
@@ -13,6 +14,7 @@ from harness.certificates import Authority, TlsClient
 from harness.http1 import answer, chunked
 from harness.http2 import (
     ACK,
+    CANCEL,
     DATA,
     END_HEADERS,
     END_STREAM,
@@ -50,6 +52,10 @@ def front(start_front):
 
 def in_flight(front):
     return front.admin.pool(front.admin.live())["in_flight"]
+
+
+def queued(front):
+    return sum(value for (name, _), value in front.admin.metrics().items() if name == "upswap_queued")
 
 
 def connections(front):
@@ -237,6 +243,49 @@ def test_a_reset_ends_the_request_at_the_instance(front, client):
     assert client.ask().status == 200
     wait_until(lambda: in_flight(front) == 0, what="the request's end")
     held.release()
+
+
+@pytest.mark.parametrize("state", ["served", "queued", "paused"])
+def test_a_reset_in_the_segment_of_its_request_ends_it_at_once(start_own_front, state):
+    """It comes before anybody waits for it (CVE-2023-44487)."""
+    service = {"health": {"interval": "0s"}, "concurrency": {"per_instance": 1 if state == "queued" else 0}}
+    front = start_own_front(Backend("one"), service=service, workers=1)
+    held = front.backend.on("/held", Held())
+    with front.client() as first, RawHttp2(front.port) as client:
+        if state == "queued":
+            first.request(target="/held")
+            held.wait()
+        elif state == "paused":
+            assert front.admin.command("pause").status == 200
+        for stream in range(1, 41, 2):
+            client.send(head_frame(stream, "/reset") + frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL)))
+        client.send(frame(PING, payload=b"done    "))
+        while client.read()[0] != PING:
+            pass
+        held.release()
+        assert front.admin.command("resume").status == (200 if state == "paused" else 409)
+        wait_until(lambda: in_flight(front) == 0, what="the end of all")
+        assert front.ask().status == 200
+    assert not front.backend.requests_of("/reset")
+
+
+def test_a_reset_takes_a_request_out_of_the_line_though_its_body_has_not_ended(start_own_front):
+    service = {"health": {"interval": "0s"}, "concurrency": {"per_instance": 1}}
+    front = start_own_front(Backend("one"), service=service, workers=1)
+    held = front.backend.on("/held", Held())
+    with front.client() as first, Http2Client(front.port) as client:
+        first.request(target="/held")
+        held.wait()
+        streams = [client.begin("POST", "/reset", end=False) for _ in range(3)]
+        for stream in streams:
+            client.send(stream, b"some")
+        wait_until(lambda: queued(front) == 3, what="three in line")
+        for stream in streams:
+            client.reset(stream)
+        wait_until(lambda: queued(front) == 0, what="nobody in line")
+        held.release()
+        assert first.response().status == 200
+    assert not front.backend.requests_of("/reset")
 
 
 def test_a_stream_that_is_not_read_holds_up_no_other(front):

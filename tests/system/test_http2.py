@@ -270,7 +270,7 @@ def test_a_reset_in_the_segment_of_its_request_ends_it_at_once(start_own_front, 
 
 
 def test_a_reset_takes_a_request_out_of_the_line_though_its_body_has_not_ended(start_own_front):
-    service = {"health": {"interval": "0s"}, "concurrency": {"per_instance": 1}}
+    service = {"health": {"interval": "0s"}, "concurrency": {"per_instance": 1, "queue_timeout": "60s"}}
     front = start_own_front(Backend("one"), service=service, workers=1)
     held = front.backend.on("/held", Held())
     with front.client() as first, Http2Client(front.port) as client:

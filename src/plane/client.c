@@ -542,13 +542,13 @@ void client_refuse(struct client *client, const struct end *end)
     pump(client);
 }
 
-void client_h2_over(struct client *client)
+void client_h2_over(struct client *client, bool floods)
 {
     client->h2 = NULL;
     client->linger = true;
     client->next = CLIENT_NEXT_CLOSE;
     enter(client, CLIENT_FLUSHING);
-    deadline_set(&client->deadline, LINGER_MS);
+    deadline_set(&client->deadline, floods || client->worker->stopping ? LINGER_MS : CLIENT_FLUSH_MS);
     pump(client);
 }
 

@@ -91,8 +91,11 @@ bool client_was_reset(const struct client *client);
 void client_ready(struct stream *stream);
 /* Answers what is no request, and closes. */
 void client_refuse(struct client *client, const struct end *end);
-/* HTTP/2 is over: what waits is sent, then the connection is closed. */
-void client_h2_over(struct client *client);
+/* HTTP/2 is over: what waits is sent, for a while, then the connection is closed. */
+void client_h2_over(struct client *client, bool floods);
+/* How long the last bytes of answers over HTTP/2 wait for the client to take some: as timeouts.stall has it,
+ * where nothing is said. Those of HTTP/1.1 wait in their exchange. */
+#define CLIENT_FLUSH_MS 60000
 
 /* Reads ahead of the running exchange, within bounds: a next request, or the client's end, which is no reason
  * to give up. False: the client is gone. */

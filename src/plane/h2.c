@@ -27,7 +27,7 @@ void h2_calm(struct h2 *h2, enum counters_flood flood)
 
 void h2_spend(struct h2 *h2, enum counters_flood flood)
 {
-    if (!h2_guard_spend(&h2->guard, flood, h2_limits(h2), loop_ms(h2->worker->loop)))
+    if (h2->server && !h2_guard_spend(&h2->guard, flood, h2_limits(h2), loop_ms(h2->worker->loop)))
         h2_calm(h2, flood);
 }
 

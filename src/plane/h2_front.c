@@ -10,8 +10,9 @@
 
 #include <stdlib.h>
 
-#define STOP_MS 1000  /* a client that does not answer the ping has heard of the end by then */
-#define FLUSH_MS 5000 /* for the last bytes of a connection without streams */
+#define STOP_MS 1000 /* a client that does not answer the ping has heard of the end by then */
+#define FLUSH_MS \
+    60000 /* for some of the last bytes of a connection without streams, as timeouts.stall has it */
 
 /* Which deadline holds. */
 enum front_waits { WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_IDLE, WAITS_FOR_FLUSH, WAITS_FOR_PONG };
@@ -20,6 +21,7 @@ struct h2_front {
     struct h2 h2;
     struct client *client;
     enum front_waits waits;
+    size_t unsent; /* WAITS_FOR_FLUSH: bytes when that began */
     bool stopping; /* the first GOAWAY is sent */
     bool last;     /* the second is */
     struct loop_deferred freeing;
@@ -145,6 +147,16 @@ static void wait_for(struct h2_front *front, enum front_waits what, uint32_t ms)
     worker_deadline(&front->client->deadline, ms);
 }
 
+/* Whoever takes some of it has time for the rest. */
+static void wait_for_flush(struct h2_front *front)
+{
+    size_t unsent = outlet_waiting(front->h2.out);
+    if (front->waits == WAITS_FOR_FLUSH && unsent < front->unsent)
+        front->waits = WAITS_FOR_NOTHING;
+    front->unsent = unsent;
+    wait_for(front, WAITS_FOR_FLUSH, CLIENT_FLUSH_MS);
+}
+
 static void changed(struct h2 *h2)
 {
     struct h2_front *front = mem_container(h2, struct h2_front, h2);
@@ -156,7 +168,7 @@ static void changed(struct h2 *h2)
     else if (h2->stream_count > 0)
         wait_for(front, WAITS_FOR_NOTHING, 0);
     else if (outlet_waiting(h2->out) > 0)
-        wait_for(front, WAITS_FOR_FLUSH, FLUSH_MS);
+        wait_for_flush(front);
     else
         wait_for(front, WAITS_IDLE, settings->idle_ms);
 }
@@ -193,12 +205,12 @@ static void over(struct h2 *h2)
 {
     struct h2_front *front = mem_container(h2, struct h2_front, h2);
     struct client *client = front->client;
-    bool broken = h2->ended;
+    bool broken = h2->ended, floods = h2->calm != NULL;
     h2_front_close(front);
     if (broken)
         client_close(client, false);
     else
-        client_h2_over(client);
+        client_h2_over(client, floods);
 }
 
 static const struct h2_role role = {begin, head, refuse_head, forget, lose, changed, answered, over};

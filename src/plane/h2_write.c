@@ -145,6 +145,14 @@ static char *start_data(struct h2_stream *s, uint32_t count, bool ends)
     return h2_put_frame(to, (struct h2_frame){count, H2_DATA, ends ? H2_END_STREAM : 0, s->id});
 }
 
+/* Data is answered by updates of the windows; and some measure the way by a ping for each of it, one after the
+ * other (gRPC). */
+static void earn(struct h2 *h2)
+{
+    h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);
+    h2_guard_earn(&h2->guard, COUNTERS_PINGS, 1);
+}
+
 static void write_data(struct h2_stream *s, uint32_t count, bool ends)
 {
     struct h2 *h2 = s->h2;
@@ -155,7 +163,7 @@ static void write_data(struct h2_stream *s, uint32_t count, bool ends)
     put_end(h2, to + count);
     /* A window that lets through a few bytes at a time earns nothing. */
     if (count >= TINY || outlet_waiting(&s->out) == 0)
-        h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);
+        earn(h2);
 }
 
 static void write_trailers(struct h2_stream *s)
@@ -211,7 +219,7 @@ bool h2_write_last(struct h2_stream *s, struct str data)
     if (data.n > 0)
         memcpy(to, data.p, data.n);
     put_end(h2, to + data.n);
-    h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);
+    earn(h2);
     h2_stream_end_sent(s);
     return true;
 }

@@ -25,12 +25,14 @@ from harness.http2 import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
     Http2Client,
     RawHttp2,
     frame,
     head_frame,
 )
-from harness.waiting import wait_until
+from harness.waiting import stays, wait_until
 
 MIB = 1 << 20
 
@@ -267,6 +269,33 @@ def test_a_reset_in_the_segment_of_its_request_ends_it_at_once(start_own_front, 
         wait_until(lambda: in_flight(front) == 0, what="the end of all")
         assert front.ask().status == 200
     assert not front.backend.requests_of("/reset")
+
+
+def whole_answer(raw):
+    """Its body, if it ends; else what came of it."""
+    body = b""
+    while (got := raw.read()) is not None:
+        body += got[3] if got[0] == DATA else b""
+        if got[0] == DATA and got[1] & END_STREAM:
+            return body
+    return body
+
+
+def test_the_last_bytes_of_an_answer_wait_for_a_client_that_does_not_read_for_some_seconds(front):
+    """Some of the lengths end between what the kernel holds and what is kept for it."""
+    lengths = range(2300000, 2500000, 4000)
+    front.backend.on("/long", lambda connection, request: connection.answer(b"x" * int(request.target.partition("?")[2])))
+    clients = []
+    for length in lengths:
+        clients.append(RawHttp2(front.port, room=16384))
+        clients[-1].send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7FFFFFFF)))
+        clients[-1].send(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF - 65535)))
+        clients[-1].send(head_frame(1, f"/long?{length}"))
+    wait_until(lambda: len(front.backend.requests_of("/long")) == len(lengths), what="all requests")
+    stays(lambda: connections(front) >= len(lengths), 6)
+    assert [len(whole_answer(client)) for client in clients] == list(lengths)
+    for client in clients:
+        client.socket.close()
 
 
 def test_a_reset_takes_a_request_out_of_the_line_though_its_body_has_not_ended(start_own_front):

@@ -192,8 +192,21 @@ def test_the_limits_are_those_of_the_config(start_own_front, make_backend):
         raw.send(frame(PING, 0, 0, b"12345678") * 3 + request(1))
         while raw.read()[0] != DATA:
             pass
-        raw.send(frame(PING, 0, 0, b"12345678"))
+        raw.send(frame(PING, 0, 0, b"12345678") * 2)
         assert raw.goaway()[2] == b"ping-flood"
+
+
+def test_a_client_may_ping_for_each_piece_of_data_that_it_gets(start_own_front, make_backend):
+    """As gRPC does, to learn how long the way is."""
+    front = start_own_front(make_backend("limits"), http2={"pings": 3})
+    with RawHttp2(front.port) as raw:
+        for stream in range(1, 41, 2):
+            raw.send(request(stream))
+            while raw.read()[0] != DATA:
+                pass
+            raw.send(frame(PING, 0, 0, b"12345678"))
+            while raw.read()[0] != PING:
+                pass
 
 
 def test_a_client_that_reads_nothing_costs_little_memory(start_own_front, make_backend):

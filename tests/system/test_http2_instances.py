@@ -11,7 +11,7 @@ import pytest
 
 from harness.backend import Backend, Held
 from harness.http1 import Response, answer
-from harness.http2 import GOAWAY, PROTOCOL_ERROR, Http2Client, Http2Instance, frame
+from harness.http2 import GOAWAY, PROTOCOL_ERROR, RST_STREAM, Http2Client, Http2Instance, frame
 from harness.waiting import wait_until
 from harness.wire import Wire
 
@@ -53,6 +53,31 @@ def test_a_request_of_http1_goes_over_http2(start, make_instance):
     assert body == b"abc" and fields[":path"] == "/a?b" and fields[":method"] == "POST"
     assert fields["x-y"] == "Z" and fields["content-length"] == "3" and "connection" not in fields
     assert fields[":authority"] and "host" not in fields and fields["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_an_instance_is_not_measured_by_what_a_client_may_do(make_daemon, make_instance):
+    """Its connection is that of many clients' requests."""
+    from conftest import Front
+
+    def ping_and_end_early(served, stream, fields, body):
+        for _ in range(5):
+            served.h2.ping(b"12345678")
+        served.answer(stream, b"early")
+        served.socket.sendall(frame(RST_STREAM, 0, stream, bytes(4)))
+
+    instance, held, slow = make_instance(), threading.Event(), []
+    instance.scripts["/early"] = ping_and_end_early
+    instance.scripts["/slow"] = lambda served, stream, fields, body: (slow.append((served, stream)), held.set())
+    service = {"name": "web", "upstream": "h2", "instances": [instance.address]}
+    front = Front(make_daemon([service], workers=1, http2={"pings": 3, "resets": 3}).start(), [instance])
+    with front.client() as waiting:
+        waiting.request(target="/slow")
+        assert held.wait(10)
+        assert [front.ask(target="/early").text for _ in range(20)] == ["early"] * 20
+        served, stream = slow[0]
+        served.answer(stream, b"slow")
+        assert waiting.response().text == "slow"
+    assert len(instance.connections) == 1
 
 
 def test_big_bodies_pass_both_ways(start, make_instance):

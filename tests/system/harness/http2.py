@@ -189,10 +189,15 @@ class Http2Client:
 
 
 class RawHttp2:
-    """A connection for frames that no library would send. Reads frames, answers nothing by itself."""
+    """A connection for frames that no library would send. Reads frames, answers nothing by itself. `room`: bytes that
+    the kernel is to hold for it."""
 
-    def __init__(self, port, timeout=PATIENCE):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=PATIENCE, room=None):
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if room:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        self.socket.connect(("127.0.0.1", port))
         self.buffer = b""
         self.send(PREFACE + frame(SETTINGS))
 

@@ -171,17 +171,77 @@ static const struct config_service *find_staged(const struct adoption *adoption)
     return NULL;
 }
 
+/* What ends the move of a pool in this state. */
+static const char *end_of_move(enum pool_state state)
+{
+    switch (state) {
+    case POOL_STAGED:
+        return "wait for its deployment, or abort it";
+    case POOL_ARMED:
+        return "wait until the watch of what replaced it ends, or end that with promote or rollback";
+    default:
+        return "wait until it has drained";
+    }
+}
+
+/* A service whose pools are on the move needs its settings. */
+static bool keeps_what_moves(const struct adoption *adoption, struct err *err)
+{
+    struct conductor *conductor = adoption->conductor;
+    const struct config *config = adoption->config;
+    struct pool *pool, *next;
+    if (adoption->is_first)
+        return true;
+    HASH_ITER(hh, conductor->options.registry->pools, pool, next)
+    {
+        const char *service = pool->service->name;
+        bool moves = pool->state == POOL_STAGED || pool->state == POOL_ARMED || pool->state == POOL_DRAINING;
+        if (moves && conductor_settings(conductor, service) != NULL &&
+            config_service(config, str_of(service)) == NULL)
+            return err_set(err, "%s: service \"%s\" cannot be removed while its pool %s is %s; %s",
+                           config->path, service, pool->name, pool_state_names[pool->state],
+                           end_of_move(pool->state));
+    }
+    return true;
+}
+
+/* Stopping is under way there, and what is asked for next is to stay. At the start there is no choice:
+ * whoever tears down looks again. */
+static bool check_going(const struct adoption *adoption, struct err *err)
+{
+    const struct registry *registry = adoption->conductor->options.registry;
+    for (size_t i = 0; i < adoption->resolved && !adoption->is_first; i++) {
+        const struct pool *fresh = adoption->newcomers[i].record.fresh, *pool;
+        for (size_t k = 0; k < fresh->instance_count; k++) {
+            const struct instance *going = registry_going(registry, &fresh->instances[k], &pool);
+            if (going != NULL && going->state == INSTANCE_RETIRED)
+                return err_set(
+                    err,
+                    "%s:%u: service \"%s\": \"%s\" is being torn down with pool %s; wait until that "
+                    "is done, or use another address",
+                    adoption->config->path, adoption->newcomers[i].service->line,
+                    adoption->newcomers[i].service->name, fresh->instances[k].address, pool->name);
+        }
+    }
+    return true;
+}
+
 /* All in one turn of the loop, so that they are one write: all of them are on disk, or none. The world is
  * numbered here, since records come back in the order in which they are given, and versions may only grow. */
 static void write_records(struct adoption *adoption)
 {
     struct conductor *conductor = adoption->conductor;
     const struct config_service *staged = find_staged(adoption);
+    struct err err;
     if (staged != NULL) {
-        struct err err;
         err_set(&err, "%s:%u: service \"%s\" is being staged for the first time; reload again",
                 adoption->config->path, staged->line, staged->name);
         refuse_all(adoption, 409, err.text);
+        return;
+    }
+    /* What has begun to move while names were looked up. */
+    if (!check_going(adoption, &err) || !keeps_what_moves(adoption, &err)) {
+        refuse_all(adoption, 422, err.text);
         return;
     }
     adoption->world.world = world_next(conductor->world);
@@ -219,7 +279,7 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
     for (size_t i = 0; i < pool->instance_count; i++) {
         pool->instances[i].address = mem_dup(service->instances.items[i]);
         pool->instances[i].weight = service->weights[i];
-        pool->instances[i].resolved = sockaddr_text(&targets[i].address);
+        pool->instances[i].resolved = sockaddr_target(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }
     if (!check_twins(pool, err) || !slotting_give(adoption->conductor, pool, err)) {
@@ -297,41 +357,11 @@ static bool keeps_what_is_fixed(const struct config *old, const struct config *c
     return true;
 }
 
-/* What ends the move of a pool in this state. */
-static const char *end_of_move(enum pool_state state)
-{
-    switch (state) {
-    case POOL_STAGED:
-        return "wait for its deployment, or abort it";
-    case POOL_ARMED:
-        return "wait until the watch of what replaced it ends, or end that with promote or rollback";
-    default:
-        return "wait until it has drained";
-    }
-}
-
-/* A service whose pools are on the move needs its settings. */
-static bool keeps_what_moves(struct conductor *conductor, const struct config *config, struct err *err)
-{
-    struct pool *pool, *next;
-    HASH_ITER(hh, conductor->options.registry->pools, pool, next)
-    {
-        const char *service = pool->service->name;
-        bool moves = pool->state == POOL_STAGED || pool->state == POOL_ARMED || pool->state == POOL_DRAINING;
-        if (moves && conductor_settings(conductor, service) != NULL &&
-            config_service(config, str_of(service)) == NULL)
-            return err_set(err, "%s: service \"%s\" cannot be removed while its pool %s is %s; %s",
-                           config->path, service, pool->name, pool_state_names[pool->state],
-                           end_of_move(pool->state));
-    }
-    return true;
-}
-
 static bool check(struct adoption *adoption, struct err *err)
 {
     struct conductor *conductor = adoption->conductor;
-    if (conductor->config != NULL && (!keeps_what_is_fixed(conductor->config, adoption->config, err) ||
-                                      !keeps_what_moves(conductor, adoption->config, err)))
+    if (conductor->config != NULL &&
+        (!keeps_what_is_fixed(conductor->config, adoption->config, err) || !keeps_what_moves(adoption, err)))
         return false;
     return world_allows(conductor->world, adoption->config, err) &&
            conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&

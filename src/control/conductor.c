@@ -92,6 +92,24 @@ static void retired(struct step *step, bool used)
     step->course->conductor->retiring--;
 }
 
+/* What a service that is not configured any more had as live serves nobody, and keeps no address from others'
+ * ends. */
+static bool counts(void *arg, const struct pool *pool)
+{
+    return pool->state == POOL_DRAINING || conductor_settings(arg, pool->service->name) != NULL;
+}
+
+static bool is_held(struct conductor *conductor, const struct instance *instance)
+{
+    return registry_shares_address(conductor->options.registry, instance, counts, conductor);
+}
+
+static bool on_held(void *arg, const char *pool, size_t instance)
+{
+    const struct conductor *conductor = arg;
+    return is_held(arg, &registry_pool(conductor->options.registry, pool)->instances[instance]);
+}
+
 /* Those whose address somebody else holds are left alone, the others torn down: a record each. */
 static void retire(struct conductor *conductor, struct pool *pool, const size_t *instances, size_t count,
                    bool forced, bool left)
@@ -103,7 +121,7 @@ static void retire(struct conductor *conductor, struct pool *pool, const size_t 
     conductor->retiring++;
     for (size_t i = 0; i < count; i++) {
         const struct instance *instance = &pool->instances[instances[i]];
-        if (registry_shares_address(conductor->options.registry, instance) == left)
+        if (is_held(conductor, instance) == left)
             record_add_instance(&step->record, instances[i]);
     }
     /* Without instances it is not allowed, and dropped. */
@@ -371,6 +389,7 @@ static void make_doers(struct conductor *conductor)
         .events = options->events,
         .processes = conductor->processes,
         .settings = on_settings,
+        .held = on_held,
         .ended = on_torn_down,
         .arg = conductor,
     });

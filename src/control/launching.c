@@ -203,7 +203,7 @@ static void on_resolved(void *arg, const struct probe_target *targets, const cha
     struct step *step = step_new(launching->course, RECORD_ADDED, launching->pool);
     struct instance *instance = record_added(&step->record);
     *instance = arrival->instance;
-    instance->resolved = sockaddr_text(&targets[0].address);
+    instance->resolved = sockaddr_target(&targets[0].address);
     arrival->instance.address = NULL;
     step->prepare = prepare;
     step->release = release;

@@ -64,6 +64,36 @@ char *sockaddr_text(const struct sockaddr_storage *storage)
     return mem_dup(address_text(&address, text));
 }
 
+/* One of IPv4 in the clothes of IPv6 becomes that one. */
+static void unmap(struct sockaddr_storage *storage)
+{
+    const struct sockaddr_in6 in6 = *(const struct sockaddr_in6 *)storage;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = in6.sin6_port};
+    if (storage->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+        return;
+    memcpy(&in.sin_addr, in6.sin6_addr.s6_addr + 12, sizeof in.sin_addr);
+    memcpy(storage, &in, sizeof in);
+}
+
+/* Who connects to the address that stands for all comes to its own machine. */
+static void bring_home(struct sockaddr_storage *storage)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)storage;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)storage;
+    if (storage->ss_family == AF_INET && in->sin_addr.s_addr == htonl(INADDR_ANY))
+        in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    else if (storage->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+        in6->sin6_addr = in6addr_loopback;
+}
+
+char *sockaddr_target(const struct sockaddr_storage *address)
+{
+    struct sockaddr_storage same = *address;
+    unmap(&same);
+    bring_home(&same);
+    return sockaddr_text(&same);
+}
+
 char *sockaddr_plain(const struct address *parsed)
 {
     struct sockaddr_storage address;

@@ -341,7 +341,7 @@ static void on_resolved(void *arg, const struct probe_target *targets, const cha
         return;
     }
     for (size_t i = 0; i < stage->count; i++)
-        stage->resolved[i] = sockaddr_text(&targets[i].address);
+        stage->resolved[i] = sockaddr_target(&targets[i].address);
     step_submit(step);
 }
 

@@ -81,9 +81,12 @@ static void settle(struct order *order, const struct config_service *settings)
     char *signal = send_signal(order, settings);
     json_t *event = json_pack("{s:s, s:I, s:s*, s:s*}", "instance", order->address, "attempts",
                               (json_int_t)order->attempt, "signal", signal, "reason", order->failure);
-    log_info("%s: instance %s is torn down%s%s%s", order->pool, order->address,
-             end == TEARDOWN_DONE ? "" : ", but its hook never succeeded", signal == NULL ? "" : "; signal ",
-             signal == NULL ? "" : signal);
+    const char *between = signal == NULL ? "" : "; signal ", *sent = signal == NULL ? "" : signal;
+    if (order->failure == NULL)
+        log_info("%s: instance %s is torn down%s%s", order->pool, order->address, between, sent);
+    else
+        log_warn("%s: the teardown of %s has failed: %s%s%s", order->pool, order->address, order->failure,
+                 between, sent);
     free(signal);
     TAILQ_REMOVE(&teardown->busy, order, entry);
     processes_drop(teardown->options.processes, order->id);
@@ -204,10 +207,24 @@ static void run_hook(struct order *order, const struct config_teardown *settings
         fail(order, mem_dup(err.text));
 }
 
+/* Neither hook nor signal any more. */
+static void give_up(struct order *order, char *why)
+{
+    free(order->failure);
+    order->failure = why;
+    settle(order, NULL);
+}
+
 static void begin(struct order *order)
 {
+    const struct teardown_options *options = &order->teardown->options;
     const struct config_service *settings = settings_of(order);
-    if (settings != NULL && settings->teardown.command.count > 0)
+    if (options->held(options->arg, order->pool, order->instance))
+        give_up(order, mem_dup("its address is another pool's by now, so it is left alone"));
+    else if (settings == NULL)
+        give_up(order, mem_printf("service \"%s\" is not configured any more, so nothing was called",
+                                  order->service));
+    else if (settings->teardown.command.count > 0)
         run_hook(order, &settings->teardown);
     else
         settle(order, settings);

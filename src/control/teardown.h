@@ -18,8 +18,10 @@ struct teardown_options {
     struct loop *loop;
     struct event_log *events;
     struct processes *processes;
-    /* The settings of a service now; NULL: it is not configured any more, so there is nothing to call. */
+    /* The settings of a service now; NULL: it is not configured any more, so nobody knows what to call. */
     const struct config_service *(*settings)(void *arg, const char *service);
+    /* Does another pool have the instance's address by now? It was not so when the teardown was ordered. */
+    bool (*held)(void *arg, const char *pool, size_t instance);
     /* Once for each order: TEARDOWN_DONE or TEARDOWN_FAILED. Never from inside teardown_order. `event`: what
      * is to be told of it when the end is on record; the callee's. */
     void (*ended)(void *arg, const char *pool, size_t instance, enum teardown_end end, json_t *event);

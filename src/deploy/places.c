@@ -75,23 +75,22 @@ void places_leave(struct registry *registry, const struct pool *pool, size_t ind
 }
 
 static const struct tenant *other_at(const struct registry *registry, const char *address,
-                                     const struct instance *instance, unsigned pool_states)
+                                     const struct instance *instance, places_counts *counts, void *arg)
 {
     const struct place *place = find(registry, address);
     const struct tenant *tenant = NULL;
     if (place == NULL)
         return NULL;
     TAILQ_FOREACH (tenant, &place->tenants, entry) {
-        if (&tenant->pool->instances[tenant->index] != instance &&
-            (pool_states >> tenant->pool->state & 1) != 0)
+        if (&tenant->pool->instances[tenant->index] != instance && counts(arg, tenant->pool))
             break;
     }
     return tenant;
 }
 
 const struct tenant *places_other(const struct registry *registry, const struct instance *instance,
-                                  unsigned pool_states)
+                                  places_counts *counts, void *arg)
 {
-    const struct tenant *other = other_at(registry, instance->address, instance, pool_states);
-    return other != NULL ? other : other_at(registry, instance->resolved, instance, pool_states);
+    const struct tenant *other = other_at(registry, instance->address, instance, counts, arg);
+    return other != NULL ? other : other_at(registry, instance->resolved, instance, counts, arg);
 }

@@ -23,7 +23,7 @@ void places_enter(struct registry *registry, const struct pool *pool, size_t ind
 /* It is torn down, or dropped. Nothing happens to one that has left before. */
 void places_leave(struct registry *registry, const struct pool *pool, size_t index);
 
-/* One at either address of `instance`, other than itself, in a pool whose state is among these (a bit each).
- * NULL: none. */
+/* One at either address of `instance`, other than itself, in a pool that counts. NULL: none. */
+typedef bool places_counts(void *arg, const struct pool *pool);
 const struct tenant *places_other(const struct registry *registry, const struct instance *instance,
-                                  unsigned pool_states);
+                                  places_counts *counts, void *arg);

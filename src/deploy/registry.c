@@ -221,15 +221,22 @@ char *registry_forget(struct registry *registry, struct service *service, size_t
     return name;
 }
 
-bool registry_shares_address(const struct registry *registry, const struct instance *instance)
+bool registry_shares_address(const struct registry *registry, const struct instance *instance,
+                             bool (*counts)(void *arg, const struct pool *pool), void *arg)
 {
-    return places_other(registry, instance, UINT_MAX) != NULL;
+    return places_other(registry, instance, counts, arg) != NULL;
+}
+
+static bool drains(void *arg, const struct pool *pool)
+{
+    (void)arg;
+    return pool->state == POOL_DRAINING;
 }
 
 const struct instance *registry_going(const struct registry *registry, const struct instance *instance,
                                       const struct pool **going)
 {
-    const struct tenant *tenant = places_other(registry, instance, 1U << POOL_DRAINING);
+    const struct tenant *tenant = places_other(registry, instance, drains, NULL);
     if (tenant == NULL)
         return NULL;
     *going = tenant->pool;

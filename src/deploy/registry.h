@@ -216,8 +216,10 @@ bool registry_apply(struct registry *registry, struct record *record, const stru
  * while more than `most` are kept. Returns its name, to be freed; NULL: nothing to drop. */
 char *registry_forget(struct registry *registry, struct service *service, size_t most);
 
-/* Is another instance at the same address (as written, or as resolved), and not torn down? */
-bool registry_shares_address(const struct registry *registry, const struct instance *instance);
+/* Is another instance at the same address (as written, or as resolved), and not torn down, whose pool counts?
+ */
+bool registry_shares_address(const struct registry *registry, const struct instance *instance,
+                             bool (*counts)(void *arg, const struct pool *pool), void *arg);
 
 /* Another instance at the same address whose teardown is to come or under way. NULL: none. */
 const struct instance *registry_going(const struct registry *registry, const struct instance *instance,

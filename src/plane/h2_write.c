@@ -145,8 +145,8 @@ static char *start_data(struct h2_stream *s, uint32_t count, bool ends)
     return h2_put_frame(to, (struct h2_frame){count, H2_DATA, ends ? H2_END_STREAM : 0, s->id});
 }
 
-/* Data is answered by updates of the windows; and some measure the way by a ping for each of it, one after the
- * other (gRPC). */
+/* Data is answered by updates of the windows; and some measure the way by a ping for each of it, one after
+ * the other (gRPC). */
 static void earn(struct h2 *h2)
 {
     h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);

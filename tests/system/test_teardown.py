@@ -7,7 +7,7 @@ import pytest
 
 from harness import processes
 from harness.backend import Held
-from harness.client import RawClient
+from harness.client import RawClient, ask
 from harness.waiting import stays, wait_until
 
 
@@ -59,6 +59,65 @@ def test_the_commands_own_arguments_come_before_host_and_port(make_stand, make_b
     call = puppets.next()
     assert call.arguments == ["--stop", "two words", "127.0.0.1", str(stand.live[0].port)]
     call.exit(0)
+
+
+@pytest.fixture
+def failing(make_stand, make_backend, puppets):
+    """A stand whose live instance was swapped away, and whose first teardown has failed: the next comes in a second."""
+    stand = hooked(make_stand, puppets, live=1)
+    stand.daemon.config["services"][0]["hosts"] = ["web.test"]
+    stand.daemon.write_config()
+    assert stand.admin.post("/v1/reload").status == 200
+    stand.deployment = retire(stand, make_backend)
+    puppets.next().exit(1)
+    return stand
+
+
+def api_of(stand):
+    """A service that has the instance."""
+    return {**stand.daemon.config["services"][0], "name": "api", "hosts": ["api.test"], "instances": [stand.live[0].address]}
+
+
+def test_an_address_that_is_being_torn_down_is_refused_to_a_new_service(failing, puppets):
+    call = puppets.next()
+    failing.daemon.config["services"].append(api_of(failing))
+    failing.daemon.write_config()
+    answer = failing.admin.post("/v1/reload")
+    assert answer.status == 422 and "is being torn down with pool web-0" in answer.detail
+    call.exit(0)
+    assert failing.events.wait_end(failing.deployment)["type"] == "deployment.done"
+    assert failing.admin.post("/v1/reload").status == 200
+
+
+def test_an_address_that_a_new_service_has_at_the_start_is_not_torn_down_any_more(failing, puppets):
+    failing.daemon.stop()
+    failing.daemon.config["services"].append(api_of(failing))
+    failing.daemon.start()
+    failed = failing.daemon.events().wait("teardown.failed")
+    assert "another pool's" in failed["reason"] and "signal" not in failed
+    assert ask(failing.daemon.port, host="api.test").text == "live-0"
+    assert puppets.calls.empty()
+
+
+def test_an_instance_of_a_service_that_was_renamed_is_torn_down_as_ever(make_stand, make_backend, puppets):
+    stand = hooked(make_stand, puppets, live=1)
+    stand.daemon.config["services"][0]["name"] = "site"
+    stand.daemon.write_config()
+    assert stand.admin.post("/v1/reload").status == 200
+    deployment = stand.admin.stage([make_backend("fresh").address], service="site")
+    call = puppets.next()
+    assert call.instance == stand.live[0].address
+    call.exit(0)
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+
+
+@pytest.mark.parametrize("spelling", ["[::ffff:127.0.0.1]", "0.0.0.0", "localhost"])
+def test_a_live_instance_is_left_alone_however_its_address_is_spelled(make_stand, puppets, spelling):
+    stand = hooked(make_stand, puppets, live=1)
+    deployment = stand.admin.stage([f"{spelling}:{stand.live[0].port}"])
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    assert stand.events.wait("instance.retired")["left_alone"]
+    assert puppets.calls.empty() and stand.ask().text == "live-0"
 
 
 def test_an_instance_is_not_torn_down_before_it_has_drained(make_stand, make_backend, puppets):

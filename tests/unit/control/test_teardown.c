@@ -28,13 +28,23 @@ struct bench {
     enum teardown_end end;
     unsigned ended;
     json_t *event; /* of its end */
+    bool held, unconfigured;
+    struct deadline taken;
 };
 
 static const struct config_service *settings_of(void *arg, const char *service)
 {
     struct bench *bench = arg;
     assert_string_equal(service, "web");
-    return &bench->settings;
+    return bench->unconfigured ? NULL : &bench->settings;
+}
+
+static bool held(void *arg, const char *pool, size_t instance)
+{
+    const struct bench *bench = arg;
+    assert_string_equal(pool, "web-1");
+    assert_int_equal(instance, 0);
+    return bench->held;
 }
 
 static void ended(void *arg, const char *pool, size_t instance, enum teardown_end end, json_t *event)
@@ -83,6 +93,7 @@ static int setup(void **state)
                                                               .events = bench->events,
                                                               .processes = bench->processes,
                                                               .settings = settings_of,
+                                                              .held = held,
                                                               .ended = ended,
                                                               .arg = bench});
     return 0;
@@ -186,6 +197,39 @@ static void when_the_attempts_are_used_up_it_has_failed(void **state)
     assert_int_equal(bench->end, TEARDOWN_FAILED);
     assert_int_equal(events_of(bench, "teardown.started"), 1);
     assert_non_null(strstr(json_string_value(json_object_get(bench->event, "reason")), "the reason"));
+}
+
+/* At the start with another config: nobody knows what would have been to be done. */
+static void where_its_service_is_not_configured_any_more_it_has_failed(void **state)
+{
+    struct bench *bench = *state;
+    bench->unconfigured = true;
+    tear_down(bench);
+    assert_int_equal(bench->end, TEARDOWN_FAILED);
+    assert_int_equal(events_of(bench, "teardown.started"), 0);
+    assert_non_null(strstr(json_string_value(json_object_get(bench->event, "reason")), "not configured"));
+}
+
+static void take_address(struct deadline *deadline)
+{
+    mem_container(deadline, struct bench, taken)->held = true;
+}
+
+static void an_address_that_another_pool_has_by_the_next_attempt_is_left_alone(void **state)
+{
+    struct bench *bench = *state;
+    char *body = mem_printf("echo x >> %s; exit 1", bench->said);
+    bench->settings.teardown.signal = SIGUSR1;
+    bench->pool->instances[0].pid = 1;
+    write_hook(bench, body);
+    deadline_init(&bench->taken, bench->loop, take_address);
+    deadline_set(&bench->taken, 500); /* the second attempt is after a second */
+    tear_down(bench);
+    assert_said(bench, "x\n");
+    assert_int_equal(bench->end, TEARDOWN_FAILED);
+    assert_non_null(strstr(json_string_value(json_object_get(bench->event, "reason")), "left alone"));
+    assert_null(json_object_get(bench->event, "signal"));
+    free(body);
 }
 
 static void without_hook_and_signal_it_is_done(void **state)
@@ -314,6 +358,8 @@ int main(void)
         EACH(the_hook_is_told_what_goes_and_why),
         EACH(a_hook_that_fails_is_run_again),
         EACH(when_the_attempts_are_used_up_it_has_failed),
+        EACH(where_its_service_is_not_configured_any_more_it_has_failed),
+        EACH(an_address_that_another_pool_has_by_the_next_attempt_is_left_alone),
         EACH(without_hook_and_signal_it_is_done),
         EACH(the_signal_reaches_the_process_that_is_held),
         EACH(another_process_under_the_same_number_is_not_signalled),

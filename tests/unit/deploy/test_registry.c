@@ -505,19 +505,31 @@ static void records_that_name_what_is_not_there_are_refused(void **state)
     assert_false(on_instances(*state, RECORD_ROTATED, "web-0", 0, true));
 }
 
+static bool any_counts(void *arg, const struct pool *pool)
+{
+    (void)arg;
+    (void)pool;
+    return true;
+}
+
+static bool shares(const struct registry *registry, const struct instance *instance)
+{
+    return registry_shares_address(registry, instance, any_counts, NULL);
+}
+
 static void an_address_is_shared_until_the_other_one_is_torn_down(void **state)
 {
     struct registry *registry = *state;
     const struct instance *live = registry_pool(registry, "web-0")->instances;
-    assert_false(registry_shares_address(registry, &live[0]));
+    assert_false(shares(registry, &live[0]));
     assert_true(stage_and_pass(registry, "api-1", 2) && happen(registry, "api-1", EVENT_ABORTED));
-    assert_false(registry_shares_address(registry, &live[0]));
-    assert_true(registry_shares_address(registry, &live[1]));
-    assert_true(registry_shares_address(registry, &registry_pool(registry, "api-1")->instances[0]));
+    assert_false(shares(registry, &live[0]));
+    assert_true(shares(registry, &live[1]));
+    assert_true(shares(registry, &registry_pool(registry, "api-1")->instances[0]));
     assert_true(on_instances(registry, RECORD_RETIRED, "api-1", 1, false));
-    assert_true(registry_shares_address(registry, &live[1]));
+    assert_true(shares(registry, &live[1]));
     assert_true(on_instances(registry, RECORD_TORN_DOWN, "api-1", 1, false));
-    assert_false(registry_shares_address(registry, &live[1]));
+    assert_false(shares(registry, &live[1]));
 }
 
 static void names_that_resolve_to_one_address_share_it(void **state)
@@ -531,13 +543,13 @@ static void names_that_resolve_to_one_address_share_it(void **state)
     record.fresh->instances[0].address = mem_dup("localhost:80");
     record.fresh->instances[0].resolved = mem_dup("10.0.0.2:80");
     assert_true(apply(registry, &record));
-    assert_false(registry_shares_address(registry, &live[0]));
-    assert_true(registry_shares_address(registry, &live[1]));
-    assert_true(registry_shares_address(registry, &registry_pool(registry, "api-1")->instances[0]));
+    assert_false(shares(registry, &live[0]));
+    assert_true(shares(registry, &live[1]));
+    assert_true(shares(registry, &registry_pool(registry, "api-1")->instances[0]));
     assert_true(happen(registry, "api-1", EVENT_ABORTED));
     assert_true(on_instances(registry, RECORD_RETIRED, "api-1", 1, false));
     assert_true(on_instances(registry, RECORD_TORN_DOWN, "api-1", 1, false));
-    assert_false(registry_shares_address(registry, &live[1]));
+    assert_false(shares(registry, &live[1]));
 }
 
 static void an_instance_that_a_launch_adds_shares_its_address(void **state)
@@ -549,10 +561,10 @@ static void an_instance_that_a_launch_adds_shares_its_address(void **state)
     record.fresh->deployment->state = DEPLOYMENT_LAUNCHING;
     assert_true(apply(registry, &record));
     for (unsigned number = 1; number <= 2; number++) {
-        assert_int_equal(registry_shares_address(registry, &live[1]), false);
+        assert_int_equal(shares(registry, &live[1]), false);
         added_record(&record, "api-1", number);
         assert_true(apply(registry, &record));
-        assert_true(registry_shares_address(registry, &live[number - 1]));
+        assert_true(shares(registry, &live[number - 1]));
     }
 }
 

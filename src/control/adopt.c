@@ -40,7 +40,11 @@ struct adoption {
 
 static void adoption_free(struct adoption *adoption)
 {
-    adoption->conductor->adoption = NULL;
+    struct conductor *conductor = adoption->conductor;
+    conductor->adoption = NULL;
+    if (conductor->reload_due)
+        loop_defer(conductor->options.loop, &conductor->reloading);
+    conductor->reload_due = false;
     for (size_t i = 0; i < adoption->count; i++)
         record_free(&adoption->newcomers[i].record);
     record_free(&adoption->world);
@@ -367,6 +371,11 @@ static bool check(struct adoption *adoption, struct err *err)
            conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&
            access_log_open(adoption->config, &adoption->access_log, err) &&
            sockets_prepare(conductor->options.sockets, adoption->config, err);
+}
+
+bool adopt_is_numbered(const struct conductor *conductor)
+{
+    return conductor->adoption != NULL && conductor->adoption->world.world > 0;
 }
 
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,

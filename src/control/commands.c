@@ -223,6 +223,11 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
 {
     struct buf text = BUF_EMPTY;
     struct err err;
+    bool by_signal = done == NULL;
+    if (conductor->adoption != NULL && by_signal) { /* nobody could be told to try again */
+        conductor->reload_due = true;
+        return;
+    }
     if (conductor->adoption != NULL || conductor->stopping) {
         refuse(done, arg, 409, "%s",
                conductor->stopping ? "the daemon is stopping; ask again when it is up"

@@ -89,9 +89,11 @@ struct conductor {
     LIST_HEAD(, course) changing; /* those whose last change is not published */
     unsigned numbered;            /* records with a number of the world that are on their way to the disk */
     struct adoption *adoption;    /* a config that is being taken up; NULL: none */
-    uint64_t last_instance;       /* highest id given out */
-    unsigned retiring; /* records that retire instances and are on their way; one pool at a time, since
-                          who holds an address depends on the one before */
+    bool reload_due;              /* a signal came meanwhile: the file may be another one by now */
+    struct loop_deferred reloading;
+    uint64_t last_instance; /* highest id given out */
+    unsigned retiring;      /* records that retire instances and are on their way; one pool at a time, since
+                               who holds an address depends on the one before */
     LIST_HEAD(, waiting) waiting; /* answers */
     struct deadline keys;         /* when to look whether another is due */
     struct deadline news;         /* when to tell the proxy what it does not know yet */
@@ -282,6 +284,8 @@ void slotting_restore(struct conductor *conductor);
 /* ---- adopt.c ---- */
 
 /* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
+/* Has what is being taken up, if anything is, the number of its world already? */
+bool adopt_is_numbered(const struct conductor *conductor);
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
            outcome_fn done, void *arg);
 

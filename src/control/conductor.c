@@ -184,10 +184,11 @@ static void on_published(void *arg, uint64_t version, uint64_t ns)
 }
 
 /* A number that a record has taken is published when the record is on disk: none may be given out and
- * published before it, or the proxy would refuse that world as an old one. */
+ * published before it, or the proxy would refuse that world as an old one. A config that is being taken up
+ * takes its own only when all names are looked up. */
 static bool is_number_taken(const struct conductor *conductor)
 {
-    return conductor->numbered > 0 || conductor->adoption != NULL;
+    return conductor->numbered > 0 || adopt_is_numbered(conductor);
 }
 
 /* Of health, of pins, of keys; and of services whose watchers have been told. */
@@ -395,6 +396,11 @@ static void make_doers(struct conductor *conductor)
     });
 }
 
+static void run_reloading(struct loop_deferred *deferred)
+{
+    conductor_reload(mem_container(deferred, struct conductor, reloading), NULL, NULL, NULL);
+}
+
 struct conductor *conductor_new(const struct conductor_options *options)
 {
     struct conductor *conductor = mem_zero(1, sizeof *conductor);
@@ -407,6 +413,7 @@ struct conductor *conductor_new(const struct conductor_options *options)
     slotting_restore(conductor);
     deadline_init(&conductor->news, options->loop, tell_news);
     deadline_init(&conductor->keys, options->loop, on_keys);
+    conductor->reloading.run = run_reloading;
     deadline_set(&conductor->keys, KEYS_LOOK_MS);
     make_watchers(conductor);
     make_judges(conductor);

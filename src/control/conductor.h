@@ -75,6 +75,7 @@ void conductor_pause(struct conductor *conductor, const char *service, const str
                      const struct asker *asker, outcome_fn done, void *arg);
 void conductor_resume(struct conductor *conductor, const char *service, const struct asker *asker,
                       outcome_fn done, void *arg);
+/* `done` NULL: by a signal; it is then carried out when what is under way has ended. */
 void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg);
 /* Answered when the new program has said that it can take over, and before it does: 202 with the versions,
  * and the number of the event after which daemon.upgraded or daemon.upgrade_refused tells the end. */

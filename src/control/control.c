@@ -50,6 +50,7 @@ struct control {
     struct message_start start;
     int32_t proxy_pid; /* as the keeper says */
     bool is_started;
+    bool reload_due; /* a signal came before there was a conductor */
     struct stored *stored;
     size_t stored_count;
     int lock;
@@ -385,6 +386,8 @@ static void begin(struct control *control)
         .arg = control,
     });
     conductor_begin(control->conductor, config, buf_str(&text), begun, control);
+    if (control->reload_due)
+        conductor_reload(control->conductor, NULL, NULL, NULL);
     buf_free(&text);
 }
 
@@ -473,6 +476,8 @@ static void received(void *arg, const struct message *message)
     case MESSAGE_RELOAD:
         if (control->conductor != NULL)
             conductor_reload(control->conductor, NULL, NULL, NULL);
+        else
+            control->reload_due = true;
         break;
     case MESSAGE_REOPEN:
         if (control->conductor != NULL)

@@ -23,8 +23,9 @@
 
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
-#define EXIT_MS 1000        /* between a role's last word and its end */
-#define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
+#define EXIT_MS 1000         /* between a role's last word and its end */
+#define RELOAD_LOST_MS 10000 /* a control that was asked for a reload before its end may not have done it */
+#define LIVED_LONG_MS 10000  /* a role that ran this long is started again without a pause */
 
 static void stop(struct keeper *keeper, int exit_status)
 {
@@ -169,6 +170,12 @@ void keeper_take_role(struct keeper *keeper, int which, const struct handover_ro
         role->channel = channel_open(keeper->loop, from->channel, &callbacks[which], keeper);
 }
 
+static void tell(struct keeper *keeper, int role, enum message_type type)
+{
+    if (keeper->roles[role].channel != NULL)
+        channel_send(keeper->roles[role].channel, type, NULL, 0, -1);
+}
+
 bool keeper_start_control(struct keeper *keeper)
 {
     const char *argv[] = {"upswapd: control", "--role=control", keeper->options.config_path, NULL};
@@ -186,6 +193,8 @@ bool keeper_start_control(struct keeper *keeper)
     channel_send(role->channel, MESSAGE_START, &start, sizeof start, -1);
     store_each(keeper->store, tell_stored, role->channel);
     elders_introduce(keeper);
+    if (keeper->reload_asked_ms != 0 && clock_mono_ms() < keeper->reload_asked_ms + RELOAD_LOST_MS)
+        tell(keeper, CONTROL, MESSAGE_RELOAD);
     return true;
 }
 
@@ -326,12 +335,6 @@ static void reap(struct keeper *keeper)
 
 /* ---- signals ---- */
 
-static void tell(struct keeper *keeper, int role, enum message_type type)
-{
-    if (keeper->roles[role].channel != NULL)
-        channel_send(keeper->roles[role].channel, type, NULL, 0, -1);
-}
-
 static void kill_roles(struct keeper *keeper)
 {
     for (int i = 0; i < ROLES; i++) {
@@ -365,6 +368,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         reap(keeper);
         break;
     case SIGHUP:
+        keeper->reload_asked_ms = clock_mono_ms();
         tell(keeper, CONTROL, MESSAGE_RELOAD);
         break;
     case SIGUSR1:

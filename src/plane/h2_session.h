@@ -13,8 +13,8 @@ const struct snapshot_http2 *h2_limits(const struct h2 *h2);
 
 /* The peer does too much of this; the word goes with a GOAWAY, and nothing more is heard. */
 void h2_calm(struct h2 *h2, enum counters_flood flood);
-/* Counts one of it, which may be too much from a client. An instance is nobody's enemy, and a connection to it
- * is that of many clients' requests. */
+/* Counts one of it, which may be too much from a client. An instance is nobody's enemy, and a connection to
+ * it is that of many clients' requests. */
 void h2_spend(struct h2 *h2, enum counters_flood flood);
 /* Is nothing that the peer says heard any more? */
 bool h2_is_deaf(const struct h2 *h2);

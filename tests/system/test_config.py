@@ -11,6 +11,7 @@ from harness.backend import Backend, Held
 from harness.client import ask
 from harness.config import config_text
 from harness.daemon import upswapd
+from harness.waiting import wait_until
 
 # name: (a service's or the top level's lines, a pattern of the sentence); FAULT marks the faulty line
 GOOD = """state_directory = "{folder}/state";
@@ -322,6 +323,41 @@ def test_sighup_reloads_too(front):
     front.daemon.signal(signal.SIGHUP)
     events.wait("config.refused")
     assert front.ask().status == 200
+
+
+def with_service(config, name):
+    first = config["services"][0]
+    config["services"].append({**first, "name": name, "hosts": [f"{name}.test"]})
+
+
+def services(front):
+    """What there is, or nothing while control is away."""
+    try:
+        return [service["service"] for service in front.admin.status()["services"]]
+    except OSError:
+        return []
+
+
+def write_and_signal(front, name):
+    front.daemon.write_config(front.daemon.changed_config(lambda config: with_service(config, name)))
+    front.daemon.signal(signal.SIGHUP)
+
+
+def test_of_two_signals_that_come_together_the_second_is_heard_too(start_own_front, make_backend):
+    front = start_own_front(make_backend("one"), service={"hosts": ["app.test"]})
+    for number in range(30):
+        write_and_signal(front, f"first-{number}")
+        write_and_signal(front, f"second-{number}")
+        wait_until(lambda number=number: services(front)[1:] == [f"second-{number}"], what=f"the file of round {number}")
+
+
+def test_a_signal_that_comes_while_control_is_away_is_heard_by_the_next_one(start_own_front, make_backend):
+    front = start_own_front(make_backend("one"), service={"hosts": ["app.test"]})
+    for number in range(3):
+        control = front.daemon.pids["control"]
+        os.kill(control, signal.SIGKILL)
+        write_and_signal(front, f"new-{number}")
+        wait_until(lambda: services(front) == ["web", f"new-{number}"], what="the file that came meanwhile")
 
 
 def test_a_listener_that_cannot_be_opened_refuses_the_whole_reload(front, make_backend):

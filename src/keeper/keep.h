@@ -81,7 +81,7 @@ struct keeper {
     struct upgrade upgrade;
     struct store *store;
     struct message_ready ready;
-    bool is_ready;   /* control has been ready once: from now on its death is an accident */
+    bool is_ready;            /* control has been ready once: from now on its death is an accident */
     uint64_t reload_asked_ms; /* monotonic: when a signal asked for it last; 0: none has */
     bool stopping;
     int exit_status;

@@ -464,6 +464,17 @@ def test_a_command_runs_in_a_pause_between_ready_and_the_gate(pausing, puppets):
     assert not pausing.live[0].requests
 
 
+def test_a_pause_by_hand_is_not_ended_by_a_deployment_that_would_pause(pausing):
+    assert pausing.admin.command("pause", max="10m").status == 200
+    deployment = pausing.stage("exit 0")
+    ended = pausing.events.wait_end(deployment)
+    assert ended["type"] == "deployment.rejected" and "paused by hand" in ended["reason"]
+    assert pausing.admin.service()["state"] == "paused"
+    assert pausing.admin.command("resume").status == 200
+    deployment = pausing.stage("exit 0")
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.done"
+
+
 def test_a_command_that_fails_rejects_and_resumes(pausing):
     deployment = pausing.stage("echo no table; exit 3")
     assert pausing.events.wait_end(deployment)["type"] == "deployment.rejected"

@@ -12,6 +12,8 @@
 
 #include <errno.h>
 
+#define END_MS 1000 /* for the end of an answer that is complete without it */
+
 /* ---- to the reader ---- */
 
 static bool keep(struct h2_stream *s, const void *bytes, size_t count)
@@ -294,6 +296,14 @@ static enum h2_code cut_code(const struct h2_stream *s)
     return s->server && !s->tunnel ? H2_INTERNAL_ERROR : H2_CANCEL;
 }
 
+/* Has an instance answered all that it announced, so that nothing but the frame that ends it can come? Many
+ * send that by itself, and would take a reset for a client that has gone. */
+static bool lacks_only_end(const struct h2_stream *s)
+{
+    bool is_whole = s->in_framing == HTTP_BODY_NONE || (s->in_framing == HTTP_BODY_LENGTH && s->in_left == 0);
+    return !s->server && !s->tunnel && !s->in_ended && s->in_headed && s->out_ended && is_whole;
+}
+
 /* What is in `out` still goes, if it is a whole message. */
 static void virtual_close(struct stream *stream, bool abort)
 {
@@ -309,6 +319,8 @@ static void virtual_close(struct stream *stream, bool abort)
     s->plain = s->tail = 0;
     if (!s->open)
         outlet_clear(&s->out, s->worker->buffers);
+    else if (!abort && lacks_only_end(s))
+        worker_deadline(&s->flush, END_MS);
     else if (abort || !s->out_ended || (!s->server && !s->in_ended && !s->tunnel))
         h2_reset(s, cut_code(s));
     else if (s->end_sent)
@@ -404,7 +416,7 @@ void h2_stream_end_sent(struct h2_stream *s)
     s->end_sent = true;
     if (s->in_ended)
         h2_close(s, H2_NO_ERROR);
-    else if (s->closed)
+    else if (s->closed && !lacks_only_end(s))
         h2_reset(s, s->server ? H2_NO_ERROR : H2_CANCEL);
 }
 

@@ -221,6 +221,39 @@ static void an_instance_that_answers_the_ping_has_all_the_time_it_wants(void **s
     goodbye(bench, end);
 }
 
+/* All that was announced has come, and the exchange has ended. */
+static void answer_without_end(struct bench *bench, struct connection *connection, struct h2_end *end,
+                               int32_t stream)
+{
+    char text[256];
+    h2_end_say(end, stream, 0, ":status: 200\ncontent-length: 2\n");
+    h2_end_send(end, NGHTTP2_DATA, 0, stream, "ok", 2);
+    settle(bench);
+    while (stream_recv(&connection->stream, text, sizeof text) > 0)
+        continue;
+    connection_release(connection, KEEP, false);
+    settle(bench);
+}
+
+static void an_instance_that_ends_a_whole_answer_a_moment_later_is_not_told_of_a_reset(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    answer_without_end(bench, connection, end, ask(connection, end));
+    h2_end_send(end, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "", 0);
+    settle(bench);
+    connection = lend(bench);
+    assert_int_equal(ask(connection, end), 3); /* nothing came before */
+    answer_without_end(bench, connection, end, 3);
+    pass(bench->loop, 2000);
+    h2_end_read(end, NGHTTP2_RST_STREAM);
+    assert_int_equal(end->stream, 3);
+    assert_int_equal(h2_end_number(end, 0), NGHTTP2_CANCEL);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+    goodbye(bench, end);
+}
+
 static void an_idle_connection_is_kept_for_its_time(void **state)
 {
     struct bench *bench = *state;
@@ -366,6 +399,7 @@ int main(void)
         TEST(as_many_share_a_connection_as_the_instance_allows),
         TEST(what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished),
         TEST(a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up),
+        TEST(an_instance_that_ends_a_whole_answer_a_moment_later_is_not_told_of_a_reset),
         TEST(an_instance_that_answers_the_ping_has_all_the_time_it_wants),
         TEST(an_idle_connection_is_kept_for_its_time),
         TEST(an_idle_connection_that_is_lent_again_in_its_last_moment_stays),

@@ -1,5 +1,6 @@
 """A name server whose answers wait until they are let go, and daemons that ask it."""
 
+import itertools
 import os
 import socket
 import struct
@@ -12,13 +13,16 @@ def can_be_asked():
     return os.getuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
 
 
+numbers = itertools.count(100)  # each has an address of its own: the one before may not have left it yet
+
+
 class NameServer:
     """Says 127.0.0.1 for every name, once it is let go."""
 
     def __init__(self):
         self.asked = threading.Event()
         self.let_go = threading.Event()
-        self.address = f"127.77.{os.getpid() % 250}.{os.getpid() // 250 % 250 + 1}"
+        self.address = f"127.{next(numbers)}.{os.getpid() % 250}.{os.getpid() // 250 % 250 + 1}"
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((self.address, 53))
         threading.Thread(target=self._serve, daemon=True).start()

@@ -345,7 +345,7 @@ static void what_is_printed_is_recorded_and_the_end_is_told(void **state)
     record("b.test:2");
     assert_int_equal(bench->pool->instance_count, 2);
     assert_string_equal(bench->pool->instances[1].address, "b.test:2");
-    assert_string_equal(bench->pool->instances[1].resolved, "0.0.0.0:2");
+    assert_string_equal(bench->pool->instances[1].resolved, "127.0.0.1:2");
     assert_int_equal(events(), 2);
     end_command(NULL);
     assert_int_equal(bench->told, 1);

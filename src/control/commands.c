@@ -224,7 +224,8 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
     struct buf text = BUF_EMPTY;
     struct err err;
     bool by_signal = done == NULL;
-    if (conductor->adoption != NULL && by_signal) { /* nobody could be told to try again */
+    bool is_early = conductor->adoption != NULL || conductor->config == NULL;
+    if (is_early && by_signal) { /* nobody could be told to try again */
         conductor->reload_due = true;
         return;
     }

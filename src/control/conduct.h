@@ -283,9 +283,9 @@ void slotting_restore(struct conductor *conductor);
 
 /* ---- adopt.c ---- */
 
-/* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
 /* Has what is being taken up, if anything is, the number of its world already? */
 bool adopt_is_numbered(const struct conductor *conductor);
+/* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
            outcome_fn done, void *arg);
 

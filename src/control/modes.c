@@ -141,10 +141,23 @@ static bool is_needed(struct step *step)
     return pool != NULL && deployment_pauses(pool->deployment);
 }
 
+/* Whoever has paused by hand ends that pause, no deployment does. */
+static bool is_by_hand(struct step *step)
+{
+    const struct mode *mode = mode_of(step);
+    if (mode->kind != MODE_PAUSED || mode->deployment != NULL)
+        return false;
+    step_event(
+        step->course, step->record.mode.deployment, EVENT_COMMAND_FAILED,
+        "the service is paused by hand, and a deployment does not end that pause; `upswap resume` it, then "
+        "stage again");
+    return true;
+}
+
 static bool prepare_pause(struct step *step)
 {
     const struct change *change = step->data;
-    if (change->owned ? !is_needed(step) : is_owned(step))
+    if (change->owned ? !is_needed(step) || is_by_hand(step) : is_owned(step))
         return false;
     struct conductor *conductor = step->course->conductor;
     const struct service *service = registry_service(conductor->options.registry, step->course->service);

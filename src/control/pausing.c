@@ -245,13 +245,8 @@ struct pausing *pausing_start(struct course *course, const struct pool *pool)
     pausing->began_ms = clock_mono_ms();
     pausing->argv = words_of(pool->deployment);
     pausing->exit_status = -1;
-    const struct mode *mode = &pool->service->mode;
-    if (mode->kind == MODE_MAINTENANCE)
+    if (pool->service->mode.kind == MODE_MAINTENANCE)
         await(pausing, course->conductor->options.registry->world);
-    else if (mode->kind == MODE_PAUSED && mode->deployment == NULL)
-        fail(pausing,
-             "the service is paused by hand, and that pause is not to end with the deployment; `upswap "
-             "resume` it, then stage again");
     else
         modes_pause(course, pool);
     return pausing;

@@ -302,6 +302,13 @@ static void set_shadow(struct snapshot_service_spec *spec, const struct service 
     spec->rules.shadow_credentials = shadow->credentials;
 }
 
+/* By what a canary's or a watched pool's requests come to. */
+static void set_judged(struct snapshot_service_spec *spec, const struct service *service)
+{
+    const struct deployment *running = service->running;
+    spec->rules.judged = service->armed != NULL || (running != NULL && deployment_share(running) > 0);
+}
+
 /* ---- the whole ---- */
 
 /* What must never wait, as lines; NULL: nothing. To be freed. */
@@ -391,6 +398,7 @@ static void add_service(struct world_spec *made, const struct registry *registry
     add_pools(made, known, &made->services[i]);
     set_mode(made, service, known, &made->services[i]);
     set_shadow(&made->services[i], known, &service->shadow);
+    set_judged(&made->services[i], known);
 }
 
 static void add_services(struct world_spec *made, const struct registry *registry,

@@ -83,6 +83,7 @@ struct keeper {
     struct message_ready ready;
     bool is_ready;            /* control has been ready once: from now on its death is an accident */
     uint64_t reload_asked_ms; /* monotonic: when a signal asked for it last; 0: none has */
+    bool reload_due;          /* control was away then, or ended before it can have done it */
     bool stopping;
     int exit_status;
 };

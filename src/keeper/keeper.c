@@ -23,9 +23,9 @@
 
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
-#define EXIT_MS 1000         /* between a role's last word and its end */
-#define RELOAD_LOST_MS 10000 /* a control that was asked for a reload before its end may not have done it */
-#define LIVED_LONG_MS 10000  /* a role that ran this long is started again without a pause */
+#define EXIT_MS 1000        /* between a role's last word and its end */
+#define RELOAD_MS 1000      /* a control that ends so soon after it was asked for a reload has not done it */
+#define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
 static void stop(struct keeper *keeper, int exit_status)
 {
@@ -193,8 +193,9 @@ bool keeper_start_control(struct keeper *keeper)
     channel_send(role->channel, MESSAGE_START, &start, sizeof start, -1);
     store_each(keeper->store, tell_stored, role->channel);
     elders_introduce(keeper);
-    if (keeper->reload_asked_ms != 0 && clock_mono_ms() < keeper->reload_asked_ms + RELOAD_LOST_MS)
+    if (keeper->reload_due)
         tell(keeper, CONTROL, MESSAGE_RELOAD);
+    keeper->reload_due = false;
     return true;
 }
 
@@ -288,6 +289,8 @@ static void role_ended(struct role *role, int status)
     role->status = status;
     channel_close(role->channel);
     role->channel = NULL;
+    if (is_control && keeper->reload_asked_ms != 0)
+        keeper->reload_due |= clock_mono_ms() < keeper->reload_asked_ms + RELOAD_MS;
     if (keeper->stopping) {
         log_info("%s %s", role->name, how);
         keeper_proxy_gone(keeper);
@@ -369,6 +372,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         break;
     case SIGHUP:
         keeper->reload_asked_ms = clock_mono_ms();
+        keeper->reload_due |= keeper->roles[CONTROL].channel == NULL;
         tell(keeper, CONTROL, MESSAGE_RELOAD);
         break;
     case SIGUSR1:

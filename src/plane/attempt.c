@@ -86,12 +86,12 @@ static void note_refusal(const struct exchange *x)
         upstream_note_loss(upstream, true);
 }
 
-/* Others need not find out the same, one by one, until its checks do. Where failures eject, they are to be
- * counted. */
+/* Others need not find out the same, one by one, until its checks do. But where failures eject, or a new
+ * release is judged by them, they are to be counted. */
 static void note_unreachable(const struct exchange *x)
 {
     struct worker *worker = x->worker;
-    if (!x->wish.guarded)
+    if (!x->wish.guarded && !x->rules->judged)
         balance_shun(&worker->balance, &x->instance, loop_ms(worker->loop));
 }
 
@@ -255,7 +255,9 @@ static void give_up(struct exchange *x)
 
 static void await_room(struct exchange *x)
 {
-    if (queue_join(x->worker->queue, snapshot_pool_slot(x->pool), &x->place, x->rules->queue_most)) {
+    if (client_is_gone(x->client)) {
+        exchange_end(x, &end_client_closed);
+    } else if (queue_join(x->worker->queue, snapshot_pool_slot(x->pool), &x->place, x->rules->queue_most)) {
         x->state = EXCHANGE_QUEUED;
         worker_deadline(&x->deadline, x->rules->queue_timeout_ms);
     } else {

@@ -75,6 +75,11 @@ bool client_was_reset(const struct client *client)
     return client_is_stream(client) && stream->broken;
 }
 
+bool client_is_gone(const struct client *client)
+{
+    return client_is_stream(client) ? client_was_reset(client) : client->ended || client->stream.hung_up;
+}
+
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
 static bool must_linger(struct client *client)
 {
@@ -559,4 +564,6 @@ void client_stop(struct client *client)
         h2_front_stop(client->h2);
     if (waits && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
         deadline_set(&client->deadline, client->worker->grace_ms);
+    if (client->state == CLIENT_FLUSHING && deadline_is_set(&client->deadline))
+        deadline_set(&client->deadline, LINGER_MS);
 }

@@ -87,6 +87,10 @@ static inline bool client_is_stream(const struct client *client)
 }
 /* Was the stream of HTTP/2 reset, or lost with its connection, before both its messages had ended? */
 bool client_was_reset(const struct client *client);
+/* For a client that waits: has it ended, which is taken for going, since most who do are gone, and there is a
+ * line behind it? Elsewhere an end is a half-close. It may stand behind a body that nobody reads. A stream of
+ * HTTP/2 ends with each request. */
+bool client_is_gone(const struct client *client);
 /* Its stream has news. */
 void client_ready(struct stream *stream);
 /* Answers what is no request, and closes. */

@@ -132,17 +132,6 @@ void exchange_lease_ready(void *arg)
     pump(x);
 }
 
-/* Elsewhere a client's end is a half-close. Who ends while it waits is taken for gone, since most who do are,
- * and there is a line behind it; its end may stand behind a body that nobody reads. A stream of HTTP/2 ends
- * with each request. */
-static bool has_left(const struct exchange *x)
-{
-    const struct client *client = x->client;
-    if (x->state != EXCHANGE_QUEUED)
-        return false;
-    return client_is_stream(client) ? client_was_reset(client) : client->ended || client->stream.hung_up;
-}
-
 /* The end of the answer before, which did not go at once. False: the client is gone. */
 static bool flush_before(struct exchange *x)
 {
@@ -165,7 +154,8 @@ void exchange_client_ready(struct exchange *x)
     pump(x);
     if (exchange_is_ended(x) || x->state == EXCHANGE_TUNNEL)
         return;
-    if ((x->up.body.done && !client_read_ahead(x->client)) || has_left(x))
+    bool is_over = x->up.body.done && !client_read_ahead(x->client);
+    if (is_over || (x->state == EXCHANGE_QUEUED && client_is_gone(x->client)))
         exchange_end(x, &end_client_closed);
 }
 

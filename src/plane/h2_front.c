@@ -11,8 +11,6 @@
 #include <stdlib.h>
 
 #define STOP_MS 1000 /* a client that does not answer the ping has heard of the end by then */
-#define FLUSH_MS \
-    60000 /* for some of the last bytes of a connection without streams, as timeouts.stall has it */
 
 /* Which deadline holds. */
 enum front_waits { WAITS_FOR_NOTHING, WAITS_FOR_HEAD, WAITS_IDLE, WAITS_FOR_FLUSH, WAITS_FOR_PONG };

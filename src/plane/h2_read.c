@@ -83,9 +83,10 @@ static void give_data(struct h2 *h2, struct h2_stream *s, uint32_t count)
 {
     if (s == NULL)
         return;
-    if (s->closed)
+    bool is_surplus = !h2->server && !s->tunnel && s->end_sent; /* it is waited for its end alone */
+    if (s->closed && !is_surplus)
         h2_stream_open_window(s, count);
-    else if (!h2_stream_take_data(s, h2->in->p, count))
+    else if (s->closed || !h2_stream_take_data(s, h2->in->p, count))
         h2_reset(s, H2_PROTOCOL_ERROR);
 }
 

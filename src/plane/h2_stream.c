@@ -301,7 +301,7 @@ static enum h2_code cut_code(const struct h2_stream *s)
 static bool lacks_only_end(const struct h2_stream *s)
 {
     bool is_whole = s->in_framing == HTTP_BODY_NONE || (s->in_framing == HTTP_BODY_LENGTH && s->in_left == 0);
-    return !s->server && !s->tunnel && !s->in_ended && s->in_headed && s->out_ended && is_whole;
+    return !s->server && !s->tunnel && !s->in_ended && s->in_headed && s->end_sent && is_whole;
 }
 
 /* What is in `out` still goes, if it is a whole message. */
@@ -416,7 +416,7 @@ void h2_stream_end_sent(struct h2_stream *s)
     s->end_sent = true;
     if (s->in_ended)
         h2_close(s, H2_NO_ERROR);
-    else if (s->closed && !lacks_only_end(s))
+    else if (s->closed)
         h2_reset(s, s->server ? H2_NO_ERROR : H2_CANCEL);
 }
 

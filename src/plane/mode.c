@@ -59,15 +59,9 @@ static void look_again(struct exchange *x)
         x->client->stream.readable = true;
 }
 
-/* Who ends while it waits is taken for gone, since most who do are, and there is a line behind it. */
-static bool is_gone(const struct client *client)
-{
-    return client_is_stream(client) ? client_was_reset(client) : client->stream.hung_up;
-}
-
 void mode_client_ready(struct exchange *x)
 {
-    if (is_gone(x->client))
+    if (client_is_gone(x->client))
         exchange_end(x, &end_client_closed);
     else
         look_away(x);
@@ -83,7 +77,7 @@ const struct end *mode_wait(struct exchange *x)
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
     if (is_shutting_down(x->worker))
         return &end_shutting_down;
-    if (is_gone(x->client))
+    if (client_is_gone(x->client))
         return &end_client_closed;
     if (!pause_join(&x->worker->pause, service, x->rules, &x->pause, bytes_of(x))) {
         x->retry_after = EXCHANGE_RETRY_AFTER;

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 #define IMAGE_MAGIC 0x0100706177737075ULL /* "upswap", 0, 1 */
-#define IMAGE_LAYOUT 29
+#define IMAGE_LAYOUT 30
 #define IMAGE_HOST_MAX 255    /* bytes of a host that is looked up, without the trailing dot */
 #define IMAGE_TEXT_MAX 1023   /* bytes of any text but those of enum snapshot_text */
 #define IMAGE_LONG_MAX 131072 /* of those: a hundred paths and more */

@@ -171,6 +171,8 @@ struct snapshot_rules {
     uint8_t trace;              /* enum snapshot_trace */
     uint8_t texts;              /* bit n: there is the text n (enum snapshot_text); snapshot_freeze says so */
     uint8_t cookies;            /* the same of enum snapshot_cookie */
+    uint8_t judged;             /* bool: a new pool is compared with the one before by what fails there */
+    uint8_t unused[7];
 };
 
 /* Most requests need none of them: then their service is not looked at. */

@@ -59,6 +59,10 @@ def queued(front):
     return sum(value for (name, _), value in found.items() if name == "upswap_queued")
 
 
+def connections(front):
+    return sum(value for (name, _), value in front.admin.metrics().items() if name == "upswap_connections")
+
+
 def inside(front):
     return sum(room.inside for room in front.rooms)
 
@@ -153,6 +157,21 @@ def test_a_client_that_leaves_is_taken_out_of_the_line(start, leave, body):
     wait_until(lambda: queued(front) == 1, what="one in line")
     front.room.release(3)
     assert [client.response().status for client in (first, third)] == [200, 200]
+    assert len(front.room.backend.requests) == 2
+
+
+def test_a_client_whose_end_comes_with_its_request_does_not_join_the_line(start):
+    front = start(queue_timeout="60s")
+    with front.client() as second:
+        front.room.release()
+        assert second.ask().status == 200
+        (first,) = ask_many(front, 1)
+        wait_until(lambda: inside(front) == 1, what="one inside")
+        second.request()
+        second.half_close()
+        wait_until(lambda: queued(front) == 0 and connections(front) == 1, what="its end")
+    front.room.release(2)
+    assert first.response().status == 200
     assert len(front.room.backend.requests) == 2
 
 

@@ -90,7 +90,8 @@ def test_an_address_that_is_being_torn_down_is_refused_to_a_new_service(failing,
 
 
 def test_an_address_that_a_new_service_has_at_the_start_is_not_torn_down_any_more(failing, puppets):
-    failing.daemon.stop()
+    puppets.next()  # the second attempt is under way
+    failing.daemon.crash()
     failing.daemon.config["services"].append(api_of(failing))
     failing.daemon.start()
     failed = failing.daemon.events().wait("teardown.failed")

@@ -105,6 +105,19 @@ def test_a_release_that_fails_5_of_100_requests_is_rolled_back_within_10_seconds
     assert 0.03 < watched["errors"]["share"] < 0.07
 
 
+def test_a_release_of_which_an_instance_refuses_is_rolled_back_though_the_other_answers(make_watched, make_release, make_load):
+    """Each request that is sent there counts, and none is spared the attempt."""
+    stand = make_watched(service={"health": {"interval": "0s"}})
+    make_load(stand.port, seconds=20, rate=RATE)
+    wait_until(lambda: requests(stand, stand.first) > 5 * RATE, what="a record of 5 s")
+    dead = make_release("dead")
+    deployment = stage(stand, make_release("good"), dead)
+    dead.stop()
+    seconds_to_fail(stand, deployment)
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert stand.admin.deployment(deployment)["reason"].startswith("5xx: ")
+
+
 def test_a_release_that_is_5_times_slower_is_rolled_back_within_10_seconds(make_watched, make_release, make_load):
     stand = make_watched()
     make_load(stand.port, seconds=30, rate=RATE, connections=500)

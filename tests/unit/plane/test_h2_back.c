@@ -250,6 +250,13 @@ static void an_instance_that_ends_a_whole_answer_a_moment_later_is_not_told_of_a
     h2_end_read(end, NGHTTP2_RST_STREAM);
     assert_int_equal(end->stream, 3);
     assert_int_equal(h2_end_number(end, 0), NGHTTP2_CANCEL);
+    connection = lend(bench);
+    answer_without_end(bench, connection, end, ask(connection, end));
+    h2_end_send(end, NGHTTP2_DATA, 0, 5, "more", 4); /* than it has announced */
+    settle(bench);
+    h2_end_read(end, NGHTTP2_RST_STREAM);
+    assert_int_equal(end->stream, 5);
+    assert_int_equal(h2_end_number(end, 0), NGHTTP2_PROTOCOL_ERROR);
     assert_int_equal(bench_cells(bench)->connections, 1);
     goodbye(bench, end);
 }

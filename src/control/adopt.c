@@ -118,6 +118,7 @@ static void commit(struct adoption *adoption)
     config_free(conductor->config);
     conductor->config = adoption->config;
     world_stir(conductor->world, conductor->config, NULL);
+    course_hold_on(conductor);
     adoption->config = NULL;
     sockets_commit(conductor->options.sockets);
     conductor->options.configured(conductor->options.arg, conductor->config,

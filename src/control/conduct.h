@@ -217,6 +217,8 @@ void course_test(struct course *course, const struct pool *pool);
 void course_keep(struct course *course, const char *pool, enum archive_kind kind, json_t *result,
                  const struct verdict *verdict);
 void course_hold(struct course *course, const struct pool *pool);
+/* For all that are held: hold_timeout may be another one by now. */
+void course_hold_on(struct conductor *conductor);
 void course_confirm(struct course *course, const struct pool *pool);
 void course_step(struct course *course, const struct pool *pool);
 void course_watch(struct course *course, const struct pool *pool);

@@ -209,6 +209,17 @@ void course_hold(struct course *course, const struct pool *pool)
     deadline_set(&course->hold, left_ms(pool->deployment, settings == NULL ? 0 : settings->hold_timeout_ms));
 }
 
+void course_hold_on(struct conductor *conductor)
+{
+    struct course *course, *next;
+    HASH_ITER(hh, conductor->courses, course, next)
+    {
+        const struct service *service = registry_service(conductor->options.registry, course->service);
+        if (deadline_is_set(&course->hold) && service != NULL && service->running != NULL)
+            course_hold(course, service->running->pool);
+    }
+}
+
 void course_hold_is_over(struct deadline *deadline)
 {
     happened(mem_container(deadline, struct course, hold), EVENT_HOLD_EXPIRED,

@@ -128,6 +128,19 @@ def test_a_held_deployment_waits_for_promote(stand, make_backend):
     assert stand.ask().text == "fresh"
 
 
+def test_a_hold_timeout_that_a_reload_shortens_holds_for_what_is_held_already(make_stand, make_backend):
+    stand = make_stand(service={"hold_timeout": "1h"})
+    stand.suite.shell("01")
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address], hold=True)
+    stand.events.wait("deployment.held", deployment=deployment)
+    stand.daemon.config["services"][0]["hold_timeout"] = "10ms"
+    stand.daemon.write_config()
+    assert stand.admin.post("/v1/reload").status == 200
+    ended = stand.events.wait_end(deployment)
+    assert ended["type"] == "deployment.aborted" and "hold_timeout" in ended["reason"]
+
+
 def test_a_held_deployment_is_given_up_after_hold_timeout(make_stand, make_backend):
     stand = make_stand(service={"hold_timeout": "300ms"})
     stand.suite.shell("01")

@@ -360,10 +360,9 @@ static enum course ended_course(const json_t *deployment)
         const char *state;
         enum course course;
     } ends[] = {
-        {"done", COURSE_DONE},
-        {"rejected", COURSE_REJECTED},
-        {"aborted", COURSE_ABORTED},
-        {"rolled_back", COURSE_ROLLED_BACK},
+        {"done", COURSE_DONE},         {"rejected", COURSE_REJECTED},
+        {"aborted", COURSE_ABORTED},   {"rolled_back", COURSE_ROLLED_BACK},
+        {"draining", COURSE_DRAINING}, /* it is live; what it replaced drains */
     };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         if (field_is(deployment, "state", ends[i].state))

@@ -91,7 +91,7 @@ static void read_events(struct api *api, struct admin_request *request, const ch
                               .subscription.added = on_added};
     request->arg = reader;
     request->gone = on_gone;
-    request->ends_with_input = true;
+    request->ends_with_input = reader->follows;
     request->drained = on_drained;
     if (reader->follows) {
         event_log_subscribe(api->events, &reader->subscription);

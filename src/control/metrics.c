@@ -177,6 +177,12 @@ static void take(struct metrics_text *text, struct counted_pool *pool, const str
     take_codes(text, pool, sum);
 }
 
+/* What the registry knows of a service that is not in the config any more serves nobody. */
+static bool is_configured(const struct metrics_text *text, const struct service *service)
+{
+    return config_service(conductor_config(text->page.conductor), str_of(service->name)) != NULL;
+}
+
 /* False: all are counted. */
 static bool count_one(struct metrics_text *text)
 {
@@ -189,6 +195,8 @@ static bool count_one(struct metrics_text *text)
     const struct past_pool *gone = past_pool(conductor_past(conductor), counted->name);
     struct counters_pool sum;
     counted->is_gone = pool == NULL || pool->state == POOL_RETIRED;
+    if (!counted->is_gone && pool->state == POOL_LIVE && !is_configured(text, pool->service))
+        return true;
     if (!counted->is_gone)
         counters_pool_sum(conductor_counters(conductor), pool->slot, &sum);
     else if (gone == NULL)
@@ -242,7 +250,7 @@ static bool write_service(struct metrics_text *text, const struct metrics_row *r
         return false;
     const char *name = text->services[text->item++];
     const struct service *service = registry_service(conductor_registry(text->page.conductor), name);
-    if (service != NULL)
+    if (service != NULL && is_configured(text, service))
         row->service(&text->page, service);
     return true;
 }

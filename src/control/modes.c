@@ -88,6 +88,14 @@ static bool prepare_maintenance(struct step *step)
 {
     if (step->record.mode.kind == MODE_SERVING && mode_of(step)->kind != MODE_MAINTENANCE)
         return refuse_end(step, "in maintenance");
+    const struct service *service =
+        registry_service(step->course->conductor->options.registry, step->course->service);
+    const struct deployment *running = service == NULL ? NULL : service->running;
+    if (step->record.mode.kind == MODE_SERVING && running != NULL && deployment_pauses(running))
+        return step_refuse(
+            step, 409,
+            "deployment %s counts on it that nothing is in flight until its swap; wait for its end",
+            running->pool->name);
     return number(step);
 }
 

@@ -368,6 +368,20 @@ static size_t pick(struct choice *choice, bool shuns)
     return index != choice->size ? index : choose(choice, wish->how);
 }
 
+/* Does one have no room that could serve but for that? Then that is waited for. */
+static bool is_only_full(struct choice *choice)
+{
+    struct balance_wish unlimited = *choice->wish;
+    if (unlimited.most == 0)
+        return false;
+    const struct balance_wish *wish = choice->wish;
+    unlimited.most = 0;
+    choice->wish = &unlimited;
+    size_t index = pick(choice, true);
+    choice->wish = wish;
+    return index != choice->size;
+}
+
 static bool shuns_any(struct balance *balance, const struct balance_wish *wish)
 {
     if (balance->shuns_until_ms == 0 || wish->now_ms == 0)
@@ -412,6 +426,8 @@ bool balance_pick(struct balance *balance, const struct snapshot *snapshot, cons
     choice.from = (*cursor == 0 ? balance->worker : *cursor - 1) % (uint32_t)choice.size;
     bool shuns = shuns_any(balance, wish);
     size_t index = pick(&choice, shuns);
+    if (index == choice.size && shuns && is_only_full(&choice))
+        return false;
     if (index == choice.size && (choice.guarded || shuns)) {
         choice.guarded = false; /* no pool is ever emptied by what its traffic says */
         index = pick(&choice, false);

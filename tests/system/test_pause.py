@@ -567,6 +567,19 @@ def test_in_maintenance_the_command_runs_when_nothing_is_in_flight(pausing):
     assert pausing.ask().text == "fresh"
 
 
+def test_maintenance_does_not_end_under_a_command_that_counts_on_quiet(pausing, puppets):
+    pausing.suite.add("02", puppets.program)
+    deployment = pausing.stage("exit 0", pause_max="60s")
+    uptest = puppets.next()
+    assert pausing.admin.command("maintenance", on=True).status == 200
+    answer = pausing.admin.command("maintenance", on=False)
+    assert answer.status == 409 and f"deployment {deployment} counts on it" in answer.detail
+    uptest.exit(0)
+    assert pausing.events.wait_end(deployment)["type"] == "deployment.done"
+    assert pausing.admin.command("maintenance", on=False).status == 200
+    assert pausing.ask().text == "fresh"
+
+
 @pytest.mark.parametrize("role", ["keeper", "control"])
 def test_kill_9_while_the_command_may_have_run_resumes_and_rejects(pausing, role):
     deployment = pausing.stage(f"date >> {pausing.note}; exec cat {pausing.never}", pause_max="60s")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from harness import processes
-from harness.backend import Backend
+from harness.backend import Backend, Held
+from harness.client import RawClient
 from harness.waiting import wait_until
 
 CHECKS = {"interval": "50ms", "timeout": "1s", "rise": 1, "fall": 1}
@@ -31,6 +32,19 @@ def test_a_deployment_that_waits_is_told_with_what_it_waits_for(stand, make_back
     _, held, remedy = why(stand.daemon).splitlines()
     assert held.startswith("web-1, staged by ") and "is held, as was asked for." in held
     assert remedy == '"upswap promote web" swaps it in, "upswap abort web" gives it up; it is aborted when hold_timeout is over.'
+
+
+def test_a_release_is_told_to_be_live_while_what_it_replaced_drains(stand, make_backend):
+    held = stand.live[0].on("/held", Held())
+    with RawClient(stand.port) as client:
+        client.request(target="/held")
+        held.wait()
+        deployment = stand.admin.stage([make_backend("fresh").address])
+        stand.events.wait("drain.started")
+        said = stand.daemon.upswap("why", "web").stdout
+        assert f"{deployment} is live" in said and "It is done when nothing is in flight" in said
+        held.release()
+        assert client.response().status == 200
 
 
 def test_an_instance_that_is_down_is_told_with_what_its_check_has_found(start_own_front):

@@ -1,5 +1,6 @@
 #include "fake_conductor.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <stdarg.h>
@@ -7,17 +8,37 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static struct config *parse(const char *text)
+{
+    struct err err;
+    FILE *file = fmemopen((char *)text, strlen(text), "r");
+    struct config *config = config_parse(file, "test.conf", &err);
+    fclose(file);
+    if (config == NULL) {
+        fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    return config;
+}
+
+void fake_conductor_configure(struct conductor *conductor, unsigned count)
+{
+    struct buf text = BUF_EMPTY;
+    buf_printf(&text, "listeners = ({ address = \"127.0.0.1:0\"; });\nservices = (");
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(&text, "%s{ name = \"s%u\"; hosts = [ \"s%u\" ]; instances = [ \"127.0.0.1:8001\" ]; }",
+                   i == 0 ? "" : ",\n", i, i);
+    buf_printf(&text, ");\n");
+    config_free(conductor->config);
+    conductor->config = parse(text.p);
+    buf_free(&text);
+}
+
 struct conductor *fake_conductor_new(const char *text)
 {
     struct err err;
     struct conductor *conductor = mem_zero(1, sizeof *conductor);
-    FILE *file = fmemopen((char *)text, strlen(text), "r");
-    conductor->config = config_parse(file, "test.conf", &err);
-    fclose(file);
-    if (conductor->config == NULL) {
-        fprintf(stderr, "%s\n", err.text);
-        abort();
-    }
+    conductor->config = parse(text);
     int fd = counters_create(2, &err);
     conductor->counters = counters_map(fd, &err);
     close(fd);

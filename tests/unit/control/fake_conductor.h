@@ -28,5 +28,7 @@ struct conductor {
 /* With the services of this config text. */
 struct conductor *fake_conductor_new(const char *config);
 void fake_conductor_free(struct conductor *conductor);
+/* Another config, of services s0, s1 and so on. */
+void fake_conductor_configure(struct conductor *conductor, unsigned count);
 /* Answers what is held. */
 void fake_conductor_answer(struct conductor *conductor);

@@ -292,6 +292,7 @@ static void every_get_of_the_table_answers(void **state)
 /* So many that their metrics are some MiB. */
 static void add_services(void)
 {
+    fake_conductor_configure(conductor, 1000);
     for (uint32_t i = 0; i < 1000; i++) {
         char name[16];
         snprintf(name, sizeof name, "s%u", i);
@@ -333,6 +334,25 @@ static void who_has_sent_its_end_gets_all_metrics(void **state)
     peer_free(peer);
 }
 
+/* Only who follows is taken for gone. */
+static void who_has_sent_its_end_gets_all_events(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10000; i++)
+        event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    event_log_add(events, "gate.failed", "web", "web-1", NULL);
+    struct peer *peer = peer_new();
+    bufferevent_disable(peer->stream, EV_READ);
+    peer_send(peer, "GET /v1/events HTTP/1.0\r\n\r\n");
+    turn();
+    peer_shut(peer);
+    turn();
+    bufferevent_enable(peer->stream, EV_READ);
+    peer_expect(peer, "gate.failed");
+    peer_expect_end(peer);
+    peer_free(peer);
+}
+
 /* Valgrind and ASan look at the rest. */
 static void a_scraper_that_goes_or_does_not_read_holds_up_nobody(void **state)
 {
@@ -354,30 +374,6 @@ static void a_scraper_that_goes_or_does_not_read_holds_up_nobody(void **state)
     go_round();
 }
 
-/* Services s0 to sN. */
-static struct config *config_of(unsigned count)
-{
-    struct err err;
-    struct buf text = BUF_EMPTY;
-    buf_printf(&text, "listeners = ({ address = \"127.0.0.1:0\"; });\nservices = (");
-    for (unsigned i = 0; i < count; i++)
-        buf_printf(&text, "%s{ name = \"s%u\"; hosts = [ \"s%u\" ]; instances = [ \"127.0.0.1:8001\" ]; }",
-                   i == 0 ? "" : ",\n", i, i);
-    buf_printf(&text, ");\n");
-    FILE *file = fmemopen(text.p, text.n, "r");
-    struct config *config = config_parse(file, "many.conf", &err);
-    fclose(file);
-    buf_free(&text);
-    assert_non_null(config);
-    return config;
-}
-
-static void use_config(struct config *config)
-{
-    config_free(conductor->config);
-    conductor->config = config;
-}
-
 /* How many services the answer without a length has, behind its head. */
 static size_t listed(struct peer *peer)
 {
@@ -394,8 +390,7 @@ static size_t listed(struct peer *peer)
 static void a_status_of_many_services_is_written_in_pieces(void **state)
 {
     (void)state;
-    struct config *few = config_of(1000);
-    use_config(config_of(2000));
+    fake_conductor_configure(conductor, 2000);
     struct peer *whole = peer_new(), *cut = peer_new(), *other = peer_new();
     peer_send(whole, "GET /v1/status HTTP/1.0\r\n\r\n");
     assert_int_equal(listed(whole), 2000);
@@ -403,7 +398,7 @@ static void a_status_of_many_services_is_written_in_pieces(void **state)
     peer_send(other, "GET /healthz HTTP/1.0\r\n\r\n");
     peer_expect(other, "ok\n");
     assert_false(cut->ended);
-    use_config(few); /* a reload: those that are not told yet are gone */
+    fake_conductor_configure(conductor, 1000); /* a reload: those that are not told yet are gone */
     size_t count = listed(cut);
     assert_true(count >= 1000 && count < 2000);
     peer_free(whole);
@@ -1143,6 +1138,7 @@ int main(void)
         TEST(every_get_of_the_table_answers),
         TEST(others_are_answered_while_metrics_of_many_services_are_written),
         TEST(who_has_sent_its_end_gets_all_metrics),
+        TEST(who_has_sent_its_end_gets_all_events),
         TEST(a_scraper_that_goes_or_does_not_read_holds_up_nobody),
         TEST(a_status_of_many_services_is_written_in_pieces),
         TEST(a_head_of_the_metrics_has_no_body),

@@ -216,6 +216,7 @@ static void the_last_retired_pools_of_a_service_keep_what_they_counted(void **st
 static struct pool *add_services(void)
 {
     struct pool *first = NULL;
+    fake_conductor_configure(conductor, SERVICES);
     for (uint32_t i = 0; i < SERVICES; i++) {
         char name[16];
         snprintf(name, sizeof name, "s%u", i);
@@ -249,7 +250,7 @@ static void of_many_services_every_line_is_there_once(void **state)
 static void a_pool_of_many_instances_is_written_in_pieces(void **state)
 {
     (void)state;
-    struct pool *pool = pools_add(conductor->registry, pools_service(conductor->registry, "s"), "s-1", 3);
+    struct pool *pool = pools_add(conductor->registry, pools_service(conductor->registry, "web"), "web-1", 3);
     struct instance two[2] = {pool->instances[0], pool->instances[1]};
     pool->state = POOL_LIVE;
     pool->instances = mem_resize(pool->instances, 10000, sizeof *pool->instances);
@@ -261,6 +262,23 @@ static void a_pool_of_many_instances_is_written_in_pieces(void **state)
     }
     write_metrics();
     assert_int_equal(count_of("\nupswap_instance_up{"), 10000);
+}
+
+/* It has no clients, and whoever is alarmed could do nothing about it. */
+static void a_service_that_is_not_configured_any_more_is_not_told_of(void **state)
+{
+    (void)state;
+    struct pool *last = add_services();
+    while (last->hh.next != NULL)
+        last = last->hh.next;
+    fake_conductor_configure(conductor, SERVICES - 1);
+    struct pool *drains = pools_add(conductor->registry, last->service, "web-old", 1);
+    drains->state = POOL_DRAINING;
+    write_metrics();
+    assert_int_equal(count_of("\nupswap_service_mode{"), SERVICES - 1);
+    assert_int_equal(count_of("\nupswap_instance_up{"), (SERVICES - 1) * 2);
+    assert_null(strstr(text.p, "pool=\"web-999\""));
+    assert_line("upswap_pool_info{service=\"s999\",pool=\"web-old\",state=\"draining\",release=\"\"} 1");
 }
 
 /* Before it is counted, or before its line is written. */
@@ -424,6 +442,7 @@ int main(void)
         TEST(the_last_retired_pools_of_a_service_keep_what_they_counted),
         TEST(of_many_services_every_line_is_there_once),
         TEST(a_pool_of_many_instances_is_written_in_pieces),
+        TEST(a_service_that_is_not_configured_any_more_is_not_told_of),
         TEST(a_pool_that_goes_while_the_text_is_written_is_left_out),
         TEST(one_that_retires_before_it_is_counted_has_what_it_counted_at_its_end),
         TEST(a_swap_while_the_text_is_written_gives_no_series_twice),

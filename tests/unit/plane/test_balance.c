@@ -225,6 +225,30 @@ static void who_is_left_alone_is_asked_where_no_other_can_serve_and_by_who_is_bo
     clear(table);
 }
 
+static void who_is_left_alone_is_not_asked_while_others_are_only_full(void **state)
+{
+    (void)state;
+    struct table *table = lay(0);
+    struct snapshot_instance first = one_of(table, 0), found;
+    struct counters *counters;
+    struct err err;
+    int fd = counters_create(1, &err);
+    counters = counters_map(fd, &err);
+    assert_non_null(counters);
+    table->balance.counters = counters;
+    struct balance_wish wish = {.most = 1, .now_ms = 5001};
+    balance_shun(&table->balance, &first, 5000);
+    for (uint32_t slot = 11; slot < 14; slot++)
+        counters_add(&counters_instance(counters, 0, slot)->in_flight, 1);
+    assert_false(balance_pick(&table->balance, table->snapshot, table->pool, &wish, &found));
+    set_world(table, 2, (const bool[SIZE]){false, true, true, true});
+    assert_true(balance_pick(&table->balance, table->snapshot, table->pool, &wish, &found));
+    assert_int_equal(found.id, first.id);
+    counters_unmap(counters);
+    close(fd);
+    clear(table);
+}
+
 static void one_that_has_come_back_gets_its_share_little_by_little(void **state)
 {
     static const struct {
@@ -506,6 +530,7 @@ int main(void)
         cmocka_unit_test(one_that_is_alone_is_chosen_if_it_may_serve),
         cmocka_unit_test(one_that_could_not_be_connected_to_is_left_alone_for_a_second),
         cmocka_unit_test(who_is_left_alone_is_asked_where_no_other_can_serve_and_by_who_is_bound_to_it),
+        cmocka_unit_test(who_is_left_alone_is_not_asked_while_others_are_only_full),
         cmocka_unit_test(one_that_has_come_back_gets_its_share_little_by_little),
         cmocka_unit_test(one_that_comes_back_from_an_ejection_starts_slowly_too),
         cmocka_unit_test(a_new_snapshot_does_not_reset_the_rotation),

@@ -101,7 +101,7 @@ static void linger(struct client *client)
     enter(client, CLIENT_LINGERING);
     inlet_clear(&client->in, client->worker->buffers);
     stream_shut(&client->stream);
-    deadline_set(&client->deadline, LINGER_MS);
+    deadline_set(&client->deadline, client->worker->stopping ? client->worker->grace_ms : LINGER_MS);
 }
 
 /* True: there may be more to drop. */
@@ -246,7 +246,9 @@ static void await_rest(struct client *client)
     struct worker *worker = client->worker;
     uint64_t until = client->head_since_ms + worker->settings->head_ms, now = loop_ms(worker->loop);
     client->hungry = true;
-    if (worker->settings->head_ms != 0)
+    if (worker->stopping && deadline_is_set(&client->deadline))
+        return; /* the end waits for nobody byte by byte */
+    if (worker->settings->head_ms != 0 && !worker->stopping)
         deadline_set(&client->deadline, until > now ? until - now : 0);
     else
         worker_deadline(&client->deadline, worker->stopping ? worker->grace_ms : 0);
@@ -562,7 +564,7 @@ void client_stop(struct client *client)
     bool waits = client->state == CLIENT_HEAD || client->state == CLIENT_ARRIVING;
     if (client->state == CLIENT_HTTP2)
         h2_front_stop(client->h2);
-    if (waits && (client->in.n == 0 || !deadline_is_set(&client->deadline)))
+    if (waits)
         deadline_set(&client->deadline, client->worker->grace_ms);
     if (client->state == CLIENT_FLUSHING && deadline_is_set(&client->deadline))
         deadline_set(&client->deadline, LINGER_MS);

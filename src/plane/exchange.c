@@ -187,14 +187,14 @@ bool exchange_splices_on(struct exchange *x, const struct relay *relay, ssize_t 
  */
 static const struct end *late(const struct exchange *x)
 {
-    if (upload_is_complete(x) || x->expect_continue || x->send_failed)
+    if (upload_is_complete(x) || exchange_awaits_continue(x) || x->send_failed)
         return &end_first_byte_timeout;
     return relay_waiting(&x->up, &x->request) == 0 ? &end_body_timeout : &end_stall;
 }
 
 void exchange_moved(struct exchange *x)
 {
-    bool is_answers_turn = upload_is_complete(x) || x->expect_continue || x->send_failed;
+    bool is_answers_turn = upload_is_complete(x) || exchange_awaits_continue(x) || x->send_failed;
     bool awaits_byte = x->state <= EXCHANGE_HEARING && is_answers_turn;
     worker_deadline(&x->deadline, awaits_byte ? x->rules->first_byte_ms : x->rules->stall_ms);
 }

@@ -231,6 +231,12 @@ static inline void attempt_judge(struct exchange *exchange, enum verdict verdict
     if (exchange->wish.guarded)
         attempt_give_verdict(exchange, verdict);
 }
+/* Does the client wait for the instance to ask for the body? Not who has begun to send it (RFC 9110 section
+ * 10.1.1). */
+static inline bool exchange_awaits_continue(const struct exchange *exchange)
+{
+    return exchange->expect_continue && exchange->up.bytes == 0;
+}
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);

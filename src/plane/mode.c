@@ -21,7 +21,7 @@ static bool passes(const struct exchange *x, const struct http_request *request,
     struct str paths = snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_PASS), path;
     struct str asked = request->path;
     if (x->rules->strip_path)
-        asked = (struct str){asked.p + prefix, asked.n - prefix};
+        asked = asked.n == prefix ? STR("/") : (struct str){asked.p + prefix, asked.n - prefix};
     while (str_split(&paths, '\n', &path)) {
         if (path.n > 0 && str_equal(path, asked))
             return true;

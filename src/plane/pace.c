@@ -22,7 +22,7 @@ static void begin(struct exchange *x)
 {
     if (x->rules->minimum_rate == 0 || x->rules->stall_ms == 0)
         return;
-    bool is_asked = x->state >= EXCHANGE_ASKING && !x->expect_continue;
+    bool is_asked = x->state >= EXCHANGE_ASKING && !exchange_awaits_continue(x);
     x->pace = (struct exchange_pace){
         .sent = x->up.bytes,
         .taken = taken(x),

@@ -147,8 +147,10 @@ static bool interim(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
     bool wanted = x->minor > 0 && (response->status != 100 || x->expect_continue);
-    if (response->status == 100)
+    if (response->status == 100) {
         x->expect_continue = false;
+        exchange_moved(x); /* it is the client's turn */
+    }
     inlet_consume(&x->lease->in, response->length);
     if (!wanted)
         return true;
@@ -448,7 +450,7 @@ void reply_pump(struct exchange *x)
         return;
     if (steps == EXCHANGE_STEPS)
         exchange_again(x);
-    if (x->moved)
+    if (x->moved && x->state > EXCHANGE_HEARING) /* a part of a head is not one */
         exchange_moved(x);
     pace_reply(x);
     if (!inlet_settle(&x->lease->in, x->worker->buffers))

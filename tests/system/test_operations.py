@@ -92,6 +92,15 @@ def test_the_end_does_not_wait_longer_than_the_drain_times(start_own_front):
         held.release()
 
 
+@pytest.mark.parametrize("start", [b"GET / HT", b"PRI * HTTP/2.0\r\n\r\n"])
+def test_the_end_does_not_wait_for_a_head_that_does_not_come(start_own_front, start):
+    front = start_own_front(Backend("one"), defaults={"timeouts": {"head": "10m"}})
+    with front.client() as client, front.client() as other:
+        client.send(start)
+        assert other.ask().status == 200
+        assert front.daemon.stop(timeout=8) == 0
+
+
 def test_a_request_body_that_is_on_its_way_at_the_end_is_finished(front):
     with front.client() as client:
         client.request("POST", "/", ["Content-Length: 10"], b"first")

@@ -87,6 +87,15 @@ def test_a_client_that_stops_in_its_body_gets_408(front):
         client.assert_closed()
 
 
+def test_a_client_that_stops_in_a_body_that_it_would_not_wait_with_gets_408_too(front):
+    """It has asked to be told to go on, and has not waited for that (RFC 9110 section 10.1.1)."""
+    with front.client() as client:
+        client.request("POST", "/", ["Content-Length: 100", "Expect: 100-continue"], b"abc")
+        with between(STALL):
+            response = client.response()
+        assert (response.status, response.upswap) == (408, "body-timeout")
+
+
 def test_a_client_that_stops_in_a_chunk_gets_408_and_the_instance_no_end(front):
     front.backend.forget()
     with front.client() as client:
@@ -104,6 +113,21 @@ def test_an_instance_that_does_not_answer_is_a_504(front):
         response = client.ask(target="/never")
         assert response.status == 504 and response.upswap == "first-byte-timeout"
     held.release()
+
+
+@pytest.mark.parametrize("piece", [b"X-A: 1\r\n", b"HTTP/1.1 102 Processing\r\n\r\n"])
+def test_an_instance_that_begins_a_head_or_says_that_it_works_has_no_more_time_for_its_answer(front, piece):
+    stop = threading.Event()
+
+    def drip(connection, request):
+        connection.send(b"HTTP/1.1 200 OK\r\n" if piece.startswith(b"X") else b"")
+        while not stop.wait(FIRST / 4):
+            connection.send(piece)
+
+    front.backend.on("/drips", drip)
+    with front.client() as client, between(FIRST):
+        assert client.ask(target="/drips").status == 504
+    stop.set()
 
 
 def test_an_instance_that_stops_in_its_answer_cuts_it(front):

@@ -147,7 +147,7 @@ static bool interim(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
     bool wanted = x->minor > 0 && (response->status != 100 || x->expect_continue);
-    if (response->status == 100) {
+    if (response->status == 100 && x->expect_continue) {
         x->expect_continue = false;
         exchange_moved(x); /* it is the client's turn */
     }

@@ -188,9 +188,14 @@ class Walk:
         return answer.status
 
     def serve(self):
+        """Refused while a deployment counts on quiet: then it goes on."""
         answer = self.command("maintenance", on=False)
-        self.outages.end("maintenance")
+        if self.is_served():
+            self.outages.end("maintenance")
         return answer.status
+
+    def is_served(self):
+        return self.service()["state"] != "maintenance"
 
     def rotate(self):
         service = self.service()
@@ -332,7 +337,7 @@ class Walk:
     def settle(self):
         """What waits for a person is decided; then all must come to an end."""
         self.command("resume")
-        self.serve()
+        wait_until(lambda: self.serve() and self.is_served(), timeout=2 * PATIENCE, what="the end of maintenance")
         running = self.running()
         if self.bad is not None:
             self.set_bad(None)

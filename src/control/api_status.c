@@ -4,7 +4,6 @@
 
 #include "base/mem.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 static bool takes_no_query(struct admin_request *request)

@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "deploy/places.h"
 
-#include <limits.h>
 #include <stdlib.h>
 
 const char *const mode_names[MODE_KINDS] = {"serving", "paused", "maintenance"};

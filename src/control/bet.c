@@ -19,9 +19,10 @@ static double add(double a, double b)
     return least == -INFINITY ? most : most + log1p(exp(least - most));
 }
 
-static double gain(unsigned game, double share, double limit)
+static double gain(unsigned game, const struct bet_slice *slice)
 {
-    return log1p(fractions[game] * (share / limit - 1));
+    double pays = slice->weight * (slice->share / slice->limit - 1);
+    return log1p(fractions[game] * pays) / slice->clump;
 }
 
 void bet_begin(struct bet *bet, double stake)
@@ -37,11 +38,11 @@ static void win(struct bet *bet, unsigned game, double nats, double seconds)
     bet->ceiling[game] = ceiling;
 }
 
-void bet_take(struct bet *bet, double share, double limit, double clump, double seconds, double stake)
+void bet_take(struct bet *bet, const struct bet_slice *slice, double stake)
 {
     for (unsigned i = 0; i < BETS; i++) {
         bet->nats[i] = add(bet->nats[i], log(stake / BETS));
-        win(bet, i, gain(i, share, limit) / clump, seconds);
+        win(bet, i, gain(i, slice), slice->seconds);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 /* ln(100000), for each of the two claims. */
 #define ENOUGH_NATS 11.5
@@ -16,6 +17,9 @@
 /* Half of the capital is there at the start, where releases fail. The rest comes bit by bit, so that one that
  * fails late need not win back first what was lost while all was well. */
 #define FIRST_STAKE 0.5
+
+/* The most requests of a slice are believed to be half as many each time that so many seconds have passed. */
+#define HALVED_SECONDS 10
 
 void evidence_begin(struct evidence *evidence, const struct yardstick *yardstick, uint64_t minimum,
                     double length)
@@ -44,9 +48,12 @@ static double stake(const struct evidence *evidence, double seconds)
 static void take(struct evidence *evidence, struct evidence_share *of, const struct yardstick_claim *claim,
                  uint64_t bad, uint64_t requests, double excused)
 {
-    double limit = excused > claim->limit ? excused : claim->limit;
-    bet_take(&of->bet, share(bad, requests), limit, claim->clump, evidence->unasked,
-             stake(evidence, evidence->unasked));
+    const struct bet_slice slice = {.share = share(bad, requests),
+                                    .weight = (double)requests / evidence->most,
+                                    .limit = excused > claim->limit ? excused : claim->limit,
+                                    .clump = claim->clump,
+                                    .seconds = evidence->unasked};
+    bet_take(&of->bet, &slice, stake(evidence, evidence->unasked));
     bool looks_bad = bet_evidence(&of->bet) > 0;
     of->bad += bad;
     of->recent_requests = looks_bad ? of->recent_requests + requests : 0;
@@ -92,6 +99,8 @@ enum evidence_verdict evidence_take(struct evidence *evidence, const struct answ
     if (answers->requests == 0)
         return evidence->verdict;
     evidence->requests += answers->requests;
+    evidence->most =
+        fmax((double)answers->requests, evidence->most * exp2(-evidence->unasked / HALVED_SECONDS));
     if (evidence->yardstick.old.requests > 0)
         take_both(evidence, answers, beside);
     evidence->unasked = 0;

@@ -32,6 +32,7 @@ struct evidence {
     double seconds;   /* that it has been watched */
     double unasked;   /* those at the end of it without a request */
     uint64_t requests;
+    double most; /* requests of a slice: what the largest had, less for the time since */
     struct evidence_share errors, slow;
     enum evidence_verdict verdict;
 };

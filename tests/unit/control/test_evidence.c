@@ -105,6 +105,14 @@ static const struct same same[] = {
       .spread = 0.5},
      256,
      60},
+    {"1/s that fails, and surges of 500 each s",
+     {.rate = 1, .errors = 1, .surge_every = 1, .surge = 500, .median_ms = 20, .spread = 0.5},
+     256,
+     60},
+    {"1/s that fails, and surges each 20 s",
+     {.rate = 1, .errors = 1, .surge_every = 20, .surge = 500, .median_ms = 20, .spread = 0.5},
+     256,
+     60},
     {"bursts unknown to the old record",
      {.rate = 500,
       .burst_every = 60,
@@ -208,6 +216,27 @@ static const struct worse worse[] = {
      {.rate = 500, .errors = 0.5, .median_ms = 20, .spread = 0.5},
      256,
      60},
+    {"surges of 15 in 75/s fail, was 0%",
+     {.rate = 60, .surge_every = 1, .surge = 15, .median_ms = 20, .spread = 0.5},
+     {.rate = 60, .surge_every = 1, .surge = 15, .surge_errors = 1, .median_ms = 20, .spread = 0.5},
+     256,
+     30},
+    {"surges of 500 in 5 s of 100/s fail",
+     {.rate = 100, .surge_every = 5, .surge = 500, .median_ms = 20, .spread = 0.5},
+     {.rate = 100, .surge_every = 5, .surge = 500, .surge_errors = 1, .median_ms = 20, .spread = 0.5},
+     256,
+     150},
+    {"all fails, was surges each 20 s of 10/s",
+     {.rate = 10, .surge_every = 20, .surge = 500, .median_ms = 20, .spread = 0.5},
+     {.rate = 10,
+      .errors = 1,
+      .surge_every = 20,
+      .surge = 500,
+      .surge_errors = 1,
+      .median_ms = 20,
+      .spread = 0.5},
+     256,
+     15},
     {"5 times slower, p99 3 times p50, 500/s",
      {.rate = 500, .median_ms = 20, .spread = 0.5},
      {.rate = 500, .median_ms = 100, .spread = 0.5},
@@ -360,6 +389,33 @@ static void one_that_fails_late_is_found_as_well(void **state)
     free(text);
 }
 
+static void requests_count_not_slices(void **state)
+{
+    (void)state;
+    const struct yardstick_slice old = {.answers = {.requests = 150000, .errors = 4500}, .seconds = 250};
+    const struct answers many = {.requests = 97}, one_that_fails = {.requests = 1, .errors = 1};
+    struct yardstick yardstick;
+    struct evidence evidence;
+    yardstick_make(&yardstick, &ordinary, &old, 1);
+    evidence_begin(&evidence, &yardstick, 50, 60);
+    for (unsigned i = 0; i < 600; i++)
+        evidence_take(&evidence, i % 4 == 0 ? &many : &one_that_fails, TICK, NULL);
+    assert_int_equal(evidence.verdict, EVIDENCE_FINE);
+}
+
+static void one_surge_is_forgotten_in_time(void **state)
+{
+    (void)state;
+    const struct answers surge = {.requests = 50000};
+    struct evidence evidence;
+    struct traffic down = good;
+    down.errors = 1;
+    begin(&evidence, 256, 120);
+    evidence_take(&evidence, &surge, TICK, NULL);
+    assert_true(isinf(go_on(&evidence, good, 60)));
+    assert_true(go_on(&evidence, down, 60) < 5);
+}
+
 static void what_both_suffer_is_no_fault_of_the_new_one(void **state)
 {
     (void)state;
@@ -464,6 +520,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_is_judged_before_there_are_enough_requests),
         cmocka_unit_test(an_accident_of_two_seconds_is_forgiven),
         cmocka_unit_test(one_that_fails_late_is_found_as_well),
+        cmocka_unit_test(requests_count_not_slices),
+        cmocka_unit_test(one_surge_is_forgotten_in_time),
         cmocka_unit_test(what_both_suffer_is_no_fault_of_the_new_one),
         cmocka_unit_test(the_sentence_says_what_was_seen_and_what_it_was_measured_by),
         cmocka_unit_test(failures_that_a_retry_hid_are_errors_too),

@@ -117,6 +117,12 @@ static void tick(struct source *source, struct answers *answers, uint64_t reques
     answers->errors += binomial(source, count, source->bursts ? traffic->burst_errors : traffic->errors);
     answers->requests += count;
     requests[source->bursts] += count;
+    if (traffic->surge_every > 0 && uniform(source) < TICK / traffic->surge_every) {
+        count = poisson(source, traffic->surge, 1000000);
+        answers->errors += binomial(source, count, traffic->surge_errors);
+        answers->requests += count;
+        requests[false] += count;
+    }
     source->seconds += TICK;
 }
 

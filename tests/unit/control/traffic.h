@@ -13,6 +13,9 @@ struct traffic {
     double burst_seconds; /* how long one lasts, on average */
     double burst_errors;  /* share of the requests that fail in it */
     double burst_slows;   /* durations in it, times this; 0: as ever */
+    double surge_every;   /* seconds between surges, on average; 0: there are none */
+    double surge;         /* requests that come at once in one, besides the others */
+    double surge_errors;  /* share of them that fail */
     double median_ms;     /* of the durations, which are log-normal: */
     double spread;        /* standard deviation of their natural logarithm */
     double drift;         /* durations grow by this factor from the first second to the 300th, then no more */

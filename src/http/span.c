@@ -3,28 +3,26 @@
 
 #include "http/head.h"
 
-static inline span_bytes not_in_small_names(span_bytes bytes)
+static inline sixteen not_in_small_names(sixteen bytes)
 {
-    span_bytes letters = (bytes - 'a') < 26, digits = (bytes - '0') < 10;
-    return ~(letters | digits | (span_bytes)(bytes == '-'));
+    sixteen letters = (bytes - 'a') < 26, digits = (bytes - '0') < 10;
+    return ~(letters | digits | (sixteen)(bytes == '-'));
 }
 
-static inline span_bytes not_in_targets(span_bytes bytes)
+static inline sixteen not_in_targets(sixteen bytes)
 {
-    return (span_bytes)((bytes - '!') > '~' - '!');
+    return (sixteen)((bytes - '!') > '~' - '!');
 }
 
 /* One function a class, once `stops` is in its place. `usual` is not of the class, and most often what comes
  * behind it: for that the table of classes, which may be far, need not be looked at. */
-static inline const char *span(const char *at, const char *end, span_bytes (*stops)(span_bytes bytes),
+static inline const char *span(const char *at, const char *end, sixteen (*stops)(sixteen bytes),
                                unsigned class, char usual)
 {
-    while (end - at >= 16) {
-        span_bytes bytes;
-        memcpy(&bytes, at, sizeof bytes);
-        unsigned n = span_first(stops(bytes));
+    while (end - at >= SIXTEEN) {
+        unsigned n = sixteen_first(stops(sixteen_at(at)));
         at += n;
-        if (n == 16)
+        if (n == SIXTEEN)
             continue;
         if (*at == usual || !is_class(*at, class))
             return at;

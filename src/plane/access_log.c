@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/sixteen.h"
 #include "http/trace.h"
 
 #include <stdlib.h>
@@ -106,21 +107,16 @@ static bool stands_for_itself(unsigned char c)
     return c >= ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
-/* As in http/span.h. */
-typedef uint8_t sixteen __attribute__((vector_size(16)));
 typedef uint8_t eight __attribute__((vector_size(8)));
 
 /* Copies sixteen bytes. True: they all stand for themselves. */
 static bool copy_sixteen(char *to, const char *from)
 {
-    sixteen bytes;
-    memcpy(&bytes, from, sizeof bytes);
+    sixteen bytes = sixteen_at(from);
     memcpy(to, &bytes, sizeof bytes);
     sixteen others =
         (sixteen)((bytes - ' ') > '~' - ' ') | (sixteen)(bytes == '"') | (sixteen)(bytes == '\\');
-    uint64_t any[2];
-    memcpy(any, &others, sizeof any);
-    return (any[0] | any[1]) == 0;
+    return !sixteen_any(others);
 }
 
 /* The same of eight. */

@@ -3,6 +3,7 @@
 #include "plane/random.h"
 
 #include "base/clock.h"
+#include "base/sixteen.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -33,8 +34,6 @@ uint32_t random_below(struct random *random, uint32_t below)
 {
     return (uint32_t)(((random_next(random) >> 32) * below) >> 32);
 }
-
-typedef uint8_t sixteen __attribute__((vector_size(16))); /* as in http/span.h */
 
 static sixteen digits_of(sixteen nibbles)
 {

@@ -448,7 +448,8 @@ uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t 
     return latest;
 }
 
-/* The oldest and the newest version of workers that are there. */
+/* The oldest and the newest version of workers that are there. One that has ended, while others of its proxy
+ * finish, has no oldest. */
 static void versions(const struct counters *counters, uint64_t *oldest, uint64_t *newest)
 {
     const struct header *header = header_of(counters);
@@ -459,7 +460,7 @@ static void versions(const struct counters *counters, uint64_t *oldest, uint64_t
             continue;
         uint64_t version = counters_read(&counters->blocks[i].worker.version);
         *oldest = version < *oldest ? version : *oldest;
-        *newest = version > *newest ? version : *newest;
+        *newest = version > *newest && version != COUNTERS_ENDED ? version : *newest;
     }
 }
 

@@ -120,6 +120,9 @@ struct counters_pause {
     uint64_t bytes; /* that they hold */
 };
 
+/* The version of a worker that has ended: it begins nothing any more. */
+#define COUNTERS_ENDED UINT64_MAX
+
 struct counters_worker {
     uint64_t version; /* of the snapshot at its last turn: no request that began later is of an older one */
     uint64_t turns;
@@ -199,7 +202,7 @@ uint64_t counters_instance_ejected_until_ms(struct counters *counters, uint32_t 
 /* The oldest snapshot version that any worker of a proxy that is there may still begin a request with. */
 uint64_t counters_version(struct counters *counters);
 
-/* The newest version that any worker of a proxy that is there has. */
+/* The newest version that any worker has that has not ended, of a proxy that is there. */
 uint64_t counters_newest(struct counters *counters);
 
 /* Before a slot is used again: is anything in flight there, or connected to in advance? Unlike the sums,

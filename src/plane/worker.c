@@ -225,6 +225,8 @@ static void *run(void *arg)
     warms_stop(&worker->warms);
     if (worker->upstreams != NULL)
         upstreams_free(worker->upstreams);
+    if (worker->cells != NULL)
+        __atomic_store_n(&worker->cells->version, COUNTERS_ENDED, __ATOMIC_RELEASE);
     access_log_free(worker->log);
     worker->ended = true;
     report(worker, &(struct report){.type = REPORT_ENDED});

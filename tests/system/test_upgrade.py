@@ -409,6 +409,21 @@ def test_a_drain_that_had_begun_goes_on_in_both_proxies(upgrading, make_backend)
     stand.wait_state(deployment, "done")
 
 
+def test_a_worker_of_the_old_proxy_that_has_ended_holds_up_no_drain(upgrading, make_backend):
+    stand = upgrading(workers=2)
+    client, held = held_in_old_proxy(stand)  # by one worker; the other has nothing to finish
+    upgrade(stand.daemon)
+    first = stand.admin.stage([make_backend("fresh").address])
+    stand.wait_state(first, "draining")
+    second = stand.admin.stage([make_backend("fresher").address])
+    stand.wait_state(second, "done")  # the old proxy never used the pool before it
+    assert stand.state(first) == "draining"
+    held.release()
+    assert client.response().text == "held\n"
+    client.close()
+    stand.wait_state(first, "done")
+
+
 def test_a_swap_reaches_the_clients_of_the_old_proxy_too(upgrading, make_backend):
     stand = upgrading(service={"drain": {"requests": "20s"}})
     client, held = held_in_old_proxy(stand)

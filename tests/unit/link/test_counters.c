@@ -401,6 +401,22 @@ static void the_version_is_that_of_the_slowest_proxy_that_is_there(void **state)
     close(fd);
 }
 
+static void a_worker_that_has_ended_holds_nobody_up(void **state)
+{
+    (void)state;
+    int fd;
+    struct counters *counters = map_new(WORKERS, &fd);
+    set_versions(counters, 10);
+    counters_worker(counters, 0)->version = COUNTERS_ENDED;
+    assert_int_equal(counters_version(counters), 10);
+    assert_int_equal(counters_newest(counters), 10);
+    set_versions(counters, COUNTERS_ENDED);
+    assert_true(counters_version(counters) > 10);
+    assert_int_equal(counters_newest(counters), 0);
+    counters_unmap(counters);
+    close(fd);
+}
+
 static void a_generation_that_nobody_had_takes_no_memory(void **state)
 {
     (void)state;
@@ -466,6 +482,7 @@ int main(void)
         cmocka_unit_test(gauges_are_reset_once_for_each_proxy),
         cmocka_unit_test(two_generations_count_side_by_side),
         cmocka_unit_test(the_version_is_that_of_the_slowest_proxy_that_is_there),
+        cmocka_unit_test(a_worker_that_has_ended_holds_nobody_up),
         cmocka_unit_test(a_generation_that_nobody_had_takes_no_memory),
         cmocka_unit_test(a_slot_that_was_never_used_is_idle_cleared_and_summed_without_taking_memory),
         cmocka_unit_test(every_duration_lies_between_the_bounds_of_its_bucket),

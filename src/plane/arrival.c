@@ -12,7 +12,7 @@
 void arrival_introduce(struct peer *peer, const struct client_arrival *arrival)
 {
     const struct listener_entry *entry = arrival->entry;
-    peer->listener = entry->id;
+    peer->listener = (uint16_t)entry->id;
     memcpy(peer->port, entry->port, sizeof peer->port);
     peer->port_length = entry->port_length;
     peer->from_port = arrival->port;

@@ -101,7 +101,7 @@ static void linger(struct client *client)
     enter(client, CLIENT_LINGERING);
     inlet_clear(&client->in, client->worker->buffers);
     stream_shut(&client->stream);
-    deadline_set(&client->deadline, client->worker->stopping ? client->worker->grace_ms : LINGER_MS);
+    deadline_set(&client->deadline, client_is_leaving(client) ? client->worker->grace_ms : LINGER_MS);
 }
 
 /* True: there may be more to drop. */
@@ -127,7 +127,7 @@ static void await_head(struct client *client)
     client->hungry = false;
     client->head_since_ms = loop_ms(client->worker->loop);
     worker_deadline(&client->deadline,
-                    client->worker->stopping ? client->worker->grace_ms : settings->idle_ms);
+                    client_is_leaving(client) ? client->worker->grace_ms : settings->idle_ms);
 }
 
 /* True: what waited is sent, and the client has gone on to what comes next. */
@@ -246,12 +246,13 @@ static void await_rest(struct client *client)
     struct worker *worker = client->worker;
     uint64_t until = client->head_since_ms + worker->settings->head_ms, now = loop_ms(worker->loop);
     client->hungry = true;
-    if (worker->stopping && deadline_is_set(&client->deadline))
+    bool leaving = client_is_leaving(client);
+    if (leaving && deadline_is_set(&client->deadline))
         return; /* the end waits for nobody byte by byte */
-    if (worker->settings->head_ms != 0 && !worker->stopping)
+    if (worker->settings->head_ms != 0 && !leaving)
         deadline_set(&client->deadline, until > now ? until - now : 0);
     else
-        worker_deadline(&client->deadline, worker->stopping ? worker->grace_ms : 0);
+        worker_deadline(&client->deadline, leaving ? worker->grace_ms : 0);
 }
 
 /* Over TLS only what was agreed on is spoken (RFC 9113 section 3.2). */
@@ -458,7 +459,8 @@ void client_accept(struct worker *worker, const struct client_arrival *arrival)
     client->counted = arrival->counted;
     arrival_introduce(&client->peer, arrival);
     counters_add(&worker->cells->connections[client->peer.listener], 1);
-    client->peer.tls = snapshot_door(worker->snapshot, client->peer.listener)->tls;
+    client->peer.door = *snapshot_door(worker->snapshot, client->peer.listener);
+    client->peer.tls = client->peer.door.tls;
     newcomers_enter(&worker->newcomers, client);
     if (client->state == CLIENT_ARRIVING || start_tls(client))
         pump_later(client); /* its request may be there, or come while others are served */
@@ -555,8 +557,15 @@ void client_h2_over(struct client *client, bool floods)
     client->linger = true;
     client->next = CLIENT_NEXT_CLOSE;
     enter(client, CLIENT_FLUSHING);
-    deadline_set(&client->deadline, floods || client->worker->stopping ? LINGER_MS : CLIENT_FLUSH_MS);
+    deadline_set(&client->deadline, floods || client_is_leaving(client) ? LINGER_MS : CLIENT_FLUSH_MS);
     pump(client);
+}
+
+void client_orphan(struct client *client)
+{
+    client->peer.orphan = true;
+    if (!client->worker->stopping)
+        client_stop(client);
 }
 
 void client_stop(struct client *client)

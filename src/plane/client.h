@@ -137,7 +137,9 @@ size_t client_answer(struct client *client, const struct own_answer *answer);
  * lingers. */
 void client_return(struct client *client, enum client_next next, bool unread);
 
-/* The worker stops: what is idle goes soon, answering at most one more request. */
+/* The worker stops, or the listener is gone: what is idle goes soon, answering at most one more request. */
 void client_stop(struct client *client);
+/* Its listener is named no more: what is under way goes on, then the connection goes as at a stop. */
+void client_orphan(struct client *client);
 /* Closes whatever state it is in, without an answer; it must not be in an exchange. */
 void client_close(struct client *client, bool reset);

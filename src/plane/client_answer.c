@@ -7,9 +7,7 @@
 uint32_t client_hsts(const struct client *client)
 {
     const struct peer *peer = &client->peer;
-    const struct snapshot_door *door =
-        peer->tls ? snapshot_door(client->worker->snapshot, peer->listener) : NULL;
-    return door == NULL ? 0 : door->hsts_s;
+    return peer->tls ? peer->door.hsts_s : 0;
 }
 
 size_t client_answer(struct client *client, const struct own_answer *own)

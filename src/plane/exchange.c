@@ -283,7 +283,7 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
     if (x->state >= EXCHANGE_ANSWERING)
         return x->down.out == HTTP_BODY_CLOSE && x->state != EXCHANGE_TUNNEL ? CLIENT_NEXT_RESET
                                                                              : CLIENT_NEXT_CUT;
-    bool keep = x->keep_alive && !unread && !x->worker->stopping;
+    bool keep = x->keep_alive && !unread && !client_is_leaving(x->client);
     understand_accept(x);
     struct own_answer own = {.end = end,
                              .minor = x->minor,

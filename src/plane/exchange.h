@@ -116,7 +116,6 @@ struct exchange {
     const struct http_location *location; /* where the own answer sends the client; NULL: nowhere */
     uint32_t retry_after;                 /* seconds, for the own answer; 0: none is told */
     struct view *view;
-    const struct snapshot_door *door;       /* by which it came; NULL: the world has none such any more */
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
     const struct snapshot_pool *pool;

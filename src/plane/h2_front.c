@@ -273,7 +273,7 @@ struct h2_front *h2_front_new(struct client *client)
         free(front);
         return NULL;
     }
-    if (client->worker->stopping)
+    if (client_is_leaving(client))
         h2_front_stop(front);
     return front;
 }

@@ -71,6 +71,13 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
+static void look_at_door(struct peer *peer, const struct snapshot *snapshot)
+{
+    const struct snapshot_door *door = peer->orphan ? NULL : snapshot_door(snapshot, peer->listener);
+    if (door != NULL)
+        peer->door = *door;
+}
+
 /* Before any return to the loop: who sees that this worker has left a world also sees what it still does in
  * it. */
 static void hold_world(struct exchange *x, const struct http_request *request, uint32_t *prefix)
@@ -78,7 +85,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     struct worker *worker = x->worker;
     x->view = publisher_take(worker->options.publisher, worker->options.index);
     const struct snapshot *snapshot = x->view->snapshot;
-    x->door = snapshot_door(snapshot, x->client->peer.listener);
+    look_at_door(&x->client->peer, snapshot);
     x->peer = origin_of(snapshot, request, &x->client->peer, &x->origin);
     struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
     x->service = snapshot_match(snapshot, request->host, path, prefix);

@@ -168,14 +168,30 @@ void listeners_add(struct listeners *all, uint32_t id, int fd, bool passed)
         start(entry);
 }
 
+/* Of what is named no more. Its id may be given to another listener, whom they did not come to. */
+static void orphan_clients(struct worker *worker, const bool gone[SNAPSHOT_LISTENERS_MAX])
+{
+    struct client *client, *next;
+    for (client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (gone[client->peer.listener] && !client_is_stream(client))
+            client_orphan(client);
+    }
+}
+
 void listeners_turn(struct listeners *all, const struct snapshot *snapshot)
 {
     if (all->worker->stopping)
         return;
+    bool gone[SNAPSHOT_LISTENERS_MAX] = {false}, any = false;
     for (uint32_t id = 0; id < SNAPSHOT_LISTENERS_MAX; id++) {
-        if (!is_named(snapshot, id))
+        gone[id] = all->at[id].fd >= 0 && !is_named(snapshot, id);
+        any |= gone[id];
+        if (gone[id])
             drop(&all->at[id]);
     }
+    if (any)
+        orphan_clients(all->worker, gone);
     start_named(all);
 }
 

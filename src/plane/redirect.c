@@ -34,7 +34,7 @@ static struct str port_of(const struct http_request *request)
 /* By its listener, whatever the service, or by its service where the client does not speak TLS. */
 static bool goes_to_https(const struct exchange *x)
 {
-    return (x->door != NULL && x->door->redirect) ||
+    return x->client->peer.door.redirect ||
            (x->service != NULL && x->rules->redirect_https != 0 && !x->https);
 }
 

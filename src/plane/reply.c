@@ -361,7 +361,7 @@ static bool final(struct exchange *x)
     const struct http_response *response = &x->worker->response;
     struct connection *lease = x->lease;
     enum http_framing out = framing_for(x, response->framing);
-    if (out == HTTP_BODY_CLOSE || (x->worker->stopping && !is_followed(x)) || ends_early(x))
+    if (out == HTTP_BODY_CLOSE || (client_is_leaving(x->client) && !is_followed(x)) || ends_early(x))
         x->keep_alive = false;
     if (write_short(x))
         return answer_short(x);

@@ -142,7 +142,7 @@ static void take_share(struct exchange *x, const struct http_request *request, u
 bool sticky_is_preview(const struct exchange *x, const struct http_request *request)
 {
     const struct snapshot *snapshot = x->view->snapshot;
-    if (x->door != NULL && x->door->staged)
+    if (x->client->peer.door.staged)
         return true;
     if (!snapshot_has_text(x->rules, SNAPSHOT_PREVIEW_FIELD))
         return false;

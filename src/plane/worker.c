@@ -236,6 +236,7 @@ static void *run(void *arg)
 static void prepare(struct worker *worker, const struct worker_options *options)
 {
     worker->options = *options;
+    worker->grace_ms = FINISH_GRACE_MS;
     worker->loop = loop_new();
     worker->orders = mailbox_new(worker->loop, deliver, worker);
     worker->buffers = buffers_new();

@@ -14,6 +14,7 @@
 #include "plane/balance.h"
 #include "plane/budget.h"
 #include "plane/buffers.h"
+#include "plane/client.h"
 #include "plane/connection.h"
 #include "plane/cork.h"
 #include "plane/crowd.h"
@@ -89,7 +90,7 @@ struct worker {
     size_t head_most;         /* bytes that an inlet may hold while a head or trailers are incomplete */
     bool stopping;
     bool finishing; /* stopping, while another proxy serves and worlds still come: who is paused waits on */
-    uint32_t grace_ms;   /* what a stopping one grants an idle client for one more request */
+    uint32_t grace_ms;   /* what an idle client that is to go has for one more request */
     uint64_t stopped_ms; /* when it began to stop */
     bool ended;          /* the thread has nothing left but to end */
 
@@ -139,6 +140,12 @@ struct worker *worker_start(const struct worker_options *options, struct err *er
 void worker_order(struct worker *worker, struct order *order);
 /* Waits for the thread's end, which it has reported, and frees the worker. */
 void worker_join(struct worker *worker);
+
+/* Is the client to go, after one more request at most? */
+static inline bool client_is_leaving(const struct client *client)
+{
+    return client->worker->stopping || client->peer.orphan;
+}
 
 /* A sentence for the log about what is wrong with an instance: "instance NAME of SERVICE WHY"; one a second
  * at most, the next one tells how many were held back. */

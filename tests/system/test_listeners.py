@@ -1,0 +1,102 @@
+"""Listeners that a reload takes away: what became of the connections that came by them."""
+
+import pytest
+
+from harness import frames
+from harness.backend import Held
+from harness.client import RawClient
+from harness.http2 import DATA, GOAWAY, RawHttp2, head_frame
+
+ANY = {"address": "127.0.0.1:0"}
+STAGED = {"address": "127.0.0.1:0", "view": "staged"}
+REDIRECT = {"address": "127.0.0.1:0", "redirect": "https"}
+MOST = 64
+
+
+@pytest.fixture
+def make_doors(make_stand, make_backend):
+    """A stand with these listeners, and a pool "fresh" that is held."""
+
+    def make(*listeners):
+        stand = make_stand(listeners=list(listeners))
+        stand.suite.shell("01")
+        stand.start()
+        stand.wait_state(stand.admin.stage([make_backend("fresh").address], hold=True), "held")
+        return stand
+
+    return make
+
+
+def reload(stand, *listeners):
+    stand.daemon.config["listeners"] = list(listeners)
+    stand.daemon.write_config()
+    result = stand.daemon.upswap("reload")
+    assert result.returncode == 0, result.stderr
+
+
+def assert_last(client, **expected):
+    """One more answer comes, and is the last one."""
+    answer = client.ask()
+    assert {key: getattr(answer, key) for key in expected} == expected
+    assert client.is_last and client.to_end() == b""
+
+
+def test_a_kept_connection_has_one_more_answer_of_its_listener_and_ends(make_doors):
+    stand = make_doors(ANY, STAGED, REDIRECT)
+    stays, staged, redirects = (RawClient(port) for port in stand.daemon.ports())
+    with stays, staged, redirects:
+        assert (stays.ask().text, staged.ask().text, redirects.ask().status) == ("live-0", "fresh", 308)
+        reload(stand, ANY)
+        assert_last(staged, text="fresh")
+        assert_last(redirects, status=308)
+        assert stays.ask().text == "live-0" and not stays.is_last
+
+
+def test_who_came_by_a_listener_that_is_gone_is_not_led_by_the_one_that_has_its_place(make_doors):
+    stand = make_doors(*[ANY] * MOST)
+    with RawClient(stand.daemon.ports()[-1]) as client:
+        assert client.ask().text == "live-0"
+        reload(stand, *[ANY] * (MOST - 1))
+        reload(stand, *[ANY] * (MOST - 1), STAGED)
+        assert_last(client, text="live-0")
+
+
+def test_what_is_under_way_is_answered_when_its_listener_is_gone(make_doors):
+    stand = make_doors(ANY, ANY)
+    held = stand.live[0].on("/held", Held())
+    with RawClient(stand.daemon.ports()[1]) as client:
+        client.request(target="/held")
+        held.wait()
+        reload(stand, ANY)
+        held.release()
+        assert client.response().text == "held\n"
+        assert client.is_last and client.to_end() == b""
+
+
+def test_a_websocket_goes_on_when_its_listener_is_gone(make_doors):
+    stand = make_doors(ANY, ANY)
+    upgraded = stand.live[0].on("/ws", frames.Upgraded())
+    with RawClient(stand.daemon.ports()[1]) as client:
+        assert client.ask(target="/ws", fields=frames.UPGRADE).status == 101
+        instance = upgraded.wait()
+        reload(stand, ANY)
+        client.send(frames.frame(frames.TEXT, b"still there?", masked=True))
+        assert frames.read_frame(instance, masked=True) == (frames.TEXT, b"still there?", True)
+        client.send(frames.close_frame(1000, masked=True))
+
+
+def test_a_connection_of_http_2_is_told_that_it_goes(make_doors):
+    stand = make_doors(ANY, STAGED)
+    with RawHttp2(stand.daemon.ports()[1]) as raw:
+        raw.send(head_frame(1))
+        while raw.read()[0] != DATA:
+            pass
+        reload(stand, ANY)
+        while raw.read()[0] != GOAWAY:
+            pass
+        raw.send(head_frame(3))  # was on its way
+        frames_of_3 = []
+        while (got := raw.read()) is not None:
+            if got[0] == DATA and got[2] == 3:
+                frames_of_3.append(got[3])
+        assert b"".join(frames_of_3) == b"fresh"

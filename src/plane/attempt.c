@@ -228,6 +228,8 @@ static bool is_full(const struct exchange *x)
 static enum choice choose(struct exchange *x)
 {
     struct worker *worker = x->worker;
+    if (x->view->snapshot != worker->snapshot)
+        intake_catch_up(x);
     if (x->wish.guarded || x->wish.slow_start_ms > 0 || worker->balance.shuns_until_ms != 0)
         x->wish.now_ms = loop_ms(worker->loop);
     unsigned holds = 0;

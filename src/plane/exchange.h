@@ -199,6 +199,9 @@ void exchange_free_spares(struct worker *worker);
 /* intake: takes from the head, whose bytes may go then, all that its exchange needs: its view and its pool,
  * what the instance is told, the texts for the log. NULL: the request may go on its way; else why not. */
 const struct end *intake_read(struct exchange *exchange, const struct http_request *request);
+/* It has waited, or asks again, and the worker has another world: its service, pool and instances are looked
+ * at as they are now, if all are still there. Not while it holds a lease. */
+void intake_catch_up(struct exchange *exchange);
 
 /* sticky: what in the head binds the request. */
 /* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */

@@ -71,6 +71,13 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
+static void wish_by_rules(struct exchange *x)
+{
+    x->wish.guarded = x->rules->ejection_failures > 0;
+    x->wish.slow_start_ms = x->rules->slow_start_ms;
+    x->wish.most = x->rules->concurrency_per_instance;
+}
+
 static void look_at_door(struct peer *peer, const struct snapshot *snapshot)
 {
     const struct snapshot_door *door = peer->orphan ? NULL : snapshot_door(snapshot, peer->listener);
@@ -93,9 +100,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
         return;
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
-    x->wish.guarded = x->rules->ejection_failures > 0;
-    x->wish.slow_start_ms = x->rules->slow_start_ms;
-    x->wish.most = x->rules->concurrency_per_instance;
+    wish_by_rules(x);
     if (x->rules->mode != SNAPSHOT_SERVING || pause_is_used(&worker->pause))
         x->stopped = mode_stops(x, request, *prefix);
     if (x->stopped != NULL)
@@ -107,6 +112,48 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->cells = counters_pool(worker->counters, worker->options.index, snapshot_pool_slot(x->pool));
     counters_add(&x->cells->in_flight, 1);
     exchange_choose(x, true);
+}
+
+/* The instance that it has asked, in another world's pool. */
+static bool find_asked(const struct exchange *x, const struct snapshot *snapshot,
+                       const struct snapshot_pool *pool, struct snapshot_instance *asked)
+{
+    for (size_t i = 0; i < snapshot_pool_size(pool); i++) {
+        *asked = snapshot_pool_instance(snapshot, pool, i);
+        if (asked->slot == x->instance.slot)
+            return true;
+    }
+    return false;
+}
+
+/* False: its pool is not of that world. */
+static bool move_to(struct exchange *x, struct view *view)
+{
+    const struct snapshot *before = x->view->snapshot, *snapshot = view->snapshot;
+    struct snapshot_instance asked;
+    const struct snapshot_service *service = snapshot_service_named(
+        snapshot, snapshot_service_name(before, x->service), snapshot_service_index(before, x->service));
+    const struct snapshot_pool *pool =
+        service == NULL ? NULL : snapshot_service_pool(snapshot, service, snapshot_pool_number(x->pool));
+    if (pool == NULL || snapshot_pool_slot(pool) != snapshot_pool_slot(x->pool) ||
+        (x->attempted && !find_asked(x, snapshot, pool, &asked)))
+        return false;
+    if (x->attempted)
+        x->instance = asked;
+    x->view = view;
+    x->service = service;
+    x->pool = pool;
+    x->rules = snapshot_service_rules(service);
+    wish_by_rules(x);
+    return true;
+}
+
+void intake_catch_up(struct exchange *x)
+{
+    struct worker *worker = x->worker;
+    struct view *before = x->view, *view = publisher_take(worker->options.publisher, worker->options.index);
+    bool moves = view->snapshot == worker->snapshot && move_to(x, view);
+    view_release(moves ? before : view, worker->options.index);
 }
 
 /* To understand it takes longer than much of the rest, and only an answer of our own needs it. */

@@ -255,6 +255,18 @@ struct str snapshot_service_name(const struct snapshot *snapshot, const struct s
     return image_str(image_of(snapshot, service), service->name);
 }
 
+const struct snapshot_service *snapshot_service_named(const struct snapshot *snapshot, struct str name,
+                                                      uint32_t place)
+{
+    size_t count = snapshot_service_count(snapshot);
+    for (size_t i = 0; i < count; i++) {
+        const struct snapshot_service *service = snapshot_service_at(snapshot, (place + i) % count);
+        if (str_equal(snapshot_service_name(snapshot, service), name))
+            return service;
+    }
+    return NULL;
+}
+
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service)
 {
     const struct snapshot *image = image_of(snapshot, service);

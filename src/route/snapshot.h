@@ -383,6 +383,9 @@ size_t snapshot_amended_count(const struct snapshot *snapshot);
 uint32_t snapshot_amended_at(const struct snapshot *snapshot, size_t index);
 /* Is any of them paused? May say so where the last one is paused no more. */
 bool snapshot_may_pause(const struct snapshot *snapshot);
+/* The service of that name, looked for at `place` first, where it was in another world. NULL: none. */
+const struct snapshot_service *snapshot_service_named(const struct snapshot *snapshot, struct str name,
+                                                      uint32_t place);
 /* The service's place among the services, 0 to count - 1. */
 uint32_t snapshot_service_index(const struct snapshot *snapshot, const struct snapshot_service *service);
 /* Of the field or cookie whose value is hashed, or "". */

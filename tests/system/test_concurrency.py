@@ -221,7 +221,7 @@ def test_a_websocket_takes_a_place_while_it_lasts(start_own_front):
     wait_until(lambda: front.ask().status == 200, what="its place to be free")
 
 
-def test_a_reload_lifts_the_limit(start):
+def test_a_reload_lifts_the_limit_for_those_who_wait_too(start):
     front = start()
     waiting = ask_many(front, 3)
     wait_until(lambda: inside(front) == 1 and queued(front) == 2, what="two in line")
@@ -229,9 +229,42 @@ def test_a_reload_lifts_the_limit(start):
     front.daemon.write_config()
     assert front.admin.post("/v1/reload").status == 200
     new = ask_many(front, 3)
-    wait_until(lambda: inside(front) == 4, what="new requests to go through")
+    wait_until(lambda: inside(front) == 6, what="all requests to go through")
     front.room.release(6)
     assert {client.response().status for client in waiting + new} == {200}
+
+
+def command(front, verb, room):
+    answer = front.admin.post(f"/v1/services/web/{verb}", {"instance": room.backend.address})
+    assert answer.status == 200, answer.text
+
+
+def test_who_waits_goes_to_an_instance_that_comes_back(start):
+    front = start(count=2)
+    back, busy = front.rooms
+    command(front, "drain", back)
+    clients = ask_many(front, 3)
+    wait_until(lambda: busy.inside == 1 and queued(front) == 2, what="two in line")
+    command(front, "enable", back)
+    wait_until(lambda: back.inside == 1 and queued(front) == 1, what="the first in line to be let in")
+    back.release(2)
+    busy.release()
+    assert [client.response().status for client in clients] == [200] * 3
+
+
+def test_who_waits_does_not_go_to_an_instance_that_was_taken_out(start):
+    front = start(count=2)
+    clients = ask_many(front, 2)
+    wait_until(lambda: inside(front) == 2, what="both to be full")
+    waiting = ask_many(front, 1)[0]
+    wait_until(lambda: queued(front) == 1, what="one in line")
+    out, stays_in = front.rooms
+    command(front, "drain", out)
+    out.release(2)
+    wait_until(lambda: out.inside == 0, what="the instance to be done")
+    stays(lambda: out.inside == 0 and queued(front) == 1, 0.3, "the instance that is out,")
+    stays_in.release(2)
+    assert [client.response().status for client in [*clients, waiting]] == [200] * 3
 
 
 def test_who_waits_belongs_to_the_pool_that_was_live(make_stand, make_backend):

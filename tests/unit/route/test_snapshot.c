@@ -165,6 +165,9 @@ static void what_was_frozen_is_read_back(void **state)
     assert_int_equal(snapshot_service_rules(web)->strip_path, 1);
     const struct snapshot_service *empty = snapshot_service_at(snapshot, 1);
     assert_int_equal(snapshot_service_index(snapshot, empty), 1);
+    for (uint32_t place = 0; place < 3; place++)
+        assert_ptr_equal(snapshot_service_named(snapshot, STR("web"), place), web);
+    assert_null(snapshot_service_named(snapshot, STR("we"), 0));
     assert_null(snapshot_service_live(snapshot, empty));
     assert_ptr_equal(snapshot_service_live(snapshot, web), snapshot_pool_at(snapshot, 1));
     free(image);

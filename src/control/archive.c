@@ -42,7 +42,8 @@ struct job {
 /* No service has a dot in its name, so no two deployments meet in one file. */
 static char *path_of(const struct archive *archive, const char *deployment, enum archive_kind kind)
 {
-    static const char *const parts[ARCHIVE_KINDS] = {"", ".shadow", ".launch", ".watch", ".command"};
+    static const char *const parts[ARCHIVE_KINDS] = {"",       ".shadow",  ".launch",
+                                                     ".watch", ".command", ".yardstick"};
     return mem_printf("%s/%s%s.json", archive->folder, deployment, parts[kind]);
 }
 

@@ -1,7 +1,8 @@
 /* archive: what a gate has found, one file a deployment: DIRECTORY/deployments/NAME.json, and its shadow,
  * NAME.shadow.json; what a launch has written, NAME.launch.json, and the command of a pause,
- * NAME.command.json; and what the last watch has found, NAME.watch.json. Written and synced on a thread of
- * its own, since the outputs of a large gate are many megabytes. */
+ * NAME.command.json; what the last watch has found, NAME.watch.json, and what it measures by,
+ * NAME.yardstick.json. Written and synced on a thread of its own, since the outputs of a large gate are many
+ * megabytes. */
 #pragma once
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ enum archive_kind {
     ARCHIVE_LAUNCH,
     ARCHIVE_WATCH,
     ARCHIVE_COMMAND,
+    ARCHIVE_YARDSTICK,
     ARCHIVE_KINDS
 };
 

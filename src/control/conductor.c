@@ -332,6 +332,7 @@ static void make_judges(struct conductor *conductor)
         .loop = options->loop,
         .registry = options->registry,
         .counters = options->counters,
+        .archive = options->archive,
         .trail = conductor->trail,
         .health = conductor->health,
         .ejections = conductor->ejections,

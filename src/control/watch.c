@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 #define TICK_MS 100
+#define FIRST_TICK_MS 5  /* whoever begins to watch has just swapped, and has more urgent things to do */
 #define MARK_TICKS 10    /* how often the other pool's answers are marked, to see what it does now */
 #define MEASURE_TICKS 50 /* how often its record is read anew while it grows */
 
@@ -35,6 +36,7 @@ struct vigil {
     uint64_t heard_ms;       /* when something was answered last, or nothing waited; monotonic */
     uint64_t waiting;        /* requests, at the last look */
     unsigned ticks;
+    bool restored;         /* it measures by what was kept of the other pool's record */
     struct gate *run;      /* of the uptests; NULL: none is under way */
     uint64_t runs, passes; /* of the uptests */
     json_t *broken;        /* the uptest that failed; NULL: none */
@@ -306,14 +308,43 @@ static char *find_silence(const struct vigil *vigil, const struct pool *pool)
                       (unsigned long long)vigil->waiting, before(pool), yardstick->p99_us / 1000);
 }
 
-/* A canary's other pool is live, so its record grows. */
+/* A canary's other pool is live, so its record grows. What was kept of it stands until there is more. */
 static void measure_anew(struct vigil *vigil, const struct pool *pool)
 {
     struct yardstick yardstick;
     if (vigil->ticks % MEASURE_TICKS != 0 || pool->service->live == pool)
         return;
     measure(vigil, pool, &yardstick);
+    if (vigil->restored && yardstick.old.requests < vigil->evidence.yardstick.old.requests)
+        return;
+    vigil->restored = false;
     evidence_measure(&vigil->evidence, &yardstick);
+}
+
+static void on_kept(void *arg, const char *failure)
+{
+    (void)arg;
+    if (failure != NULL)
+        log_warn("%s", failure);
+}
+
+/* A daemon that is started in the middle of it finds the other pool without a record. */
+static void keep_yardstick(const struct vigil *vigil)
+{
+    const struct yardstick *yardstick = &vigil->evidence.yardstick;
+    if (vigil->ticks != 1 || vigil->restored || yardstick->old.requests == 0)
+        return;
+    archive_write(vigil->watch->options.archive, vigil->pool, ARCHIVE_YARDSTICK, yardstick_pack(yardstick),
+                  on_kept, NULL);
+}
+
+/* True: there is one. */
+static bool find_kept(const struct vigil *vigil, struct yardstick *yardstick)
+{
+    json_t *kept = archive_read(vigil->watch->options.archive, vigil->pool, ARCHIVE_YARDSTICK);
+    bool found = kept != NULL && yardstick_unpack(kept, yardstick);
+    json_decref(kept);
+    return found;
 }
 
 /* A sentence, to be freed; NULL: all is well. */
@@ -331,6 +362,7 @@ static void look(struct deadline *deadline)
     const struct pool *pool = pool_of(vigil);
     bool over = is_over(vigil);
     compare(vigil, pool);
+    keep_yardstick(vigil);
     measure_anew(vigil, pool);
     if (vigil->told)
         return;
@@ -362,12 +394,13 @@ void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_m
     vigil->service = mem_dup(pool->service->name);
     vigil->pool = mem_dup(pool->name);
     vigil->begun_ms = clock_mono_ms();
-    vigil->ends_ms = vigil->begun_ms + left_ms;
     vigil->looked_ns = clock_mono_ns();
     vigil->heard_ms = vigil->begun_ms;
     HASH_ADD_KEYPTR(hh, watch->vigils, vigil->service, strlen(vigil->service), vigil);
     const struct config_service *settings = settings_of(vigil);
     measure(vigil, pool, &yardstick);
+    vigil->restored = yardstick.old.requests == 0 && find_kept(vigil, &yardstick);
+    vigil->ends_ms = vigil->begun_ms + (vigil->restored ? length_ms : left_ms);
     evidence_begin(&vigil->evidence, &yardstick, settings == NULL ? 0 : settings->watch.minimum,
                    (double)length_ms / 1000);
     read_answers(vigil, pool, &vigil->answers);
@@ -376,7 +409,7 @@ void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_m
     vigil->marks[1] = vigil->marks[0];
     deadline_init(&vigil->look, watch->options.loop, look);
     deadline_init(&vigil->next_run, watch->options.loop, run_is_due);
-    deadline_set(&vigil->look, TICK_MS);
+    deadline_set(&vigil->look, FIRST_TICK_MS);
     if (run_interval_ms(vigil) > 0)
         deadline_set(&vigil->next_run, run_interval_ms(vigil));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "config/config.h"
+#include "control/archive.h"
 #include "control/ejections.h"
 #include "control/health.h"
 #include "control/trail.h"
@@ -25,6 +26,7 @@ struct watch_options {
     struct loop *loop;
     const struct registry *registry;
     struct counters *counters;
+    struct archive *archive;
     struct trail *trail;
     const struct health *health;
     const struct ejections *ejections;
@@ -41,7 +43,9 @@ struct watch_options {
 struct watch *watch_new(const struct watch_options *options);
 
 /* Watches the pool of the service's running deployment, in place of what is watched of that service; for
- * length_ms, of which left_ms are left. */
+ * length_ms, of which left_ms are left. Where the counters have gone since it began, as they do with the
+ * daemon, what was seen of it has gone with them, and it begins anew, measured by the record that was kept.
+ */
 void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_ms, uint64_t left_ms);
 /* Ends it, if there is one. */
 void watch_end(struct watch *watch, const char *service);

@@ -167,3 +167,55 @@ void yardstick_make(struct yardstick *yardstick, const struct yardstick_limits *
     claim_errors(yardstick, slices, count);
     claim_slow(yardstick, slices, count);
 }
+
+/* ---- for a process to come ---- */
+
+static json_t *pack_claim(const struct yardstick_claim *claim)
+{
+    return json_pack("{s:f, s:f}", "limit", claim->limit, "clump", claim->clump);
+}
+
+json_t *yardstick_pack(const struct yardstick *yardstick)
+{
+    json_t *buckets = json_array();
+    for (unsigned i = 0; i < COUNTERS_BUCKETS; i++)
+        json_array_append_new(buckets, json_integer((json_int_t)yardstick->old.buckets[i]));
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:i, s:f, s:f, s:f, s:f}", "requests",
+                     (json_int_t)yardstick->old.requests, "errors", (json_int_t)yardstick->old.errors,
+                     "buckets", buckets, "errors_claim", pack_claim(&yardstick->errors), "slow_claim",
+                     pack_claim(&yardstick->slow), "slow_bucket", (int)yardstick->slow_bucket, "p99_us",
+                     yardstick->p99_us, "slow_us", yardstick->slow_us, "errors_allowed",
+                     yardstick->limits.errors, "latency_allowed", yardstick->limits.latency);
+}
+
+/* Limits are divided by. */
+static bool is_sound(const struct yardstick *yardstick)
+{
+    return yardstick->errors.limit > 0 && yardstick->slow.limit > 0 && yardstick->errors.clump >= 1 &&
+           yardstick->slow.clump >= 1 && yardstick->slow_bucket < COUNTERS_BUCKETS;
+}
+
+bool yardstick_unpack(const json_t *packed, struct yardstick *yardstick)
+{
+    struct yardstick found = {.slow_bucket = 0};
+    json_int_t requests, errors;
+    json_t *buckets;
+    int slow_bucket;
+    if (json_unpack((json_t *)packed, "{s:I, s:I, s:o, s:{s:F, s:F}, s:{s:F, s:F}, s:i, s:F, s:F, s:F, s:F}",
+                    "requests", &requests, "errors", &errors, "buckets", &buckets, "errors_claim", "limit",
+                    &found.errors.limit, "clump", &found.errors.clump, "slow_claim", "limit",
+                    &found.slow.limit, "clump", &found.slow.clump, "slow_bucket", &slow_bucket, "p99_us",
+                    &found.p99_us, "slow_us", &found.slow_us, "errors_allowed", &found.limits.errors,
+                    "latency_allowed", &found.limits.latency) != 0 ||
+        json_array_size(buckets) != COUNTERS_BUCKETS)
+        return false;
+    found.old.requests = (uint64_t)requests;
+    found.old.errors = (uint64_t)errors;
+    found.slow_bucket = (unsigned)slow_bucket;
+    for (unsigned i = 0; i < COUNTERS_BUCKETS; i++)
+        found.old.buckets[i] = (uint64_t)json_integer_value(json_array_get(buckets, i));
+    if (!is_sound(&found))
+        return false;
+    *yardstick = found;
+    return true;
+}

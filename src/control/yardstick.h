@@ -4,6 +4,7 @@
 
 #include "control/answers.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -42,3 +43,8 @@ void yardstick_make(struct yardstick *yardstick, const struct yardstick_limits *
 
 /* Requests of these answers that were slow. */
 uint64_t yardstick_slow(const struct yardstick *yardstick, const struct answers *answers);
+
+/* As JSON, to be kept for a process to come; a new reference. */
+json_t *yardstick_pack(const struct yardstick *yardstick);
+/* False: that is none, or one of a program with other buckets; the yardstick is as it was. */
+bool yardstick_unpack(const json_t *packed, struct yardstick *yardstick);

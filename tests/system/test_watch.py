@@ -1,5 +1,6 @@
 """After a swap the new release is watched: what is worse than the one before it is rolled back, what is as good is not."""
 
+import os
 import re
 import statistics
 import subprocess
@@ -343,14 +344,19 @@ def test_a_watch_goes_on_when_a_role_was_killed(make_watched, make_release, make
     wait_until(lambda: stand.admin.live() == stand.first, what="the old release to be live")
 
 
-def test_a_new_control_judges_by_all_that_the_old_release_has_answered(make_watched, make_release, make_load):
+@pytest.mark.parametrize("role", ["control", "keeper"])
+def test_a_new_process_judges_by_all_that_the_old_release_has_answered(make_watched, make_release, make_load, role):
     stand = make_watched()
-    make_load(stand.port, seconds=20, rate=RATE)
+    load = make_load(stand.port, seconds=20, rate=RATE)
     wait_until(lambda: requests(stand, stand.first) > 2 * RATE, what="a record of 2 s")
     bad = make_release("bad")
     deployment = stage(stand, bad)
-    stand.daemon.kill_role("control")
+    kept = os.path.join(stand.daemon.config["state_directory"], "deployments", f"{deployment}.yardstick.json")
+    wait_until(lambda: os.path.exists(kept), what="the record to be kept")
+    load.stop()
+    stand.daemon.kill_role(role)
     bad.tell("errors", 0.2)
+    make_load(stand.daemon.port, seconds=20, rate=RATE)
     assert stand.events.wait_end(deployment, timeout=30)["type"] == "deployment.rolled_back"
     assert stand.admin.deployment(deployment)["reason"].startswith("5xx: ")
 

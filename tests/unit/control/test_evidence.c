@@ -494,6 +494,23 @@ static void the_less_is_known_of_the_old_pool_the_more_is_allowed(void **state)
     assert_true(before > 0.15);
 }
 
+static void a_yardstick_is_kept_and_read_back(void **state)
+{
+    (void)state;
+    const struct yardstick_slice old = {
+        .answers = {.requests = 1000, .errors = 7, .buckets = {[0] = 1, [24] = 999}}, .seconds = 60};
+    struct yardstick yardstick, read = {.slow_bucket = 1};
+    yardstick_make(&yardstick, &ordinary, &old, 1);
+    json_t *packed = yardstick_pack(&yardstick);
+    assert_true(yardstick_unpack(packed, &read));
+    assert_memory_equal(&read.old, &yardstick.old, sizeof read.old);
+    assert_true(read.errors.limit == yardstick.errors.limit && read.slow.limit == yardstick.slow.limit);
+    assert_true(read.slow_us == yardstick.slow_us && read.slow_bucket == yardstick.slow_bucket);
+    json_array_append_new(json_object_get(packed, "buckets"), json_integer(0));
+    assert_false(yardstick_unpack(packed, &read));
+    json_decref(packed);
+}
+
 static void a_few_milliseconds_are_nothing(void **state)
 {
     (void)state;
@@ -526,6 +543,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_sentence_says_what_was_seen_and_what_it_was_measured_by),
         cmocka_unit_test(failures_that_a_retry_hid_are_errors_too),
         cmocka_unit_test(the_less_is_known_of_the_old_pool_the_more_is_allowed),
+        cmocka_unit_test(a_yardstick_is_kept_and_read_back),
         cmocka_unit_test(a_few_milliseconds_are_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "control/standing.h"
+#include "io/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct bench {
     int fd;
     struct counters *counters;
     struct config_service settings;
+    struct archive *archive;
     struct trail *trail;
     struct health *health;
     struct ejections *ejections;
@@ -156,6 +158,12 @@ static int setup(void **state)
     strcpy(bench->directory, "/tmp/upswap-watch-XXXXXX");
     assert_non_null(mkdtemp(bench->directory));
     make_service(bench);
+    char *state_directory = mem_printf("%s.state", bench->directory);
+    bench->archive = file_make_directory(state_directory, 0700, &err)
+                         ? archive_open(bench->loop, state_directory, &err)
+                         : NULL;
+    assert_non_null(bench->archive);
+    free(state_directory);
     bench->trail =
         trail_new(&(struct trail_options){bench->loop, bench->registry, bench->counters, settings_of, bench});
     bench->health = health_new(&(struct health_options){
@@ -165,6 +173,7 @@ static int setup(void **state)
     bench->watch = watch_new(&(struct watch_options){.loop = bench->loop,
                                                      .registry = bench->registry,
                                                      .counters = bench->counters,
+                                                     .archive = bench->archive,
                                                      .trail = bench->trail,
                                                      .health = bench->health,
                                                      .ejections = bench->ejections,
@@ -178,8 +187,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct bench *bench = *state;
-    char *remove = mem_printf("rm -rf %s", bench->directory);
+    char *remove = mem_printf("rm -rf %s %s.state", bench->directory, bench->directory);
     watch_end(bench->watch, "web");
+    archive_close(bench->archive);
     int status = system(remove);
     free(remove);
     bench->service->live = bench->service->armed = NULL;
@@ -260,6 +270,31 @@ static void more_errors_than_before_are_told_once_and_again_when_the_time_is_ove
     run_until_told(bench, 2);
     assert_int_equal(bench->over, 1);
     assert_string_equal(bench->why, failure);
+}
+
+/* As they are when the daemon is started again. */
+static void lose_counters(struct bench *bench)
+{
+    watch_end(bench->watch, "web");
+    bench->settings.watch.duration_ms = 0;
+    trail_watch(bench->trail, NULL); /* which forgets all */
+    bench->settings.watch.duration_ms = 60000;
+    counters_clear_pool(bench->counters, bench->old->slot);
+    counters_clear_pool(bench->counters, bench->new->slot);
+}
+
+static void without_its_counters_it_begins_anew_by_the_record_that_was_kept(void **state)
+{
+    struct bench *bench = *state;
+    answer(bench, bench->old, 100000, 10);
+    begin(bench, 60000);
+    run_for(bench, 300);
+    lose_counters(bench);
+    watch_begin(bench->watch, bench->new, 60000, 1);
+    flow(bench, 50, 25);
+    run_until_told(bench, 1);
+    assert_int_equal(bench->failed, 1);
+    assert_non_null(strstr(bench->why, "against 0.0% of 100,000 before the swap"));
 }
 
 static void below_the_minimum_of_requests_errors_are_no_failure(void **state)
@@ -469,6 +504,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_pool_that_answers_as_the_one_before_passes_when_its_time_is_over),
         TEST(more_errors_than_before_are_told_once_and_again_when_the_time_is_over),
+        TEST(without_its_counters_it_begins_anew_by_the_record_that_was_kept),
         TEST(below_the_minimum_of_requests_errors_are_no_failure),
         TEST(errors_of_before_the_watch_are_not_counted),
         TEST(a_canary_is_compared_with_the_live_pool),

@@ -1,5 +1,6 @@
-/* Files to bytes, checked. Invariant: no copy of a key is left in freed memory, since each buffer has room
- * for the largest file from the start and is overwritten before it is freed. */
+/* Files to bytes, checked. Invariant: no copy of a key is left in freed memory, since a file is read where
+ * the largest has room from the start, copied to where it fits, and overwritten in both before they are
+ * freed. */
 #include "io/certificate_files.h"
 
 #include "io/certificate.h"
@@ -7,10 +8,23 @@
 
 #include <string.h>
 
+/* Only what was written: to overwrite the rest would make the kernel find memory for it first. */
+static void wipe(struct buf *buf)
+{
+    if (buf->p != NULL)
+        explicit_bzero(buf->p, buf->n);
+    buf_free(buf);
+}
+
 static bool read_file(const char *path, struct buf *out, struct err *err)
 {
-    buf_reserve(out, CERTIFICATE_FILE_MAX + 1);
-    return file_read(path, CERTIFICATE_FILE_MAX, out, NULL, err);
+    struct buf room = BUF_EMPTY;
+    buf_reserve(&room, CERTIFICATE_FILE_MAX + 1);
+    bool good = file_read(path, CERTIFICATE_FILE_MAX, &room, NULL, err);
+    if (good)
+        buf_add_str(out, buf_str(&room));
+    wipe(&room);
+    return good;
 }
 
 static bool check(const struct certificate_files *files, const char *path, const char *ocsp, struct err *err)
@@ -33,13 +47,6 @@ bool certificate_files_read(struct certificate_files *files, const char *certifi
     return read_file(certificate, &files->certificate, err) &&
            read_file(key != NULL ? key : certificate, &files->key, err) &&
            (ocsp == NULL || read_file(ocsp, &files->ocsp, err)) && check(files, certificate, ocsp, err);
-}
-
-static void wipe(struct buf *buf)
-{
-    if (buf->p != NULL)
-        explicit_bzero(buf->p, buf->cap);
-    buf_free(buf);
 }
 
 void certificate_files_wipe(struct certificate_files *files)

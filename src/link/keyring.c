@@ -60,7 +60,7 @@ int keyring_seal(struct buf *image, struct err *err)
     if (fd < 0)
         err_set(err, "no memory file of %zu bytes can be had: %s", image->n, strerror(errno));
     if (image->p != NULL)
-        explicit_bzero(image->p, image->cap);
+        explicit_bzero(image->p, image->n);
     buf_free(image);
     return fd;
 }

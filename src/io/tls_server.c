@@ -130,6 +130,28 @@ static int seal_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
     return sealing || (key == server->tickets && SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
+/* As SSL_CTX_set_session_ticket_cb(3) wants it. A resumption verifies nothing, and gives a ticket that is as
+ * good as a first one: the client's certificate in it would never run out. */
+static SSL_TICKET_RETURN judge_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t size,
+                                      SSL_TICKET_STATUS status, void *arg)
+{
+    const X509 *shown = session == NULL ? NULL : SSL_SESSION_get0_peer(session);
+    (void)ssl;
+    (void)name;
+    (void)size;
+    (void)arg;
+    if (shown != NULL && X509_cmp_timeframe(NULL, X509_get0_notBefore(shown), X509_get0_notAfter(shown)) != 0)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    switch (status) {
+    case SSL_TICKET_SUCCESS:
+        return SSL_TICKET_RETURN_USE;
+    case SSL_TICKET_SUCCESS_RENEW:
+        return SSL_TICKET_RETURN_USE_RENEW;
+    default:
+        return SSL_TICKET_RETURN_IGNORE_RENEW; /* there is no session in it */
+    }
+}
+
 /* A ticket costs a twentieth of a full handshake; who resumes gets the next one, so one is enough. */
 static void set_tickets(SSL_CTX *ssl, const struct tls_server *server)
 {
@@ -168,6 +190,7 @@ static void ask_clients(SSL_CTX *ssl, const struct tls_server *server, enum tls_
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | required, NULL);
     SSL_CTX_set1_cert_store(ssl, server->authorities);
     SSL_CTX_set_client_CA_list(ssl, SSL_dup_CA_list(server->authority_names));
+    SSL_CTX_set_session_ticket_cb(ssl, NULL, judge_ticket, NULL);
 }
 
 static SSL_CTX *make_context(struct tls_server *server, const struct tls_server_options *options,

@@ -2,13 +2,15 @@
  */
 #pragma once
 
+#include "io/certificate.h"
 #include "io/tls_context.h"
 #include "unit.h"
 
 #include <openssl/ssl.h>
 
-static SSL_SESSION *given;   /* by the last handshake, the last one */
-static unsigned given_count; /* by the last handshake */
+static SSL_SESSION *given;              /* by the last handshake, the last one */
+static unsigned given_count;            /* by the last handshake */
+static const struct certificate *shown; /* by the client; NULL: it has none */
 
 static int keep(SSL *ssl, SSL_SESSION *session)
 {
@@ -23,6 +25,8 @@ static int keep(SSL *ssl, SSL_SESSION *session)
 static bool resumes(struct tls_context *server, SSL_SESSION *session, int version)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (shown != NULL)
+        assert_int_equal(SSL_CTX_use_cert_and_key(context, shown->leaf, shown->key, NULL, 1), 1);
     SSL_CTX_set_max_proto_version(context, version);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context, keep);

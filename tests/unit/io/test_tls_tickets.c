@@ -1,16 +1,32 @@
 #include "io/tls_context.h"
 
+#include "base/buf.h"
 #include "issue.h"
 #include "resume.h"
 #include "unit.h"
 
 #include <openssl/ssl.h>
 #include <string.h>
+#include <time.h>
 
 static struct issued site;
+static time_t later_s; /* how far the time of day has gone on */
 
-static struct tls_context *make_server(const struct tls_ticket_key *keys, size_t count,
-                                       enum tls_verify verify)
+/* ---- instead of the C library's, also for OpenSSL ---- */
+
+__attribute__((visibility("default"))) time_t time(time_t *also)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (also != NULL)
+        *also = now.tv_sec + later_s;
+    return now.tv_sec + later_s;
+}
+
+/* ---- servers ---- */
+
+static struct tls_context *make_server_of(const struct tls_ticket_key *keys, size_t count,
+                                          enum tls_verify verify, struct str client_ca)
 {
     struct err err;
     struct tls_pair pair = {.certificate = str_of(site.certificate), .key = str_of(site.key)};
@@ -19,10 +35,16 @@ static struct tls_context *make_server(const struct tls_ticket_key *keys, size_t
                                                                              .tickets = keys,
                                                                              .ticket_count = count,
                                                                              .verify = verify,
-                                                                             .client_ca = pair.certificate},
+                                                                             .client_ca = client_ca},
                                                 &err);
     assert_non_null(server);
     return server;
+}
+
+static struct tls_context *make_server(const struct tls_ticket_key *keys, size_t count,
+                                       enum tls_verify verify)
+{
+    return make_server_of(keys, count, verify, str_of(site.certificate));
 }
 
 static struct tls_ticket_key make_key(uint8_t seed)
@@ -127,6 +149,70 @@ static void a_session_is_not_resumed_where_clients_are_verified_otherwise(void *
     tls_context_free(asking);
 }
 
+/* For a client, from now on; it is its own authority, whose PEM is added. */
+static struct certificate *certify(struct buf *authorities)
+{
+    struct err err;
+    struct issued issued = issue(NULL, false);
+    struct certificate *certificate = certificate_read(str_of(issued.certificate), str_of(issued.key), &err);
+    assert_non_null(certificate);
+    buf_add_str(authorities, str_of(issued.certificate));
+    issued_free(&issued);
+    return certificate;
+}
+
+static void outlive_under(int version)
+{
+    struct tls_ticket_key key = make_key(1);
+    struct buf authorities = BUF_EMPTY;
+    struct certificate *first = certify(&authorities); /* for an hour */
+    later_s = 7200;
+    struct certificate *second = certify(&authorities);
+    later_s = 0;
+    struct tls_context *server = make_server_of(&key, 1, TLS_VERIFY_REQUIRED, buf_str(&authorities));
+    shown = first;
+    assert_false(resumes(server, NULL, version));
+    SSL_SESSION *session = take_given();
+    later_s = 1800;
+    assert_true(resumes(server, session, version));
+    SSL_SESSION_free(session);
+    session = take_given();
+    later_s = 7200;
+    shown = second;
+    assert_false(resumes(server, session, version));
+    SSL_SESSION_free(session);
+    session = take_given(); /* of the second */
+    assert_true(resumes(server, session, version));
+    SSL_SESSION_free(session);
+    later_s = 0;
+    shown = NULL;
+    certificate_free(first);
+    certificate_free(second);
+    buf_free(&authorities);
+    tls_context_free(server);
+}
+
+static void a_session_is_resumed_only_while_the_certificate_of_its_client_is_valid(void **state)
+{
+    (void)state;
+    outlive_under(TLS1_3_VERSION);
+    outlive_under(TLS1_2_VERSION);
+}
+
+static void a_session_of_a_client_without_a_certificate_is_resumed_where_one_is_optional(void **state)
+{
+    (void)state;
+    struct tls_ticket_key key = make_key(1);
+    struct tls_context *server = make_server(&key, 1, TLS_VERIFY_OPTIONAL);
+    assert_false(resumes(server, NULL, TLS1_3_VERSION));
+    SSL_SESSION *session = take_given();
+    later_s = 7200;
+    assert_true(resumes(server, session, TLS1_3_VERSION));
+    later_s = 0;
+    SSL_SESSION_free(session);
+    tls_context_free(server);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -140,6 +226,8 @@ static int tear_down(void **state)
     issued_free(&site);
     SSL_SESSION_free(given);
     given = NULL;
+    shown = NULL;
+    later_s = 0;
     return 0;
 }
 
@@ -153,6 +241,8 @@ int main(void)
         TEST(a_key_of_the_same_name_opens_no_ticket_of_another),
         TEST(without_keys_there_are_no_tickets),
         TEST(a_session_is_not_resumed_where_clients_are_verified_otherwise),
+        TEST(a_session_is_resumed_only_while_the_certificate_of_its_client_is_valid),
+        TEST(a_session_of_a_client_without_a_certificate_is_resumed_where_one_is_optional),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

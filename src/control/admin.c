@@ -26,7 +26,8 @@ const struct admin_limits admin_limits_usual = {
 struct door {
     struct admin *admin;
     bool tcp;
-    struct listener *listener; /* NULL: none */
+    int fd;                    /* -1: none */
+    struct listener *listener; /* on it, or NULL */
 };
 
 struct admin {
@@ -104,6 +105,7 @@ static void close_door(struct door *door)
 static void open_door(struct door *door, int fd)
 {
     close_door(door);
+    door->fd = fd;
     if (fd >= 0)
         door->listener = listener_new(door->admin->host.loop, fd, accepted, door);
 }
@@ -116,11 +118,14 @@ static void dispatch(void *arg, struct admin_request *request)
 
 void admin_configure(struct admin *admin, const struct admin_options *options)
 {
+    bool tcp_stays = admin->tcp.fd == options->tcp_fd && str_is_same(admin->host.token, options->token);
     open_door(&admin->local, options->unix_fd);
     open_door(&admin->tcp, options->tcp_fd);
     admin->host.owners = options->owners;
     free(admin->host.token);
     admin->host.token = mem_dup(options->token);
+    if (!tcp_stays)
+        admin_client_dismiss_tcp(&admin->host);
 }
 
 struct admin *admin_start(struct loop *loop, const struct admin_options *options)
@@ -144,8 +149,8 @@ struct admin *admin_start(struct loop *loop, const struct admin_options *options
                               .conductor = options->conductor,
                               .events = options->events,
                               .metrics = metrics_new(options->events)};
-    admin->local = (struct door){.admin = admin};
-    admin->tcp = (struct door){.admin = admin, .tcp = true};
+    admin->local = (struct door){.admin = admin, .fd = -1};
+    admin->tcp = (struct door){.admin = admin, .tcp = true, .fd = -1};
     admin_configure(admin, options);
     return admin;
 }

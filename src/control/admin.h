@@ -36,7 +36,8 @@ struct admin_options {
 
 /* From here on the process ignores SIGPIPE. */
 struct admin *admin_start(struct loop *loop, const struct admin_options *options);
-/* Takes other sockets or another token from now on (a reload); connections stay. The old sockets must still
- * be open; conductor, events and limits are not looked at. */
+/* Takes other sockets or another token from now on (a reload). Connections stay, but those over TCP where its
+ * socket or the token is another one: they end, and who is being answered is answered first. The old sockets
+ * must still be open; conductor, events and limits are not looked at. */
 void admin_configure(struct admin *admin, const struct admin_options *options);
 void admin_stop(struct admin *admin);

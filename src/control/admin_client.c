@@ -156,6 +156,36 @@ static void begin_closing(struct admin_client *client)
     linger(client);
 }
 
+static void dismiss(struct admin_client *client)
+{
+    switch (client->state) {
+    case READING_HEAD:
+    case READING_BODY:
+        abandon_request(client);
+        leave_idle(client);
+        begin_closing(client);
+        break;
+    case ANSWERING:
+        assert(client->request != NULL);
+        client->request->keep_alive = false;
+        if (client->request->ends_with_input)
+            admin_client_close(client);
+        break;
+    case CLOSING:
+        break;
+    }
+}
+
+void admin_client_dismiss_tcp(struct admin_host *host)
+{
+    struct admin_client *client = TAILQ_FIRST(&host->clients), *next;
+    for (; client != NULL; client = next) {
+        next = TAILQ_NEXT(client, of_host);
+        if (client->tcp)
+            dismiss(client);
+    }
+}
+
 void admin_client_answered(struct admin_client *client, bool keep_alive)
 {
     client->request = NULL;

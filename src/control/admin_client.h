@@ -35,6 +35,9 @@ void admin_client_new(struct admin_host *host, int fd, const struct admin_peer *
  * came by TCP, where a client need not be known to connect, costs only others that did (`tcp`). NULL: there
  * is none. */
 struct admin_client *admin_client_spare(const struct admin_host *host, bool tcp);
+/* Those who came by TCP have to come again: what they were let in by counts no more. Whose answer may never
+ * end is cut; others whose request is with its handler are answered first. */
+void admin_client_dismiss_tcp(struct admin_host *host);
 /* Closes it; it is freed after the event turn. */
 void admin_client_close(struct admin_client *client);
 

@@ -741,27 +741,102 @@ static void over_tcp_the_token_lets_in_and_nothing_else(void **state)
     peer_free(peer);
 }
 
-static void another_token_counts_from_now_on_and_connections_stay(void **state)
+#define WITH(token) " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " token "\r\n\r\n"
+
+/* As after a reload. */
+static void configure_tcp(int fd, const char *token)
+{
+    struct admin_options options = {
+        .unix_fd = unix_fd, .owners = {geteuid(), getegid()}, .tcp_fd = fd, .token = token};
+    admin_configure(admin, &options);
+}
+
+static struct peer *follow(struct peer *peer)
+{
+    peer_send(peer, "GET /v1/events?follow=1" WITH("sesame"));
+    peer_expect(peer, "\r\n\r\n");
+    return peer;
+}
+
+static void another_token_counts_from_now_on(void **state)
 {
     (void)state;
-    static const char first[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\n\r\n";
-    static const char second[] = "GET /healthz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer other\r\n\r\n";
-    struct peer *old = peer_new_tcp();
-    peer_send(old, first);
-    peer_expect(old, "200 OK");
-    struct admin_options options = {
-        .unix_fd = unix_fd, .owners = {geteuid(), getegid()}, .tcp_fd = tcp_fd, .token = "other"};
-    admin_configure(admin, &options);
-    peer_send(old, first);
+    configure_tcp(tcp_fd, "other");
+    struct peer *old = peer_new_tcp(), *fresh = peer_new_tcp();
+    peer_send(old, "GET /healthz" WITH("sesame"));
     peer_expect(old, "401 Unauthorized");
-    peer_send(old, second);
-    peer_expect(old, "200 OK");
-    struct peer *fresh = peer_new_tcp();
-    peer_send(fresh, second);
+    peer_send(fresh, "GET /healthz" WITH("other"));
     peer_expect(fresh, "200 OK");
-    go_round();
     peer_free(old);
     peer_free(fresh);
+}
+
+/* One that follows, one between two requests, one in a head and one in a body; and one over the other socket.
+ */
+static void end_over_tcp(int fd, const char *token)
+{
+    struct peer *over_tcp[] = {follow(peer_new_tcp()), peer_new_tcp(), peer_new_tcp(), peer_new_tcp()};
+    struct peer *local = follow(peer_new());
+    peer_send(over_tcp[1], "GET /healthz" WITH("sesame"));
+    peer_expect(over_tcp[1], "ok\n");
+    peer_send(over_tcp[2], "GET /healthz HTTP/1.1\r\nHos");
+    peer_send(over_tcp[3], "POST /v1/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sesame\r\n"
+                           "Content-Length: 2\r\n\r\n{");
+    go_round();
+    configure_tcp(fd, token);
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    for (size_t i = 0; i < sizeof over_tcp / sizeof *over_tcp; i++) {
+        peer_expect_end(over_tcp[i]);
+        assert_int_equal(over_tcp[i]->received.n, 0);
+        peer_free(over_tcp[i]);
+    }
+    peer_expect(local, "gate.passed");
+    assert_false(local->ended);
+    assert_string_equal(conductor->asked, "");
+    peer_free(local);
+}
+
+static void another_token_ends_the_connections_over_tcp_and_no_others(void **state)
+{
+    (void)state;
+    end_over_tcp(tcp_fd, "other");
+}
+
+static void without_its_socket_the_connections_over_tcp_end_and_no_others(void **state)
+{
+    (void)state;
+    end_over_tcp(-1, "sesame");
+}
+
+static void the_same_token_on_the_same_socket_ends_no_connection(void **state)
+{
+    (void)state;
+    struct peer *follower = follow(peer_new_tcp()), *idle = peer_new_tcp();
+    go_round();
+    configure_tcp(tcp_fd, "sesame");
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    peer_expect(follower, "gate.passed");
+    peer_send(idle, "GET /healthz" WITH("sesame"));
+    peer_expect(idle, "ok\n");
+    peer_free(follower);
+    peer_free(idle);
+}
+
+static void who_asks_over_tcp_for_the_reload_that_changes_the_token_is_answered_first(void **state)
+{
+    (void)state;
+    struct peer *peer = peer_new_tcp();
+    conductor->holds = true;
+    peer_send(peer, "POST /v1/reload" WITH("sesame"));
+    while (conductor->asked[0] == '\0')
+        turn();
+    configure_tcp(tcp_fd, "other");
+    fake_conductor_answer(conductor);
+    peer_expect(peer, "HTTP/1.1 200 OK");
+    peer_expect(peer, "Connection: close");
+    peer_expect(peer, "\"reload");
+    peer_expect_end(peer);
+    peer_free(peer);
 }
 
 /* ---- limits ---- */
@@ -1155,7 +1230,11 @@ int main(void)
         TEST(a_body_over_1_mib_is_a_413),
         TEST(what_is_not_http_is_a_problem_and_the_end),
         TEST(over_tcp_the_token_lets_in_and_nothing_else),
-        TEST(another_token_counts_from_now_on_and_connections_stay),
+        TEST(another_token_counts_from_now_on),
+        TEST(another_token_ends_the_connections_over_tcp_and_no_others),
+        TEST(without_its_socket_the_connections_over_tcp_end_and_no_others),
+        TEST(the_same_token_on_the_same_socket_ends_no_connection),
+        TEST(who_asks_over_tcp_for_the_reload_that_changes_the_token_is_answered_first),
         TEST(a_request_that_does_not_come_in_time_is_a_408),
         TEST(who_ends_in_the_middle_of_a_body_has_asked_for_nothing),
         TEST(an_idle_connection_is_closed_without_a_word),

@@ -148,10 +148,8 @@ static bool check_upstream(const struct config *config, const struct config_upst
 {
     if (tls->line == 0)
         return true;
-    if (tls->ca_file != NULL && access(tls->ca_file, R_OK) != 0) {
-        err_set(err, "the file \"%s\" cannot be read: %s", tls->ca_file, strerror(errno));
+    if (tls->ca_file != NULL && !certificate_check(NULL, NULL, NULL, tls->ca_file, err))
         return at(config, &tls->ca_file, tls->line, err);
-    }
     return tls->certificate == NULL || certificate_check(tls->certificate, tls->key, NULL, NULL, err) ||
            at(config, &tls->certificate, tls->line, err);
 }

@@ -3,9 +3,7 @@
 
 #include "base/mem.h"
 #include "config/places.h"
-#include "io/certificate.h"
 #include "io/certificate_files.h"
-#include "io/file.h"
 #include "link/keyring.h"
 
 #include <stdlib.h>
@@ -44,13 +42,7 @@ static bool read_authorities(struct buf *text, const char *path, struct err *err
     if (path == NULL)
         return err_set(err, "tls: this system has no file of authorities that it believes; name yours as "
                             "tls.ca_file, or install ca-certificates");
-    if (!file_read(path, CERTIFICATE_FILE_MAX, text, NULL, err))
-        return false;
-    STACK_OF(X509) *all = certificate_read_all(buf_str(text), err);
-    if (all == NULL)
-        return err_prefix(err, "%s", path);
-    sk_X509_pop_free(all, X509_free);
-    return true;
+    return certificate_files_authorities(text, path, err);
 }
 
 static bool read_service(struct upstream_file *file, const struct config *config,

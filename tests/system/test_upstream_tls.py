@@ -281,7 +281,9 @@ def test_a_staged_instance_needs_only_to_accept(make_stand, make_backend, author
     [
         ({"tls": {"key": "/k.pem"}}, "tls.key needs tls.certificate"),
         ({"tls": {"verify": False, "ca_file": "/ca.pem"}}, "believes everybody"),
-        ({"tls": {"ca_file": "/nonexistent/ca.pem"}}, "cannot be read"),
+        ({"tls": {"ca_file": "/nonexistent/ca.pem"}}, "cannot open /nonexistent/ca.pem: No such file or directory"),
+        ({"tls": {"ca_file": "/etc"}}, "cannot read /etc: it is not a regular file"),
+        ({"tls": {"ca_file": "/etc/hostname"}}, "/etc/hostname: it holds no certificate in PEM form"),
         ({"tls": {"server_name": "a b"}}, "is no name of a server"),
         ({"tls": {"verify": True}, "instances": ["unix:/run/app.sock"]}, "write tls.server_name"),
     ],

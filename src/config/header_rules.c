@@ -35,6 +35,13 @@ static const char *const refused[] = {
     "x-upswap-shadow",
 };
 
+/* What clients send of themselves, and apps need; '*' stands for any end. */
+static const char *const clients_own[] = {
+    "accept", "accept-*",   "access-control-*", "authorization", "cache-control", "content-*", "cookie",
+    "host",   "if-*",       "last-event-id",    "origin",        "pragma",        "range",     "referer",
+    "sec-*",  "user-agent",
+};
+
 /* In lower case with '-' for '_', as an app may read it. */
 static struct str plain(struct str name, char room[NAME_MAX_BYTES])
 {
@@ -58,19 +65,36 @@ static bool is_name(struct str name)
     return true;
 }
 
+static bool is_among(struct str same, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct str name = str_of(names[i]), beginning = {name.p, name.n - 1};
+        if (str_ends_with(name, STR("*")) ? str_starts_with(same, beginning) : str_equal(same, name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_upswaps_own(struct str same)
+{
+    return is_among(same, refused, sizeof refused / sizeof *refused);
+}
+
+static bool refuse_name(struct str name, struct err *err)
+{
+    return err_set(err, "\"%.*s\" is no name of a field; write letters, digits and -", STR_ARG(name));
+}
+
 static bool check_name(struct str name, bool host, struct err *err)
 {
     char room[NAME_MAX_BYTES];
     if (!is_name(name))
-        return err_set(err, "\"%.*s\" is no name of a field; write letters, digits and -", STR_ARG(name));
+        return refuse_name(name, err);
     struct str same = plain(name, room);
     if (!host && str_equal(same, STR("host")))
         return err_set(err, "\"Host\" can only be set, for requests: a message has exactly one");
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        if (str_equal(same, str_of(refused[i])))
-            return err_set(err, "\"%.*s\" is upswap's own to write; remove the rule", STR_ARG(name));
-    }
-    return true;
+    return !is_upswaps_own(same) ||
+           err_set(err, "\"%.*s\" is upswap's own to write; remove the rule", STR_ARG(name));
 }
 
 static bool is_variable(struct str name, bool request)
@@ -137,9 +161,18 @@ bool rule_removal(struct str text, struct err *err)
     return check_name(text, false, err);
 }
 
-bool rule_field_name(struct str text, struct err *err)
+bool rule_preview_header(struct str text, struct err *err)
 {
-    return check_name(text, false, err);
+    char room[NAME_MAX_BYTES];
+    if (!is_name(text))
+        return refuse_name(text, err);
+    struct str same = plain(text, room);
+    if (!is_upswaps_own(same) && !is_among(same, clients_own, sizeof clients_own / sizeof *clients_own))
+        return true;
+    return err_set(err,
+                   "\"%.*s\" means something in requests already, and the app never sees the field that is "
+                   "named here; write a name of your own, such as \"X-Upswap-Preview\"",
+                   STR_ARG(text));
 }
 
 static size_t size_of(const struct config_list *list)

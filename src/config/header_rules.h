@@ -12,8 +12,8 @@ bool rule_response_field(struct str text, struct err *err) MUST_CHECK;
 bool rule_request_addition(struct str text, struct err *err) MUST_CHECK;
 /* A name, or its beginning and '*'. */
 bool rule_removal(struct str text, struct err *err) MUST_CHECK;
-/* A name alone. */
-bool rule_field_name(struct str text, struct err *err) MUST_CHECK;
+/* A name that nothing else in a request has. */
+bool rule_preview_header(struct str text, struct err *err) MUST_CHECK;
 
 /* Do the rules of one direction fit what the proxy has room for? */
 bool header_rules_fit(const struct config_headers *headers, struct err *err) MUST_CHECK;

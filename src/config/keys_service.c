@@ -233,7 +233,7 @@ static const struct section_key preview_keys[] = {
      .kind = KEY_TEXT,
      FIELD(config_preview, header),
      .fallback = "X-Upswap-Preview",
-     .rule = rule_field_name},
+     .rule = rule_preview_header},
     {.name = "secret",
      .kind = KEY_TEXT,
      FIELD(config_preview, secret),

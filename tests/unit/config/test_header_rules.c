@@ -172,6 +172,27 @@ static void what_the_proxy_can_do_is_accepted(void **state)
     config_free(must_read(RESPONSE("add = { X-From = \"%{instance} %{release} %{deployment}\"; };")));
 }
 
+static void the_field_of_previews_is_none_that_a_request_has_of_itself(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "Cookie",        "authorization", "Content-Type",   "Host",       "ACCEPT", "Accept-Encoding",
+        "If-None-Match", "User_Agent",    "Sec-Fetch-Site", "Connection", "Via",    "X-Forwarded-For",
+    };
+    char text[256], sentence[256];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(text, sizeof text,
+                 SERVICE("preview = {\n header = \"%s\"; secret = \"0123456789abcdef\"; };"), names[i]);
+        snprintf(
+            sentence, sizeof sentence,
+            "t.conf:4: preview.header: \"%s\" means something in requests already, and the app never sees "
+            "the field that is named here; write a name of your own, such as \"X-Upswap-Preview\"",
+            names[i]);
+        assert_refused(text, sentence);
+    }
+    config_free(must_read(SERVICE("preview = { header = \"Acceptance\"; secret = \"0123456789abcdef\"; };")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +200,7 @@ int main(void)
         cmocka_unit_test(every_refusal_has_its_line_and_sentence),
         cmocka_unit_test(more_rules_than_the_proxy_has_room_for_are_refused),
         cmocka_unit_test(what_the_proxy_can_do_is_accepted),
+        cmocka_unit_test(the_field_of_previews_is_none_that_a_request_has_of_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,9 +86,29 @@ static void bring_home(struct sockaddr_storage *storage)
         in6->sin6_addr = in6addr_loopback;
 }
 
+/* A folder may have other names by links, as /run is /var/run; the file in it need not be there yet. What
+ * cannot be written as an address stays as it is. */
+static char *target_of_path(const char *path)
+{
+    struct address parsed;
+    struct err ignored;
+    const char *name = strrchr(path, '/');
+    char *folder = str_dup((struct str){path, (size_t)(name - path)});
+    char *real = realpath(folder, NULL);
+    free(folder);
+    char *target = real == NULL ? NULL : mem_printf("unix:%s%s", strcmp(real, "/") == 0 ? "" : real, name);
+    free(real);
+    if (target != NULL && address_parse_instance(str_of(target), &parsed, &ignored))
+        return target;
+    free(target);
+    return mem_printf("unix:%s", path);
+}
+
 char *sockaddr_target(const struct sockaddr_storage *address)
 {
     struct sockaddr_storage same = *address;
+    if (address->ss_family == AF_UNIX)
+        return target_of_path(((const struct sockaddr_un *)address)->sun_path);
     unmap(&same);
     bring_home(&same);
     return sockaddr_text(&same);

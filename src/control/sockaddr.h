@@ -14,7 +14,7 @@ socklen_t sockaddr_from(const struct address *parsed, struct sockaddr_storage *a
 /* The text, to be freed; NULL for a socket of another kind. */
 char *sockaddr_text(const struct sockaddr_storage *address);
 /* The same of an address that is connected to: one text where two addresses lead to one place, such as
- * 0.0.0.0 and 127.0.0.1, or that in the clothes of IPv6. */
+ * 0.0.0.0 and 127.0.0.1, or that in the clothes of IPv6, or a socket by two names of its folder. */
 char *sockaddr_target(const struct sockaddr_storage *address);
 /* As sockaddr_text, in its one spelling, of an address as it was written; NULL for a name. */
 char *sockaddr_plain(const struct address *parsed);

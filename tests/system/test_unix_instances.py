@@ -137,6 +137,23 @@ def test_one_socket_twice_is_refused(stand, make_daemon, place):
     assert checked.returncode == 1 and "is already taken" in checked.stderr
 
 
+def test_a_socket_by_another_name_of_its_folder_is_the_same_and_not_torn_down(make_stand, make_backend, place):
+    """As /run/app.sock and /var/run/app.sock."""
+    backend = make_backend("one", path=place("one"))
+    link = place("link")
+    os.symlink(os.path.dirname(link), link)
+    other = f"unix:{link}/one.sock"
+    stand = make_stand(live=0, service={"instances": [backend.address]})
+    stand.suite.shell("01_pass")
+    stand.start()
+    answer = stand.admin.try_stage([backend.address, other])
+    assert answer.status == 422 and "are one and the same" in answer.detail
+    stand.wait_state(stand.admin.stage([other]), "done")
+    retired = stand.events.wait("instance.retired", deployment="web-0")
+    assert retired["instance"] == backend.address and retired["left_alone"]
+    assert stand.ask().text == "one"
+
+
 def test_a_staged_socket_is_waited_for(make_stand, make_backend, place):
     stand = make_stand(service={"ready_timeout": "10s"})
     stand.suite.shell("01_pass")

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#define UNSURE_LOOK_MS 20
 #define HOW_MAX 400 /* bytes of a command that is shown */
 
 struct step *conductor_command(struct conductor *conductor, const char *service, enum record_type type,
@@ -116,7 +117,13 @@ static bool refuse_rollback(struct step *step, const struct service *service)
     return false;
 }
 
-/* By hand it is done whatever the armed pool's checks say, save that it is all down. */
+/* Whose clients go back there: of a watched pool to the armed one, of a canary to the live one. */
+static const struct pool *pool_before(const struct service *service, const struct pool *pool)
+{
+    return service->live == pool ? service->armed : service->live;
+}
+
+/* By hand it is done whatever the checks of the pool before it say, save that it is all down. */
 static bool prepare_rollback(struct step *step)
 {
     const struct conductor *conductor = step->course->conductor;
@@ -124,12 +131,17 @@ static bool prepare_rollback(struct step *step)
     struct deployment *deployment = running(step);
     if (deployment == NULL || pool_transition(deployment->pool, EVENT_ROLLED_BACK) == NULL)
         return refuse_rollback(step, service);
-    if (service->armed != NULL && health_is_hopeless(conductor->health, service->armed))
+    const struct pool *before = pool_before(service, deployment->pool);
+    if (before != NULL && health_is_unsure(conductor->health, before)) {
+        step_put_off(step, UNSURE_LOOK_MS);
+        return false;
+    }
+    if (before != NULL && health_is_hopeless(conductor->health, before))
         return step_refuse(
             step, 409,
             "no instance of %s passes its checks, so a rollback would make it worse; start them "
             "again first, or stage another pool after `upswap promote %s`",
-            service->armed->name, service->name);
+            before->name, service->name);
     return prepare_event(step, deployment);
 }
 

@@ -52,6 +52,7 @@ struct health {
     TAILQ_HEAD(, patient) queue;
     unsigned under_way;
     bool is_started; /* health_watch has been called before */
+    uint64_t since_ms;
     struct deadline publish;
     uint64_t published_ms;
 };
@@ -170,6 +171,23 @@ static const struct config_health *settings_of(const struct health *health, cons
     const struct config_service *settings =
         health->options.settings(health->options.arg, pool->service->name);
     return settings == NULL || settings->health.interval_ms == 0 ? NULL : &settings->health;
+}
+
+bool health_is_unsure(const struct health *health, const struct pool *pool)
+{
+    bool unsure = false;
+    if (clock_mono_ms() - health->since_ms >= HEALTH_SETTLE_MS || settings_of(health, pool) == NULL)
+        return false;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        enum pulse_state pulse = standing(health, instance).pulse;
+        if (instance->state != INSTANCE_UP)
+            continue;
+        if (pulse == PULSE_UP)
+            return false;
+        unsure |= pulse == PULSE_UNKNOWN;
+    }
+    return unsure;
 }
 
 static void take(struct patient *patient, bool passed, const char *why)
@@ -427,6 +445,7 @@ struct health *health_new(const struct health_options *options)
 {
     struct health *health = mem_zero(1, sizeof *health);
     health->options = *options;
+    health->since_ms = clock_mono_ms();
     TAILQ_INIT(&health->queue);
     deadline_init(&health->publish, options->loop, publish);
     return health;

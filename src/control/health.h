@@ -44,6 +44,10 @@ void health_keyring(struct health *health, int fd);
 bool health_is_down(const struct health *health, const struct instance *instance);
 /* Are all instances of the pool that are in rotation down? Then they are tried as if they were up. */
 bool health_is_hopeless(const struct health *health, const struct pool *pool);
+/* May the first checks since the daemon's start, which are under way, still show that it is hopeless? Not for
+ * longer than HEALTH_SETTLE_MS. */
+#define HEALTH_SETTLE_MS 10000
+bool health_is_unsure(const struct health *health, const struct pool *pool);
 /* Does it get no requests because its uptests fail? See schedule.h, which decides about it. */
 bool health_is_held_out(const struct health *health, const struct instance *instance);
 /* It was put back into rotation by hand. */

@@ -94,10 +94,18 @@ static void tell(struct vigil *vigil, enum watch_finding finding, const char *wh
     options->found(options->arg, pool_of(vigil), finding, why);
 }
 
-/* The vigil may be gone afterwards. */
+/* Would the clients have a pool to go back to? Right after a start of the daemon nobody knows. */
+static bool is_unsure(const struct vigil *vigil)
+{
+    const struct pool *other = other_pool(pool_of(vigil));
+    return other != NULL && health_is_unsure(vigil->watch->options.health, other);
+}
+
+/* What fails while it is not known where clients would go back to is found again. The vigil may be gone
+ * afterwards. */
 static void fail(struct vigil *vigil, char *why)
 {
-    if (vigil->failure != NULL || vigil->told) {
+    if (vigil->failure != NULL || vigil->told || is_unsure(vigil)) {
         free(why);
         return;
     }
@@ -172,7 +180,7 @@ static void on_run_done(void *arg, bool passed, const char *reason)
     else if (!passed && cell == NULL)
         log_warn("%s: the uptests of its watch do not tell: %s", vigil->pool, reason);
     end_run(vigil);
-    vigil->runs++;
+    vigil->runs += why == NULL || !is_unsure(vigil);
     if (vigil->failure == NULL)
         deadline_set(&vigil->next_run, run_interval_ms(vigil));
     if (why != NULL)

@@ -279,6 +279,42 @@ def test_nothing_is_rolled_back_to_a_pool_that_is_down(make_watched, make_releas
     assert stand.ask().text == "new\n"
 
 
+def start_with_a_dead_old_release(make_watched, make_release, **watch):
+    """The daemon is started again, and has not checked anything yet; the old release ended meanwhile."""
+    stand = make_watched(watch=watch, service={"health": {"interval": "1s"}})
+    deployment = stage(stand, make_release("new"))
+    stand.daemon.crash()
+    stand.old.kill()
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.daemon.start(write=False)
+    return stand, deployment
+
+
+def test_right_after_a_start_nothing_is_rolled_back_before_it_is_known_who_is_up(make_watched, make_release):
+    stand, deployment = start_with_a_dead_old_release(make_watched, make_release, uptests="50ms")
+    stand.events.wait("watch.failed", deployment=deployment)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "watching" and f"no instance of {stand.first} is up" in found["reason"]
+    assert stand.admin.live() == deployment
+
+
+def test_a_rollback_by_hand_right_after_a_start_waits_for_the_first_checks(make_watched, make_release):
+    stand, deployment = start_with_a_dead_old_release(make_watched, make_release)
+    answer = stand.admin.command("rollback")
+    assert answer.status == 409 and f"no instance of {stand.first} passes its checks" in answer.detail
+    assert stand.admin.live() == deployment
+
+
+def test_a_canary_is_not_taken_back_by_hand_to_a_pool_that_is_down(make_watched, make_release):
+    stand = make_watched(service={"health": {"interval": "50ms", "fall": 1}}, watch={"on_fail": "none"})
+    deployment = stand.admin.stage([make_release("new").address], canary=[50], step="1h")
+    stand.events.wait("canary.step", deployment=deployment)
+    stand.old.kill()
+    stand.events.wait("instance.ejected", instance=stand.old.address)
+    answer = stand.admin.command("rollback")
+    assert answer.status == 409 and f"no instance of {stand.first} passes its checks" in answer.detail
+
+
 def test_the_client_says_that_it_was_rolled_back_by_its_exit_status(make_watched, make_release):
     stand = make_watched(watch={"uptests": "100ms"})
     new = make_release("new")

@@ -8,6 +8,8 @@
 struct cursor {
     const char *at, *end;
     unsigned line;
+    char last;   /* what stood last begins so, blanks and comments aside */
+    char before; /* the same of what stood before the last text, or before its first piece */
 };
 
 bool source_read(FILE *file, const char *path, struct buf *text, struct err *err)
@@ -37,13 +39,42 @@ static void step(struct cursor *cursor)
         cursor->line++;
 }
 
-/* Stops behind `word`, or at the end. */
-static void skip_past(struct cursor *cursor, const char *word)
+static bool is_blank(char c)
 {
-    while (cursor->at < cursor->end && !ahead(cursor, word))
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static void skip_line(struct cursor *cursor)
+{
+    while (cursor->at < cursor->end && *cursor->at != '\n')
         step(cursor);
-    for (size_t n = strlen(word); n > 0 && cursor->at < cursor->end; n--)
+}
+
+/* libconfig takes the end of the file for the comment's, and so would drop all that stands behind it. */
+static bool skip_comment(struct cursor *cursor, struct err *err)
+{
+    unsigned opened = cursor->line;
+    cursor->at += strlen("/*");
+    while (cursor->at < cursor->end && !ahead(cursor, "*/"))
         step(cursor);
+    if (cursor->at == cursor->end) {
+        cursor->line = opened;
+        return err_set(
+            err, "the comment that opens here is not closed; write */ where it ends, or take the /* out");
+    }
+    cursor->at += strlen("*/");
+    return true;
+}
+
+/* libconfig joins texts that stand one behind the other. That is for a long one, written in pieces; in a list
+ * it is two items of which the comma was forgotten. */
+static bool check_comma(struct cursor *cursor, struct err *err)
+{
+    if (cursor->last != '"')
+        cursor->before = cursor->last;
+    else if (strchr("[(,", cursor->before) != NULL)
+        return err_set(err, "there is no comma between this text and the one before; write it");
+    return true;
 }
 
 /* A missing quote is told here, on its own line: libconfig would go on to the next quote in the file. */
@@ -92,28 +123,40 @@ static bool check_word(struct cursor *cursor, struct err *err)
     return true;
 }
 
+static bool check_token(struct cursor *cursor, struct err *err)
+{
+    char first = *cursor->at;
+    if (first == '"' && !check_comma(cursor, err))
+        return false;
+    cursor->last = first;
+    if (first == '"')
+        return check_text(cursor, err);
+    if (first != '-' && is_word(first))
+        return check_word(cursor, err);
+    step(cursor);
+    return true;
+}
+
 static bool check_next(struct cursor *cursor, struct err *err)
 {
     if (*cursor->at == '\0')
         return err_set(err, "there is a NUL byte; a config is a text file");
     if (ahead(cursor, "@include"))
         return err_set(err, "\"@include\" is not in this version of upswap; write the config as one file");
-    if (*cursor->at == '"')
-        return check_text(cursor, err);
+    if (ahead(cursor, "/*"))
+        return skip_comment(cursor, err);
     if (*cursor->at == '#' || ahead(cursor, "//"))
-        skip_past(cursor, "\n");
-    else if (ahead(cursor, "/*"))
-        skip_past(cursor, "*/");
-    else if (*cursor->at != '-' && is_word(*cursor->at))
-        return check_word(cursor, err);
-    else
+        skip_line(cursor);
+    else if (is_blank(*cursor->at))
         step(cursor);
+    else
+        return check_token(cursor, err);
     return true;
 }
 
 bool source_check(struct str text, const char *path, struct err *err)
 {
-    struct cursor cursor = {text.p, text.p + text.n, 1};
+    struct cursor cursor = {.at = text.p, .end = text.p + text.n, .line = 1, .last = ';'};
     while (cursor.at < cursor.end) {
         if (!check_next(&cursor, err))
             return err_prefix(err, "%s:%u", path, cursor.line);

@@ -1,6 +1,7 @@
 /* source: the file's text before libconfig sees it.
  *
- * libconfig 1.5 cuts what it cannot hold without a word: a number past 32 bits, a text at a NUL byte. Those
+ * libconfig 1.5 cuts what it cannot hold without a word: a number past 32 bits, a text at a NUL byte, the
+ * rest of a file whose comment is not closed; and it joins two items of a list that miss their comma. Those
  * are found here, so that nothing is ever read as something else than what was written. */
 #pragma once
 

@@ -45,6 +45,43 @@ static void broken_syntax_is_refused_with_its_line(void **state)
     ASSERT_REFUSED(rows);
 }
 
+static void a_comment_that_is_not_closed_is_refused_with_the_line_where_it_opens(void **state)
+{
+    (void)state;
+#define NOT_CLOSED "the comment that opens here is not closed; write */ where it ends, or take the /* out"
+    static const struct row rows[] = {
+        {LISTEN "/* nobody\nservices = ( { name = \"web\"; } );\n", "t.conf:2: " NOT_CLOSED},
+        {LISTEN "/* one */ /*/\nservices = ( { name = \"web\"; } );\n", "t.conf:2: " NOT_CLOSED},
+        {LISTEN "\n/*", "t.conf:3: " NOT_CLOSED},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read("/**/ /* /* \n * **/" LISTEN "# /*\n// /*\nuser = \"/*\"; /*/ ; */"));
+}
+
+static void texts_in_a_list_without_a_comma_between_them_are_refused(void **state)
+{
+    (void)state;
+#define NO_COMMA "there is no comma between this text and the one before; write it"
+    static const struct row rows[] = {
+        {SERVICE("hosts = [ \"a.test\" \"b.test\" ];"), "t.conf:3: " NO_COMMA},
+        {SERVICE("hosts = (\"a.test\", \"b.test\" # one\n/* two\n */ // three\n\t\"c.test\");"),
+         "t.conf:6: " NO_COMMA},
+        {SERVICE("hosts = [ \"a.test\"\"b.test\" ];"), "t.conf:3: " NO_COMMA},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void a_long_text_may_be_written_in_pieces(void **state)
+{
+    (void)state;
+    struct config *config =
+        must_read(SERVICE("hosts = [ \"a.test\", \"b.test\" ]; uptests = { directory = \"/srv/\" # one\n"
+                          "\"%{release}\" \"/t\"; environment = { A : \"b\"\n\"c\"; }; };"));
+    assert_string_equal(config->services[0].uptests.directory, "/srv/%{release}/t");
+    assert_string_equal(config->services[0].uptests.environment.items[0], "A=bc");
+    config_free(config);
+}
+
 static void what_libconfig_would_cut_is_refused(void **state)
 {
     (void)state;
@@ -355,6 +392,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_syntax_is_refused_with_its_line),
+        cmocka_unit_test(a_comment_that_is_not_closed_is_refused_with_the_line_where_it_opens),
+        cmocka_unit_test(texts_in_a_list_without_a_comma_between_them_are_refused),
+        cmocka_unit_test(a_long_text_may_be_written_in_pieces),
         cmocka_unit_test(what_libconfig_would_cut_is_refused),
         cmocka_unit_test(numbers_and_quotes_in_comments_and_texts_are_left_alone),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),

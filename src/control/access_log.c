@@ -7,18 +7,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+
+/* To open a FIFO that nobody reads would be to wait for whoever does, so that is not waited for; but who
+ * writes to one waits for its reader, as for a disk. */
+static int open_to_append(const char *path)
+{
+    int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK;
+    int fd = FAULTY("access_log.open", ENOSPC, open(path, flags, 0640));
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, O_APPEND);
+    return fd;
+}
+
+static const char *remedy(const char *path, int error)
+{
+    struct stat status;
+    if (error == ENXIO && stat(path, &status) == 0 && S_ISFIFO(status.st_mode))
+        return "it is a FIFO that nobody reads: start its reader first";
+    return "make its folder, or name another one";
+}
 
 bool access_log_open(const struct config *config, int *fd, struct err *err)
 {
+    const char *path = config->access_log_path;
     *fd = -1;
-    if (config->access_log_path == NULL)
+    if (path == NULL)
         return true;
-    *fd = FAULTY("access_log.open", ENOSPC,
-                 open(config->access_log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+    *fd = open_to_append(path);
     if (*fd >= 0)
         return true;
-    return err_set(err,
-                   "%s:%u: access_log.path \"%s\" cannot be opened: %s; make its folder, or name another one",
-                   config->path, places_line(config->places, &config->access_log_path, 1),
-                   config->access_log_path, strerror(errno));
+    int error = errno;
+    return err_set(err, "%s:%u: access_log.path \"%s\" cannot be opened: %s; %s", config->path,
+                   places_line(config->places, &config->access_log_path, 1), path, strerror(error),
+                   remedy(path, error));
 }

@@ -1,5 +1,6 @@
 """The access log: both formats, what a client may put into it, and opening it anew."""
 
+import fcntl
 import json
 import os
 import re
@@ -185,6 +186,29 @@ def test_what_was_buffered_is_written_at_the_end(start_own_front, tmp_path):
     assert log.front.daemon.stop() == 0
     with open(log.path, encoding="ascii") as file:
         assert len(file.read().splitlines()) == 20
+
+
+def test_a_fifo_gets_the_lines_while_it_has_a_reader_and_is_refused_at_once_without(start_own_front, tmp_path):
+    log = Log(start_own_front, str(tmp_path), "json", workers=1)
+    daemon, fifo = log.front.daemon, str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    daemon.config["access_log"]["path"] = fifo
+    daemon.write_config()
+    refused = daemon.upswap("reload", timeout=15)
+    assert refused.returncode == 1 and "access_log.path" in refused.stderr, refused
+    assert refused.stderr.strip().endswith("a FIFO that nobody reads: start its reader first")
+    log.front.ask("GET", "/file")
+    assert log.entry()["target"] == "/file"
+    with open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)  # so that the log waits for the reader, who loses nothing
+        assert daemon.upswap("reload").returncode == 0
+        for number in range(100):
+            log.front.ask("GET", f"/{number}")
+        os.set_blocking(reader.fileno(), True)
+        assert [json.loads(reader.readline())["target"] for _ in range(100)] == [f"/{n}" for n in range(100)]
+    daemon.signal(signal.SIGUSR1)
+    wait_until(lambda: "nobody reads" in daemon.stderr(), what="the log to be opened anew in vain")
+    assert log.front.ask("GET", "/").status == 200 and log.front.admin.status()["services"]
 
 
 def test_without_access_log_nothing_is_written(start_own_front, tmp_path):

@@ -3,6 +3,7 @@
 #include "config/config.h"
 #include "config/pages.h"
 #include "config/places.h"
+#include "config/token.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -64,28 +65,12 @@ static bool command_exists(const struct config_list *command, struct err *err)
                    has_slash ? "" : "; write its whole path, or put it in PATH");
 }
 
-/* What the start takes for a token (control/token.c): one word of visible ASCII. */
-static bool is_token(struct str text)
+static bool token_is_there(const struct config *config, struct err *err)
 {
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] <= ' ' || text.p[i] >= 0x7f)
-            return false;
-    }
-    return text.n > 0;
-}
-
-static bool token_is_there(const char *path, struct err *err)
-{
-    if (path == NULL)
-        return true;
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return err_set(err, "the token file \"%s\" cannot be opened: %s", path, strerror(errno));
-    char line[256], *read = fgets(line, sizeof line, file);
-    fclose(file);
-    if (read != NULL && is_token(str_trim(str_of(line))))
-        return true;
-    return err_set(err, "the token file \"%s\" has no token in its first line; write one", path);
+    char *token;
+    bool there = token_read(config, &token, err);
+    free(token);
+    return there;
 }
 
 /* A token in clear text may not leave the machine. */
@@ -112,7 +97,7 @@ static bool check_admin(const struct config *config, struct err *err)
         return at(config, &admin->group, 1, err);
     if (!listen_is_loopback(admin, err))
         return at(config, &admin->listen, admin->listen_line, err);
-    return token_is_there(admin->token_file, err) || at(config, &admin->token_file, 1, err);
+    return token_is_there(config, err);
 }
 
 static bool check_service(const struct config *config, const struct config_service *service, struct err *err)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "config/token.h"
 #include "control/admin.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
@@ -13,7 +14,6 @@
 #include "control/finishing.h"
 #include "control/secrets.h"
 #include "control/steady.h"
-#include "control/token.h"
 #include "io/cgroup.h"
 #include "io/child.h"
 #include "io/file.h"
@@ -221,8 +221,7 @@ static bool acceptable(void *arg, const struct config *config, struct err *err)
 {
     struct control *control = arg;
     free(control->next_token);
-    control->next_token = NULL;
-    return (config->admin.token_file == NULL || token_read(config, &control->next_token, err)) &&
+    return token_read(config, &control->next_token, err) &&
            credentials_prepare(control->credentials, config, err);
 }
 

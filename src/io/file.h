@@ -3,13 +3,10 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "io/loop.h"
 
 #include <sys/types.h>
-
-/* Reads a whole file of at most `most` bytes into out (replaced). *missing (may be NULL) tells ENOENT from
- * other faults. */
-bool file_read(const char *path, size_t most, struct buf *out, bool *missing, struct err *err) MUST_CHECK;
 
 /* Replaces path by these bytes in four steps: temporary file beside it, fsync, rename, fsync of the folder.
  * After success it survives a power cut; after failure the old file is as it was. */

@@ -4,7 +4,9 @@
 
 #include "read.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
@@ -87,24 +89,45 @@ static void the_admin_api_listens_on_loopback_only(void **state)
                 "t.conf:2: \"[::]:9080\" is not a loopback address; write 127.0.0.1 or [::1]");
 }
 
-static void the_token_file_holds_a_token(void **state)
+static void put(const char *path, const char *bytes, size_t n)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, n, file), n);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void what_the_start_refuses_as_a_token_is_refused(void **state)
 {
     (void)state;
+    static char long_line[300], large[4097];
+    memset(long_line, 'x', sizeof long_line);
+    memset(large, 'x', sizeof large);
+    long_line[290] = ' ';
+    large[10] = '\n';
+    static const struct {
+        const char *bytes;
+        size_t n;
+    } rows[] = {{"", 0},       {" \n", 2},        {"a b\n", 4},
+                {"a\0b\n", 4}, {"\xc3\xa9\n", 3}, {long_line, sizeof long_line}};
     char path[] = "/tmp/upswap-token-XXXXXX", sentence[256];
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, " \n", 2), 2);
+    close(mkstemp(path));
     snprintf(sentence, sizeof sentence,
-             "t.conf:3: the token file \"%s\" has no token in its first line; write one", path);
+             "t.conf:3: admin.token_file: the first line of %s is no token; write one there, a long random "
+             "word in ASCII",
+             path);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        put(path, rows[i].bytes, rows[i].n);
+        check_admin("127.0.0.1:0", path, sentence);
+    }
+    put(path, large, sizeof large);
+    snprintf(sentence, sizeof sentence, "t.conf:3: admin.token_file: %s is larger than 4096 bytes", path);
     check_admin("127.0.0.1:0", path, sentence);
-    assert_int_equal(pwrite(fd, "a b\n", 4, 0), 4); /* what the start would refuse */
-    check_admin("127.0.0.1:0", path, sentence);
-    assert_int_equal(pwrite(fd, "x\n", 2, 0), 2);
+    put(path, " x\r\nmore words\n", 15);
     check_admin("127.0.0.1:0", path, NULL);
-    close(fd);
     unlink(path);
     snprintf(sentence, sizeof sentence,
-             "t.conf:3: the token file \"%s\" cannot be opened: No such file or directory", path);
+             "t.conf:3: admin.token_file: cannot open %s: No such file or directory", path);
     check_admin("127.0.0.1:0", path, sentence);
 }
 
@@ -131,6 +154,22 @@ static void authorities_of_instances_are_looked_at_as_those_of_clients(void **st
     config_free(config);
 }
 
+static void a_token_file_that_is_a_fifo_is_refused_and_not_waited_for(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/upswap-token-XXXXXX", path[64], sentence[256];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    assert_return_code(mkfifo(path, 0600), errno);
+    snprintf(sentence, sizeof sentence,
+             "t.conf:3: admin.token_file: cannot read %s: it is not a regular file", path);
+    alarm(10); /* what waits, is ended */
+    check_admin("127.0.0.1:0", path, sentence);
+    alarm(0);
+    unlink(path);
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,7 +178,8 @@ int main(void)
         cmocka_unit_test(the_default_that_is_at_fault_is_named_by_its_own_line),
         cmocka_unit_test(programs_that_are_not_there_are_named),
         cmocka_unit_test(the_admin_api_listens_on_loopback_only),
-        cmocka_unit_test(the_token_file_holds_a_token),
+        cmocka_unit_test(what_the_start_refuses_as_a_token_is_refused),
+        cmocka_unit_test(a_token_file_that_is_a_fifo_is_refused_and_not_waited_for),
         cmocka_unit_test(authorities_of_instances_are_looked_at_as_those_of_clients),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);

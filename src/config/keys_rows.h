@@ -10,7 +10,6 @@
 #define WEEK (7 * DAY)
 #define TIME_MAX (30 * DAY) /* fits 32 bits of ms, as the proxy keeps them */
 #define MANY 10000000
-#define MILLION 1000000  /* a whole, of KEY_FRACTION */
 #define RATE_MAX 1000000 /* requests a second; the proxy counts time in steps that fit some of them */
 
 #define FIELD(type, member) .offset = offsetof(struct type, member)

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MILLION 1000000 /* a whole, of KEY_FRACTION */
+
 /* What a key holds, and the field that it fills. */
 enum section_kind {
     KEY_BOOL,        /* bool */

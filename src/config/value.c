@@ -50,20 +50,21 @@ static enum verdict read_duration(const struct section_key *key, struct str text
     return units_duration(text, &value, err) ? within(key, value, field) : MISFITS;
 }
 
-/* Digits, and at most six more behind a point. */
+/* To the nearest millionth; but what is above 0 never becomes 0. The bounds are compared as they are written.
+ * The text ends with a NUL, so strtod stays inside. */
 static enum verdict read_fraction(const struct section_key *key, struct str text, void *field,
                                   struct err *err)
 {
-    struct str whole;
-    uint64_t value, more = 0;
-    (void)err;
-    str_split(&text, '.', &whole);
-    if (!str_to_u64(whole, &value) || value > UINT64_MAX / 10000000 || text.n > 6 ||
-        (text.n > 0 && !str_to_u64(text, &more)))
+    double value = strtod(text.p, NULL);
+    if (!(value >= (double)key->least / MILLION && value <= (double)key->most / MILLION))
         return MISFITS;
-    for (size_t digits = text.n; digits < 6; digits++)
-        more *= 10;
-    return within(key, value * 1000000 + more, field);
+    uint64_t rounded = (uint64_t)(value * MILLION + 0.5);
+    if (rounded == 0 && value > 0) {
+        err_set(err, "%.*s is finer than a millionth; write 0, or 0.000001 and more", STR_ARG(text));
+        return REFUSED;
+    }
+    memcpy(field, &rounded, sizeof rounded);
+    return FITS;
 }
 
 static bool is_printable(struct str text)
@@ -156,7 +157,7 @@ static bool text_of(const struct kind *kind, const config_setting_t *setting, ch
         return kind->from_number;
     }
     case CONFIG_TYPE_FLOAT:
-        snprintf(number, 24, "%.6g", config_setting_get_float(setting));
+        snprintf(number, 24, "%.15g", config_setting_get_float(setting));
         *text = str_of(number);
         return kind->from_fraction;
     case CONFIG_TYPE_BOOL:

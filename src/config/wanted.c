@@ -31,8 +31,8 @@ static void write_range(const struct section_key *key, const char *what, const s
 
 static void write_fractions(const struct section_key *key, char *out)
 {
-    snprintf(out, SECTION_WANTED_MAX, "a number from %g to %g", (double)key->least / 1e6,
-             (double)key->most / 1e6);
+    snprintf(out, SECTION_WANTED_MAX, "a number from %g to %g", (double)key->least / MILLION,
+             (double)key->most / MILLION);
 }
 
 static void write_words(const struct section_key *key, char *out)

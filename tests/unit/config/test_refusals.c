@@ -293,6 +293,50 @@ static void texts_that_break_their_rule_are_refused(void **state)
     assert_non_null(strstr(err.text, "has 111 bytes, and the path of a Unix socket at most 107; shorten it"));
 }
 
+static void a_fraction_outside_its_bounds_is_refused_as_it_was_written(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {SERVICE("watch = { latency = 1000.0004; };"),
+         "t.conf:3: watch.latency: must be a number from 1 to 1000, not 1000.0004"},
+        {SERVICE("watch = { latency = 0.9999999; };"),
+         "t.conf:3: watch.latency: must be a number from 1 to 1000, not 0.9999999"},
+        {SERVICE("watch = { errors = 1.0000001; };"),
+         "t.conf:3: watch.errors: must be a number from 0 to 1, not 1.0000001"},
+        {SERVICE("watch = { errors = -0.1; };"),
+         "t.conf:3: watch.errors: must be a number from 0 to 1, not -0.1"},
+        {SERVICE("watch = { errors = 1e999; };"),
+         "t.conf:3: watch.errors: must be a number from 0 to 1, not inf"},
+        {SERVICE("watch = { latency = 1001; };"),
+         "t.conf:3: watch.latency: must be a number from 1 to 1000, not 1001"},
+        {SERVICE("shadow = { share = 0.00009999; };"),
+         "t.conf:3: shadow.share: must be a number from 0.0001 to 1, not 9.999e-05"},
+        {SERVICE("retries = { budget = 0.0000001; };"),
+         "t.conf:3: retries.budget: 1e-07 is finer than a millionth; write 0, or 0.000001 and more"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void a_fraction_with_many_decimals_is_taken_to_the_nearest_millionth(void **state)
+{
+    (void)state;
+    struct config *config =
+        must_read(SERVICE("watch = { errors = 0.0333333; latency = 999.9999999; }; retries = { budget = "
+                          "0.0151515; }; shadow = { share = 0.0123456; differ = 0.57; latency = 1000; };"));
+    const struct config_service *service = &config->services[0];
+    assert_int_equal(service->watch.errors, 33333);
+    assert_int_equal(service->watch.latency, 1000000000);
+    assert_int_equal(service->retries.budget, 15152);
+    assert_int_equal(service->shadow.share, 12346);
+    assert_int_equal(service->shadow.differ, 570000);
+    assert_int_equal(service->shadow.latency, 1000000000);
+    config_free(config);
+    config = must_read(SERVICE("shadow = { share = 1e-4; differ = 0; };"));
+    assert_int_equal(config->services[0].shadow.share, 100);
+    assert_int_equal(config->services[0].shadow.differ, 0);
+    config_free(config);
+}
+
 static void keys_that_stand_in_the_wrong_place_are_refused(void **state)
 {
     (void)state;
@@ -403,6 +447,8 @@ int main(void)
         cmocka_unit_test(wrong_types_and_ranges_are_refused_with_what_is_wanted),
         cmocka_unit_test(missing_keys_are_refused_with_their_section),
         cmocka_unit_test(texts_that_break_their_rule_are_refused),
+        cmocka_unit_test(a_fraction_outside_its_bounds_is_refused_as_it_was_written),
+        cmocka_unit_test(a_fraction_with_many_decimals_is_taken_to_the_nearest_millionth),
         cmocka_unit_test(keys_that_stand_in_the_wrong_place_are_refused),
         cmocka_unit_test(what_two_would_share_is_refused),
         cmocka_unit_test(two_listeners_may_ask_for_any_port),

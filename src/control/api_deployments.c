@@ -10,6 +10,7 @@
 #define HISTORY_USUAL 20
 #define HISTORY_MAX 1000
 #define CANARY_STEP_USUAL_MS 60000
+#define CANARY_PERCENT (CANARY_WHOLE / 100)
 
 void api_history(struct api *api, struct admin_request *request, const char *service)
 {
@@ -92,7 +93,17 @@ static bool read_watch(const json_t *value, struct stage_request *staged, struct
     return value == NULL || read_duration("watch", value, 0, &staged->watch_ms, err);
 }
 
-/* Percent, rising. */
+/* Percent, to the nearest millionth of the whole. False: it is none, or one that none or all would be in. */
+static bool read_share(const json_t *item, uint32_t *share)
+{
+    double percent = json_number_value(item);
+    if (!json_is_number(item) || percent < 1.0 / CANARY_PERCENT ||
+        percent > (CANARY_WHOLE - 1.0) / CANARY_PERCENT)
+        return false;
+    *share = (uint32_t)(percent * CANARY_PERCENT + 0.5);
+    return true;
+}
+
 static bool read_shares(json_t *list, struct canary *canary, struct err *err)
 {
     size_t i;
@@ -101,13 +112,9 @@ static bool read_shares(json_t *list, struct canary *canary, struct err *err)
         return err_set(err, "the key \"canary\" has %zu shares; it takes 1 to %d", json_array_size(list),
                        CANARY_SHARES_MAX);
     json_array_foreach (list, i, item) {
-        double share = json_number_value(item) * (CANARY_WHOLE / 100);
-        if (!json_is_number(item) || share < 1 || share >= CANARY_WHOLE ||
-            (i > 0 && (uint32_t)share <= canary->shares[i - 1]))
-            return err_set(err,
-                           "the key \"canary\" must list rising shares in percent, each above 0 and below "
-                           "100, such as [1, 10, 50]");
-        canary->shares[i] = (uint32_t)share;
+        if (!read_share(item, &canary->shares[i]) || (i > 0 && canary->shares[i] <= canary->shares[i - 1]))
+            return err_set(err, "the key \"canary\" must list rising shares in percent, each from 0.0001 to "
+                                "99.9999, such as [1, 10, 50]");
         canary->count = i + 1;
     }
     return true;

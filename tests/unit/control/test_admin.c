@@ -486,6 +486,11 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[100]}", "rising shares in percent"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[0]}", "rising shares in percent"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[\"5\"]}", "rising shares in percent"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[0.00001]}",
+         "each from 0.0001 to 99.9999"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[99.99999]}",
+         "each from 0.0001 to 99.9999"},
+        {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[1,1.00001]}", "rising shares"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"step\":\"1s\"}", "name the shares too"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5],\"step\":\"0s\"}",
          "the key \\\"step\\\" must be at least 1 ms"},
@@ -509,6 +514,18 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
     assert_answer("GET", "/v1/events?service=%zz", "", "400 Bad Request", "two hex digits");
     assert_answer("GET", "/v1/events?service=w%65", "", "404 Not Found", "no service \\\"we\\\"");
     assert_string_equal(conductor->asked, "");
+}
+
+static void the_shares_of_a_canary_are_taken_to_the_nearest_millionth(void **state)
+{
+    (void)state;
+    conductor->status = 202;
+    assert_answer("POST", "/v1/services/web/deployments",
+                  "{\"instances\":[],\"watch\":\"5s\",\"canary\":[0.57,99.9999]}", "202 Accepted",
+                  "canary=5700,999999/");
+    assert_answer("POST", "/v1/services/web/deployments",
+                  "{\"instances\":[],\"watch\":\"5s\",\"canary\":[0.0001,0.00016]}", "202 Accepted",
+                  "canary=1,2/");
 }
 
 static void commands_reach_the_conductor_with_who_asked(void **state)
@@ -1220,6 +1237,7 @@ int main(void)
         TEST(what_is_not_there_is_a_404_that_helps),
         TEST(a_wrong_method_is_a_405_with_allow),
         TEST(wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked),
+        TEST(the_shares_of_a_canary_are_taken_to_the_nearest_millionth),
         TEST(commands_reach_the_conductor_with_who_asked),
         TEST(a_head_has_the_length_of_its_get_and_no_body),
         TEST(pipelined_requests_are_answered_in_order_though_the_first_takes_long),

@@ -53,6 +53,9 @@ struct api_key {
 bool api_read_body(struct admin_request *request, const struct api_key *keys, size_t count, json_t **object,
                    json_t **values) MUST_CHECK;
 
+/* What kind of value it is, for a sentence: "a text". */
+const char *api_type_name(const json_t *value);
+
 /* Reads an instance: "HOST:PORT", or {"address":"HOST:PORT","weight":N,"pid":N}, of which the address alone
  * must be there; it is borrowed from the item. */
 bool api_read_instance(json_t *item, struct stage_instance *instance, struct err *err) MUST_CHECK;

@@ -44,6 +44,17 @@ static bool are_instance_keys(json_t *item, struct err *err)
     return true;
 }
 
+static bool read_weight(const json_t *weight, struct stage_instance *instance, struct err *err)
+{
+    if (!json_is_integer(weight))
+        return err_set(err, "the key \"weight\" of instance %.300s must be a whole number, not %s",
+                       instance->address, api_type_name(weight));
+    if (!endpoint_weight(json_integer_value(weight), err))
+        return err_prefix(err, "the key \"weight\" of instance %.300s", instance->address);
+    instance->weight = (uint32_t)json_integer_value(weight);
+    return true;
+}
+
 static bool read_instance_object(json_t *item, struct stage_instance *instance, struct err *err)
 {
     json_t *pid = json_object_get(item, "pid"), *weight = json_object_get(item, "weight");
@@ -56,12 +67,7 @@ static bool read_instance_object(json_t *item, struct stage_instance *instance, 
     if (pid != NULL && (instance->pid < 1 || instance->pid > INT32_MAX))
         return err_set(err, "the key \"pid\" of instance %.300s must be the number of a process",
                        instance->address);
-    if (weight == NULL)
-        return true;
-    if (!endpoint_weight(json_integer_value(weight), err))
-        return err_prefix(err, "the key \"weight\" of instance %.300s", instance->address);
-    instance->weight = (uint32_t)json_integer_value(weight);
-    return true;
+    return weight == NULL || read_weight(weight, instance, err);
 }
 
 bool api_read_instance(json_t *item, struct stage_instance *instance, struct err *err)

@@ -9,7 +9,7 @@
 
 #define KEYS_MAX 16
 
-static const char *type_name(const json_t *value)
+const char *api_type_name(const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
@@ -19,8 +19,9 @@ static const char *type_name(const json_t *value)
     case JSON_STRING:
         return "a text";
     case JSON_INTEGER:
-    case JSON_REAL:
         return "a number";
+    case JSON_REAL:
+        return "a fraction";
     case JSON_TRUE:
     case JSON_FALSE:
         return "a truth value";
@@ -75,7 +76,7 @@ static bool take_value(const struct api_key *key, json_t *value, struct err *err
         [API_TEXT] = "a text", [API_BOOL] = "true or false", [API_LIST] = "a list"};
     if (!has_kind(key, value))
         return err_set(err, "the key \"%s\" must be %s, not %s", key->name, wanted[key->kind],
-                       type_name(value));
+                       api_type_name(value));
     return true;
 }
 
@@ -106,11 +107,11 @@ static json_t *parse(const struct buf *body, struct err *err)
     json_error_t error;
     if (body->n == 0)
         return json_object();
-    json_t *object = json_loadb(body->p, body->n, JSON_REJECT_DUPLICATES, &error);
+    json_t *object = json_loadb(body->p, body->n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (object == NULL)
         err_set(err, "the body is not JSON: line %d, column %d: %s", error.line, error.column, error.text);
     else if (!json_is_object(object)) {
-        err_set(err, "the body must be an object, not %s", type_name(object));
+        err_set(err, "the body must be an object, not %s", api_type_name(object));
         json_decref(object);
         object = NULL;
     }
@@ -142,8 +143,8 @@ static int hex(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Takes %XX off. NULL: it is not well formed, or a NUL. */
-static char *decode(struct str text)
+/* Takes %XX off. NULL, with a sentence: it is not well formed, or holds a NUL. */
+static char *decode(const char *name, struct str text, struct err *err)
 {
     struct buf out = BUF_EMPTY;
     buf_reserve(&out, text.n);
@@ -152,6 +153,9 @@ static char *decode(struct str text)
         if (c == '%') {
             int high = i + 2 < text.n ? hex(text.p[i + 1]) : -1, low = high < 0 ? -1 : hex(text.p[i + 2]);
             if (low < 0 || (high == 0 && low == 0)) {
+                err_set(err, "the parameter \"%s\" has a %s", name,
+                        low < 0 ? "% that is not followed by two hex digits"
+                                : "%00, which stands in no value; take it out");
                 buf_free(&out);
                 return NULL;
             }
@@ -187,10 +191,8 @@ static bool take_parameter(struct str pair, struct api_parameter *parameters, si
             continue;
         if (parameters[i].value != NULL)
             return err_set(err, "the parameter \"%s\" is there twice", parameters[i].name);
-        parameters[i].value = decode(value);
-        return parameters[i].value != NULL ||
-               err_set(err, "the parameter \"%s\" has a %% that is not followed by two hex digits",
-                       parameters[i].name);
+        parameters[i].value = decode(parameters[i].name, value, err);
+        return parameters[i].value != NULL;
     }
     return unknown_parameter(name, parameters, count, err);
 }

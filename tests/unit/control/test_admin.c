@@ -463,6 +463,10 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
     } wrong[] = {
         {"/v1/services/web/deployments", "{", "the body is not JSON: line 1"},
         {"/v1/services/web/deployments", "[]", "the body must be an object, not a list"},
+        {"/v1/services/web/deployments", "null", "the body must be an object, not null"},
+        {"/v1/services/web/deployments", "1", "the body must be an object, not a number"},
+        {"/v1/services/web/deployments", "1.5", "the body must be an object, not a fraction"},
+        {"/v1/services/web/deployments", "{} 1", "the body is not JSON: line 1"},
         {"/v1/services/web/deployments", "", "the key \\\"instances\\\" is missing"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"instances\":[]}", "duplicate object key"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"relaese\":\"v1\"}",
@@ -479,7 +483,11 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
         {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":0}]}",
          "the key \\\"weight\\\" of instance a:1: the weight 0 is not from 1 to 256"},
         {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":1.5}]}",
-         "the key \\\"weight\\\" of instance a:1"},
+         "the key \\\"weight\\\" of instance a:1 must be a whole number, not a fraction"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":\"3\"}]}",
+         "the key \\\"weight\\\" of instance a:1 must be a whole number, not a text"},
+        {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"weight\":null}]}",
+         "the key \\\"weight\\\" of instance a:1 must be a whole number, not null"},
         {"/v1/services/web/deployments", "{\"instances\":[{\"address\":\"a:1\",\"wait\":1}]}",
          "these are: address, weight, pid"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"canary\":[5,5]}", "rising shares in percent"},
@@ -500,7 +508,7 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
         {"/v1/services/web/abort", "{\"reason\":null}", "the key \\\"reason\\\" must be a text, not null"},
         {"/v1/services/web/drain", "{}", "the key \\\"instance\\\" is missing"},
         {"/v1/services/web/promote?now=1", "", "a POST takes no query"},
-        {"/v1/reload", "\"now\"", "the body"},
+        {"/v1/reload", "\"now\"", "the body must be an object, not a text"},
         {"/v1/services/web/uptest", "{\"instances\":[7]}", "each of \\\"instances\\\" must be a text"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
@@ -512,6 +520,9 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
     assert_answer("GET", "/v1/events?sinc=1", "", "400 Bad Request", "did you mean \\\"since\\\"?");
     assert_answer("GET", "/v1/events?since=1&since=2", "", "400 Bad Request", "is there twice");
     assert_answer("GET", "/v1/events?service=%zz", "", "400 Bad Request", "two hex digits");
+    assert_answer("GET", "/v1/events?service=w%6", "", "400 Bad Request", "two hex digits");
+    assert_answer("GET", "/v1/events?service=w%00", "", "400 Bad Request",
+                  "the parameter \\\"service\\\" has a %00, which stands in no value; take it out");
     assert_answer("GET", "/v1/events?service=w%65", "", "404 Not Found", "no service \\\"we\\\"");
     assert_string_equal(conductor->asked, "");
 }

@@ -385,6 +385,10 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
 bool config_can_verify(const struct config_service *service, const char *instance,
                        struct err *err) MUST_CHECK;
 
+/* The path of the service's cookies. One that lies at several places of a site is one app, with one session.
+ */
+const char *config_cookie_path(const struct config_service *service);
+
 /* The service of that name, or NULL. */
 const struct config_service *config_service(const struct config *config, struct str name);
 

@@ -120,7 +120,7 @@ static bool check_listeners(const struct config *config, struct err *err)
     struct door *doors = doors_of(config, &count);
     struct claims *claims = claims_new();
     for (size_t i = 0; i < count; i++)
-        claims_add(claims, canonical(doors[i].address), doors[i].field, doors[i].line);
+        claims_add(claims, canonical(doors[i].address), NULL, doors[i].field, doors[i].line);
     bool ok = settle(config, claims, "the address", "listen on another address or port", err) &&
               check_wildcards(config, doors, count, err);
     free(doors);
@@ -132,16 +132,20 @@ static bool check_names(const struct config *config, struct err *err)
     struct claims *claims = claims_new();
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *service = &config->services[i];
-        claims_add(claims, mem_dup(service->name), &service->name, service->line);
+        claims_add(claims, mem_dup(service->name), NULL, &service->name, service->line);
     }
     return settle(config, claims, "the service name", "give each service its own", err);
 }
+
+/* What stands for the host of a service that takes any. */
+#define ANY_HOST "any host, "
 
 static void claim_host(struct claims *claims, const struct config_service *service, const char *host,
                        const void *field)
 {
     for (size_t i = 0; i < service->paths.count; i++)
-        claims_add(claims, mem_printf("%s%s", host, service->paths.items[i]), field, service->line);
+        claims_add(claims, mem_printf("%s%s", host, service->paths.items[i]), service->name, field,
+                   service->line);
 }
 
 static bool check_routes(const struct config *config, struct err *err)
@@ -152,9 +156,39 @@ static bool check_routes(const struct config *config, struct err *err)
         for (size_t k = 0; k < service->hosts.count; k++)
             claim_host(claims, service, service->hosts.items[k], &service->hosts.items[k]);
         if (service->hosts.count == 0)
-            claim_host(claims, service, "any host, ", service);
+            claim_host(claims, service, ANY_HOST, service);
     }
     return settle(config, claims, "the route", "give one of the services another host or path", err);
+}
+
+const char *config_cookie_path(const struct config_service *service)
+{
+    const char *path = service->paths.items[0];
+    return service->paths.count == 1 && strchr(path, ';') == NULL ? path : "/";
+}
+
+static void claim_cookie(struct claims *claims, const struct config_service *service, const char *host)
+{
+    const struct config_affinity *affinity = &service->affinity;
+    claims_add(claims, mem_printf("%s at %s%s", affinity->cookie, host, config_cookie_path(service)),
+               service->name, &affinity->cookie, affinity->line);
+}
+
+/* A client keeps one cookie of a name, host and path: each of two services would take the other's away. */
+static bool check_affinity(const struct config *config, struct err *err)
+{
+    struct claims *claims = claims_new();
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        if (service->affinity.line == 0)
+            continue;
+        for (size_t k = 0; k < service->hosts.count; k++)
+            claim_cookie(claims, service, service->hosts.items[k]);
+        if (service->hosts.count == 0)
+            claim_cookie(claims, service, ANY_HOST);
+    }
+    return settle(config, claims, "the affinity cookie", "give one of the services another affinity.cookie",
+                  err);
 }
 
 /* The rule of its row has accepted the text. */
@@ -174,7 +208,7 @@ static bool check_instances(const struct config *config, struct err *err)
         struct claims *claims = claims_new();
         for (size_t k = 0; k < service->instances.count; k++) {
             struct address address = parsed_instance(service->instances.items[k]);
-            claims_add(claims, canonical(&address), &service->instances.items[k], service->line);
+            claims_add(claims, canonical(&address), NULL, &service->instances.items[k], service->line);
         }
         if (!settle(config, claims, "the instance", "name each instance of a service once", err))
             return false;
@@ -190,7 +224,7 @@ static bool check_pages(const struct config *config, struct err *err)
         for (size_t k = 0; k < service->page_count; k++) {
             const struct config_page *page = &service->pages[k];
             for (size_t n = 0; n < page->status.count; n++)
-                claims_add(claims, mem_dup(page->status.items[n]), &page->status.items[n], page->line);
+                claims_add(claims, mem_dup(page->status.items[n]), NULL, &page->status.items[n], page->line);
         }
         if (!settle(config, claims, "the error page of status", "keep one of the two", err))
             return false;
@@ -345,7 +379,8 @@ static bool check_schedules(const struct config *config, struct err *err)
 bool config_check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
-           check_names(config, err) && check_routes(config, err) && check_instances(config, err) &&
-           check_rates(config, err) && check_headers(config, err) && check_pages(config, err) &&
-           check_upstreams(config, err) && check_schedules(config, err) && check_tls(config, err);
+           check_names(config, err) && check_routes(config, err) && check_affinity(config, err) &&
+           check_instances(config, err) && check_rates(config, err) && check_headers(config, err) &&
+           check_pages(config, err) && check_upstreams(config, err) && check_schedules(config, err) &&
+           check_tls(config, err);
 }

@@ -348,13 +348,6 @@ static void set_mode(const struct world_spec *made, const struct config_service 
         spec->rules.pause = pause_of(made, settings, service);
 }
 
-/* A service that lies at several places of a site is one app, with one session. */
-static const char *cookie_path(const struct config_service *service)
-{
-    const char *path = service->paths.items[0];
-    return service->paths.count == 1 && strchr(path, ';') == NULL ? path : "/";
-}
-
 /* NULL: none leads to the candidate. */
 static const char *preview_field(const struct config_service *service)
 {
@@ -390,7 +383,7 @@ static void add_service(struct world_spec *made, const struct registry *registry
         .affinity_cookie = service->affinity.line != 0 ? service->affinity.cookie : NULL,
         .pin_cookie = service->pin == CONFIG_PIN_COOKIE ? made->pin_cookies[i] : NULL,
         .canary_cookie = service->canary.by == CONFIG_CANARY_COOKIE ? made->canary_cookies[i] : NULL,
-        .cookie_path = cookie_path(service),
+        .cookie_path = config_cookie_path(service),
         .live = SNAPSHOT_NONE,
     };
     if (known == NULL)

@@ -354,6 +354,7 @@ static void keys_that_stand_in_the_wrong_place_are_refused(void **state)
 static void what_two_would_share_is_refused(void **state)
 {
     (void)state;
+#define OTHER_ROUTE "give one of the services another host or path"
     static const struct row rows[] = {
         {"listeners = ( { address = \"[::1]:80\"; },\n { address = \"0.0.0.0:80\"; },\n"
          "{ address = \"[0:0::1]:80\"; } );",
@@ -372,25 +373,63 @@ static void what_two_would_share_is_refused(void **state)
          "t.conf:5: the service name \"a\" is already taken on line 2; give each service its own"},
         {LISTEN "services = ( { name = \"a\"; hosts = [ \"x\", \"y\" ]; paths = [ \"/p/\" ]; },\n"
                 "{ name = \"b\"; hosts = [ \"z\",\n \"Y\" ]; paths = [ \"/q\", \"/p\" ]; } );",
-         "t.conf:4: the route \"y/p\" is already taken on line 2; give one of the services another host or "
-         "path"},
+         "t.conf:4: the route \"y/p\" of service \"b\" is already taken by service \"a\" on line "
+         "2; " OTHER_ROUTE},
         {LISTEN "services = ( { name = \"a\"; hosts = [ \"x.y\" ]; },\n"
                 "{ name = \"b\"; hosts = [ \"x.y.\" ]; } );",
-         "t.conf:3: the route \"x.y/\" is already taken on line 2; give one of the services another host or "
-         "path"},
+         "t.conf:3: the route \"x.y/\" of service \"b\" is already taken by service \"a\" on line "
+         "2; " OTHER_ROUTE},
         {LISTEN "services = ( { name = \"a\"; hosts = [ \"*.y.\" ]; },\n"
                 "{ name = \"b\"; hosts = [ \"*.y\" ]; } );",
-         "t.conf:3: the route \"*.y/\" is already taken on line 2; give one of the services another host or "
-         "path"},
+         "t.conf:3: the route \"*.y/\" of service \"b\" is already taken by service \"a\" on line "
+         "2; " OTHER_ROUTE},
         {LISTEN "services = ( { name = \"a\"; },\n{ name = \"b\"; } );",
-         "t.conf:3: the route \"any host, /\" is already taken on line 2; give one of the services another "
-         "host "
-         "or path"},
+         "t.conf:3: the route \"any host, /\" of service \"b\" is already taken by service \"a\" on line "
+         "2; " OTHER_ROUTE},
         {SERVICE("instances = [ \"127.0.0.1:1\", \"127.0.0.1:2\",\n \"127.0.0.1:1\" ];"),
          "t.conf:4: the instance \"127.0.0.1:1\" is already taken on line 3; name each instance of a service "
          "once"},
     };
     ASSERT_REFUSED(rows);
+}
+
+static void routes_that_clash_by_the_defaults_name_both_services(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {LISTEN "defaults = { hosts = [ \"x\" ]; };\nservices = (\n{ name = \"a\"; },\n{ name = \"b\"; } );",
+         "t.conf:2: the route \"x/\" of service \"b\" is already taken by service \"a\" on line "
+         "2; " OTHER_ROUTE},
+        {SERVICE("hosts = [ \"x\", \"y\",\n \"X\" ];"),
+         "t.conf:4: the route \"x/\" of service \"web\" stands twice, first on line 3; keep one of the two"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+#define TWO(a, b) LISTEN "services = ( { name = \"a\"; " a " },\n{ name = \"b\"; " b " } );"
+
+static void affinity_cookies_that_would_replace_each_other_are_refused(void **state)
+{
+    (void)state;
+#define OTHER_COOKIE "give one of the services another affinity.cookie"
+    static const struct row rows[] = {
+        {TWO("hosts = [ \"x\" ]; paths = [ \"/p\", \"/q\" ]; affinity = { };",
+             "hosts = [ \"y\", \"x\" ]; paths = [ \"/r\", \"/s\" ];\n affinity = { };"),
+         "t.conf:4: the affinity cookie \"upswap at x/\" of service \"b\" is already taken by service \"a\" "
+         "on "
+         "line 2; " OTHER_COOKIE},
+        {TWO("affinity = { cookie = \"c\"; };",
+             "paths = [ \"/r\", \"/s\" ]; affinity = {\n cookie = \"c\"; };"),
+         "t.conf:4: the affinity cookie \"c at any host, /\" of service \"b\" is already taken by service "
+         "\"a\" "
+         "on line 2; " OTHER_COOKIE},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(TWO("affinity = { };", "paths = [ \"/r\" ]; affinity = { };")));
+    config_free(must_read(TWO("affinity = { };", "paths = [ \"/r\", \"/s\" ];")));
+    config_free(must_read(TWO("hosts = [ \"x\" ]; affinity = { };", "hosts = [ \"y\" ]; affinity = { };")));
+    config_free(
+        must_read(TWO("affinity = { };", "paths = [ \"/r\", \"/s\" ]; affinity = { cookie = \"other\"; };")));
 }
 
 static void two_listeners_may_ask_for_any_port(void **state)
@@ -451,6 +490,8 @@ int main(void)
         cmocka_unit_test(a_fraction_with_many_decimals_is_taken_to_the_nearest_millionth),
         cmocka_unit_test(keys_that_stand_in_the_wrong_place_are_refused),
         cmocka_unit_test(what_two_would_share_is_refused),
+        cmocka_unit_test(routes_that_clash_by_the_defaults_name_both_services),
+        cmocka_unit_test(affinity_cookies_that_would_replace_each_other_are_refused),
         cmocka_unit_test(two_listeners_may_ask_for_any_port),
         cmocka_unit_test(a_schedule_without_uptests_and_an_ejection_without_a_schedule_are_refused),
         cmocka_unit_test(a_burst_that_would_be_remembered_for_hours_is_refused),

@@ -166,8 +166,11 @@ static int setup(void **state)
     free(state_directory);
     bench->trail =
         trail_new(&(struct trail_options){bench->loop, bench->registry, bench->counters, settings_of, bench});
-    bench->health = health_new(&(struct health_options){
-        .loop = bench->loop, .registry = bench->registry, .counters = bench->counters, .arg = bench});
+    bench->health = health_new(&(struct health_options){.loop = bench->loop,
+                                                        .registry = bench->registry,
+                                                        .counters = bench->counters,
+                                                        .settings = settings_of,
+                                                        .arg = bench});
     bench->ejections = ejections_new(&(struct ejections_options){
         .loop = bench->loop, .counters = bench->counters, .settings = settings_of, .arg = bench});
     bench->watch = watch_new(&(struct watch_options){.loop = bench->loop,

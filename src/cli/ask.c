@@ -11,23 +11,41 @@ int ask_fail(int status, const struct err *err)
     return status;
 }
 
+int ask_end(enum client_result result, struct client_reply *reply, struct err *err)
+{
+    if (result == CLIENT_INTERRUPTED)
+        return CLI_INTERRUPTED;
+    if (result != CLIENT_ANSWERED)
+        return ask_fail(CLI_UNREACHABLE, err);
+    if (reply->status < 400)
+        return CLI_DONE;
+    client_reply_refusal(reply, err);
+    client_reply_free(reply);
+    return ask_fail(CLI_REFUSED, err);
+}
+
 int ask(const struct session *session, const char *method, const char *path, const json_t *body,
         uint64_t timeout_ms, struct client_reply *reply)
 {
     struct err err;
-    switch (client_request(session->client, method, path, body, timeout_ms, reply, &err)) {
-    case CLIENT_UNREACHABLE:
-        return ask_fail(CLI_UNREACHABLE, &err);
-    case CLIENT_INTERRUPTED:
-        return CLI_INTERRUPTED;
-    case CLIENT_ANSWERED:
-        break;
-    }
-    if (reply->status < 400)
-        return CLI_DONE;
-    client_reply_refusal(reply, &err);
-    client_reply_free(reply);
-    return ask_fail(CLI_REFUSED, &err);
+    enum client_result result = client_request(session->client, method, path, body, timeout_ms, reply, &err);
+    return ask_end(result, reply, &err);
+}
+
+void ask_doubt(struct err *err, const char *tells)
+{
+    struct err why = *err;
+    err_set(err, "%s; it may have been done all the same: %s", why.text, tells);
+}
+
+int ask_change(const struct session *session, const char *path, const json_t *body, uint64_t timeout_ms,
+               struct client_reply *reply)
+{
+    struct err err;
+    enum client_result result = client_request(session->client, "POST", path, body, timeout_ms, reply, &err);
+    if (result == CLIENT_UNANSWERED)
+        ask_doubt(&err, "\"upswap status\" and \"upswap events\" tell");
+    return ask_end(result, reply, &err);
 }
 
 void ask_print(const struct client_reply *reply)
@@ -56,7 +74,7 @@ int ask_show(const struct session *session, char *path, ask_show_fn *show)
 int ask_post(const struct session *session, char *path, json_t *body, char *sentence)
 {
     struct client_reply reply;
-    int status = ask(session, "POST", path, body, ASK_MS, &reply);
+    int status = ask_change(session, path, body, ASK_MS, &reply);
     if (status == CLI_DONE) {
         if (session->json)
             ask_print(&reply);

@@ -14,6 +14,18 @@
 int ask(const struct session *session, const char *method, const char *path, const json_t *body,
         uint64_t timeout_ms, struct client_reply *reply) MUST_CHECK;
 
+/* As ask, by POST, for what changes something: where the answer is lost, the sentence
+ * says that it may have been done. */
+int ask_change(const struct session *session, const char *path, const json_t *body, uint64_t timeout_ms,
+               struct client_reply *reply) MUST_CHECK;
+
+/* Adds to the sentence of CLIENT_UNANSWERED that what was asked for may have been done, and what tells. */
+void ask_doubt(struct err *err, const char *tells);
+
+/* What a request came to, as ask returns it: the sentence, the daemon's or `err`, is printed. A reply that is
+ * a refusal is freed. */
+int ask_end(enum client_result result, struct client_reply *reply, struct err *err) MUST_CHECK;
+
 /* Asks by GET and prints the reply under --json, else hands it to `show`. `path` is freed. */
 typedef void ask_show_fn(struct terminal *terminal, const json_t *answer);
 int ask_show(const struct session *session, char *path, ask_show_fn *show) MUST_CHECK;

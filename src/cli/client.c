@@ -104,14 +104,25 @@ static CURL *new_handle(struct client *client, const char *path)
     return easy;
 }
 
-static void cannot_reach(const struct client *client, CURL *easy, CURLcode code, struct err *err)
+/* Has the daemon, or the kernel for it, taken any of the request? */
+static bool was_asked(CURL *easy)
+{
+    long sent = 0;
+    curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent);
+    return sent > 0;
+}
+
+static void no_answer(const struct client *client, CURL *easy, CURLcode code, struct err *err)
 {
     long number = 0;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
     const char *why =
         code == CURLE_COULDNT_CONNECT && number != 0 ? strerror((int)number) : curl_easy_strerror(code);
-    err_set(err, "cannot reach the daemon at %s: %s; is upswapd running there (-s names another socket)?",
-            client->socket, why);
+    if (was_asked(easy))
+        err_set(err, "no answer from the daemon at %s: %s", client->socket, why);
+    else
+        err_set(err, "cannot reach the daemon at %s: %s; is upswapd running there (-s names another socket)?",
+                client->socket, why);
 }
 
 /* Waits at most `ms` and takes what has come, in this order: whoever calls can act on it at once. True: the
@@ -155,20 +166,21 @@ static bool is_away(CURL *easy, CURLcode code)
 static enum client_result finish(struct client *client, CURL *easy, uint64_t timeout_ms, struct err *err)
 {
     CURLcode code = CURLE_OK;
+    uint64_t start = clock_mono_ms(), gone = 0;
     uint64_t patience = timeout_ms != CLIENT_FOREVER && timeout_ms < COMING_UP_MS ? timeout_ms : COMING_UP_MS;
-    uint64_t until = clock_mono_ms() + patience;
-    if (timeout_ms != CLIENT_FOREVER)
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     do {
+        if (timeout_ms != CLIENT_FOREVER)
+            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms - gone));
         if (!perform(client, easy, &code))
             return CLIENT_INTERRUPTED;
         if (code == CURLE_OK)
             return CLIENT_ANSWERED;
-    } while (is_away(easy, code) && clock_mono_ms() < until && client_wait(client, LOOK_MS));
+    } while (is_away(easy, code) && client_wait(client, LOOK_MS) &&
+             (gone = clock_mono_ms() - start) < patience);
     if (client->interrupted)
         return CLIENT_INTERRUPTED;
-    cannot_reach(client, easy, code, err);
-    return CLIENT_UNREACHABLE;
+    no_answer(client, easy, code, err);
+    return was_asked(easy) ? CLIENT_UNANSWERED : CLIENT_UNREACHABLE;
 }
 
 enum client_result client_request(struct client *client, const char *method, const char *path,
@@ -295,7 +307,7 @@ enum client_turn client_stream_turn(struct client_stream *stream, uint64_t ms, s
     if (!ended)
         return STREAM_OPEN;
     if (code != CURLE_OK) {
-        cannot_reach(stream->client, stream->easy, code, err);
+        no_answer(stream->client, stream->easy, code, err);
         return STREAM_BROKEN;
     }
     return client_stream_stands(stream) ? STREAM_ENDED : refused(stream, err);

@@ -13,7 +13,8 @@ struct client;
 /* How a request or a turn of a stream went. */
 enum client_result {
     CLIENT_ANSWERED,
-    CLIENT_UNREACHABLE, /* no connection, or it broke; the sentence names the socket */
+    CLIENT_UNREACHABLE, /* no connection, so nothing was asked; the sentence names the socket */
+    CLIENT_UNANSWERED,  /* asked, but the connection broke or the time was over: it may have been done */
     CLIENT_INTERRUPTED, /* Ctrl-C, after client_catch_interrupt */
 };
 
@@ -32,8 +33,8 @@ void client_catch_interrupt(struct client *client);
 
 #define CLIENT_FOREVER 0
 
-/* `body` may be NULL; it is not taken. `timeout_ms`: of the whole request; CLIENT_FOREVER: none. A daemon
- * that does not listen is given a second to come up. The reply is set, and must be freed, only with
+/* `body` may be NULL; it is not taken. `timeout_ms`: of all of it; CLIENT_FOREVER: none. A daemon that does
+ * not listen is given a second of that to come up. The reply is set, and must be freed, only with
  * CLIENT_ANSWERED. */
 enum client_result client_request(struct client *client, const char *method, const char *path,
                                   const json_t *body, uint64_t timeout_ms, struct client_reply *reply,

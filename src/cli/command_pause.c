@@ -35,7 +35,7 @@ static int run(const struct session *session, const struct arguments *arguments)
                              arguments_text(arguments, "wait"));
     char *path = client_path("/v1/services/", service, "/pause");
     uint64_t wait_ms = arguments_number(arguments, "max", USUAL_MS) + ASK_MS;
-    int status = ask(session, "POST", path, body, wait_ms, &reply);
+    int status = ask_change(session, path, body, wait_ms, &reply);
     free(path);
     json_decref(body);
     if (status != CLI_DONE)

@@ -3,6 +3,7 @@
 Needs the built `upswap` only; the folder with it is $UPSWAP_BUILD.
 """
 
+import datetime
 import fcntl
 import http.server
 import json
@@ -11,6 +12,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import socketserver
 import struct
 import subprocess
@@ -61,7 +63,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.play.note("POST", self.path, json.loads(body))
-        self.answer(*self.server.play.post(self.path))
+        if self.server.play.loses is not None:
+            self.server.play.loses(self.connection)
+            self.close_connection = True
+        else:
+            self.answer(*self.server.play.post(self.path))
 
     def stream(self):
         self.send_response(200)
@@ -95,6 +101,7 @@ class Play:
         self.events = []
         self.follows = True
         self.break_after = None  # events, then the stream breaks, once
+        self.loses = None  # what is done with the connection instead of an answer to a POST
         self.changed = threading.Condition()
         self.server = Server(path, Handler)
         self.server.play = self
@@ -281,6 +288,56 @@ def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
     assert client.returncode == 0
     assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, len(DONE) + 1))
     assert "since=4&" in play.asked("/v1/events")[1]
+
+
+def taken_by(play, pid=None):
+    """A control that dies right behind the journal's write, and its successor, who knows who asked."""
+
+    def lose(connection):
+        asked, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        now = datetime.datetime.now(datetime.timezone.utc)
+        created = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
+        asked_by = {"uid": uid, "user": "me", "pid": asked if pid is None else pid}
+        own = {"deployment": "web-2", "asked_by": asked_by, "created": created}
+        play.answers["/v1/services/web/deployments?limit=20"] = (200, {"deployments": [own]})
+
+    return lose
+
+
+def test_a_deployment_whose_answer_was_lost_is_found_and_followed(play):
+    play.loses = taken_by(play)
+    play.happens(DONE, "done")
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "web: web-2 is live, after" in done.stdout
+    assert len(play.asked("/v1/services/web/deployments")) == 2, "one request, and one look"
+    done = run(play, "deploy", "web", "v2", "--no-wait")
+    assert (done.returncode, done.stdout) == (0, "web: web-2 is staged\n")
+
+
+def test_a_deployment_of_somebody_else_is_not_taken_for_the_one_whose_answer_was_lost(play):
+    play.loses = taken_by(play, pid=1)
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert done.returncode == 7
+    assert 'it may have been done all the same: "upswap history web" tells' in done.stderr
+    assert "is upswapd running there" not in done.stderr
+    assert not play.asked("/v1/deployments/")
+
+
+def test_a_command_whose_answer_was_lost_says_that_it_may_have_been_done(play):
+    play.loses = lambda connection: None
+    for words in (["rollback", "web"], ["pause", "web"], ["reload"], ["upgrade"]):
+        done = run(play, *words)
+        assert done.returncode == 7
+        assert f"no answer from the daemon at {play.path}" in done.stderr
+        assert 'may have been done all the same: "upswap status" and "upswap events" tell' in done.stderr
+
+
+def test_the_time_of_timeout_bounds_a_daemon_that_does_not_answer(play):
+    play.loses = lambda connection: play.wait_for(lambda: not play.follows)
+    done = run(play, "stage", "web", "127.0.0.1:1", "--timeout", "300ms")
+    assert done.returncode == 6
+    assert 'may have been done all the same: "upswap history web" tells' in done.stderr
 
 
 def test_the_time_of_timeout_ends_the_client_and_not_the_deployment(play):

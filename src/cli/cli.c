@@ -5,8 +5,10 @@
 #include "cli/help.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SOCKET_DEFAULT "/run/upswap/admin.sock"
 
@@ -58,11 +60,6 @@ static int run_command(const struct arguments *arguments)
     session.client = client_new(socket_of(arguments));
     int status = arguments_command(arguments)->run(&session, arguments);
     client_free(session.client);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        struct err err;
-        err_set(&err, "the output cannot be written");
-        return ask_fail(status != CLI_DONE ? status : CLI_REFUSED, &err);
-    }
     return status;
 }
 
@@ -91,17 +88,43 @@ static int print_words(int argc, char **argv)
     return CLI_DONE;
 }
 
-int cli_main(int argc, char **argv)
+/* A number that is free would go to the next socket, and what is printed into it: what is opened in its place
+ * fails to be written to. */
+static void keep_standard_numbers(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            abort();
+    }
+}
+
+/* The one place where lost output becomes a status. */
+static int end_output(int status)
 {
     struct err err;
-    if (argc > 1 && strcmp(argv[1], "--words") == 0)
-        return print_words(argc - 2, argv + 2);
-    if (!is_utf8(argc - 1, argv + 1, &err))
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    err_set(&err, "the output cannot be written");
+    return ask_fail(status != CLI_DONE ? status : CLI_REFUSED, &err);
+}
+
+static int run(int argc, char **argv)
+{
+    struct err err;
+    if (argc > 0 && strcmp(argv[0], "--words") == 0)
+        return print_words(argc - 1, argv + 1);
+    if (!is_utf8(argc, argv, &err))
         return usage_fault(&err);
-    struct arguments *arguments = arguments_parse(argc - 1, argv + 1, &err);
+    struct arguments *arguments = arguments_parse(argc, argv, &err);
     if (arguments == NULL)
         return usage_fault(&err);
     int status = dispatch(arguments);
     arguments_free(arguments);
     return status;
+}
+
+int cli_main(int argc, char **argv)
+{
+    keep_standard_numbers();
+    return end_output(run(argc - 1, argv + 1));
 }

@@ -24,7 +24,7 @@ static int run(const struct session *session, const struct arguments *arguments)
     };
     struct feed *feed = feed_open(session->client, &options, print, NULL);
     enum feed_state state = FEED_OPEN;
-    while (state == FEED_OPEN)
+    while (state == FEED_OPEN && !ferror(stdout)) /* nobody reads it any more */
         state = feed_turn(feed, TURN_MS, &err);
     feed_close(feed);
     if (state == FEED_LOST)

@@ -88,7 +88,7 @@ static int watch(const struct session *session, const char *service, uint64_t in
         client_catch_interrupt(session->client);
     do
         status = turn(session, &terminal, &before, service, interval_ms);
-    while (goes_on && status == CLI_DONE);
+    while (goes_on && status == CLI_DONE && !ferror(stdout));
     if (goes_on && terminal.pending > 0) /* the last figures are left standing */
         putchar('\n');
     client_reply_free(&before.reply);

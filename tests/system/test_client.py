@@ -507,6 +507,30 @@ def test_events_are_printed_one_a_line_and_followed_on_demand(play):
     client.communicate()
 
 
+@pytest.mark.parametrize("words", [["status"], ["--json", "status"], ["events"], ["--help"], ["--version"], ["--words"]])
+def test_output_that_is_lost_is_no_success(play, words):
+    play.happens(DONE[:2])
+    for where in (">/dev/full", ">&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$0" "$@" {where}', command(play)[0], *(words if words[0] == "--words" else command(play, *words)[1:])],
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )
+        assert (done.returncode, done.stderr) == (1, "upswap: the output cannot be written\n"), where
+
+
+def test_events_are_followed_no_longer_than_somebody_reads_them(play):
+    read, write = os.pipe()
+    client = subprocess.Popen(
+        command(play, "events", "-f"), stdout=write, stderr=subprocess.PIPE, text=True, restore_signals=False
+    )
+    os.close(write)
+    os.close(read)
+    play.wait_for(lambda: play.asked("/v1/events"))
+    play.happens(DONE[:1])
+    _, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, errors) == (1, "upswap: the output cannot be written\n")
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [

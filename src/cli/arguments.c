@@ -1,3 +1,4 @@
+/* Twice over the words: first for the command, since which options there are depends on it, then for all. */
 #include "cli/arguments.h"
 
 #include "base/mem.h"
@@ -23,7 +24,8 @@ struct given {
 };
 
 struct arguments {
-    const struct command *command;
+    const struct command *command; /* NULL: none is named */
+    bool is_passed;                /* its word has been seen among the others */
     struct given given[OPTIONS_MAX];
     size_t given_count;
     const char **operands;
@@ -43,6 +45,15 @@ static const struct option_row *row_of(const struct command *command, struct str
 {
     const struct option_row *row = find_row(common_options, name, letter);
     return row != NULL || command == NULL ? row : find_row(command->options, name, letter);
+}
+
+/* Of any command: an option takes a value with every command that has it, or with none. */
+static const struct option_row *any_row(struct str name, char letter)
+{
+    const struct option_row *row = find_row(common_options, name, letter);
+    for (size_t i = 0; row == NULL && commands[i] != NULL; i++)
+        row = find_row(commands[i]->options, name, letter);
+    return row;
 }
 
 static const struct given *find_given(const struct arguments *arguments, const char *option)
@@ -68,6 +79,9 @@ static bool unknown_option(const struct arguments *arguments, struct str name, s
             names[count++] = row->name;
     }
     const char *nearest = str_nearest(name, names, count);
+    if (arguments->command == NULL && any_row(name, '\0') != NULL)
+        return err_set(err, "--%.*s is for a command, and none is named; \"upswap --help\" lists them",
+                       STR_ARG(name));
     if (nearest != NULL)
         return err_set(err, "there is no option --%.*s; did you mean --%s?", STR_ARG(name), nearest);
     return err_set(err, "there is no option --%.*s", STR_ARG(name));
@@ -152,12 +166,21 @@ static bool take_letters(struct arguments *arguments, const char *word, struct w
     return true;
 }
 
-static bool take_operand(struct arguments *arguments, const char *word, struct err *err)
+static void take_operand(struct arguments *arguments, const char *word)
 {
-    if (arguments->command == NULL)
-        return (arguments->command = command_find(word, err)) != NULL;
-    arguments->operands[arguments->operand_count++] = word;
-    return true;
+    if (arguments->is_passed)
+        arguments->operands[arguments->operand_count++] = word;
+    arguments->is_passed = true;
+}
+
+static bool is_long(const char *word)
+{
+    return strncmp(word, "--", 2) == 0;
+}
+
+static bool is_option(const char *word)
+{
+    return word[0] == '-' && word[1] != '\0';
 }
 
 static bool take_words(struct arguments *arguments, struct words *words, struct err *err)
@@ -165,19 +188,52 @@ static bool take_words(struct arguments *arguments, struct words *words, struct 
     bool options_end = false;
     const char *word;
     while ((word = next_word(words)) != NULL) {
-        bool taken;
-        if (!options_end && strcmp(word, "--") == 0)
-            taken = options_end = true;
-        else if (!options_end && strncmp(word, "--", 2) == 0)
+        bool taken = true;
+        if (options_end || !is_option(word))
+            take_operand(arguments, word);
+        else if (strcmp(word, "--") == 0)
+            options_end = true;
+        else if (is_long(word))
             taken = take_long(arguments, word, words, err);
-        else if (!options_end && word[0] == '-' && word[1] != '\0')
-            taken = take_letters(arguments, word, words, err);
         else
-            taken = take_operand(arguments, word, err);
+            taken = take_letters(arguments, word, words, err);
         if (!taken)
             return false;
     }
     return true;
+}
+
+/* Is the word behind this option its value? */
+static bool takes_next(const char *option)
+{
+    const struct option_row *row = NULL;
+    if (is_long(option))
+        return (row = any_row(str_of(option + 2), '\0')) != NULL && row->kind != OPTION_FLAG;
+    while (*++option != '\0') {
+        row = any_row(STR(""), *option);
+        if (row != NULL && row->kind != OPTION_FLAG)
+            return option[1] == '\0';
+    }
+    return false;
+}
+
+/* The first word that is neither an option nor the value of one, or NULL. */
+static const char *first_operand(struct words words)
+{
+    const char *word;
+    while ((word = next_word(&words)) != NULL && is_option(word)) {
+        if (strcmp(word, "--") == 0)
+            return next_word(&words);
+        if (takes_next(word))
+            (void)next_word(&words);
+    }
+    return word;
+}
+
+static bool find_command(struct arguments *arguments, struct words words, struct err *err)
+{
+    const char *name = first_operand(words);
+    return name == NULL || (arguments->command = command_find(name, err)) != NULL;
 }
 
 static bool check_count(const struct arguments *arguments, struct err *err)
@@ -197,7 +253,8 @@ struct arguments *arguments_parse(int argc, char **argv, struct err *err)
     struct arguments *arguments = mem_zero(1, sizeof *arguments);
     arguments->operands = mem_zero((size_t)argc, sizeof *arguments->operands);
     struct words words = {argv, argc};
-    if (take_words(arguments, &words, err) && check_count(arguments, err))
+    if (find_command(arguments, words, err) && take_words(arguments, &words, err) &&
+        check_count(arguments, err))
         return arguments;
     arguments_free(arguments);
     return NULL;

@@ -57,6 +57,27 @@ static void letters_may_be_joined_with_their_value_and_each_other(void **state)
     arguments_free(arguments);
 }
 
+static void options_of_a_command_may_stand_before_it(void **state)
+{
+    (void)state;
+    struct arguments *arguments = must_parse("--release v42 --hold stage web h:1");
+    assert_ptr_equal(arguments_command(arguments), &command_stage);
+    assert_string_equal(arguments_text(arguments, "release"), "v42");
+    assert_true(arguments_has(arguments, "hold"));
+    assert_int_equal(arguments_count(arguments), 2);
+    arguments_free(arguments);
+    arguments = must_parse("-f events");
+    assert_true(arguments_has(arguments, "follow"));
+    arguments_free(arguments);
+    arguments = must_parse("-n 3 history web");
+    assert_int_equal(arguments_number(arguments, "number", 20), 3);
+    arguments_free(arguments);
+    arguments = must_parse("-fs /x --since=3 -- events -f");
+    assert_int_equal(arguments_number(arguments, "since", 0), 3);
+    assert_string_equal(arguments_operand(arguments, 0), "-f");
+    arguments_free(arguments);
+}
+
 static void two_dashes_end_the_options(void **state)
 {
     (void)state;
@@ -85,6 +106,9 @@ static void wrong_usage_is_told_in_a_sentence(void **state)
         {"status --jsno", "there is no option --jsno; did you mean --json?"},
         {"status --release v1", "there is no option --release"},
         {"status -x", "there is no option -x"},
+        {"--release v1 history web", "there is no option --release"},
+        {"-n 3 status", "there is no option -n"},
+        {"--release v1", "--release is for a command, and none is named; \"upswap --help\" lists them"},
         {"status --json=yes", "--json takes no value"},
         {"status --json --json", "--json is given twice"},
         {"status a b", "\"b\" is one argument too many"},
@@ -108,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_may_stand_anywhere),
         cmocka_unit_test(letters_may_be_joined_with_their_value_and_each_other),
+        cmocka_unit_test(options_of_a_command_may_stand_before_it),
         cmocka_unit_test(two_dashes_end_the_options),
         cmocka_unit_test(help_needs_no_operands),
         cmocka_unit_test(wrong_usage_is_told_in_a_sentence),

@@ -46,6 +46,29 @@ static void every_command_and_option_is_in_the_manual(void **state)
     free(text);
 }
 
+/* Whether the word behind it is its value has to be known before the command is. */
+static void assert_same_kind(const struct option_row *rows, const struct option_row *others)
+{
+    for (const struct option_row *row = rows; row != NULL && row->name != NULL; row++) {
+        for (const struct option_row *other = others; other != NULL && other->name != NULL; other++) {
+            bool same_name = strcmp(row->name, other->name) == 0;
+            bool same_letter = row->letter != '\0' && row->letter == other->letter;
+            if ((same_name || same_letter) && (row->kind == OPTION_FLAG) != (other->kind == OPTION_FLAG))
+                fail_msg("--%s and --%s", row->name, other->name);
+        }
+    }
+}
+
+static void an_option_takes_a_value_with_every_command_or_with_none(void **state)
+{
+    (void)state;
+    for (const struct command *const *command = commands; *command != NULL; command++) {
+        assert_same_kind((*command)->options, common_options);
+        for (const struct command *const *other = commands; *other != NULL; other++)
+            assert_same_kind((*command)->options, (*other)->options);
+    }
+}
+
 static void a_command_offers_its_options(void **state)
 {
     (void)state;
@@ -84,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_command_and_option_is_in_the_manual),
+        cmocka_unit_test(an_option_takes_a_value_with_every_command_or_with_none),
         cmocka_unit_test(a_command_offers_its_options),
         cmocka_unit_test(help_fits_80_columns),
     };

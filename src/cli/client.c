@@ -14,7 +14,6 @@
 
 #define CONNECT_MS 5000
 #define POLL_MAX_MS 60000
-#define COMING_UP_MS 1000 /* a daemon that is starting, or whose control is, is waited for */
 #define LOOK_MS 20
 
 struct client {
@@ -167,7 +166,9 @@ static enum client_result finish(struct client *client, CURL *easy, uint64_t tim
 {
     CURLcode code = CURLE_OK;
     uint64_t start = clock_mono_ms(), gone = 0;
-    uint64_t patience = timeout_ms != CLIENT_FOREVER && timeout_ms < COMING_UP_MS ? timeout_ms : COMING_UP_MS;
+    uint64_t patience = CLIENT_COMING_UP_MS;
+    if (timeout_ms != CLIENT_FOREVER && timeout_ms < patience)
+        patience = timeout_ms;
     do {
         if (timeout_ms != CLIENT_FOREVER)
             curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms - gone));

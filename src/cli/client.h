@@ -32,9 +32,10 @@ void client_free(struct client *client);
 void client_catch_interrupt(struct client *client);
 
 #define CLIENT_FOREVER 0
+#define CLIENT_COMING_UP_MS 1000 /* a daemon that is starting, or whose control is, is waited for */
 
 /* `body` may be NULL; it is not taken. `timeout_ms`: of all of it; CLIENT_FOREVER: none. A daemon that does
- * not listen is given a second of that to come up. The reply is set, and must be freed, only with
+ * not listen is given CLIENT_COMING_UP_MS of that. The reply is set, and must be freed, only with
  * CLIENT_ANSWERED. */
 enum client_result client_request(struct client *client, const char *method, const char *path,
                                   const json_t *body, uint64_t timeout_ms, struct client_reply *reply,

@@ -63,16 +63,17 @@ void feed_close(struct feed *feed)
     free(feed);
 }
 
-/* Has it been gone for longer than a control process takes to start again? */
+/* Has it been gone for longer than a control process, or a daemon of which nothing is known, is given? */
 static bool is_lost(const struct feed *feed)
 {
-    return feed->lost_ms != 0 && clock_mono_ms() - feed->lost_ms > PATIENCE_MS;
+    uint64_t patience = feed->options.patient ? PATIENCE_MS : CLIENT_COMING_UP_MS;
+    return feed->lost_ms != 0 && clock_mono_ms() - feed->lost_ms > patience;
 }
 
 /* Opens it again, unless that has been tried for too long. */
 static enum feed_state recover(struct feed *feed)
 {
-    if (!feed->options.patient || is_lost(feed))
+    if (is_lost(feed))
         return FEED_LOST;
     if (feed->lost_ms == 0)
         feed->lost_ms = clock_mono_ms();
@@ -86,13 +87,13 @@ static enum feed_state recover(struct feed *feed)
 enum feed_state feed_turn(struct feed *feed, uint64_t ms, struct err *err)
 {
     enum client_turn turn = client_stream_turn(feed->stream, ms, err);
-    if (client_stream_stands(feed->stream)) {
+    if (client_stream_stands(feed->stream) && feed->options.follow) {
         feed->lost_ms = 0;
-        feed->options.patient = feed->options.follow;
+        feed->options.patient = true;
     }
     switch (turn) {
     case STREAM_OPEN:
-        if (!is_lost(feed))
+        if (!feed->options.patient || !is_lost(feed))
             return FEED_OPEN;
         err_set(err, "the daemon does not answer");
         return FEED_LOST;

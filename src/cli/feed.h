@@ -10,7 +10,7 @@ struct feed_options {
     const char *service; /* NULL: of all */
     uint64_t since;      /* only events with a higher number */
     bool follow;         /* goes on with what happens from now on */
-    bool patient;        /* the daemon was there a moment ago: wait for it from the first connection on */
+    bool patient;        /* the daemon was there a moment ago: as long as for one that is lost on the way */
 };
 
 /* `line` is the event as it came; `event` is borrowed. */

@@ -507,6 +507,26 @@ def test_events_are_printed_one_a_line_and_followed_on_demand(play):
     client.communicate()
 
 
+def test_events_wait_for_a_daemon_whose_control_starts_again(tmp_path):
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(path)
+        old.listen()
+        old.settimeout(PATIENCE)
+        client = subprocess.Popen(
+            [os.path.join(BUILD, "upswap"), "-s", path, "events"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        connection, _ = old.accept()
+        os.unlink(path)
+        play = Play(path)
+        play.happens(DONE[:2])
+        connection.close()
+    out, errors = client.communicate(timeout=PATIENCE)
+    play.close()
+    assert (client.returncode, errors) == (0, "")
+    assert [json.loads(line) for line in out.splitlines()] == play.events
+
+
 @pytest.mark.parametrize("words", [["status"], ["--json", "status"], ["events"], ["--help"], ["--version"], ["--words"]])
 def test_output_that_is_lost_is_no_success(play, words):
     play.happens(DONE[:2])

@@ -236,7 +236,7 @@ static bool find_command(struct arguments *arguments, struct words words, struct
     return name == NULL || (arguments->command = command_find(name, err)) != NULL;
 }
 
-static bool check_count(const struct arguments *arguments, struct err *err)
+static bool check_operands(const struct arguments *arguments, struct err *err)
 {
     const struct command *command = arguments->command;
     if (command == NULL || arguments_has(arguments, "help"))
@@ -245,6 +245,10 @@ static bool check_count(const struct arguments *arguments, struct err *err)
         return err_set(err, "\"%s\" needs %s", command->name, command->operands);
     if (arguments->operand_count > command->most)
         return err_set(err, "\"%s\" is one argument too many", arguments->operands[command->most]);
+    for (size_t i = 0; i < arguments->operand_count; i++) {
+        if (arguments->operands[i][0] == '\0')
+            return err_set(err, "an argument is empty; \"%s\" takes %s", command->name, command->operands);
+    }
     return true;
 }
 
@@ -254,7 +258,7 @@ struct arguments *arguments_parse(int argc, char **argv, struct err *err)
     arguments->operands = mem_zero((size_t)argc, sizeof *arguments->operands);
     struct words words = {argv, argc};
     if (find_command(arguments, words, err) && take_words(arguments, &words, err) &&
-        check_count(arguments, err))
+        check_operands(arguments, err))
         return arguments;
     arguments_free(arguments);
     return NULL;

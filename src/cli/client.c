@@ -94,6 +94,7 @@ static CURL *new_handle(struct client *client, const char *path)
         abort();
     char *url = mem_printf("http://upswap%s", path);
     curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* a name may be ".." */
     free(url);
     curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, client->socket);
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -184,6 +185,37 @@ static enum client_result finish(struct client *client, CURL *easy, uint64_t tim
     return was_asked(easy) ? CLIENT_UNANSWERED : CLIENT_UNREACHABLE;
 }
 
+/* The text with each `old` in it replaced. */
+static struct buf replaced(struct str text, struct str old, struct str new)
+{
+    struct buf out = BUF_EMPTY;
+    const char *at;
+    while ((at = memmem(text.p, text.n, old.p, old.n)) != NULL) {
+        buf_add(&out, text.p, (size_t)(at - text.p));
+        buf_add_str(&out, new);
+        text.n -= (size_t)(at - text.p) + old.n;
+        text.p = at + old.n;
+    }
+    buf_add_str(&out, text);
+    return out;
+}
+
+/* The daemon quotes a name as it has come, in a path's escapes; a person knows it as it was typed. */
+static void unescape(json_t *problem, const char *path)
+{
+    struct str rest = str_of(path), part;
+    while (str_split(&rest, '/', &part)) {
+        const char *detail = json_string_value(json_object_get(problem, "detail"));
+        if (detail == NULL || part.n == 0 || memchr(part.p, '%', part.n) == NULL)
+            continue;
+        char *typed = curl_easy_unescape(NULL, part.p, (int)part.n, NULL);
+        struct buf text = replaced(str_of(detail), part, str_of(typed));
+        json_object_set_new(problem, "detail", json_stringn(text.p, text.n));
+        curl_free(typed);
+        buf_free(&text);
+    }
+}
+
 enum client_result client_request(struct client *client, const char *method, const char *path,
                                   const json_t *body, uint64_t timeout_ms, struct client_reply *reply,
                                   struct err *err)
@@ -204,6 +236,7 @@ enum client_result client_request(struct client *client, const char *method, con
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
         got.status = (unsigned)status;
         got.json = got.text.n > 0 ? json_loadb(got.text.p, got.text.n, 0, NULL) : NULL;
+        unescape(got.json, path);
         *reply = got;
     } else {
         buf_free(&got.text);

@@ -42,7 +42,8 @@ enum client_result client_request(struct client *client, const char *method, con
                                   struct err *err) MUST_CHECK;
 void client_reply_free(struct client_reply *reply);
 
-/* The sentence of a refusal: the problem's detail, else what can be said of the answer. */
+/* The sentence of a refusal: the problem's detail, with the names of the path as they were typed, else what
+ * can be said of the answer. */
 void client_reply_refusal(const struct client_reply *reply, struct err *err);
 
 /* A path with its parts in the right escapes: "/v1/services/%s/abort". To be freed. */

@@ -372,6 +372,20 @@ def test_a_refusal_is_the_daemons_sentence(play):
     assert (done.returncode, done.stderr) == (1, "upswap: web-1 is running; abort it\n")
 
 
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_name_of_dots_is_a_name_and_no_way_up(play, name):
+    run(play, "status", name)
+    run(play, "stage", name, "127.0.0.1:1", "--no-wait")
+    assert play.asked("/") == [f"/v1/services/{name}", f"/v1/services/{name}/deployments"]
+
+
+def test_a_refusal_has_the_name_as_it_was_typed(play):
+    for name, sent in (("wéb", "w%C3%A9b"), ("a b", "a%20b"), ("50%25", "50%2525")):
+        play.answers[f"/v1/services/{sent}"] = (404, {"status": 404, "detail": f'no service "{sent}", 100%'})
+        done = run(play, "status", name)
+        assert (done.returncode, done.stderr) == (1, f'upswap: no service "{name}", 100%\n')
+
+
 def test_a_daemon_that_is_not_there_is_named(tmp_path):
     done = subprocess.run(
         [os.path.join(BUILD, "upswap"), "status"],
@@ -558,6 +572,7 @@ def test_events_are_followed_no_longer_than_somebody_reads_them(play):
         (["stauts"], 'there is no command "stauts"; did you mean "status"?'),
         (["explode", "web"], 'there is no command "explode"'),
         (["stage", "web"], '"stage" needs SERVICE HOST:PORT...'),
+        (["history", ""], 'an argument is empty; "history" takes SERVICE'),
         (["stage", "web", "h:1", "--relase", "v1"], "there is no option --relase; did you mean --release?"),
         (["stage", "web", "h:1", "--canary", "1,ten"], '--canary takes shares in percent, such as 1,10,50, not "1,ten"'),
         (["stage", "web", "h:1", "--canary", "5,1e999"], '--canary takes shares in percent, such as 1,10,50, not "5,1e999"'),

@@ -1,6 +1,8 @@
 /* An option is written once, with a number in its range; whatever else stands there is refused. */
 #include "base/endpoint.h"
 
+#include "base/utf8.h"
+
 bool endpoint_weight(int64_t number, struct err *err)
 {
     return (number >= 1 && number <= ENDPOINT_WEIGHT_MAX) ||
@@ -20,6 +22,7 @@ static bool take_number(struct str text, int64_t *number)
 static bool take_option(struct str option, struct endpoint *endpoint, int64_t *weight, struct err *err)
 {
     struct str value = option, name;
+    char quote[UTF8_QUOTE_SIZE];
     int64_t *field = NULL;
     (void)str_split(&value, '=', &name);
     if (str_equal(name, STR("weight")))
@@ -27,12 +30,12 @@ static bool take_option(struct str option, struct endpoint *endpoint, int64_t *w
     else if (str_equal(name, STR("pid")))
         field = &endpoint->pid;
     if (field == NULL || value.p == NULL)
-        return err_set(err, "\"%.*s\" is no option of an instance; weight=NUMBER and pid=NUMBER are",
-                       STR_ARG(option));
+        return err_set(err, "\"%s\" is no option of an instance; weight=NUMBER and pid=NUMBER are",
+                       utf8_quote(option, quote));
     if (*field != 0)
         return err_set(err, "%.*s is written twice; keep one of them", STR_ARG(name));
     if (!take_number(value, field))
-        return err_set(err, "%.*s must be a number, not \"%.*s\"", STR_ARG(name), STR_ARG(value));
+        return err_set(err, "%.*s must be a number, not \"%s\"", STR_ARG(name), utf8_quote(value, quote));
     if (field == weight)
         return endpoint_weight(*weight, err);
     return *field > 0 || err_set(err, "pid must be the number of a process, not 0");
@@ -42,11 +45,12 @@ bool endpoint_parse(struct str text, struct endpoint *endpoint, struct err *err)
 {
     struct str rest = text, option;
     int64_t weight = 0;
+    char quote[UTF8_QUOTE_SIZE];
     *endpoint = (struct endpoint){.weight = 1};
     (void)str_split(&rest, ',', &endpoint->address);
     while (str_split(&rest, ',', &option)) {
         if (!take_option(option, endpoint, &weight, err))
-            return err_prefix(err, "\"%.*s\"", STR_ARG(text));
+            return err_prefix(err, "\"%s\"", utf8_quote(text, quote));
     }
     if (weight != 0)
         endpoint->weight = (uint32_t)weight;

@@ -1,5 +1,7 @@
 #include "base/units.h"
 
+#include "base/utf8.h"
+
 struct unit {
     struct str name;
     uint64_t factor;
@@ -28,18 +30,20 @@ static bool scale(struct str text, const struct unit *units, size_t count, uint6
 
 bool units_duration(struct str text, uint64_t *ms, struct err *err)
 {
+    char quote[UTF8_QUOTE_SIZE];
     static const struct unit units[] = {
         {{"ms", 2}, 1}, {{"s", 1}, 1000}, {{"m", 1}, 60000}, {{"h", 1}, 3600000}, {{"d", 1}, 86400000},
     };
     if (scale(text, units, sizeof units / sizeof *units, ms) && *ms <= INT64_MAX / 1000000)
         return true;
     return err_set(err,
-                   "\"%.*s\" is not a duration: write a whole number with ms, s, m, h or d, as in \"250ms\"",
-                   STR_ARG(text));
+                   "\"%s\" is not a duration: write a whole number with ms, s, m, h or d, as in \"250ms\"",
+                   utf8_quote(text, quote));
 }
 
 bool units_size(struct str text, uint64_t *bytes, struct err *err)
 {
+    char quote[UTF8_QUOTE_SIZE];
     static const struct unit units[] = {
         {{"", 0}, 1},
         {{"k", 1}, 1024},
@@ -49,6 +53,6 @@ bool units_size(struct str text, uint64_t *bytes, struct err *err)
     if (scale(text, units, sizeof units / sizeof *units, bytes) && *bytes <= INT64_MAX)
         return true;
     return err_set(err,
-                   "\"%.*s\" is not a size: write bytes as a whole number, with k, m or g for larger units",
-                   STR_ARG(text));
+                   "\"%s\" is not a size: write bytes as a whole number, with k, m or g for larger units",
+                   utf8_quote(text, quote));
 }

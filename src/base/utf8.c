@@ -3,6 +3,8 @@
 
 #include "base/buf.h"
 
+#include <stdio.h>
+
 static bool is_continuation(char c)
 {
     return ((unsigned char)c & 0xc0) == 0x80;
@@ -80,4 +82,11 @@ struct str utf8_head(struct str text, size_t most)
     while (most > 0 && is_continuation(text.p[most]))
         most--;
     return (struct str){text.p, most};
+}
+
+char *utf8_quote(struct str text, char out[UTF8_QUOTE_SIZE])
+{
+    struct str head = utf8_head(text, UTF8_QUOTE_MAX);
+    snprintf(out, UTF8_QUOTE_SIZE, "%.*s%s", STR_ARG(head), head.n < text.n ? "..." : "");
+    return out;
 }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
+#include "base/utf8.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -70,6 +71,7 @@ static const struct given *find_given(const struct arguments *arguments, const c
 static bool unknown_option(const struct arguments *arguments, struct str name, struct err *err)
 {
     const char *names[OPTIONS_MAX];
+    char quote[UTF8_QUOTE_SIZE];
     size_t count = 0;
     const struct option_row *tables[] = {common_options,
                                          arguments->command != NULL ? arguments->command->options : NULL};
@@ -83,18 +85,19 @@ static bool unknown_option(const struct arguments *arguments, struct str name, s
         return err_set(err, "--%.*s is for a command, and none is named; \"upswap --help\" lists them",
                        STR_ARG(name));
     if (nearest != NULL)
-        return err_set(err, "there is no option --%.*s; did you mean --%s?", STR_ARG(name), nearest);
-    return err_set(err, "there is no option --%.*s", STR_ARG(name));
+        return err_set(err, "there is no option --%s; did you mean --%s?", utf8_quote(name, quote), nearest);
+    return err_set(err, "there is no option --%s", utf8_quote(name, quote));
 }
 
 static bool convert(struct given *given, struct err *err)
 {
     const char *name = given->row->name;
     struct str text = str_of(given->text);
+    char quote[UTF8_QUOTE_SIZE];
     switch (given->row->kind) {
     case OPTION_NUMBER:
         return str_to_u64(text, &given->number) ||
-               err_set(err, "--%s takes a whole number, not \"%s\"", name, given->text);
+               err_set(err, "--%s takes a whole number, not \"%s\"", name, utf8_quote(text, quote));
     case OPTION_DURATION:
         return units_duration(text, &given->number, err) || err_prefix(err, "--%s", name);
     default:
@@ -239,12 +242,14 @@ static bool find_command(struct arguments *arguments, struct words words, struct
 static bool check_operands(const struct arguments *arguments, struct err *err)
 {
     const struct command *command = arguments->command;
+    char quote[UTF8_QUOTE_SIZE];
     if (command == NULL || arguments_has(arguments, "help"))
         return true;
     if (arguments->operand_count < command->least)
         return err_set(err, "\"%s\" needs %s", command->name, command->operands);
     if (arguments->operand_count > command->most)
-        return err_set(err, "\"%s\" is one argument too many", arguments->operands[command->most]);
+        return err_set(err, "\"%s\" is one argument too many",
+                       utf8_quote(str_of(arguments->operands[command->most]), quote));
     for (size_t i = 0; i < arguments->operand_count; i++) {
         if (arguments->operands[i][0] == '\0')
             return err_set(err, "an argument is empty; \"%s\" takes %s", command->name, command->operands);

@@ -4,17 +4,20 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define CONNECT_MS 5000
 #define POLL_MAX_MS 60000
 #define LOOK_MS 20
+#define SOCKET_PATH_MAX (sizeof((struct sockaddr_un){0}.sun_path) - 1)
 
 struct client {
     char *socket;
@@ -118,7 +121,11 @@ static void no_answer(const struct client *client, CURL *easy, CURLcode code, st
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number);
     const char *why =
         code == CURLE_COULDNT_CONNECT && number != 0 ? strerror((int)number) : curl_easy_strerror(code);
-    if (was_asked(easy))
+    char quote[UTF8_QUOTE_SIZE];
+    if (strlen(client->socket) > SOCKET_PATH_MAX)
+        err_set(err, "the path of a socket may have at most %zu bytes, and \"%s\" has %zu; -s names another",
+                SOCKET_PATH_MAX, utf8_quote(str_of(client->socket), quote), strlen(client->socket));
+    else if (was_asked(easy))
         err_set(err, "no answer from the daemon at %s: %s", client->socket, why);
     else
         err_set(err, "cannot reach the daemon at %s: %s; is upswapd running there (-s names another socket)?",

@@ -1,3 +1,4 @@
+#include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 
@@ -5,9 +6,10 @@ static int run(const struct session *session, const struct arguments *arguments)
 {
     const char *message = arguments_text(arguments, "message"), *word = arguments_operand(arguments, 1);
     bool on = strcmp(word, "on") == 0;
+    char quote[UTF8_QUOTE_SIZE];
     struct err err;
     if (!on && strcmp(word, "off") != 0)
-        err_set(&err, "\"%s\" is neither \"on\" nor \"off\"", word);
+        err_set(&err, "\"%s\" is neither \"on\" nor \"off\"", utf8_quote(str_of(word), quote));
     else if (!on && message != NULL)
         err_set(&err, "--message goes with \"on\"");
     else

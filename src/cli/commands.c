@@ -1,3 +1,4 @@
+#include "base/utf8.h"
 #include "cli/command.h"
 
 const struct command *const commands[] = {
@@ -15,6 +16,7 @@ const struct command *const commands[] = {
 const struct command *command_find(const char *name, struct err *err)
 {
     const char *names[COMMANDS];
+    char quote[UTF8_QUOTE_SIZE];
     for (size_t i = 0; i < COMMANDS; i++) {
         if (strcmp(commands[i]->name, name) == 0)
             return commands[i];
@@ -22,8 +24,10 @@ const struct command *command_find(const char *name, struct err *err)
     }
     const char *nearest = str_nearest(str_of(name), names, COMMANDS);
     if (nearest != NULL)
-        err_set(err, "there is no command \"%s\"; did you mean \"%s\"?", name, nearest);
+        err_set(err, "there is no command \"%s\"; did you mean \"%s\"?", utf8_quote(str_of(name), quote),
+                nearest);
     else
-        err_set(err, "there is no command \"%s\"; \"upswap --help\" lists them", name);
+        err_set(err, "there is no command \"%s\"; \"upswap --help\" lists them",
+                utf8_quote(str_of(name), quote));
     return NULL;
 }

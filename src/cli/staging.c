@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "cli/fields.h"
@@ -23,6 +24,7 @@ static bool is_number(const char *text, char **end)
 /* "1,10,50", with or without percent signs, as a list of numbers. */
 static json_t *shares_of(const char *text, struct err *err)
 {
+    char quote[UTF8_QUOTE_SIZE];
     json_t *list = json_array();
     struct str rest = str_of(text), part;
     while (str_split(&rest, ',', &part)) {
@@ -32,7 +34,8 @@ static json_t *shares_of(const char *text, struct err *err)
         free(number);
         if (!is_share) {
             json_decref(list);
-            err_set(err, "--canary takes shares in percent, such as 1,10,50, not \"%s\"", text);
+            err_set(err, "--canary takes shares in percent, such as 1,10,50, not \"%s\"",
+                    utf8_quote(str_of(text), quote));
             return NULL;
         }
         json_array_append_new(list, json_real(share));

@@ -591,6 +591,25 @@ def test_wrong_usage_is_told_before_the_daemon_is_asked(play, words, sentence):
     assert play.requests == []
 
 
+@pytest.mark.parametrize(
+    "words, mend",
+    [
+        (["LONG"], '"upswap --help" lists them'),
+        (["status", "web", "LONG"], '..." is one argument too many'),
+        (["stage", "web", "h:1", "--watch", "LONG"], "write a whole number with ms, s, m, h or d"),
+        (["stage", "web", "h:1,LONG"], "weight=NUMBER and pid=NUMBER are"),
+        (["maintenance", "web", "LONG"], 'neither "on" nor "off"'),
+        (["-s", "/LONG", "status"], "the path of a socket may have at most 107 bytes"),
+        (["-s", "/LONG", "events"], "the path of a socket may have at most 107 bytes"),
+    ],
+)
+def test_a_long_word_does_not_push_the_mend_out_of_the_sentence(words, mend):
+    argv = [os.path.join(BUILD, "upswap"), *(word.replace("LONG", "é" * 300) for word in words)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == (7 if words[0] == "-s" else 2)
+    assert mend in done.stderr and "é..." in done.stderr
+
+
 def test_check_tells_the_place_of_a_fault(play, tmp_path):
     config = tmp_path / "upswapd.conf"
     config.write_text('listeners = ( { address = "127.0.0.1:0"; } );\n')

@@ -2,6 +2,7 @@
 
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BAD "\xef\xbf\xbd"
@@ -55,6 +56,18 @@ static void a_beginning_ends_between_two_characters(void **state)
     assert_str_equal(utf8_head(STR("abc"), 2), "ab");
 }
 
+static void a_quotation_is_whole_or_says_that_it_is_not(void **state)
+{
+    (void)state;
+    char quote[UTF8_QUOTE_SIZE], text[UTF8_QUOTE_MAX + 2], expected[UTF8_QUOTE_SIZE];
+    assert_string_equal(utf8_quote(STR("a\xe2\x82\xac"), quote), "a\xe2\x82\xac");
+    memset(text, 'x', sizeof text);
+    assert_int_equal(strlen(utf8_quote((struct str){text, UTF8_QUOTE_MAX}, quote)), UTF8_QUOTE_MAX);
+    memcpy(text + UTF8_QUOTE_MAX - 1, "\xe2\x82\xac", 3);
+    snprintf(expected, sizeof expected, "%.*s...", UTF8_QUOTE_MAX - 1, text);
+    assert_string_equal(utf8_quote((struct str){text, sizeof text}, quote), expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -62,6 +75,7 @@ int main(void)
         cmocka_unit_test(every_byte_that_is_part_of_no_sequence_is_replaced),
         cmocka_unit_test(what_was_cut_begins_with_a_whole_character),
         cmocka_unit_test(a_beginning_ends_between_two_characters),
+        cmocka_unit_test(a_quotation_is_whole_or_says_that_it_is_not),
     };
     return cmocka_run_group_tests_name("utf8", tests, NULL, NULL);
 }

@@ -6,24 +6,35 @@ _upswap_services() {
 }
 
 _upswap() {
-    local word=${COMP_WORDS[COMP_CWORD]} command= operands=0 socket=() i words
+    local word=${COMP_WORDS[COMP_CWORD]} line=() socket=() inside= i part words
     COMPREPLY=()
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        -s | --socket) socket=(-s "${COMP_WORDS[++i]}") ;;
-        -*) ;;
-        *) if [ -z "$command" ]; then command=${COMP_WORDS[i]}; else operands=$((operands + 1)); fi ;;
+    for part in "${COMP_WORDS[@]:1:COMP_CWORD}"; do # bash has split words at = and :
+        if [[ ${#line[@]} -gt 0 && ( -n $inside || $part == [=:]* ) ]]; then
+            line[${#line[@]} - 1]+=$part
+        else
+            line+=("$part")
+        fi
+        [[ $part == *[=:] ]] && inside=1 || inside=
+    done
+    [[ ${line[${#line[@]} - 1]} == "$word" ]] || return # inside of such a word
+    unset "line[${#line[@]} - 1]"
+    for ((i = 0; i < ${#line[@]}; i++)); do
+        case ${line[i]} in
+        -s | --socket) socket=(-s "${line[++i]}") ;;
+        --socket=*) socket=("${line[i]}") ;;
         esac
     done
-    words=$(upswap --words $command 2>/dev/null) || return
-    if [ -n "$command" ]; then
-        case $operands,$word,${words%%$'\n'*} in
-        *,-*,*) words=${words#*$'\n'} ;;
-        0,*,service) words=$(_upswap_services "${socket[@]}") ;;
-        0,*,file) COMPREPLY=($(compgen -f -- "$word")); return ;;
-        *) return ;;
-        esac
-    fi
+    words=$(upswap --words "${line[@]}" 2>/dev/null) || return
+    case $word,${words%%$'\n'*} in
+    *,value)
+        [[ ${line[${#line[@]} - 1]} =~ ^(-s|--socket)$ ]] && COMPREPLY=($(compgen -f -- "$word"))
+        return
+        ;;
+    -*,none | -*,service | -*,file | -*,other) words=${words#*$'\n'} ;;
+    *,service) words=$(_upswap_services "${socket[@]}") ;;
+    *,file) COMPREPLY=($(compgen -f -- "$word")); return ;;
+    *,none | *,other) return ;;
+    esac
     COMPREPLY=($(compgen -W "$words" -- "$word"))
 }
 

@@ -220,22 +220,28 @@ static bool takes_next(const char *option)
     return false;
 }
 
-/* The first word that is neither an option nor the value of one, or NULL. */
-static const char *first_operand(struct words words)
+struct outlook arguments_look(int argc, char **argv)
 {
+    struct outlook look = {0};
+    struct words words = {argv, argc};
+    bool options_end = false;
     const char *word;
-    while ((word = next_word(&words)) != NULL && is_option(word)) {
-        if (strcmp(word, "--") == 0)
-            return next_word(&words);
-        if (takes_next(word))
-            (void)next_word(&words);
+    while ((word = next_word(&words)) != NULL) {
+        if (options_end || !is_option(word)) {
+            look.operands += look.command != NULL;
+            look.command = look.command != NULL ? look.command : word;
+        } else if (strcmp(word, "--") == 0) {
+            options_end = true;
+        } else if (takes_next(word)) {
+            look.value_due = next_word(&words) == NULL;
+        }
     }
-    return word;
+    return look;
 }
 
 static bool find_command(struct arguments *arguments, struct words words, struct err *err)
 {
-    const char *name = first_operand(words);
+    const char *name = arguments_look(words.count, words.at).command;
     return name == NULL || (arguments->command = command_find(name, err)) != NULL;
 }
 

@@ -11,6 +11,14 @@ struct arguments;
 struct arguments *arguments_parse(int argc, char **argv, struct err *err) MUST_CHECK;
 void arguments_free(struct arguments *arguments);
 
+/* What may stand behind words that are the beginning of a command line. */
+struct outlook {
+    const char *command; /* the word that names it, right or wrong; NULL: it is to come */
+    size_t operands;     /* that are there */
+    bool value_due;      /* the next word is the value of the last */
+};
+struct outlook arguments_look(int argc, char **argv);
+
 /* NULL: none was named. */
 const struct command *arguments_command(const struct arguments *arguments);
 

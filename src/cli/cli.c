@@ -77,14 +77,18 @@ static int dispatch(const struct arguments *arguments)
     return run_command(arguments);
 }
 
-/* upswap --words [COMMAND]: for the shell's completion. */
+/* upswap --words [WORD...]: for the shell's completion of the word behind these. */
 static int print_words(int argc, char **argv)
 {
     struct err err;
-    const struct command *command = argc > 0 ? command_find(argv[0], &err) : NULL;
-    if (argc > 0 && command == NULL)
+    struct outlook look = arguments_look(argc, argv);
+    const struct command *command = look.command != NULL ? command_find(look.command, &err) : NULL;
+    if (look.command != NULL && command == NULL)
         return usage_fault(&err);
-    help_words(stdout, command);
+    if (look.value_due)
+        puts("value");
+    else
+        help_words(stdout, command, command == NULL || look.operands > 0 ? OPERAND_OTHER : command->first);
     return CLI_DONE;
 }
 

@@ -46,7 +46,7 @@ static void print_words(FILE *out, const struct option_row *rows)
         fprintf(out, "--%s\n", rows->name);
 }
 
-void help_words(FILE *out, const struct command *command)
+void help_words(FILE *out, const struct command *command, enum operand next)
 {
     static const char *const operands[] = {"none", "service", "file", "other"};
     if (command == NULL) {
@@ -54,7 +54,7 @@ void help_words(FILE *out, const struct command *command)
             fprintf(out, "%s\n", (*each)->name);
         return;
     }
-    fprintf(out, "%s\n", operands[command->first]);
+    fprintf(out, "%s\n", operands[next]);
     print_words(out, command->options);
     print_words(out, common_options);
 }

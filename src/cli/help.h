@@ -10,6 +10,6 @@ void help_overview(FILE *out);
 /* One command: usage, what it does, its options. */
 void help_command(FILE *out, const struct command *command);
 
-/* For completion: without a command the commands' names, else what its first operand is ("service", "file" or
- * "other") and then its options, one word a line. */
-void help_words(FILE *out, const struct command *command);
+/* For completion, one word a line: without a command the commands' names, else what the operand that comes
+ * next is ("none", "service", "file" or "other") and then the options. */
+void help_words(FILE *out, const struct command *command, enum operand next);

@@ -801,10 +801,10 @@ def test_completion_offers_commands_options_and_services(play, shell, script):
     play.answers["/v1/status"] = (200, {"services": [service(), {**service(), "service": "shop"}]})
     script = os.path.join(os.path.dirname(__file__), "..", "..", "conf", script)
 
-    def complete(*words):
+    def complete(*words, path=play.path):
         done = subprocess.run(
             [*shell, script, *words],
-            env={**os.environ, "PATH": f"{os.path.abspath(BUILD)}:{os.environ['PATH']}", "UPSWAP_SOCKET": play.path},
+            env={**os.environ, "PATH": f"{os.path.abspath(BUILD)}:{os.environ['PATH']}", "UPSWAP_SOCKET": path},
             capture_output=True, text=True, timeout=PATIENCE, check=False,
         )
         assert done.returncode == 0 and not done.stderr, done.stderr
@@ -815,3 +815,24 @@ def test_completion_offers_commands_options_and_services(play, shell, script):
     assert complete("upswap", "stage", "web", "--re") == ["--release"]
     assert complete("upswap", "-s", play.path, "drain", "s") == ["shop"]
     assert complete("upswap", "drain", "web", "") == []
+    assert complete("upswap", "stage", "--release", "v1", "") == ["web", "shop"]
+    assert complete("upswap", "history", "-n", "5", "") == ["web", "shop"]
+    assert complete("upswap", "-n", "5", "history", "s") == ["shop"]
+    assert complete("upswap", "--release=v1", "stage", "--allow") == ["--allow-untested"]
+    assert complete("upswap", "stage", "web", "--release", "") == []
+    assert complete("upswap", f"--socket={play.path}", "drain", "s", path="/none") == ["shop"]
+
+
+def test_completion_in_bash_knows_the_words_that_it_splits(play):
+    play.answers["/v1/status"] = (200, {"services": [service(), {**service(), "service": "shop"}]})
+    script = os.path.join(os.path.dirname(__file__), "..", "..", "conf", "upswap.bash")
+
+    def complete(*words):
+        env = {**os.environ, "PATH": f"{os.path.abspath(BUILD)}:{os.environ['PATH']}", "UPSWAP_SOCKET": "/none"}
+        argv = ["bash", "-c", BASH, script, "upswap", *words]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout.split()
+
+    assert complete("--socket", "=", play.path, "drain", "s") == ["shop"]
+    assert complete("--socket", "=", play.path, "stage", "--release", "=", "v1", "") == ["web", "shop"]
+    assert complete("stage", "web", "127.0.0.1", ":", "1", "--rel") == ["--release"]
+    assert complete("stage", "web", "127.0.0.1", ":", "") == []

@@ -76,7 +76,7 @@ static void a_command_offers_its_options(void **state)
     size_t size;
     FILE *out = open_memstream(&text, &size);
     help_command(out, &command_stage);
-    help_words(out, &command_stage);
+    help_words(out, &command_stage, OPERAND_SERVICE);
     fclose(out);
     assert_non_null(strstr(text, "usage: upswap stage SERVICE HOST:PORT..."));
     assert_non_null(strstr(text, "\nservice\n--release\n"));

@@ -2,9 +2,11 @@
 #include "cli/ask.h"
 #include "cli/feed.h"
 
+#include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
-#define TURN_MS 60000
+#define TURN_MS 1000 /* also how soon it shows that nobody reads any more */
 
 static void print(void *arg, struct str line, const json_t *event)
 {
@@ -12,6 +14,18 @@ static void print(void *arg, struct str line, const json_t *event)
     (void)event;
     printf("%.*s\n", STR_ARG(line));
     fflush(stdout);
+}
+
+/* Nobody reads what is printed any more. Of a pipe that shows before the next event, which may be long away:
+ * a write that cannot succeed ends the process as that event's would. */
+static bool is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0) {
+        putchar('\n');
+        fflush(stdout);
+    }
+    return ferror(stdout);
 }
 
 static int run(const struct session *session, const struct arguments *arguments)
@@ -24,7 +38,7 @@ static int run(const struct session *session, const struct arguments *arguments)
     };
     struct feed *feed = feed_open(session->client, &options, print, NULL);
     enum feed_state state = FEED_OPEN;
-    while (state == FEED_OPEN && !ferror(stdout)) /* nobody reads it any more */
+    while (state == FEED_OPEN && !is_gone())
         state = feed_turn(feed, TURN_MS, &err);
     feed_close(feed);
     if (state == FEED_LOST)

@@ -559,10 +559,17 @@ def test_events_are_followed_no_longer_than_somebody_reads_them(play):
     )
     os.close(write)
     os.close(read)
-    play.wait_for(lambda: play.asked("/v1/events"))
-    play.happens(DONE[:1])
     _, errors = client.communicate(timeout=PATIENCE)
     assert (client.returncode, errors) == (1, "upswap: the output cannot be written\n")
+
+
+def test_events_that_nobody_reads_end_as_any_writer_of_a_pipe(play):
+    play.happens(DONE[:1])
+    client = start(play, "events", "-f")
+    assert client.stdout.readline()
+    client.stdout.close()
+    assert client.wait(PATIENCE) == -signal.SIGPIPE
+    client.stderr.close()
 
 
 @pytest.mark.parametrize(

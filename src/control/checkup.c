@@ -2,6 +2,7 @@
  * is told once, by `tell`, which runs after the event turn and frees; from `finish` on nothing else comes. */
 #include "control/checkup.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "control/question.h"
 #include "http/proxy_header.h"
@@ -12,6 +13,7 @@
 
 #define BODY_MAX 65536 /* bytes that are read so that an end, and no reset, meets the instance */
 #define TLS_MAX 262144 /* bytes of records, the handshake's too: OpenSSL takes chains of up to 100 KiB */
+#define LATE_MS 50     /* that long after its time a timeout is not the instance's fault alone */
 
 enum state { CONNECTING, SHAKING, ASKING, OVER };
 
@@ -21,6 +23,8 @@ struct checkup {
     enum state state;
     struct stream stream;
     struct deadline timeout;
+    uint64_t ends_ms; /* monotonic */
+    bool prolonged;
     char *path, *server_name;  /* server_name: NULL: none */
     struct tls_context *tls;   /* a reference; NULL: plain */
     struct question *question; /* NULL: nothing is asked */
@@ -81,9 +85,28 @@ static void broken_tls(struct checkup *checkup)
     finish(checkup, CHECKUP_FAILED, mem_printf("%s: %s", what, why.text));
 }
 
+static void set_timeout(struct checkup *checkup, uint64_t ms)
+{
+    checkup->ends_ms = clock_mono_ms() + ms;
+    deadline_set(&checkup->timeout, ms);
+}
+
+/* Where this process stood still (or the machine did), the instance had no chance, and has it now. */
+static bool prolong(struct checkup *checkup)
+{
+    uint64_t late_ms = clock_mono_ms() - checkup->ends_ms;
+    if (late_ms < LATE_MS || checkup->prolonged)
+        return false;
+    checkup->prolonged = true;
+    set_timeout(checkup, late_ms < checkup->order.timeout_ms ? late_ms : checkup->order.timeout_ms);
+    return true;
+}
+
 static void timed_out(struct deadline *deadline)
 {
     struct checkup *checkup = mem_container(deadline, struct checkup, timeout);
+    if (prolong(checkup))
+        return;
     double seconds = (double)checkup->order.timeout_ms / 1000;
     char *why;
     if (checkup->state == CONNECTING)
@@ -291,7 +314,7 @@ struct checkup *checkup_start(struct loop *loop, const struct checkup_order *ord
     if (error != 0)
         broken(checkup, error);
     else
-        deadline_set(&checkup->timeout, order->timeout_ms);
+        set_timeout(checkup, order->timeout_ms);
     return checkup;
 }
 

@@ -18,6 +18,7 @@ static unsigned proxy_protocol;
 static struct tls_context *tls;
 static const char *server_name = "";
 static bool h2;
+static useconds_t stall_us; /* how long this process stands still when a check has begun */
 
 /* An instance that answers one check with these bytes; NULL: it does not answer, and waits for the end. */
 struct server {
@@ -162,6 +163,7 @@ static void start(const struct server *server, const char *path, uint64_t timeou
                                   .done = done};
     memcpy(&order.address, &server->address, sizeof server->address);
     checkup_start(loop, &order);
+    usleep(stall_us);
     loop_run(loop);
 }
 
@@ -195,6 +197,7 @@ static int set_up(void **state)
     tls = NULL;
     server_name = "";
     h2 = false;
+    stall_us = 0;
     shaken = false;
     return 0;
 }
@@ -290,6 +293,16 @@ static void one_that_is_silent_fails_in_time(void **state)
     struct server server;
     assert_int_equal(ask(&server, NULL, 50), CHECKUP_FAILED);
     assert_string_equal(why, "did not answer GET /up within 0.05 s");
+}
+
+static void what_this_process_was_late_is_not_the_instances_fault(void **state)
+{
+    (void)state;
+    struct server server;
+    stall_us = 300000;
+    assert_int_equal(ask(&server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 100), CHECKUP_PASSED);
+    assert_int_equal(ask(&server, NULL, 100), CHECKUP_FAILED);
+    assert_string_equal(why, "did not answer GET /up within 0.1 s");
 }
 
 static void one_that_is_given_up_tells_nothing(void **state)
@@ -409,6 +422,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_proxy_header_goes_before_what_it_asks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_answer_fails_with_what_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_silent_fails_in_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_this_process_was_late_is_not_the_instances_fault, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_given_up_tells_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(by_tls_the_handshake_is_part_of_the_check, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_not_believed_fails_with_the_reason, set_up, tear_down),

@@ -148,12 +148,16 @@ struct course {
 struct step {
     struct course *course;
     /* Makes the record, or refuses with step_refuse, when it is this step's turn. NULL: the record is made,
-     * and the step is dropped if it is not allowed any more. */
+     * and the step is dropped if it is not allowed any more, or was found of a state that is over. */
     bool (*prepare)(struct step *step);
     /* What prepare keeps beside the record (NULL: nothing): `used` tells if the record was taken. */
     void (*release)(struct step *step, bool used);
     void *data;
     struct record record;
+    /* Of an event without prepare: the deployment's state, and how many shares it had had, when it was found.
+     */
+    enum deployment_state found_in;
+    size_t found_share;
     uint64_t decided_ns; /* monotonic */
     outcome_fn done;     /* NULL: nobody waits */
     void *arg;
@@ -180,7 +184,8 @@ void step_reject(struct step *step);
 bool step_refuse(struct step *step, unsigned status, const char *format, ...) PRINTF_LIKE(3, 4);
 /* For a prepare that then returns false: others go before it, and it has its turn again after so long. */
 void step_put_off(struct step *step, unsigned ms);
-/* Something happened to a deployment; `why` (may be NULL) is copied and made valid UTF-8. */
+/* Something happened to a deployment in the state that it is in, and its share as a canary: what is recorded
+ * only after these is dropped. `why` (may be NULL) is copied and made valid UTF-8. */
 void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why);
 void record_set_why(struct record *record, const char *why);
 /* Answers a command that has no step. */

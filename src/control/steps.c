@@ -103,9 +103,17 @@ void record_set_why(struct record *record, const char *why)
     record->why = why == NULL ? NULL : utf8_tail(str_of(why), WHY_MAX, false, &size);
 }
 
+static const struct deployment *deployment_of(const struct step *step)
+{
+    return registry_pool(step->course->conductor->options.registry, step->record.pool)->deployment;
+}
+
 void step_event(struct course *course, const char *pool, enum deployment_event event, const char *why)
 {
     struct step *step = step_new(course, RECORD_EVENT, pool);
+    const struct deployment *deployment = deployment_of(step);
+    step->found_in = deployment->state;
+    step->found_share = deployment->canary.taken;
     step->record.event = event;
     record_set_why(&step->record, why);
     step_submit(step);
@@ -194,10 +202,27 @@ static void complete(struct step *step)
         record->drain = drain_times(settings, row);
 }
 
+/* The table would take the end of one share for that of the next, and what a canary's watch has found for
+ * what was found after the swap. */
+static bool check_found(const struct step *step, struct err *err)
+{
+    if (step->record.type != RECORD_EVENT)
+        return true;
+    const struct deployment *deployment = deployment_of(step);
+    return (deployment->state == step->found_in && deployment->canary.taken == step->found_share) ||
+           err_set(
+               err,
+               "\"%s\" was found while deployment %s was %s, with %zu shares taken, and it is %s, with %zu",
+               deployment_event_name(step->record.event), step->record.pool,
+               deployment_state_name(step->found_in), step->found_share,
+               deployment_state_name(deployment->state), deployment->canary.taken);
+}
+
 static bool is_still_allowed(const struct step *step)
 {
     struct err err;
-    if (registry_allows(step->course->conductor->options.registry, &step->record, &err))
+    if (registry_allows(step->course->conductor->options.registry, &step->record, &err) &&
+        check_found(step, &err))
         return true;
     log_debug("dropped, since things have moved on: %s", err.text);
     return false;

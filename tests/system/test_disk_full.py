@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from datetime import datetime
 
 import pytest
 
@@ -126,6 +127,23 @@ def test_a_watched_deployment_is_rolled_back_when_there_is_room(full, make_backe
     assert stand.admin.command("rollback").status == 200
     wait_until(lambda: stand.state(deployment) == "rolled_back")
     assert serves(stand, *LIVE)
+
+
+def test_a_canary_s_step_whose_end_could_not_be_written_does_not_end_the_next_one(full, make_backend):
+    stand = full()
+    deployment = stand.admin.stage([make_backend("fresh").address], canary=[5, 20, 50, 80], step="3s")
+    stand.wait_state(deployment, "canary")
+    fill_up(stand)
+    said = len(stand.daemon.stderr())
+    wait_until(lambda: "cannot be written" in stand.daemon.stderr()[said:], what="the end of the step to be tried")
+    stand.disk.make_room()
+    assert stand.admin.command("promote").status == 200
+    stand.events.wait_end(deployment)
+    steps = stand.events.of("canary.step", deployment=deployment)
+    promoted = next(number for number, step in enumerate(steps) if "asked_by" in step)
+    for step, later in zip(steps[promoted:], steps[promoted + 1 :]):
+        began, ended = (datetime.fromisoformat(event["time"].rstrip("Z")) for event in (step, later))
+        assert (ended - began).total_seconds() > 2.9, (step, later)
 
 
 def test_a_pass_that_cannot_be_kept_is_none(full, make_backend, puppets):

@@ -362,9 +362,7 @@ static void watch_failed(struct course *course, const struct pool *pool, const c
     const struct pool *hopeless = hopeless_other(conductor, pool);
     if (on_fail == CONFIG_GO_ON) {
         log_warn("%s: its watch has failed: %s", pool->name, why);
-        json_t *more = view_cause(why, NULL);
-        json_object_update_new(more, watch_view(conductor->watch, pool));
-        event_log_add(conductor->options.events, "watch.failed", course->service, pool->name, more);
+        step_event(course, pool->name, EVENT_FLAWED, why);
     } else if (on_fail == CONFIG_HOLD) {
         doubt(course, pool, why, "watch.on_fail is \"hold\"");
     } else if (hopeless != NULL) {

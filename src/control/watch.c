@@ -418,7 +418,8 @@ void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_m
     deadline_init(&vigil->look, watch->options.loop, look);
     deadline_init(&vigil->next_run, watch->options.loop, run_is_due);
     deadline_set(&vigil->look, FIRST_TICK_MS);
-    if (run_interval_ms(vigil) > 0)
+    vigil->failure = mem_dup(pool->deployment->flaw);
+    if (vigil->failure == NULL && run_interval_ms(vigil) > 0)
         deadline_set(&vigil->next_run, run_interval_ms(vigil));
 }
 

@@ -265,6 +265,12 @@ static bool is_bad(enum deployment_state state)
            (deployment_state_is_end(state) && state != DEPLOYMENT_DONE);
 }
 
+/* Does its state go on as it was? */
+static bool goes_on(const struct record *record, const struct transition *row)
+{
+    return row->to == row->from && (record->event == EVENT_RESTARTED || record->event == EVENT_FLAWED);
+}
+
 /* What waits for days is restarted often: of restarts in a row the last one is told. */
 static void mark(struct deployment *deployment, const struct record *record)
 {
@@ -295,8 +301,10 @@ static void act_event(struct registry *registry, const struct record *record, co
     if (row->to == DEPLOYMENT_DRAINING)
         TAILQ_INSERT_TAIL(&registry->finishing, deployment, of_finishing);
     deployment->state = row->to;
-    if (record->event != EVENT_RESTARTED || row->to != row->from)
+    if (!goes_on(record, row))
         deployment->since_ns = record_moment_ns(record);
+    if (record->event == EVENT_FLAWED || !goes_on(record, row))
+        set_text(&deployment->flaw, record->event == EVENT_FLAWED ? record->why : NULL);
     mark(deployment, record);
     if (is_bad(row->to) && row->to != row->from)
         set_text(&deployment->reason, record->why);

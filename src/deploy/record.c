@@ -160,6 +160,8 @@ static json_t *deployment_json(const struct deployment *deployment)
                   "ended", time_json(deployment->ended_ns), "timeline", timeline_json(deployment));
     if (deployment->since_ns > 0)
         set(json, "since", time_json(deployment->since_ns));
+    if (deployment->flaw != NULL)
+        set(json, "flaw", json_string(deployment->flaw));
     if (deployment->shadow_ms > 0)
         set(json, "shadow", number_json(deployment->shadow_ms));
     if (deployment->watch_ms > 0)

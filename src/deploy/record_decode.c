@@ -181,15 +181,16 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
 {
     if (json == NULL)
         return true;
-    const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL, *since = NULL;
+    const char *state, *reason = NULL, *replaces = NULL, *created, *ended = NULL, *since = NULL, *flaw = NULL;
     int hold, allow_untested, untested, gate_passed;
     json_int_t watch = 0, shadow = 0;
     json_t *asker, *timeline, *canary = NULL, *pause = NULL;
-    if (!UNPACK(json, err, "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?I, s?I, s?o, s?o}",
+    if (!UNPACK(json, err,
+                "{s:s, s:b, s:b, s:b, s:b, s?s, s?s, s:o, s:s, s?s, s:o, s?s, s?s, s?I, s?I, s?o, s?o}",
                 "state", &state, "hold", &hold, "allow_untested", &allow_untested, "untested", &untested,
                 "gate_passed", &gate_passed, "reason", &reason, "replaces", &replaces, "asked_by", &asker,
-                "created", &created, "ended", &ended, "timeline", &timeline, "since", &since, "watch", &watch,
-                "shadow", &shadow, "canary", &canary, "pause", &pause))
+                "created", &created, "ended", &ended, "timeline", &timeline, "since", &since, "flaw", &flaw,
+                "watch", &watch, "shadow", &shadow, "canary", &canary, "pause", &pause))
         return false;
     struct deployment *deployment = pool_deploy(pool);
     deployment->hold = hold != 0;
@@ -197,6 +198,7 @@ static bool to_deployment(json_t *json, struct pool *pool, struct err *err)
     deployment->untested = untested != 0;
     deployment->gate_passed = gate_passed != 0;
     deployment->reason = mem_dup(reason);
+    deployment->flaw = mem_dup(flaw);
     deployment->replaces = mem_dup(replaces);
     if (!to_asker(asker, &deployment->asker, err) || !to_time(created, &deployment->created_ns, err) ||
         !to_time(ended, &deployment->ended_ns, err) || !to_timeline(timeline, deployment, err) ||

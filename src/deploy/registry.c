@@ -142,6 +142,7 @@ static void deployment_free(struct deployment *deployment)
         free(deployment->pause_with[i]);
     free(deployment->pause_with);
     free(deployment->reason);
+    free(deployment->flaw);
     free(deployment->replaces);
     free(deployment);
 }

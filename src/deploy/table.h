@@ -52,6 +52,7 @@ enum deployment_event {
     EVENT_WATCH_OVER,   /* it has failed, its time is over, and that is to change nothing */
     EVENT_WATCH_FAILED, /* and is to be rolled back */
     EVENT_DOUBTED,      /* the watch failed, and a person is to decide */
+    EVENT_FLAWED,       /* the watch failed, and that is to change nothing: it goes on */
     EVENT_ROLLED_BACK,  /* asked for */
     EVENT_OLD_RETIRED,  /* the swap is published, and no pool before it is left */
     EVENT_RESTARTED,    /* the conductor has come up anew and nothing runs for this deployment */

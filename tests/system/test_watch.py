@@ -398,6 +398,22 @@ def test_a_new_process_judges_by_all_that_the_old_release_has_answered(make_watc
 
 
 @pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
+def test_a_failed_watch_that_is_to_do_nothing_has_not_passed_when_a_role_was_killed(make_watched, make_release, role):
+    stand = make_watched(watch={"duration": "6s", "uptests": "100ms", "on_fail": "none"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.shell("02_breaks", "exit 1")
+    stand.events.wait("watch.failed", deployment=deployment)
+    stand.suite.remove("02_breaks")
+    stand.daemon.kill_role(role)
+    found = stand.admin.deployment(deployment)
+    assert found["state"] == "watching" and found["reason"] is None and "02_breaks" in found["watched"]["failure"]
+    assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+    assert len(stand.events.of("watch.failed")) == 1 and not stand.events.of("watch.passed")
+    assert "02_breaks" in stand.admin.deployment(deployment)["timeline"][-2]["why"]
+    assert stand.admin.live() == deployment
+
+
+@pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
 def test_a_doubted_release_waits_on_when_a_role_was_killed(make_watched, make_release, role):
     stand = make_watched(watch={"uptests": "100ms", "on_fail": "hold"})
     deployment = stage(stand, make_release("new"))

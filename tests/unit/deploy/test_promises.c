@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#define WALKS 60
+#define WALKS 80
 #define STEPS 400
 #define SHORT 80 /* steps of a walk whose whole image costs little */
 

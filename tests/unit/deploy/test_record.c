@@ -84,6 +84,7 @@ static void a_canary_and_a_watch_survive_the_round_trip(void **state)
     pool->deployment->state = DEPLOYMENT_CANARY;
     pool->deployment->since_ns = 4000000;
     pool->deployment->watch_ms = 60000;
+    pool->deployment->flaw = mem_dup("p99 has grown");
     pool->deployment->canary =
         (struct canary){.shares = {10000, 100000, 999999}, .count = 3, .taken = 2, .step_ms = 30000};
     pool_record(&record, pool);

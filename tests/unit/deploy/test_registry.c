@@ -242,6 +242,20 @@ static void a_doubted_deployment_says_why_until_somebody_promotes_it(void **stat
     assert_null(pool->service->running);
 }
 
+static void a_flaw_is_known_until_its_state_or_its_share_is_over(void **state)
+{
+    struct registry *registry = *state;
+    assert_true(stage_with(registry, "web-1", 10, 0, 2));
+    const struct deployment *deployment = registry_pool(registry, "web-1")->deployment;
+    uint64_t began_ns = deployment->since_ns;
+    assert_true(happen(registry, "web-1", EVENT_FLAWED) && happen(registry, "web-1", EVENT_RESTARTED));
+    assert_string_equal(deployment->flaw, "why not");
+    assert_null(deployment->reason);
+    assert_int_equal(deployment->since_ns, began_ns);
+    assert_true(happen(registry, "web-1", EVENT_STEPPED));
+    assert_null(deployment->flaw);
+}
+
 static void a_canary_takes_its_shares_one_after_the_other_and_then_goes_live(void **state)
 {
     struct registry *registry = *state;
@@ -621,6 +635,7 @@ int main(void)
         EACH(a_watch_that_passes_sends_the_armed_pool_away),
         EACH(a_rollback_makes_the_armed_pool_live_and_sends_the_new_one_away),
         EACH(a_doubted_deployment_says_why_until_somebody_promotes_it),
+        EACH(a_flaw_is_known_until_its_state_or_its_share_is_over),
         EACH(a_canary_takes_its_shares_one_after_the_other_and_then_goes_live),
         EACH(a_canary_that_is_taken_back_drains_and_the_live_pool_stays),
         EACH(the_first_pool_of_a_service_is_neither_a_canary_nor_watched),

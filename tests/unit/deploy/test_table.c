@@ -319,6 +319,17 @@ static void a_watch_that_fails_swaps_back_or_waits(void **state)
                EFFECT_NONE);
 }
 
+static void a_watch_that_fails_and_may_do_nothing_goes_on(void **state)
+{
+    (void)state;
+    static const enum deployment_state states[] = {DEPLOYMENT_WATCHING, DEPLOYMENT_CANARY};
+    for (size_t i = 0; i < 2; i++) {
+        const struct transition *row = go(states[i], EVENT_FLAWED);
+        assert_row(row, states[i], MOVE_NONE, EFFECT_NONE, EFFECT_NONE);
+        assert_string_equal(row->announce[0], "watch.failed");
+    }
+}
+
 static void a_watched_deployment_can_be_rolled_back_by_hand(void **state)
 {
     (void)state;
@@ -380,8 +391,8 @@ static void every_other_pair_is_refused(void **state)
         [DEPLOYMENT_HELD] =
             1U << EVENT_PROMOTED | 1U << EVENT_ABORTED | 1U << EVENT_HOLD_EXPIRED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_CANARY] = 1U << EVENT_STEPPED | 1U << EVENT_PROMOTED | 1U << EVENT_WATCH_FAILED |
-                              1U << EVENT_DOUBTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_ABORTED |
-                              1U << EVENT_RESTARTED,
+                              1U << EVENT_DOUBTED | 1U << EVENT_FLAWED | 1U << EVENT_ROLLED_BACK |
+                              1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_CANARY_DOUBTED] =
             1U << EVENT_PROMOTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_ABORTED | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_CANARY_CONFIRMING] = 1U << EVENT_CONFIRMED | 1U << EVENT_UNCONFIRMED |
@@ -390,8 +401,8 @@ static void every_other_pair_is_refused(void **state)
         [DEPLOYMENT_PAUSING] = 1U << EVENT_COMMAND_DONE | 1U << EVENT_COMMAND_FAILED | 1U << EVENT_ABORTED |
                                1U << EVENT_RESTARTED,
         [DEPLOYMENT_WATCHING] = 1U << EVENT_WATCH_PASSED | 1U << EVENT_WATCH_OVER | 1U << EVENT_PROMOTED |
-                                1U << EVENT_WATCH_FAILED | 1U << EVENT_DOUBTED | 1U << EVENT_ROLLED_BACK |
-                                1U << EVENT_RESTARTED,
+                                1U << EVENT_WATCH_FAILED | 1U << EVENT_DOUBTED | 1U << EVENT_FLAWED |
+                                1U << EVENT_ROLLED_BACK | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_DOUBTED] = 1U << EVENT_PROMOTED | 1U << EVENT_ROLLED_BACK | 1U << EVENT_RESTARTED,
         [DEPLOYMENT_DRAINING] = 1U << EVENT_OLD_RETIRED,
     };
@@ -514,6 +525,7 @@ int main(void)
         cmocka_unit_test(a_watch_that_passes_or_is_ended_by_hand_lets_the_armed_pool_go),
         cmocka_unit_test(a_watch_that_has_failed_and_may_do_nothing_ends_without_having_passed),
         cmocka_unit_test(a_watch_that_fails_swaps_back_or_waits),
+        cmocka_unit_test(a_watch_that_fails_and_may_do_nothing_goes_on),
         cmocka_unit_test(a_watched_deployment_can_be_rolled_back_by_hand),
         cmocka_unit_test(a_watch_goes_on_after_a_restart),
         cmocka_unit_test(a_launch_that_went_well_awaits_its_instances),

@@ -128,17 +128,6 @@ static void retire(struct conductor *conductor, struct pool *pool, const size_t 
     step_submit(step);
 }
 
-static void on_drained(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced)
-{
-    struct conductor *conductor = arg;
-    if (conductor->retiring > 0)
-        return;
-    conductor->retiring++;
-    retire(conductor, pool, instances, count, forced, true);
-    retire(conductor, pool, instances, count, forced, false);
-    conductor->retiring--;
-}
-
 static void announce_swap(struct conductor *conductor, const struct course *course, uint64_t ns)
 {
     const struct pool *pool = registry_pool(conductor->options.registry, course->changed);
@@ -163,6 +152,21 @@ static void announce_change(struct conductor *conductor, struct course *course, 
                       json_pack("{s:s*}", "by", pool->replaced_by));
     }
     course_forget_change(course);
+}
+
+static void on_drained(void *arg, struct pool *pool, const size_t *instances, size_t count, bool forced)
+{
+    struct conductor *conductor = arg;
+    struct course *course = course_of(conductor, pool->service->name);
+    /* The counters may say sooner than the proxy does that it is published. */
+    if (str_is_same(course->leaves, pool->name))
+        announce_change(conductor, course, clock_mono_ns());
+    if (conductor->retiring > 0)
+        return;
+    conductor->retiring++;
+    retire(conductor, pool, instances, count, forced, true);
+    retire(conductor, pool, instances, count, forced, false);
+    conductor->retiring--;
 }
 
 static void on_published(void *arg, uint64_t version, uint64_t ns)

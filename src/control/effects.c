@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control/conduct.h"
+#include "control/untold.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -43,6 +44,15 @@ static const struct pool *leaving(const struct registry *registry, const struct 
     return pool->was_live && (move == MOVE_OUT || move == MOVE_BACK_OUT) ? pool : NULL;
 }
 
+static void set_change(struct course *course, const char *changed, const char *live, const char *leaves)
+{
+    course_forget_change(course);
+    course->changed = mem_dup(changed);
+    course->live = mem_dup(live);
+    course->leaves = mem_dup(leaves);
+    LIST_INSERT_HEAD(&course->conductor->changing, course, of_changing);
+}
+
 static void remember_change(struct step *step, const struct pool *pool, const struct transition *row)
 {
     struct course *course = step->course;
@@ -52,11 +62,8 @@ static void remember_change(struct step *step, const struct pool *pool, const st
         return;
     /* A promotion ends a watch whose swap may not be published yet: then one version tells of both. */
     bool swap_waits = course->live != NULL && strcmp(course->changed, pool->name) == 0;
-    course_forget_change(course);
-    course->changed = mem_dup(pool->name);
-    LIST_INSERT_HEAD(&course->conductor->changing, course, of_changing);
-    course->live = swaps || swap_waits ? mem_dup(pool->service->live->name) : NULL;
-    course->leaves = leaves == NULL ? NULL : mem_dup(leaves->name);
+    set_change(course, pool->name, swaps || swap_waits ? pool->service->live->name : NULL,
+               leaves == NULL ? NULL : leaves->name);
     course->change_version = step->record.world;
     course->change_decided_ns = step->decided_ns;
     course->change_written_ns = clock_mono_ns();
@@ -376,6 +383,25 @@ static void resume_pool(struct conductor *conductor, const struct pool *pool)
     }
 }
 
+/* What the control before this one could not tell of any more is told when it is published. */
+static void resume_change(struct conductor *conductor, const struct service *service)
+{
+    const struct registry *registry = conductor->options.registry;
+    struct untold untold;
+    if (!untold_find(conductor->options.events, service, &untold))
+        return;
+    struct course *course = course_of(conductor, service->name);
+    uint64_t now_ns = clock_mono_ns(), steady_ns = clock_steady_ns();
+    uint64_t since_ns = registry_pool(registry, untold.changed)->deployment->since_ns;
+    uint64_t passed_ns = steady_ns > since_ns ? steady_ns - since_ns : 0;
+    set_change(course, untold.changed, untold.live, untold.leaves);
+    /* No record keeps the version in which a pool was armed; this one is not below it. */
+    course->change_version =
+        untold.leaves == NULL ? registry->world : registry_pool(registry, untold.leaves)->going_since_world;
+    course->change_decided_ns = passed_ns < now_ns ? now_ns - passed_ns : 0;
+    course->change_written_ns = course->change_decided_ns;
+}
+
 /* Nobody can decide anything for a service that is not there: what is live stays, the rest goes. */
 static void give_up(struct course *course, const struct deployment *deployment)
 {
@@ -411,6 +437,7 @@ void effects_resume(struct conductor *conductor)
             if (pool->state != POOL_RETIRED)
                 resume_pool(conductor, pool);
         }
+        resume_change(conductor, service);
         if (service->running != NULL)
             resume_deployment(conductor, service);
     }

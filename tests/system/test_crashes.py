@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -496,3 +497,68 @@ def test_a_program_that_is_started_when_keeper_and_control_die_does_not_outlive_
         stand.daemon.process.kill()  # control would end in order, had it the time for that
         processes.wait_gone(warden)
     stand.daemon.crash()
+
+
+@contextlib.contextmanager
+def standing_still(pid):
+    """The process does nothing in the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def kill_before_publication(stand, move, deployment, state):
+    """Kills control when the record of a move of the clients is on disk, and the proxy has not published it."""
+    control = stand.daemon.pids["control"]
+    with standing_still(stand.daemon.pids["proxy"]):
+        move()
+        wait_until(lambda: stand.state(deployment) == state, what=f"{deployment} to be {state}")
+        os.kill(control, signal.SIGKILL)
+        processes.wait_gone(control)
+    stand.daemon.wait_new("control", control)
+
+
+def types_of(stand, types, **of):
+    """Types of the events, in their order, as a client gets them that asks now."""
+    events = [json.loads(line) for line in stand.daemon.upswap("events").stdout.splitlines()]
+    return [e["type"] for e in events if e["type"] in types and all(e.get(k) == v for k, v in of.items())]
+
+
+CHANGE = ("swap.published", "drain.started", "drain.finished")
+
+
+@pytest.mark.parametrize("watch, state", [("0s", "draining"), ("1s", "watching")])
+def test_a_swap_that_was_recorded_but_not_told_is_told_once_by_the_next_control(make_stand, make_backend, watch, state):
+    stand = make_stand()
+    stand.suite.shell("01")
+    stand.start()
+    old, fresh = stand.admin.live(), make_backend("fresh")
+    deployment = "web-1"
+    kill_before_publication(stand, lambda: stand.admin.stage([fresh.address], watch=watch), deployment, state)
+    stand.events.wait_end(deployment)
+    assert types_of(stand, CHANGE, deployment=deployment) == ["swap.published"]
+    assert types_of(stand, CHANGE, deployment=old) == ["drain.started", "drain.finished"]
+    swap = stand.events.of("swap.published")[0]
+    assert (swap["live"], swap["replaces"]) == (deployment, old) and swap["nanoseconds"] > 0
+    assert stand.admin.metrics()["upswap_swap_seconds_count", frozenset({("service", "web")})] == 1
+    stand.daemon.kill_role("control")
+    assert types_of(stand, CHANGE) == ["swap.published", "drain.started", "drain.finished"]
+
+
+def test_a_rollback_that_was_recorded_but_not_told_is_told_by_the_next_control(make_stand, make_backend):
+    stand = make_stand()
+    stand.suite.shell("01")
+    stand.start()
+    old = stand.admin.live()
+    deployment = stand.admin.stage([make_backend("fresh").address], watch="1h")
+    stand.events.wait("swap.published", deployment=deployment)
+    clients = []
+    kill_before_publication(
+        stand, lambda: clients.append(stand.daemon.spawn_upswap("rollback", "web")), deployment, "rolled_back"
+    )
+    clients[0].communicate(timeout=20)
+    stand.events.wait("drain.finished", deployment=deployment)
+    assert types_of(stand, CHANGE, deployment=deployment) == [*CHANGE[:1], *CHANGE]
+    assert stand.events.of("swap.published")[-1]["live"] == old

@@ -65,6 +65,7 @@ struct conductor_options {
 };
 
 struct adoption;
+struct remains;
 struct waiting;
 
 struct conductor {
@@ -132,10 +133,11 @@ struct course {
     struct probe *probe;
     struct gate *gate;
     struct deadline shadow, hold, warm;
-    uint64_t warm_after;    /* version of the last world in which the pool was not to be warmed */
-    uint64_t warm_until_ms; /* monotonic: then the swap goes on without */
-    struct verdict verdict; /* while its result is being written; why NULL: none is */
-    unsigned archiving;     /* which writing of a result counts; an older one was overtaken */
+    uint64_t warm_after;          /* version of the last world in which the pool was not to be warmed */
+    uint64_t warm_until_ms;       /* monotonic: then the swap goes on without */
+    struct verdict verdict;       /* while its result is being written; why NULL: none is */
+    LIST_HEAD(, remains) remains; /* of deployments before it */
+    unsigned archiving;           /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
     char *changed; /* its deployment; NULL: none */
     char *live;    /* the pool that is live since; NULL: none has become it */
@@ -217,10 +219,14 @@ void course_launch(struct course *course, const struct pool *pool);
 void course_await(struct course *course, const struct pool *pool);
 void course_pause(struct course *course, const struct pool *pool);
 void course_test(struct course *course, const struct pool *pool);
+/* Tells of the end of an uptest of its gate. */
+void course_cell_finished(struct course *course, const char *pool, const struct gate_cell *cell);
 /* Writes what was found for the running deployment, then tells of the verdict, unless course_stop comes
  * before. The result is the archive's from now on, and `why` the course's. */
 void course_keep(struct course *course, const char *pool, enum archive_kind kind, json_t *result,
                  const struct verdict *verdict);
+/* Writes what was found for whoever looks at the deployment later; nothing waits for it. */
+void course_publish(struct course *course, const char *pool, enum archive_kind kind, json_t *result);
 void course_hold(struct course *course, const struct pool *pool);
 /* For all that are held: hold_timeout may be another one by now. */
 void course_hold_on(struct conductor *conductor);
@@ -241,8 +247,18 @@ void course_shadow(struct course *course, const struct pool *pool);
 void course_shadow_is_over(struct deadline *deadline);
 /* "shadow" of a deployment: what has been seen so far, or was. */
 json_t *course_shadow_view(struct conductor *conductor, const struct pool *pool);
+/* What still runs for the deployment is stopped, told of, and written, while the course goes on without it.
+ */
+void course_give_up(struct course *course, const struct pool *pool, const char *why);
 /* Ends whatever of these is under way. */
 void course_stop(struct course *course);
+
+/* ---- remains.c: the gates of deployments that were given up ---- */
+
+/* Stops the gate, which is not over, and frees it when all is gone, told of and written. */
+void remains_take(struct course *course, const char *pool, struct gate *gate, const char *words);
+/* The deployment's, while it ends. NULL: there is none. */
+const struct gate *remains_gate(const struct course *course, const char *pool);
 
 /* ---- stage.c ---- */
 

@@ -91,21 +91,20 @@ void course_pause(struct course *course, const struct pool *pool)
 
 /* ---- testing ---- */
 
-static void announce_cell(struct course *course, const char *type, const struct gate_cell *cell, json_t *more)
+static void announce_cell(struct course *course, const char *pool, const char *type,
+                          const struct gate_cell *cell, json_t *more)
 {
-    const struct pool *pool = running(course);
     json_object_set_new(more, "instance", json_string(cell->instance));
     json_object_set_new(more, "uptest", view_text(cell->uptest));
-    event_log_add(course->conductor->options.events, type, course->service, pool == NULL ? NULL : pool->name,
-                  more);
+    event_log_add(course->conductor->options.events, type, course->service, pool, more);
 }
 
 static void on_cell_started(void *arg, const struct gate_cell *cell)
 {
-    announce_cell(arg, "uptest.started", cell, json_object());
+    announce_cell(arg, running(arg)->name, "uptest.started", cell, json_object());
 }
 
-static void on_cell_finished(void *arg, const struct gate_cell *cell)
+void course_cell_finished(struct course *course, const char *pool, const struct gate_cell *cell)
 {
     json_t *more = json_pack("{s:b, s:o, s:o, s:b, s:f, s:o}", "passed", cell->state == GATE_PASSED, "exit",
                              cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status), "signal",
@@ -114,7 +113,12 @@ static void on_cell_finished(void *arg, const struct gate_cell *cell)
     /* Enough to see why; the whole of it is in the deployment. */
     if (cell->state != GATE_PASSED)
         json_object_set_new(more, "output", event_log_tail((struct str){cell->output, cell->output_size}));
-    announce_cell(arg, "uptest.finished", cell, more);
+    announce_cell(course, pool, "uptest.finished", cell, more);
+}
+
+static void on_cell_finished(void *arg, const struct gate_cell *cell)
+{
+    course_cell_finished(arg, running(arg)->name, cell);
 }
 
 /* A result on its way to the disk. */
@@ -324,18 +328,16 @@ void course_watch(struct course *course, const struct pool *pool)
     watch_begin(course->conductor->watch, pool, length_ms, left_ms(pool->deployment, length_ms));
 }
 
-static void on_figures_kept(void *arg, const char *failure)
+static void on_published(void *arg, const char *failure)
 {
     (void)arg;
     if (failure != NULL)
         log_warn("%s", failure);
 }
 
-/* For whoever looks at the deployment later. Nothing waits for it. */
-static void keep_figures(struct conductor *conductor, const struct pool *pool)
+void course_publish(struct course *course, const char *pool, enum archive_kind kind, json_t *result)
 {
-    archive_publish(conductor->options.archive, pool->name, ARCHIVE_WATCH, watch_view(conductor->watch, pool),
-                    on_figures_kept, NULL);
+    archive_publish(course->conductor->options.archive, pool, kind, result, on_published, NULL);
 }
 
 /* The pool that would have the clients again has no instance that is up. */
@@ -379,11 +381,25 @@ void course_found(void *arg, const struct pool *pool, enum watch_finding finding
     struct conductor *conductor = arg;
     struct course *course = course_of(conductor, pool->service->name);
     enum deployment_event over = finding == WATCH_PASSED ? EVENT_WATCH_PASSED : EVENT_WATCH_OVER;
-    keep_figures(conductor, pool);
+    course_publish(course, pool->name, ARCHIVE_WATCH, watch_view(conductor->watch, pool));
     if (finding == WATCH_FAILED)
         watch_failed(course, pool, why);
     else
         step_event(course, pool->name, pool->service->live == pool ? over : EVENT_STEPPED, why);
+}
+
+void course_give_up(struct course *course, const struct pool *pool, const char *why)
+{
+    char *words = mem_printf("the deployment was given up: %s", why == NULL ? "" : why);
+    if (course->gate != NULL && !gate_is_over(course->gate)) {
+        remains_take(course, pool->name, course->gate, words);
+        course->gate = NULL;
+    }
+    if (course->launching != NULL && launching_give_up(course->launching, words))
+        course->launching = NULL;
+    if (course->pausing != NULL && pausing_give_up(course->pausing, words))
+        course->pausing = NULL;
+    free(words);
 }
 
 void course_stop(struct course *course)

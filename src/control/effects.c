@@ -74,6 +74,7 @@ static void carry_out(struct course *course, const struct pool *pool, enum effec
 {
     switch (effect) {
     case EFFECT_STOP:
+        course_give_up(course, pool, step->record.why);
         course_stop(course);
         break;
     case EFFECT_AWAIT:

@@ -46,8 +46,11 @@ struct gate {
     size_t row_count, next_row; /* next_row: the one to begin next */
     uint64_t running;           /* rows that have a child */
     struct deadline total;
-    char *expired; /* NULL until the total_timeout is over; then the words for that */
+    bool expired;  /* the total_timeout is over */
+    bool given_up; /* nothing else begins */
+    char *cut;     /* NULL until either; then the words for that */
     char *fault;   /* why nothing could be run; NULL: it can */
+    bool is_over;
     bool abandoned;
     struct loop_deferred deferred;
 };
@@ -155,7 +158,7 @@ static void destroy(struct gate *gate)
     free(gate->rows);
     free(gate->cells);
     free(gate->vhost);
-    free(gate->expired);
+    free(gate->cut);
     free(gate->fault);
     free(gate);
 }
@@ -185,6 +188,7 @@ static char *verdict(const struct gate *gate)
 static void finish(struct gate *gate)
 {
     deadline_clear(&gate->total);
+    gate->is_over = true;
     char *reason = gate->fault != NULL ? mem_dup(gate->fault) : verdict(gate);
     gate->callbacks.done(gate->arg, reason == NULL, reason != NULL ? reason : "");
     free(reason);
@@ -231,12 +235,12 @@ static bool start_child(struct row *row, const struct gate_cell *cell, struct er
 static bool advance(struct row *row)
 {
     struct gate *gate = row->gate;
-    while (row->next < gate->suite.count) {
+    while (row->next < gate->suite.count && !gate->given_up) {
         struct gate_cell *cell = &row->cells[row->next++];
         struct err err;
-        if (gate->expired != NULL) {
+        if (gate->expired) {
             cell->timed_out = true;
-            gate_cell_fail(cell, "was not run", gate->expired);
+            gate_cell_fail(cell, "was not run", gate->cut);
         } else {
             cell->state = GATE_RUNNING;
             gate->callbacks.started(gate->arg, cell);
@@ -271,7 +275,7 @@ static void open_row(struct row *row)
 /* Begins rows while there is room for one. The gate may be freed by its end. */
 static void fill(struct gate *gate)
 {
-    while (gate->running < gate->parallel && gate->next_row < gate->row_count) {
+    while (gate->running < gate->parallel && gate->next_row < gate->row_count && !gate->given_up) {
         struct row *row = &gate->rows[gate->next_row++];
         open_row(row);
         if (advance(row))
@@ -307,7 +311,8 @@ static void child_done(void *arg, const struct child_result *result)
         destroy_when_quiet(gate);
         return;
     }
-    gate_cell_settle(cell, result, gate->expired);
+    gate_cell_settle(cell, result, gate->cut);
+    cell->timed_out |= gate->expired;
     gate->callbacks.finished(gate->arg, cell);
     if (!gate->abandoned && advance(row))
         gate->running++;
@@ -326,7 +331,8 @@ static void stop_children(struct gate *gate)
 static void total_is_over(struct deadline *deadline)
 {
     struct gate *gate = mem_container(deadline, struct gate, total);
-    gate->expired =
+    gate->expired = true;
+    gate->cut =
         mem_printf("the gate's total_timeout of %g s was over", (double)gate->total_timeout_ms / 1000);
     stop_children(gate);
 }
@@ -395,6 +401,22 @@ size_t gate_cell_count(const struct gate *gate)
 const struct gate_cell *gate_cell_at(const struct gate *gate, size_t index)
 {
     return &gate->cells[index];
+}
+
+bool gate_is_over(const struct gate *gate)
+{
+    return gate->is_over;
+}
+
+void gate_give_up(struct gate *gate, const char *words, const struct gate_callbacks *callbacks, void *arg)
+{
+    gate->callbacks = *callbacks;
+    gate->arg = arg;
+    gate->given_up = true;
+    if (gate->cut == NULL)
+        gate->cut = mem_dup(words);
+    deadline_clear(&gate->total);
+    stop_children(gate);
 }
 
 void gate_free(struct gate *gate)

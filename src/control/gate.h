@@ -67,5 +67,11 @@ struct gate *gate_start(struct loop *loop, const struct gate_plan *plan, bool re
 /* The matrix, row by row: instances in their order, uptests in theirs. */
 size_t gate_cell_count(const struct gate *gate);
 const struct gate_cell *gate_cell_at(const struct gate *gate, size_t index);
+/* Has its end been told? */
+bool gate_is_over(const struct gate *gate);
+/* For one that is not over: what runs is stopped (TERM, KILL), and has failed since `words`: "its deployment
+ * was given up"; what has not begun stays as it is. These callbacks are told from now on; `done` comes when
+ * all is gone. Not from inside a callback. */
+void gate_give_up(struct gate *gate, const char *words, const struct gate_callbacks *callbacks, void *arg);
 /* Stops what runs (TERM, KILL) and frees when it is gone; `done` is not called any more. NULL is fine. */
 void gate_free(struct gate *gate);

@@ -16,28 +16,28 @@ const char *const gate_cell_state_names[] = {
     [GATE_FAILED] = "failed",
 };
 
-static char *how_it_failed(const struct child_result *result, const char *expired)
+static char *how_it_failed(const struct child_result *result, const char *cut)
 {
-    if (result->started && !result->overflowed && expired != NULL)
-        return mem_printf("was killed after %.2f s, since %s", (double)result->ns / 1e9, expired);
+    if (result->started && !result->overflowed && cut != NULL)
+        return mem_printf("was killed after %.2f s, since %s", (double)result->ns / 1e9, cut);
     return ending_words(result, GATE_OUTPUT_LIMIT);
 }
 
-void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *expired)
+void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *cut)
 {
     assert(cell->state == GATE_RUNNING);
     bool passed = result->exit_status == 0 && !result->timed_out && !result->stopped && !result->overflowed &&
-                  expired == NULL;
+                  cut == NULL;
     cell->state = passed ? GATE_PASSED : GATE_FAILED;
     cell->exit_status = result->exit_status;
     cell->signal = result->signal;
-    cell->timed_out = result->timed_out || expired != NULL;
-    cell->undecided = !result->started || expired != NULL;
+    cell->timed_out = result->timed_out;
+    cell->undecided = !result->started || cut != NULL;
     cell->ns = result->ns;
     cell->usage = result->usage;
     cell->output = utf8_tail(result->output, GATE_OUTPUT_KEPT, result->truncated, &cell->output_size);
     if (!passed)
-        cell->how = how_it_failed(result, expired);
+        cell->how = how_it_failed(result, cut);
 }
 
 void gate_cell_fail(struct gate_cell *cell, const char *how, const char *sentence)

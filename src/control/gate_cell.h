@@ -6,9 +6,9 @@
 #define GATE_OUTPUT_KEPT ((size_t)64 * 1024)
 #define GATE_OUTPUT_LIMIT ((uint64_t)256 * 1024 * 1024)
 
-/* Settles a running cell by what its child has come to. `expired` (or NULL): the words for the gate's own
- * timeout, which was over before: it has failed in any case. */
-void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *expired);
+/* Settles a running cell by what its child has come to. `cut` (or NULL): the words for what has cut the gate
+ * short before: it has failed in any case. */
+void gate_cell_settle(struct gate_cell *cell, const struct child_result *result, const char *cut);
 
 /* Settles a cell that was not run. The sentence becomes its output. */
 void gate_cell_fail(struct gate_cell *cell, const char *how, const char *sentence);

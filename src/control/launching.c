@@ -20,7 +20,7 @@ struct launching {
     LIST_HEAD(, arrival) arrivals;
     size_t found;
     size_t pending; /* arrivals that are not recorded yet */
-    bool has_ended;
+    bool has_ended, given_up;
     char *failure; /* once it has ended; NULL: none */
     uint64_t ready_timeout_ms;
 };
@@ -65,6 +65,14 @@ static void announce_end(const struct launching *launching)
                   launching->pool, more);
 }
 
+/* Nobody waits for it any more. */
+static void file(struct launching *launching)
+{
+    announce_end(launching);
+    course_publish(launching->course, launching->pool, ARCHIVE_LAUNCH, launch_json(launching->launch));
+    launching_free(launching);
+}
+
 /* What the command has written is on disk before its end is recorded. */
 static void settle(struct launching *launching)
 {
@@ -88,7 +96,10 @@ static void on_done(void *arg, const char *failure)
     struct launching *launching = arg;
     launching->has_ended = true;
     launching->failure = mem_dup(failure);
-    settle(launching);
+    if (launching->given_up)
+        file(launching);
+    else
+        settle(launching);
 }
 
 /* After its end it is told of all the same: then it is the failure. */
@@ -300,10 +311,8 @@ json_t *launching_json(const struct launching *launching)
 }
 
 /* Those that wait for their record are let go by their steps. */
-void launching_free(struct launching *launching)
+static void let_go_arrivals(struct launching *launching)
 {
-    if (launching == NULL)
-        return;
     struct arrival *arrival = LIST_FIRST(&launching->arrivals), *next;
     for (; arrival != NULL; arrival = next) {
         next = LIST_NEXT(arrival, entry);
@@ -319,6 +328,25 @@ void launching_free(struct launching *launching)
             arrival_free(arrival);
         }
     }
+}
+
+bool launching_give_up(struct launching *launching, const char *words)
+{
+    if (launching->has_ended && launching->pending == 0)
+        return false;
+    let_go_arrivals(launching);
+    launching->given_up = true;
+    fail(launching, words);
+    if (launching->has_ended)
+        file(launching);
+    return true;
+}
+
+void launching_free(struct launching *launching)
+{
+    if (launching == NULL)
+        return;
+    let_go_arrivals(launching);
     launch_free(launching->launch);
     free(launching->failure);
     free(launching->pool);

@@ -19,5 +19,9 @@ struct launching *launching_start(struct course *course, const struct pool *pool
 void launching_follow(struct step *step);
 /* For GET /v1/deployments/D, while it runs. */
 json_t *launching_json(const struct launching *launching);
+/* Its deployment was given up, since `words`: the command is stopped, and what it has written is told and
+ * kept when it is gone. It is not the caller's any more. False: its end was told of before, and it still is.
+ */
+bool launching_give_up(struct launching *launching, const char *words);
 /* Stops what runs; no event comes any more. NULL is fine. */
 void launching_free(struct launching *launching);

@@ -22,7 +22,7 @@ struct pausing {
     struct quiet *quiet; /* is awaited; NULL: it is not */
     struct child *child; /* runs */
     json_t *argv;
-    bool has_begun, has_ended;
+    bool has_begun, has_ended, given_up;
     char *failure; /* NULL: nothing has gone wrong */
     /* Once it has ended: */
     int exit_status, signal;
@@ -103,7 +103,12 @@ static void on_done(void *arg, const struct child_result *result)
         free(how);
     }
     announce_end(pausing);
-    file(pausing);
+    if (!pausing->given_up) {
+        file(pausing);
+        return;
+    }
+    course_publish(pausing->course, pausing->pool, ARCHIVE_COMMAND, pausing_json(pausing));
+    destroy(pausing);
 }
 
 /* ---- the command ---- */
@@ -270,6 +275,17 @@ json_t *pausing_json(const struct pausing *pausing)
         pausing->signal == 0 ? json_null() : json_integer(pausing->signal), "timed_out", pausing->timed_out,
         "seconds", (double)pausing->ns / 1e9, "usage", ending_usage(&pausing->usage), "output",
         pausing->output != NULL ? pausing->output : "", pausing->output_size);
+}
+
+bool pausing_give_up(struct pausing *pausing, const char *words)
+{
+    if (pausing->child == NULL)
+        return false;
+    pausing->given_up = true;
+    if (pausing->failure == NULL)
+        pausing->failure = mem_dup(words);
+    child_stop(pausing->child);
+    return true;
 }
 
 void pausing_free(struct pausing *pausing)

@@ -25,5 +25,7 @@ bool pausing_has_begun(const struct pausing *pausing);
 /* For GET /v1/deployments/D: argv, state (waiting, running, passed, failed), exit, signal, timed_out, seconds
  * and the last 64 KiB of the command's output. */
 json_t *pausing_json(const struct pausing *pausing);
+/* Its deployment was given up, since `words`: as launching_give_up. False: the command does not run. */
+bool pausing_give_up(struct pausing *pausing, const char *words);
 /* Stops what runs; no event comes any more. NULL is fine. */
 void pausing_free(struct pausing *pausing);

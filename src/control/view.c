@@ -76,10 +76,11 @@ static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find(conductor, pool->service->name);
     bool runs = pool->service->running == pool->deployment && course != NULL && course->gate != NULL;
-    json_t *kept = runs ? NULL : archive_read(conductor->options.archive, pool->name, ARCHIVE_GATE);
+    const struct gate *gate = runs ? course->gate : course != NULL ? remains_gate(course, pool->name) : NULL;
+    json_t *kept = gate != NULL ? NULL : archive_read(conductor->options.archive, pool->name, ARCHIVE_GATE);
     if (kept != NULL)
         return kept;
-    return view_gate(runs ? course->gate : NULL, pool->deployment->gate_passed);
+    return view_gate(gate, pool->deployment->gate_passed);
 }
 
 /* Null where no launch was asked for. */

@@ -208,6 +208,19 @@ def test_abort_stops_the_command_and_tears_down_what_it_printed(pad, make_backen
     pad.wait_gone(deployment)
 
 
+def test_what_an_aborted_launch_has_written_is_told_and_kept(pad, make_backend):
+    pad = pad()
+    deployment, call = pad.deploy()
+    done = pad.stand.daemon.path("written")
+    call.order(f"echo pulls the image >&2; touch {done}")
+    wait_until(lambda: os.path.exists(done), what="it to be written")
+    assert pad.admin.command("abort", reason="it hangs").status == 200
+    told = pad.events.wait("launch.finished", deployment=deployment)
+    assert told["passed"] is False and "was given up: it hangs" in told["reason"]
+    launch = wait_until(lambda: pad.admin.deployment(deployment)["launch"], what="the launch to be kept")
+    assert launch["state"] == "failed" and "pulls the image" in launch["output"] and launch["signal"]
+
+
 def test_a_gate_that_fails_tears_down_what_was_launched(pad, make_backend):
     pad = pad()
     pad.stand.suite.shell("02_fail", "exit 1")

@@ -483,6 +483,36 @@ def test_an_aborted_deployments_uptests_are_ended(bench, puppets):
     assert stand.events.wait_end(deployment)["type"] == "deployment.aborted"
 
 
+def write(stand, call, order):
+    """Has the puppet carry it out, and waits until it has."""
+    done = stand.daemon.path("written")
+    call.order(f"{order}; touch {done}")
+    wait_until(lambda: os.path.exists(done), what=f"{order} to be done")
+
+
+def test_what_an_aborted_gate_has_come_to_is_told_and_kept(bench, puppets):
+    stand = bench()
+    stand.suite.shell("01", "echo all is well")
+    stand.suite.add("02", puppets.program)
+    stand.suite.shell("03", "echo never run")
+    deployment = stand.admin.stage([stand.target.address])
+    call = puppets.next()
+    write(stand, call, "echo waits for the database")
+    assert stand.admin.command("abort", reason="it hangs").status == 200
+    told = stand.events.wait("uptest.finished", deployment=deployment, uptest="02")
+    assert told["passed"] is False and "was given up: it hangs" in told["how"]
+    assert not stand.events.of("uptest.finished", deployment=deployment, uptest="03")
+    kept = os.path.join(stand.daemon.config["state_directory"], "deployments", f"{deployment}.json")
+    for _ in range(2):
+        gate = stand.admin.deployment(deployment)["gate"]
+        cells = [(c["uptest"], c["state"], c["output"].strip()) for c in gate["cells"]]
+        assert gate["passed"] is False and not gate["cells"][1]["timed_out"]
+        assert cells[0] == ("01", "passed", "all is well") and cells[2] == ("03", "waiting", "")
+        assert cells[1] == ("02", "failed", "waits for the database")
+        wait_until(lambda: os.path.exists(kept), what="the gate to be kept")
+        stand.daemon.kill_role("control")
+
+
 def test_a_symbolic_link_to_an_uptest_is_an_uptest(bench):
     stand = bench()
     os.symlink("/bin/true", os.path.join(stand.suite.folder, "01"))

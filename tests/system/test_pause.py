@@ -535,6 +535,10 @@ def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
     assert_resumed(pausing)
     reason = show(pausing, deployment)["reason"]
     assert "too slow" in reason and "stays done" in reason
+    told = pausing.events.wait("pause.command", deployment=deployment)
+    assert not told["passed"] and "was given up: too slow" in told["reason"]
+    command = wait_until(lambda: show(pausing, deployment)["command"], what="the command's end to be kept")
+    assert command["state"] == "failed" and command["signal"]
     assert pausing.ask().text == "live-0"
 
 

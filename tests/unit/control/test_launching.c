@@ -42,6 +42,7 @@ struct bench {
     enum deployment_event event; /* that was told in the end */
     char why[512];
     unsigned told;
+    unsigned published;
 };
 
 static struct bench *bench;
@@ -189,6 +190,15 @@ void course_keep(struct course *course, const char *pool, enum archive_kind kind
     snprintf(bench->why, sizeof bench->why, "%s", verdict->why);
     free(verdict->why);
     bench->told++;
+}
+
+void course_publish(struct course *course, const char *pool, enum archive_kind kind, json_t *result)
+{
+    (void)course;
+    assert_string_equal(pool, "web-2");
+    assert_int_equal(kind, ARCHIVE_LAUNCH);
+    json_decref(result);
+    bench->published++;
 }
 
 /* ---- what happens ---- */
@@ -495,6 +505,39 @@ static void what_is_under_way_at_the_end_is_cancelled(void **state)
     assert_int_equal(bench->told, 0);
 }
 
+static void a_launch_that_is_given_up_is_told_of_and_kept_when_its_command_is_gone(void **state)
+{
+    (void)state;
+    record("a.test:1");
+    print("b.test:2");
+    unsigned before = events();
+    assert_true(launching_give_up(bench->launching, "the deployment was given up"));
+    bench->launching = NULL;
+    assert_int_equal(bench->cancelled, 2);
+    assert_string_equal(bench->failure, "the deployment was given up");
+    assert_int_equal(bench->published, 0);
+    end_command(bench->failure);
+    assert_int_equal(bench->published, 1);
+    assert_int_equal(events(), before + 1);
+    assert_int_equal(bench->told, 0);
+}
+
+static void a_launch_whose_command_has_ended_is_given_up_at_once_or_was_told_of(void **state)
+{
+    (void)state;
+    record("a.test:1");
+    print("b.test:2");
+    end_command(NULL);
+    assert_true(launching_give_up(bench->launching, "the deployment was given up"));
+    assert_int_equal(bench->published, 1);
+    assert_int_equal(bench->told, 0);
+    bench->launching = launching_start(&bench->course, bench->pool, &bench->settings);
+    end_command("it has failed");
+    assert_int_equal(bench->told, 1);
+    assert_false(launching_give_up(bench->launching, "the deployment was given up"));
+    assert_int_equal(bench->published, 1);
+}
+
 static void a_record_that_is_too_late_for_its_launch_is_not_made(void **state)
 {
     (void)state;
@@ -571,6 +614,8 @@ int main(void)
         TEST(the_same_address_twice_fails_and_takes_no_slot),
         TEST(one_that_accepts_no_connection_in_time_fails_the_launch),
         TEST(what_is_under_way_at_the_end_is_cancelled),
+        TEST(a_launch_that_is_given_up_is_told_of_and_kept_when_its_command_is_gone),
+        TEST(a_launch_whose_command_has_ended_is_given_up_at_once_or_was_told_of),
         TEST(a_record_that_is_too_late_for_its_launch_is_not_made),
         TEST(a_record_that_is_made_as_its_launch_ends_stays),
         TEST(a_slot_whose_record_could_not_be_made_is_free_again),

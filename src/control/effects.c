@@ -184,6 +184,32 @@ static bool swap_is_published(const struct conductor *conductor, const struct po
     return world_published(conductor->world) >= version;
 }
 
+/* How many of the pool's teardowns failed, in words; NULL: none. */
+static char *failed_teardowns(const struct pool *pool)
+{
+    size_t failed = 0, tried = 0;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        failed += pool->instances[i].end == TEARDOWN_FAILED;
+        tried += pool->instances[i].end != TEARDOWN_LEFT;
+    }
+    return failed == 0 ? NULL
+                       : mem_printf("%zu of %zu teardowns failed: what they were to stop may still run; the "
+                                    "events teardown.failed of %s say why",
+                                    failed, tried, pool->name);
+}
+
+/* `old`: the pool before it; NULL: there was none, or nothing is known of it any more. */
+static void finish(struct course *course, const struct deployment *deployment, const struct pool *old)
+{
+    char *failed = old == NULL ? NULL : failed_teardowns(old);
+    char *why = deployment->replaces == NULL ? mem_dup("live; there was no pool before it")
+                : failed == NULL             ? mem_dup("live; the pool before it is drained and torn down")
+                                 : mem_printf("live; the pool before it is drained, but %s", failed);
+    step_event(course, deployment->pool->name, EVENT_OLD_RETIRED, why);
+    free(why);
+    free(failed);
+}
+
 void effects_finish(struct conductor *conductor)
 {
     struct registry *registry = conductor->options.registry;
@@ -195,9 +221,7 @@ void effects_finish(struct conductor *conductor)
         const struct pool *old =
             deployment->replaces == NULL ? NULL : registry_pool(registry, deployment->replaces);
         if (old == NULL || old->state == POOL_RETIRED)
-            step_event(course_of(conductor, pool->service->name), pool->name, EVENT_OLD_RETIRED,
-                       deployment->replaces == NULL ? "live; there was no pool before it"
-                                                    : "live; the pool before it is drained and torn down");
+            finish(course_of(conductor, pool->service->name), deployment, old);
     }
 }
 
@@ -284,7 +308,12 @@ static void pool_is_gone(struct step *step, struct pool *pool)
     char *forgotten;
     keep_counts(conductor, pool);
     slotting_take_back(conductor, pool, step->record.world);
-    log_info("%s: every instance is torn down; the pool is retired", pool->name);
+    char *failed = failed_teardowns(pool);
+    if (failed == NULL)
+        log_info("%s: every instance is torn down; the pool is retired", pool->name);
+    else
+        log_warn("%s: the pool is retired, but %s", pool->name, failed);
+    free(failed);
     effects_finish(conductor);
     while ((forgotten = registry_forget(conductor->options.registry, service, JOURNAL_HISTORY)) != NULL) {
         archive_drop(conductor->options.archive, forgotten);

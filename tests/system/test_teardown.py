@@ -346,3 +346,22 @@ def test_as_the_first_process_of_a_container_the_daemon_reaps_what_hooks_leave(m
     assert zombies(keeper) == []
     os.kill(keeper, signal.SIGTERM)
     assert stand.daemon.wait_end() == 0
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_deployment_whose_old_pool_was_not_all_torn_down_says_so(make_stand, make_backend, puppets, dies):
+    stand = hooked(make_stand, puppets, attempts=1)
+    old = stand.admin.live()
+    deployment = retire(stand, make_backend)
+    puppets.next().exit(1)
+    stand.events.wait("teardown.failed", deployment=old)
+    last = puppets.next()
+    if dies:
+        stand.daemon.kill_role("control")
+        last = puppets.next()
+    last.exit(0)
+    reason = stand.events.wait_end(deployment)["reason"]
+    assert "1 of 2 teardowns failed" in reason and f"teardown.failed of {old}" in reason
+    assert stand.admin.deployment(deployment)["timeline"][-1]["why"] == reason
+    assert f"{old}: the pool is retired, but 1 of 2 teardowns failed" in stand.daemon.stderr()
+    assert "torn down; the pool is retired" not in stand.daemon.stderr()

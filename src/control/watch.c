@@ -38,7 +38,8 @@ struct vigil {
     unsigned ticks;
     bool restored;         /* it measures by what was kept of the other pool's record */
     struct gate *run;      /* of the uptests; NULL: none is under way */
-    uint64_t runs, passes; /* of the uptests */
+    bool is_last;          /* it was begun when the time was over */
+    uint64_t runs, passes; /* of the uptests; those that told something */
     json_t *broken;        /* the uptest that failed; NULL: none */
     char *failure;         /* a sentence; NULL: it has not failed */
     bool told;             /* that its time is over */
@@ -168,23 +169,47 @@ static void end_run(struct vigil *vigil)
     vigil->run = NULL;
 }
 
+/* Where requests tell nothing, the uptests do: a run of them has told something before it is over. */
+static bool awaits_uptests(const struct vigil *vigil)
+{
+    return vigil->failure == NULL && vigil->runs == 0 && vigil->evidence.verdict == EVIDENCE_MISSING &&
+           run_interval_ms(vigil) > 0;
+}
+
+/* `cell` has failed; NULL: none has told so. A sentence, to be freed; NULL: that is no failure of the watch.
+ */
+static char *judge_run(const struct vigil *vigil, const struct gate_cell *cell, const char *reason)
+{
+    if (cell != NULL)
+        return gate_cell_sentence(cell);
+    if (!vigil->is_last || !awaits_uptests(vigil))
+        return NULL;
+    return mem_printf("there were too few requests to judge by, and its uptests could not be run: %s",
+                      reason);
+}
+
 static void on_run_done(void *arg, bool passed, const char *reason)
 {
     struct vigil *vigil = arg;
     const struct gate_cell *cell = first_failed(vigil->run);
-    char *why = cell == NULL ? NULL : gate_cell_sentence(cell);
     vigil->passes += passed;
+    vigil->runs += passed || (cell != NULL && !is_unsure(vigil));
+    char *why = passed ? NULL : judge_run(vigil, cell, reason);
     if (cell != NULL && vigil->broken == NULL)
         vigil->broken = json_pack("{s:s, s:s, s:o}", "instance", cell->instance, "uptest", cell->uptest,
                                   "output", event_log_tail((struct str){cell->output, cell->output_size}));
     else if (!passed && cell == NULL)
         log_warn("%s: the uptests of its watch do not tell: %s", vigil->pool, reason);
     end_run(vigil);
-    vigil->runs += why == NULL || !is_unsure(vigil);
     if (vigil->failure == NULL)
         deadline_set(&vigil->next_run, run_interval_ms(vigil));
     if (why != NULL)
         fail(vigil, why);
+}
+
+static bool is_over(const struct vigil *vigil)
+{
+    return clock_mono_ms() >= vigil->ends_ms;
 }
 
 static void run_uptests(struct vigil *vigil)
@@ -192,20 +217,9 @@ static void run_uptests(struct vigil *vigil)
     static const struct gate_callbacks callbacks = {on_cell, on_cell, on_run_done};
     const struct watch_options *options = &vigil->watch->options;
     const struct pool *pool = pool_of(vigil);
+    vigil->is_last = is_over(vigil);
     vigil->run =
         rerun_start(options->loop, pool, settings_of(vigil), !pool->deployment->untested, &callbacks, vigil);
-}
-
-/* Where requests tell nothing, the uptests do: they have been run once at least before it is over. */
-static bool awaits_uptests(const struct vigil *vigil)
-{
-    return vigil->failure == NULL && vigil->runs == 0 && vigil->evidence.verdict == EVIDENCE_MISSING &&
-           run_interval_ms(vigil) > 0;
-}
-
-static bool is_over(const struct vigil *vigil)
-{
-    return clock_mono_ms() >= vigil->ends_ms;
 }
 
 /* No other run begins once it is over: the look that ends the watch might find one under way again and again.

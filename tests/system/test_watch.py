@@ -267,6 +267,17 @@ def test_a_failure_that_is_to_do_nothing_is_told_once(make_watched, make_release
     assert stand.admin.live() == deployment
 
 
+def test_a_release_without_requests_whose_uptests_cannot_be_run_is_rolled_back(make_watched, make_release):
+    stand = make_watched(watch={"duration": "1s", "uptests": "100ms"})
+    deployment = stage(stand, make_release("new"))
+    stand.suite.clear()
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    failed = stand.events.of("watch.failed")
+    assert len(failed) == 1 and "its uptests could not be run: " in failed[0]["reason"]
+    assert stand.suite.folder in failed[0]["reason"]
+    assert stand.admin.live() == stand.first
+
+
 def test_nothing_is_rolled_back_to_a_pool_that_is_down(make_watched, make_release):
     stand = make_watched(watch={"uptests": "5s"}, service={"health": {"interval": "50ms", "fall": 1}})
     deployment = stage(stand, make_release("new"))

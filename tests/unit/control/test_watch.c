@@ -450,18 +450,53 @@ static void uptests_that_are_run_without_rest_do_not_keep_it_from_its_end(void *
     assert_in_range(bench->testing, 1, 4);
 }
 
-static void uptests_that_could_not_be_run_are_no_failure(void **state)
+static char nowhere[] = "/nonexistent";
+
+static void uptests_that_could_not_be_run_are_no_failure_where_requests_tell(void **state)
 {
     struct bench *bench = *state;
     write_uptest(bench, "exit 0");
     bench->settings.watch.uptests_ms = 100;
-    static char nowhere[] = "/nonexistent";
     bench->settings.uptests.directory = nowhere;
+    answer(bench, bench->old, 100000, 10);
     begin(bench, 400);
+    answer(bench, bench->new, 1000, 0);
     run_until_told(bench, 1);
     assert_int_equal(bench->passed, 1);
     assert_true(bench->testing > 0);
     assert_null(strstr(bench->why, "uptests"));
+}
+
+static void a_watch_fails_where_neither_requests_nor_uptests_tell_till_its_end(void **state)
+{
+    struct bench *bench = *state;
+    write_uptest(bench, "exit 0");
+    bench->settings.watch.uptests_ms = 100;
+    bench->settings.uptests.directory = nowhere;
+    uint64_t begun_ms = clock_mono_ms();
+    begin(bench, 400);
+    run_until_told(bench, 1);
+    assert_int_equal(bench->failed, 1);
+    assert_true(clock_mono_ms() - begun_ms >= 400);
+    assert_true(bench->testing > 1);
+    assert_non_null(strstr(bench->why, "its uptests could not be run: "));
+    assert_non_null(strstr(bench->why, nowhere));
+}
+
+static void uptests_that_can_be_run_again_at_the_end_are_enough(void **state)
+{
+    struct bench *bench = *state;
+    write_uptest(bench, "exit 0");
+    bench->settings.watch.uptests_ms = 600;
+    bench->settings.uptests.directory = nowhere;
+    begin(bench, 1000);
+    while (bench->testing == 0)
+        run_for(bench, 10);
+    run_for(bench, 50);
+    bench->settings.uptests.directory = bench->directory;
+    run_until_told(bench, 1);
+    assert_int_equal(bench->passed, 1);
+    assert_int_equal(bench->testing, 2);
 }
 
 /* ---- its life ---- */
@@ -520,7 +555,9 @@ int main(void)
         TEST(where_requests_tell_nothing_the_uptests_are_run_before_it_is_over),
         TEST(an_uptest_that_fails_is_a_failure_and_stands_in_the_view),
         TEST(uptests_that_are_run_without_rest_do_not_keep_it_from_its_end),
-        TEST(uptests_that_could_not_be_run_are_no_failure),
+        TEST(uptests_that_could_not_be_run_are_no_failure_where_requests_tell),
+        TEST(a_watch_fails_where_neither_requests_nor_uptests_tell_till_its_end),
+        TEST(uptests_that_can_be_run_again_at_the_end_are_enough),
         TEST(it_may_be_ended_by_who_is_told),
         TEST(what_is_left_of_its_time_counts_and_not_its_length),
         TEST(another_one_takes_its_place),

@@ -129,12 +129,20 @@ static bool check_twins(struct step *step, const struct stage *stage)
     return true;
 }
 
-/* Is all that is left of its teardown to write down that it is over? So it is with an instance that never
- * served anybody, and that nothing will stop. */
-static bool is_passing(const struct conductor *conductor, const struct pool *pool,
-                       const struct instance *instance)
+/* As a pool that holds an address and keeps it. */
+static bool stays(void *arg, const struct pool *pool)
+{
+    return pool->state != POOL_DRAINING && conductor_settings(arg, pool->service->name) != NULL;
+}
+
+/* Is all that is left of its teardown to write down that it is over? So it is with an instance that will be
+ * left alone, since its address serves elsewhere, and with one that never served anybody, and that nothing
+ * will stop. */
+static bool is_passing(struct conductor *conductor, const struct pool *pool, const struct instance *instance)
 {
     const struct config_service *settings = conductor_settings(conductor, pool->service->name);
+    if (registry_shares_address(conductor->options.registry, instance, stays, conductor))
+        return true;
     return !pool->was_live && (settings == NULL || (settings->teardown.command.count == 0 &&
                                                     (instance->pid == 0 || settings->teardown.signal == 0)));
 }
@@ -154,7 +162,7 @@ static bool await_passing(struct step *step, uint64_t *till_ms)
 
 bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *till_ms, struct err *err)
 {
-    const struct conductor *conductor = step->course->conductor;
+    struct conductor *conductor = step->course->conductor;
     const struct pool *pool;
     const struct instance *going = registry_going(conductor->options.registry, asked, &pool);
     if (going == NULL)

@@ -17,6 +17,18 @@ def test_an_address_can_be_staged_again_right_after_its_deployment_was_aborted(s
         assert stand.admin.command("abort").status == 200
 
 
+def test_a_live_instance_can_be_staged_again_right_after_its_deployment_was_aborted(make_stand, puppets):
+    stand = make_stand()
+    stand.install_hook(puppets.program)
+    stand.suite.shell("01_pass")
+    stand.start()
+    for _ in range(10):
+        deployment = stand.admin.stage([stand.live[0].address], hold=True)
+        stand.wait_state(deployment, "held")
+        assert stand.admin.command("abort").status == 200
+    assert not puppets.all
+
+
 def test_an_address_whose_hook_still_runs_is_refused_at_once(make_stand, make_backend, puppets):
     stand = make_stand()
     stand.install_hook(puppets.program)

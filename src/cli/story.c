@@ -225,10 +225,12 @@ static void tell_programs(struct terminal *terminal, const json_t *deployment)
     }
 }
 
-static void tell_gate(struct terminal *terminal, const json_t *cells)
+static void tell_gate(struct terminal *terminal, const json_t *gate)
 {
     size_t i, passed = 0;
-    const json_t *cell;
+    const json_t *cell, *cells = json_object_get(gate, "cells");
+    if (json_is_false(json_object_get(gate, "kept")))
+        heading(terminal, "uptests: what they have come to is not kept any more; the daemon's log says why");
     json_array_foreach (cells, i, cell)
         passed += field_is(cell, "state", "passed");
     if (json_array_size(cells) > 0) {
@@ -415,5 +417,5 @@ void story_tell(struct terminal *terminal, const json_t *deployment)
     tell_programs(terminal, deployment);
     tell_shadow(terminal, json_object_get(deployment, "shadow"));
     tell_watch(terminal, deployment);
-    tell_gate(terminal, json_object_get(json_object_get(deployment, "gate"), "cells"));
+    tell_gate(terminal, json_object_get(deployment, "gate"));
 }

@@ -137,14 +137,46 @@ static json_t *find_shown(const struct archive *archive, const char *path)
     return NULL;
 }
 
-static json_t *read_file(const char *path)
+static bool is_cell(const json_t *cell)
+{
+    return json_is_string(json_object_get(cell, "instance")) &&
+           json_is_string(json_object_get(cell, "uptest")) && json_is_string(json_object_get(cell, "state"));
+}
+
+/* What is shown must be what somebody has found. */
+static bool is_result(const json_t *json, enum archive_kind kind)
+{
+    size_t i;
+    const json_t *cell, *cells = json_object_get(json, "cells");
+    if (kind != ARCHIVE_GATE)
+        return json_is_object(json);
+    json_array_foreach (cells, i, cell) {
+        if (!is_cell(cell))
+            return false;
+    }
+    return json_is_array(cells) && json_is_boolean(json_object_get(json, "passed"));
+}
+
+static json_t *parse(const char *path, enum archive_kind kind, struct str text)
+{
+    json_error_t fault;
+    json_t *result = json_loadb(text.p, text.n, 0, &fault);
+    if (result != NULL && is_result(result, kind))
+        return result;
+    log_warn("%s is damaged: %s; it is not shown: put a copy of it back, or remove it", path,
+             result == NULL ? fault.text : "it is JSON, but not what was written there");
+    json_decref(result);
+    return NULL;
+}
+
+static json_t *read_file(const char *path, enum archive_kind kind)
 {
     struct buf text = BUF_EMPTY;
     struct err err;
     bool missing = false;
     json_t *result = NULL;
     if (file_read(path, FILE_MAX, &text, &missing, &err))
-        result = json_loadb(text.p, text.n, 0, NULL);
+        result = parse(path, kind, buf_str(&text));
     else if (!missing)
         log_warn("%s", err.text);
     buf_free(&text);
@@ -156,9 +188,17 @@ json_t *archive_read(struct archive *archive, const char *deployment, enum archi
     char *path = path_of(archive, deployment, kind);
     json_t *result = find_shown(archive, path);
     if (result == NULL)
-        result = read_file(path);
+        result = read_file(path, kind);
     free(path);
     return result;
+}
+
+bool archive_has(struct archive *archive, const char *deployment, enum archive_kind kind)
+{
+    char *path = path_of(archive, deployment, kind);
+    bool has = access(path, F_OK) == 0;
+    free(path);
+    return has;
 }
 
 void archive_drop(struct archive *archive, const char *deployment)

@@ -72,6 +72,14 @@ json_t *view_gate(const struct gate *gate, bool passed)
     return json_pack("{s:b, s:o}", "passed", passed, "cells", cells);
 }
 
+/* Of a gate that has ended, and whose cells cannot be had any more. */
+static json_t *lost_gate(const struct pool *pool)
+{
+    json_t *gate = view_gate(NULL, pool->deployment->gate_passed);
+    json_object_set_new(gate, "kept", json_false());
+    return gate;
+}
+
 static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find(conductor, pool->service->name);
@@ -80,6 +88,9 @@ static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
     json_t *kept = gate != NULL ? NULL : archive_read(conductor->options.archive, pool->name, ARCHIVE_GATE);
     if (kept != NULL)
         return kept;
+    if (gate == NULL &&
+        (pool->deployment->gate_passed || archive_has(conductor->options.archive, pool->name, ARCHIVE_GATE)))
+        return lost_gate(pool);
     return view_gate(gate, pool->deployment->gate_passed);
 }
 

@@ -142,3 +142,22 @@ def test_the_page_fits_the_terminal_it_is_shown_on(stand, make_backend):
         assert max(len(line) for line in lines if stand.suite.folder not in line) <= columns
         assert lines[0] == "web-1: rejected" and "    a short line" in lines
     assert max(len(line) for line in show(stand, "web-1").splitlines()) > 80  # a text is a line where it is piped
+
+
+def test_a_gate_whose_file_is_damaged_or_gone_is_told_as_not_kept(make_stand, make_backend):
+    stand = make_stand()
+    stand.suite.shell("01_pass")
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(deployment)
+    assert "kept" not in stand.admin.deployment(deployment)["gate"]
+    kept = os.path.join(stand.daemon.config["state_directory"], "deployments", f"{deployment}.json")
+    for damage in ('{"passed":tr', "[1,2]", '{"passed":true,"cells":[{"x":1},5,null]}'):
+        with open(kept, "w", encoding="utf-8") as file:
+            file.write(damage)
+        said = len(stand.daemon.stderr())
+        assert stand.admin.deployment(deployment)["gate"] == {"passed": True, "cells": [], "kept": False}
+        wait_until(lambda: f"{kept} is damaged: " in stand.daemon.stderr()[said:], what="the log to say so")
+    os.unlink(kept)
+    assert stand.admin.deployment(deployment)["gate"]["kept"] is False
+    assert "is not kept any more" in show(stand, deployment)

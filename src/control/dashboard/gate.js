@@ -52,6 +52,8 @@ export function gateWords(gate) {
 
 /** The matrix; with `outputs` also those of the uptests that have passed, to be opened. */
 export function gateView(gate, outputs) {
+  if (gate?.kept === false)
+    return h("p", { class: "gate-sum" }, "What its uptests have come to is not kept any more; the log says why.");
   if (!gate || gate.cells.length === 0) return null;
   const instances = [...new Set(gate.cells.map((cell) => cell.instance))];
   const uptests = [...new Set(gate.cells.map((cell) => cell.uptest))];

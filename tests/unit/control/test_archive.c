@@ -57,14 +57,14 @@ static void expect(struct bench *bench, enum archive_kind kind, int64_t number)
 static void what_was_written_is_read_again_until_it_is_dropped(void **state)
 {
     struct bench *bench = *state;
-    archive_write(bench->archive, "web-1", ARCHIVE_GATE, json_pack("{s:i}", "n", 7), done, bench);
+    archive_write(bench->archive, "web-1", ARCHIVE_COMMAND, json_pack("{s:i}", "n", 7), done, bench);
     loop_run(bench->loop);
     assert_int_equal(bench->done, 1);
     assert_false(bench->failed);
-    expect(bench, ARCHIVE_GATE, 7);
+    expect(bench, ARCHIVE_COMMAND, 7);
     assert_null(archive_read(bench->archive, "web-1", ARCHIVE_WATCH));
     archive_drop(bench->archive, "web-1");
-    assert_null(archive_read(bench->archive, "web-1", ARCHIVE_GATE));
+    assert_null(archive_read(bench->archive, "web-1", ARCHIVE_COMMAND));
 }
 
 static void what_is_published_is_read_before_it_is_on_disk_and_after(void **state)
@@ -88,12 +88,41 @@ static void what_cannot_be_written_is_told_and_not_shown_any_more(void **state)
     assert_null(archive_read(bench->archive, "no/such/folder", ARCHIVE_WATCH));
 }
 
+static void write_gate(const struct bench *bench, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/deployments/web-1.json", bench->folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void a_damaged_file_is_there_and_not_shown(void **state)
+{
+    struct bench *bench = *state;
+    static const char *const damaged[] = {"",
+                                          "{\"passed\":tr",
+                                          "[1,2]",
+                                          "{}",
+                                          "{\"passed\":1,\"cells\":[]}",
+                                          "{\"passed\":true,\"cells\":{}}",
+                                          "{\"passed\":true,\"cells\":[{\"x\":1},5,null]}"};
+    assert_false(archive_has(bench->archive, "web-1", ARCHIVE_GATE));
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        write_gate(bench, damaged[i]);
+        assert_null(archive_read(bench->archive, "web-1", ARCHIVE_GATE));
+        assert_true(archive_has(bench->archive, "web-1", ARCHIVE_GATE));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_written_is_read_again_until_it_is_dropped, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_published_is_read_before_it_is_on_disk_and_after, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_there_and_not_shown, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_told_and_not_shown_any_more, setup,
                                         teardown),
     };

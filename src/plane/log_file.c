@@ -1,14 +1,9 @@
-/* Invariant: nothing that fails here stops whoever writes. */
 #include "plane/log_file.h"
-
-#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define COMPLAIN_MS 60000 /* between complaints */
 
 /* Bytes in it; 0 of what is no file. */
 static uint64_t size_of(int fd)
@@ -25,14 +20,6 @@ void log_file_use(struct log_file *file, int fd)
     file->end = file->let_go = size_of(fd);
 }
 
-static void complain(struct log_file *file, int error, uint64_t now_ms)
-{
-    if (file->complained_ms != 0 && now_ms - file->complained_ms < COMPLAIN_MS)
-        return;
-    file->complained_ms = now_ms;
-    log_error("the access log cannot be written, lines are lost: %s", strerror(error));
-}
-
 /* What the kernel is told of once it begins to write to the disk, and keeps until it has; so it is told of
  * everything twice. The file may have been cut meanwhile; what is none has nothing to let go. */
 static void let_go(struct log_file *file)
@@ -47,19 +34,21 @@ static void let_go(struct log_file *file)
     }
 }
 
-void log_file_write(struct log_file *file, struct str lines, uint64_t now_ms)
+int log_file_write(struct log_file *file, struct str *lines)
 {
-    while (file->fd >= 0 && lines.n > 0) {
-        ssize_t written = write(file->fd, lines.p, lines.n);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0) {
-            complain(file, errno, now_ms);
-            return;
+    int error = 0;
+    while (file->fd >= 0 && lines->n > 0 && error == 0) {
+        ssize_t written = write(file->fd, lines->p, lines->n);
+        if (written > 0) {
+            *lines = (struct str){lines->p + written, lines->n - (size_t)written};
+            file->end += (uint64_t)written;
+        } else if (written == 0 || errno != EINTR) {
+            error = written < 0 ? errno : EIO;
         }
-        lines = (struct str){lines.p + written, lines.n - (size_t)written};
-        file->end += (uint64_t)written;
     }
+    if (file->fd < 0)
+        lines->n = 0;
     if (file->end >= file->let_go + LOG_FILE_STEP + LOG_FILE_KEPT)
         let_go(file);
+    return error;
 }

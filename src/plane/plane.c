@@ -1,4 +1,4 @@
-/* The role's main thread: hears the keeper and control, publishes worlds, writes the access log. Invariant:
+/* The role's main thread: hears the keeper and control, and publishes worlds. Invariant:
  * it touches no client and no worker's memory; workers are told by orders and tell by reports. */
 #include "plane/plane.h"
 
@@ -11,7 +11,7 @@
 #include "link/channel.h"
 #include "link/counters.h"
 #include "plane/contexts.h"
-#include "plane/log_file.h"
+#include "plane/log_writer.h"
 #include "plane/worker.h"
 #include "plane/world.h"
 
@@ -39,7 +39,7 @@ struct plane {
     uint64_t version, published_ns;
     struct world *ground; /* the whole one that the next may amend; NULL: none has come */
     struct deadline reap;
-    struct log_file log;
+    struct log_writer *log;   /* NULL: it could not be started */
     bool stopping, finishing; /* the keeper has said so; who finishes may be stopped yet */
     int status;
 };
@@ -224,7 +224,7 @@ static void control_received(void *arg, const struct message *message)
         take_listener(plane, message->payload, message->type == MESSAGE_LISTENER_PASSED, message->fd);
         return;
     case MESSAGE_ACCESS_LOG:
-        log_file_use(&plane->log, message->fd);
+        log_writer_use(plane->log, message->fd);
         return;
     case MESSAGE_KEYRING:
         take_keyring(plane, message->fd);
@@ -289,11 +289,6 @@ static void reported(void *arg, struct mail *mail)
     struct plane *plane = arg;
     struct report *report = mem_container(mail, struct report, mail);
     switch (report->type) {
-    case REPORT_LOG:
-        log_file_write(&plane->log, (struct str){report->batch->bytes, report->batch->size},
-                       loop_ms(plane->loop));
-        free(report->batch);
-        break;
     case REPORT_ROOM:
         if (plane->running > 0) /* else the workers are gone */
             order(plane, report->worker, &(struct order){.type = ORDER_QUEUE, .id = report->slot});
@@ -319,14 +314,18 @@ static void raise_limit(void)
         log_warn("the limit of open files stays as it is: %s", strerror(errno));
 }
 
-static bool start_workers(struct plane *plane, struct err *err)
+static bool start_threads(struct plane *plane, struct err *err)
 {
+    plane->log = log_writer_start(err);
+    if (plane->log == NULL)
+        return false;
     plane->workers = mem_zero(plane->worker_count, sizeof(struct worker *));
     for (unsigned i = 0; i < plane->worker_count; i++) {
         struct worker_options options = {.index = i,
                                          .publisher = plane->publisher,
                                          .crowd = plane->crowd,
                                          .rate = plane->rate,
+                                         .log = plane->log,
                                          .reports = plane->reports};
         plane->workers[i] = worker_start(&options, err);
         if (plane->workers[i] == NULL)
@@ -367,8 +366,8 @@ static bool begin(struct plane *plane, bool confined, struct err *err)
 {
     struct confinement confinement;
     if (!confined)
-        return start_workers(plane, err);
-    return confine(&confinement, err) && start_workers(plane, err) && confine_threads(&confinement, err);
+        return start_threads(plane, err);
+    return confine(&confinement, err) && start_threads(plane, err) && confine_threads(&confinement, err);
 }
 
 static void open_channels(struct plane *plane, const struct plane_options *options)
@@ -385,6 +384,8 @@ static void release(struct plane *plane)
     for (unsigned i = 0; i < plane->worker_count && plane->workers[i] != NULL; i++)
         worker_join(plane->workers[i]);
     free(plane->workers);
+    if (plane->log != NULL)
+        log_writer_end(plane->log);
     channel_close(plane->keeper);
     channel_close(plane->control);
     deadline_clear(&plane->reap);
@@ -395,14 +396,12 @@ static void release(struct plane *plane)
     rate_free(plane->rate);
     if (plane->counters != NULL)
         counters_unmap(plane->counters);
-    log_file_use(&plane->log, -1);
     loop_free(plane->loop);
 }
 
 int plane_main(const struct plane_options *options)
 {
-    struct plane plane = {
-        .worker_count = options->workers, .generation = options->generation, .log = {.fd = -1}};
+    struct plane plane = {.worker_count = options->workers, .generation = options->generation};
     struct err err;
     signal(SIGPIPE, SIG_IGN); /* the access log may be a pipe */
     raise_limit();

@@ -10,6 +10,7 @@
 #include "plane/exchange.h"
 #include "plane/h2_tools.h"
 #include "plane/listeners.h"
+#include "plane/log_writer.h"
 #include "plane/mirror.h"
 
 #include <assert.h>
@@ -39,7 +40,8 @@ static void report(struct worker *worker, const struct report *report)
 
 static void hand_on_log(void *arg, struct access_log_batch *batch)
 {
-    report(arg, &(struct report){.type = REPORT_LOG, .batch = batch});
+    struct worker *worker = arg;
+    log_writer_hand(worker->options.log, batch);
 }
 
 static void wake_other(void *arg, unsigned worker, uint32_t slot)

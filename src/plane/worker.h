@@ -1,7 +1,7 @@
 /* worker: one thread of the data plane: a loop, and all that is used on its thread alone.
  *
- * Workers share nothing but the publisher, the crowd, the rates, and counters in which each has its own
- * cells; other threads speak to one by mail. */
+ * Workers share nothing but the publisher, the crowd, the rates, who writes the log, and counters in which
+ * each has its own cells; other threads speak to one by mail. */
 #pragma once
 
 #include "http/answer.h"
@@ -31,6 +31,7 @@
 
 struct contexts;
 struct listeners;
+struct log_writer;
 struct h2_tools;
 struct mirrors;
 
@@ -57,13 +58,12 @@ struct order {
 };
 
 /* What a worker tells. */
-enum report_type { REPORT_LOG, REPORT_ROOM, REPORT_ENDED };
+enum report_type { REPORT_ROOM, REPORT_ENDED };
 
 struct report {
     struct mail mail;
     enum report_type type;
-    struct access_log_batch *batch; /* of REPORT_LOG; the receiver frees it */
-    unsigned worker;                /* of REPORT_ROOM: who is to have ORDER_QUEUE, for the pool in `slot` */
+    unsigned worker; /* of REPORT_ROOM: who is to have ORDER_QUEUE, for the pool in `slot` */
     uint32_t slot;
 };
 
@@ -72,6 +72,7 @@ struct worker_options {
     struct publisher *publisher;
     struct crowd *crowd;
     struct rate *rate;
+    struct log_writer *log;  /* where lines go */
     struct mailbox *reports; /* where reports go */
 };
 

@@ -209,7 +209,6 @@ static void dropped(void *arg, struct mail *mail)
 {
     struct report *report = mem_container(mail, struct report, mail);
     (void)arg;
-    free(report->batch);
     free(report);
 }
 

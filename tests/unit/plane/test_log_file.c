@@ -44,8 +44,11 @@ static int stop(void **state)
 
 static void write_mib(unsigned count)
 {
-    while (count-- > 0)
-        log_file_write(&file, (struct str){lines, sizeof lines}, 1);
+    while (count-- > 0) {
+        struct str mib = {lines, sizeof lines};
+        assert_int_equal(log_file_write(&file, &mib), 0);
+        assert_int_equal(mib.n, 0);
+    }
 }
 
 static void expect_told(unsigned from, unsigned to, unsigned times)
@@ -98,22 +101,29 @@ static void what_is_no_file_is_written_to_all_the_same(void **state)
     char got[4];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     log_file_use(&file, ends[0]);
-    log_file_write(&file, STR("line"), 1);
+    struct str line = STR("line");
+    assert_int_equal(log_file_write(&file, &line), 0);
     assert_int_equal(recv(ends[1], got, sizeof got, 0), 4);
     assert_memory_equal(got, "line", 4);
     close(ends[1]);
 }
 
-static void what_cannot_be_written_is_lost(void **state)
+static void what_cannot_be_written_stays(void **state)
 {
     (void)state;
+    struct str line = STR("line");
     log_file_use(&file, open("/dev/full", O_WRONLY | O_CLOEXEC));
-    log_file_write(&file, STR("line"), 1);
-    assert_int_equal(file.complained_ms, 1);
-    log_file_write(&file, STR("line"), 59000); /* not said again so soon */
-    assert_int_equal(file.complained_ms, 1);
-    log_file_write(&file, STR("line"), 61000);
-    assert_int_equal(file.complained_ms, 61000);
+    assert_int_equal(log_file_write(&file, &line), ENOSPC);
+    assert_int_equal(line.n, 4);
+}
+
+static void without_a_file_lines_go_nowhere(void **state)
+{
+    (void)state;
+    struct str line = STR("line");
+    log_file_use(&file, -1);
+    assert_int_equal(log_file_write(&file, &line), 0);
+    assert_int_equal(line.n, 0);
 }
 
 int main(void)
@@ -124,7 +134,8 @@ int main(void)
         TEST(a_log_that_is_gone_on_with_is_let_go_from_where_it_ended),
         TEST(a_file_that_is_cut_begins_anew),
         TEST(what_is_no_file_is_written_to_all_the_same),
-        TEST(what_cannot_be_written_is_lost),
+        TEST(what_cannot_be_written_stays),
+        TEST(without_a_file_lines_go_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

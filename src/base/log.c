@@ -1,13 +1,18 @@
+/* Invariant: whoever says something goes on at once, whether stderr takes it or not. */
 #include "base/log.h"
 
 #include "base/clock.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
+
+#define LINE_SIZE 2560 /* bytes; fewer than PIPE_BUF, so that a pipe with any room takes one whole */
 
 static const char *log_role = "";
 static enum log_level log_threshold = LOG_LEVEL_INFO;
 static enum log_format log_shape = LOG_FORMAT_TEXT;
+static unsigned log_lost; /* sentences, that nobody was told of; atomic */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -51,28 +56,64 @@ static void flatten(char *text)
     }
 }
 
+static PRINTF_LIKE(3, 0) int compose(char line[LINE_SIZE], enum log_level level, const char *format,
+                                     va_list args)
+{
+    char sentence[1024], time[CLOCK_TEXT_SIZE];
+    vsnprintf(sentence, sizeof sentence, format, args);
+    clock_text(clock_wall_ns(), time);
+    if (log_shape == LOG_FORMAT_JSON) {
+        char escaped[2048];
+        escape(escaped, sizeof escaped, sentence);
+        return snprintf(line, LINE_SIZE,
+                        "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"message\":\"%s\"}\n",
+                        time, level_names[level], log_role, (int)getpid(), escaped);
+    }
+    flatten(sentence);
+    return snprintf(line, LINE_SIZE, "%s %-5s %s[%d] %s\n", time, level_names[level], log_role, (int)getpid(),
+                    sentence);
+}
+
+/* A pipe whose reader stalls has none. It is not ours alone, so it cannot be told not to block. */
+static bool has_room(void)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) != 0;
+}
+
+/* False: there was no room. One write, so that lines of several processes do not mix; that it fails, as on a
+ * full disk, is nobody's reason to stop. */
+static PRINTF_LIKE(2, 0) bool vput(enum log_level level, const char *format, va_list args)
+{
+    char line[LINE_SIZE];
+    if (!has_room())
+        return false;
+    int n = compose(line, level, format, args);
+    ssize_t written = n > 0 ? write(STDERR_FILENO, line, (size_t)n) : 0;
+    (void)written;
+    return true;
+}
+
+static PRINTF_LIKE(2, 3) bool put(enum log_level level, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    bool ok = vput(level, format, args);
+    va_end(args);
+    return ok;
+}
+
 static PRINTF_LIKE(2, 0) void log_line(enum log_level level, const char *format, va_list args)
 {
     if (level > log_threshold)
         return;
-    char sentence[1024], time[CLOCK_TEXT_SIZE], line[2560];
-    vsnprintf(sentence, sizeof sentence, format, args);
-    clock_text(clock_wall_ns(), time);
-    int n;
-    if (log_shape == LOG_FORMAT_JSON) {
-        char escaped[2048];
-        escape(escaped, sizeof escaped, sentence);
-        n = snprintf(line, sizeof line,
-                     "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"message\":\"%s\"}\n",
-                     time, level_names[level], log_role, (int)getpid(), escaped);
-    } else {
-        flatten(sentence);
-        n = snprintf(line, sizeof line, "%s %-5s %s[%d] %s\n", time, level_names[level], log_role,
-                     (int)getpid(), sentence);
-    }
-    /* One write, so that lines of several processes do not mix. A full stderr is nobody's reason to stop. */
-    if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-        return;
+    unsigned lost = __atomic_exchange_n(&log_lost, 0, __ATOMIC_RELAXED);
+    if (lost > 0 &&
+        put(LOG_LEVEL_ERROR, "%u sentence%s lost before this one: whoever reads this log was held up", lost,
+            lost == 1 ? " is" : "s are"))
+        lost = 0;
+    if (lost > 0 || !vput(level, format, args))
+        __atomic_add_fetch(&log_lost, lost + 1, __ATOMIC_RELAXED);
 }
 
 #define LOG_FUNCTION(name, level)      \

@@ -1,4 +1,5 @@
-/* log: sentences for people, one line each on stderr, as text or JSON. Never called on the request path. */
+/* log: sentences for people, one line each on stderr, as text or JSON. Never called on the request path.
+ * Where stderr is a pipe that is full, they are lost, and how many is said with the next. */
 #pragma once
 
 #include "base/err.h"

@@ -46,18 +46,32 @@ class Pipe:
 
 
 @pytest.fixture
-def piped(make_stand):
-    """A stand whose log, `stand.log`, is a pipe that is full."""
-    stand = make_stand(workers=1)
-    stand.suite.shell("01_pass")
-    stand.log = Pipe(stand.daemon.path("log"))
-    stand.daemon.config["access_log"] = {"path": stand.log.path}
-    stand.start()
-    stand.asked = 0
-    log(stand, 60)
-    wait_until(stand.log.is_full, what="the pipe to be full")
-    yield stand
-    stand.log.close()
+def stall(make_stand):
+    """stall(...): a stand whose log, `stand.log`, is a pipe that is full; so is its stderr, if that shall be."""
+    logs = []
+
+    def make(with_stderr=False):
+        stand = make_stand(workers=1)
+        stand.suite.shell("01_pass")
+        stand.log = Pipe(stand.daemon.path("log"))
+        logs.append(stand.log)
+        stand.daemon.config["access_log"] = {"path": stand.log.path}
+        if with_stderr:
+            stand.daemon.prefix = ["sh", "-c", f'exec "$@" 2> {stand.log.path}', "sh"]
+        stand.start()
+        stand.asked = 0
+        log(stand, 60)
+        wait_until(stand.log.is_full, what="the pipe to be full")
+        return stand
+
+    yield make
+    for each in logs:
+        each.close()
+
+
+@pytest.fixture
+def piped(stall):
+    return stall()
 
 
 def log(stand, count, fields=()):
@@ -81,6 +95,15 @@ def test_a_swap_is_real_while_the_log_stalls(piped, make_backend):
     fresh = make_backend("fresh")
     assert piped.events.wait_end(piped.admin.stage([fresh.address]))["type"] == "deployment.done"
     assert {piped.ask().text for _ in range(5)} == {"fresh"}
+
+
+def test_nothing_waits_for_a_log_and_a_stderr_of_one_reader_that_stalls(stall, make_backend):
+    stand, fresh = stall(with_stderr=True), make_backend("fresh")
+    for _ in range(20):  # each is a sentence of control
+        assert stand.admin.post("/v1/reload").status == 200
+    assert stand.events.wait_end(stand.admin.stage([fresh.address]))["type"] == "deployment.done"
+    assert {stand.ask().text for _ in range(5)} == {"fresh"}
+    assert stand.daemon.stop() == 0
 
 
 def test_a_reload_takes_effect_while_the_log_stalls_and_another_file_gets_the_lines(piped):

@@ -9,15 +9,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* To open a FIFO that nobody reads would be to wait for whoever does, so that is not waited for; but who
- * writes to one waits for its reader, as for a disk. */
+/* A FIFO that nobody reads is not waited for. */
 static int open_to_append(const char *path)
 {
     int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK;
-    int fd = FAULTY("access_log.open", ENOSPC, open(path, flags, 0640));
-    if (fd >= 0)
-        fcntl(fd, F_SETFL, O_APPEND);
-    return fd;
+    return FAULTY("access_log.open", ENOSPC, open(path, flags, 0640));
 }
 
 static const char *remedy(const char *path, int error)

@@ -2,7 +2,6 @@
  * is told once, by `tell`, which runs after the event turn and frees; from `finish` on nothing else comes. */
 #include "control/checkup.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "control/question.h"
 #include "http/proxy_header.h"
@@ -23,7 +22,7 @@ struct checkup {
     enum state state;
     struct stream stream;
     struct deadline timeout;
-    uint64_t ends_ms; /* monotonic */
+    uint64_t ends_ms; /* by the loop's time, as the deadline */
     bool prolonged;
     char *path, *server_name;  /* server_name: NULL: none */
     struct tls_context *tls;   /* a reference; NULL: plain */
@@ -87,15 +86,15 @@ static void broken_tls(struct checkup *checkup)
 
 static void set_timeout(struct checkup *checkup, uint64_t ms)
 {
-    checkup->ends_ms = clock_mono_ms() + ms;
+    checkup->ends_ms = loop_ms(checkup->loop) + ms;
     deadline_set(&checkup->timeout, ms);
 }
 
 /* Where this process stood still (or the machine did), the instance had no chance, and has it now. */
 static bool prolong(struct checkup *checkup)
 {
-    uint64_t late_ms = clock_mono_ms() - checkup->ends_ms;
-    if (late_ms < LATE_MS || checkup->prolonged)
+    uint64_t now_ms = loop_ms(checkup->loop), late_ms = now_ms - checkup->ends_ms;
+    if (now_ms < checkup->ends_ms + LATE_MS || checkup->prolonged)
         return false;
     checkup->prolonged = true;
     set_timeout(checkup, late_ms < checkup->order.timeout_ms ? late_ms : checkup->order.timeout_ms);

@@ -563,8 +563,9 @@ void client_h2_over(struct client *client, bool floods)
 
 void client_orphan(struct client *client)
 {
+    bool leaves = client_is_leaving(client);
     client->peer.orphan = true;
-    if (!client->worker->stopping)
+    if (!leaves)
         client_stop(client);
 }
 

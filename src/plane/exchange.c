@@ -393,6 +393,8 @@ void exchange_end(struct exchange *x, const struct end *end)
     if (x->cells != NULL)
         counters_sub(&x->cells->in_flight, 1);
     view_release(x->view, worker->options.index);
+    if (x->later != NULL)
+        view_release(x->later, worker->options.index);
     TAILQ_REMOVE(&worker->exchanges, x, link);
     loop_defer(worker->loop, &x->freeing);
     client_return(x->client, next, unread);

@@ -1,6 +1,7 @@
 /* exchange: one request and its response.
  *
- * It keeps the view of the world that it began with, holds its pool's in-flight cell from its beginning to
+ * It keeps the view of the world that it began with (where it waits, only the choice of an instance is of a
+ * later one), holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * intake (its head), attempt (which instance), sticky (what binds a request to one), upload (request body),
  * reply (response), pace (how fast the client is), patience (how fast a body comes), tunnel (after a 101),
@@ -119,6 +120,9 @@ struct exchange {
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
     const struct snapshot_pool *pool;
+    struct view *later; /* a later world, in which it chooses since it waited; NULL: `view` */
+    const struct snapshot_pool *choices; /* its pool as that world has it */
+    uint64_t looked_at;                  /* version of the last world that was asked for that; 0: none */
     const struct end *stopped; /* why its service's mode keeps it from any pool; NULL: it does not */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
@@ -199,8 +203,9 @@ void exchange_free_spares(struct worker *worker);
 /* intake: takes from the head, whose bytes may go then, all that its exchange needs: its view and its pool,
  * what the instance is told, the texts for the log. NULL: the request may go on its way; else why not. */
 const struct end *intake_read(struct exchange *exchange, const struct http_request *request);
-/* It has waited, or asks again, and the worker has another world: its service, pool and instances are looked
- * at as they are now, if all are still there. Not while it holds a lease. */
+/* It has waited, or asks again, and the worker has another world: which instances there are, and what they
+ * may have, is looked at as it is now, where its pool is still there; all else stays as its own world has it.
+ * Not while it holds a lease. */
 void intake_catch_up(struct exchange *exchange);
 
 /* sticky: what in the head binds the request. */

@@ -71,16 +71,20 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
-static void wish_by_rules(struct exchange *x)
+static void wish_by_rules(struct exchange *x, const struct snapshot_rules *rules)
 {
-    x->wish.guarded = x->rules->ejection_failures > 0;
-    x->wish.slow_start_ms = x->rules->slow_start_ms;
-    x->wish.most = x->rules->concurrency_per_instance;
+    x->wish.guarded = rules->ejection_failures > 0;
+    x->wish.slow_start_ms = rules->slow_start_ms;
+    x->wish.most = rules->concurrency_per_instance;
 }
 
-static void look_at_door(struct peer *peer, const struct snapshot *snapshot)
+/* Only in the world of this turn it is known whether the listener of that id is still the one that it came
+ * by.
+ */
+static void look_at_door(struct peer *peer, const struct snapshot *snapshot, const struct worker *worker)
 {
-    const struct snapshot_door *door = peer->orphan ? NULL : snapshot_door(snapshot, peer->listener);
+    const struct snapshot_door *door =
+        peer->orphan || snapshot != worker->snapshot ? NULL : snapshot_door(snapshot, peer->listener);
     if (door != NULL)
         peer->door = *door;
 }
@@ -92,7 +96,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     struct worker *worker = x->worker;
     x->view = publisher_take(worker->options.publisher, worker->options.index);
     const struct snapshot *snapshot = x->view->snapshot;
-    look_at_door(&x->client->peer, snapshot);
+    look_at_door(&x->client->peer, snapshot, worker);
     x->peer = origin_of(snapshot, request, &x->client->peer, &x->origin);
     struct str path = request->form == HTTP_TARGET_ASTERISK ? STR("/") : request->path;
     x->service = snapshot_match(snapshot, request->host, path, prefix);
@@ -100,7 +104,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
         return;
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
-    wish_by_rules(x);
+    wish_by_rules(x, x->rules);
     if (x->rules->mode != SNAPSHOT_SERVING || pause_is_used(&worker->pause))
         x->stopped = mode_stops(x, request, *prefix);
     if (x->stopped != NULL)
@@ -126,8 +130,8 @@ static bool find_asked(const struct exchange *x, const struct snapshot *snapshot
     return false;
 }
 
-/* False: its pool is not of that world. */
-static bool move_to(struct exchange *x, struct view *view)
+/* False: its pool, or the instance that it has asked, is not of that world. */
+static bool choose_in(struct exchange *x, struct view *view)
 {
     const struct snapshot *before = x->view->snapshot, *snapshot = view->snapshot;
     struct snapshot_instance asked;
@@ -140,20 +144,25 @@ static bool move_to(struct exchange *x, struct view *view)
         return false;
     if (x->attempted)
         x->instance = asked;
-    x->view = view;
-    x->service = service;
-    x->pool = pool;
-    x->rules = snapshot_service_rules(service);
-    wish_by_rules(x);
+    x->choices = pool;
+    wish_by_rules(x, snapshot_service_rules(service));
     return true;
 }
 
 void intake_catch_up(struct exchange *x)
 {
     struct worker *worker = x->worker;
-    struct view *before = x->view, *view = publisher_take(worker->options.publisher, worker->options.index);
-    bool moves = view->snapshot == worker->snapshot && move_to(x, view);
-    view_release(moves ? before : view, worker->options.index);
+    uint64_t version = snapshot_version(worker->snapshot);
+    if (x->looked_at == version)
+        return;
+    x->looked_at = version;
+    struct view *view = publisher_take(worker->options.publisher, worker->options.index), *before = view;
+    if (view->snapshot == worker->snapshot && choose_in(x, view)) {
+        before = x->later;
+        x->later = view;
+    }
+    if (before != NULL)
+        view_release(before, worker->options.index);
 }
 
 /* To understand it takes longer than much of the rest, and only an answer of our own needs it. */

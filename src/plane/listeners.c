@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CROWDED_MS 20 /* until a full house is looked at again */
@@ -148,6 +149,29 @@ static void learn_address(struct listener_entry *entry)
     entry->port_length = (uint8_t)snprintf(entry->port, sizeof entry->port, "%u", entry->port_number);
 }
 
+/* Of what is named no more. Its id may be given to another listener, whom they did not come to. */
+static void orphan_clients(struct worker *worker, const bool gone[SNAPSHOT_LISTENERS_MAX])
+{
+    struct client *client, *next;
+    for (client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        if (gone[client->peer.listener] && !client_is_stream(client))
+            client_orphan(client);
+    }
+}
+
+/* Where an id is given to another socket, the world between, which did not name it, may have been missed. */
+static void learn_socket(struct listener_entry *entry)
+{
+    bool gone[SNAPSHOT_LISTENERS_MAX] = {[0] = false};
+    struct stat found;
+    uint64_t before = entry->socket;
+    entry->socket = fstat(entry->fd, &found) == 0 ? found.st_ino : 0;
+    gone[entry->id] = before != 0 && before != entry->socket;
+    if (gone[entry->id])
+        orphan_clients(entry->all->worker, gone);
+}
+
 void listeners_add(struct listeners *all, uint32_t id, int fd, bool passed)
 {
     if (id >= SNAPSHOT_LISTENERS_MAX) {
@@ -163,20 +187,10 @@ void listeners_add(struct listeners *all, uint32_t id, int fd, bool passed)
     drop(entry);
     entry->fd = fd;
     entry->passed = passed;
+    learn_socket(entry);
     learn_address(entry);
     if (is_named(all->worker->snapshot, id))
         start(entry);
-}
-
-/* Of what is named no more. Its id may be given to another listener, whom they did not come to. */
-static void orphan_clients(struct worker *worker, const bool gone[SNAPSHOT_LISTENERS_MAX])
-{
-    struct client *client, *next;
-    for (client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
-        next = TAILQ_NEXT(client, link);
-        if (gone[client->peer.listener] && !client_is_stream(client))
-            client_orphan(client);
-    }
 }
 
 void listeners_turn(struct listeners *all, const struct snapshot *snapshot)

@@ -11,6 +11,7 @@ struct listener_entry {
     struct listeners *all;
     uint32_t id;
     int fd;                    /* owned; -1: none */
+    uint64_t socket;           /* inode of the present or last one; 0: there was none */
     bool passed;               /* the service manager holds its socket as well */
     struct listener *listener; /* NULL: does not accept */
     char port[6];

@@ -362,6 +362,20 @@ static bool keeps_what_is_fixed(const struct config *old, const struct config *c
     return true;
 }
 
+/* A control that takes the place of another in a daemon that serves does not fail for want of a log: the
+ * proxy has the one before, as long as it lives. */
+static bool open_access_log(struct adoption *adoption, struct err *err)
+{
+    bool serves = adoption->is_first && adoption->conductor->options.proxy_pid != 0;
+    if (access_log_open(adoption->config, &adoption->access_log, err))
+        return true;
+    if (serves)
+        log_warn(
+            "%s; until then nothing is written but what the proxy still has open: reload when it is done",
+            err->text);
+    return serves;
+}
+
 static bool check(struct adoption *adoption, struct err *err)
 {
     struct conductor *conductor = adoption->conductor;
@@ -370,7 +384,7 @@ static bool check(struct adoption *adoption, struct err *err)
         return false;
     return world_allows(conductor->world, adoption->config, err) &&
            conductor->options.acceptable(conductor->options.arg, adoption->config, err) &&
-           access_log_open(adoption->config, &adoption->access_log, err) &&
+           open_access_log(adoption, err) &&
            sockets_prepare(conductor->options.sockets, adoption->config, err);
 }
 

@@ -414,20 +414,18 @@ static void resume_pool(struct conductor *conductor, const struct pool *pool)
 }
 
 /* What the control before this one could not tell of any more is told when it is published. */
-static void resume_change(struct conductor *conductor, const struct service *service)
+static void resume_change(void *arg, const struct untold *untold)
 {
+    struct conductor *conductor = arg;
     const struct registry *registry = conductor->options.registry;
-    struct untold untold;
-    if (!untold_find(conductor->options.events, service, &untold))
-        return;
-    struct course *course = course_of(conductor, service->name);
+    struct course *course = course_of(conductor, untold->service->name);
     uint64_t now_ns = clock_mono_ns(), steady_ns = clock_steady_ns();
-    uint64_t since_ns = registry_pool(registry, untold.changed)->deployment->since_ns;
+    uint64_t since_ns = registry_pool(registry, untold->changed)->deployment->since_ns;
     uint64_t passed_ns = steady_ns > since_ns ? steady_ns - since_ns : 0;
-    set_change(course, untold.changed, untold.live, untold.leaves);
+    set_change(course, untold->changed, untold->live, untold->leaves);
     /* No record keeps the version in which a pool was armed; this one is not below it. */
     course->change_version =
-        untold.leaves == NULL ? registry->world : registry_pool(registry, untold.leaves)->going_since_world;
+        untold->leaves == NULL ? registry->world : registry_pool(registry, untold->leaves)->going_since_world;
     course->change_decided_ns = passed_ns < now_ns ? now_ns - passed_ns : 0;
     course->change_written_ns = course->change_decided_ns;
 }
@@ -460,6 +458,7 @@ void effects_resume(struct conductor *conductor)
 {
     struct registry *registry = conductor->options.registry;
     struct service *service, *next;
+    untold_find(conductor->options.events, registry, resume_change, conductor);
     HASH_ITER(hh, registry->services, service, next)
     {
         const struct pool *pool;
@@ -467,7 +466,6 @@ void effects_resume(struct conductor *conductor)
             if (pool->state != POOL_RETIRED)
                 resume_pool(conductor, pool);
         }
-        resume_change(conductor, service);
         if (service->running != NULL)
             resume_deployment(conductor, service);
     }

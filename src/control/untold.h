@@ -7,10 +7,12 @@
 
 /* Names belong to the registry. */
 struct untold {
+    const struct service *service;
     const char *changed; /* the deployment */
     const char *live;    /* the pool that is live since; NULL: none has become it, or that is told */
     const char *leaves;  /* the pool that drains since; NULL: none, or that is told */
 };
 
-/* False: there is nothing to tell, or the events are gone that say whether there is. */
-bool untold_find(struct event_log *events, const struct service *service, struct untold *untold);
+/* Tells of those of all services. Of one whose events are gone that say whether it was told, nothing is. */
+void untold_find(struct event_log *events, const struct registry *registry,
+                 void (*found)(void *arg, const struct untold *untold), void *arg);

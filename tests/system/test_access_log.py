@@ -209,6 +209,9 @@ def test_a_fifo_gets_the_lines_while_it_has_a_reader_and_is_refused_at_once_with
     daemon.signal(signal.SIGUSR1)
     wait_until(lambda: "nobody reads" in daemon.stderr(), what="the log to be opened anew in vain")
     assert log.front.ask("GET", "/").status == 200 and log.front.admin.status()["services"]
+    for role in ("control", "proxy"):
+        daemon.kill_role(role)  # and all three serve again
+        assert log.front.ask("GET", "/").status == 200
 
 
 def test_without_access_log_nothing_is_written(start_own_front, tmp_path):

@@ -1,4 +1,5 @@
-/* Invariant: whoever says something goes on at once, whether stderr takes it or not. */
+/* Invariant: whoever says something goes on soon, whether stderr takes it or not; save where two processes
+ * write to one pipe in the same moment, and it has room for one. */
 #include "base/log.h"
 
 #include "base/clock.h"
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 20 /* for a reader that is a little behind; none where something is lost already */
 #define LINE_SIZE 2560 /* bytes; fewer than PIPE_BUF, so that a pipe with any room takes one whole */
 
 static const char *log_role = "";
@@ -75,30 +77,30 @@ static PRINTF_LIKE(3, 0) int compose(char line[LINE_SIZE], enum log_level level,
 }
 
 /* A pipe whose reader stalls has none. It is not ours alone, so it cannot be told not to block. */
-static bool has_room(void)
+static bool has_room(int patience_ms)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&out, 1, 0) != 0;
+    return poll(&out, 1, patience_ms) != 0;
 }
 
 /* False: there was no room. One write, so that lines of several processes do not mix; that it fails, as on a
  * full disk, is nobody's reason to stop. */
-static PRINTF_LIKE(2, 0) bool vput(enum log_level level, const char *format, va_list args)
+static PRINTF_LIKE(3, 0) bool vput(int patience_ms, enum log_level level, const char *format, va_list args)
 {
     char line[LINE_SIZE];
-    if (!has_room())
-        return false;
     int n = compose(line, level, format, args);
+    if (!has_room(patience_ms))
+        return false;
     ssize_t written = n > 0 ? write(STDERR_FILENO, line, (size_t)n) : 0;
     (void)written;
     return true;
 }
 
-static PRINTF_LIKE(2, 3) bool put(enum log_level level, const char *format, ...)
+static PRINTF_LIKE(1, 2) bool put_at_once(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    bool ok = vput(level, format, args);
+    bool ok = vput(0, LOG_LEVEL_ERROR, format, args);
     va_end(args);
     return ok;
 }
@@ -108,11 +110,10 @@ static PRINTF_LIKE(2, 0) void log_line(enum log_level level, const char *format,
     if (level > log_threshold)
         return;
     unsigned lost = __atomic_exchange_n(&log_lost, 0, __ATOMIC_RELAXED);
-    if (lost > 0 &&
-        put(LOG_LEVEL_ERROR, "%u sentence%s lost before this one: whoever reads this log was held up", lost,
-            lost == 1 ? " is" : "s are"))
+    if (lost > 0 && put_at_once("%u sentence%s lost before this one: whoever reads this log was held up",
+                                lost, lost == 1 ? " is" : "s are"))
         lost = 0;
-    if (lost > 0 || !vput(level, format, args))
+    if (lost > 0 || !vput(PATIENCE_MS, level, format, args))
         __atomic_add_fetch(&log_lost, lost + 1, __ATOMIC_RELAXED);
 }
 

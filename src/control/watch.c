@@ -193,9 +193,10 @@ static void on_run_done(void *arg, bool passed, const char *reason)
     struct vigil *vigil = arg;
     const struct gate_cell *cell = first_failed(vigil->run);
     vigil->passes += passed;
-    vigil->runs += passed || (cell != NULL && !is_unsure(vigil));
+    bool counts = passed || (cell != NULL && !is_unsure(vigil));
+    vigil->runs += counts;
     char *why = passed ? NULL : judge_run(vigil, cell, reason);
-    if (cell != NULL && vigil->broken == NULL)
+    if (cell != NULL && counts && vigil->broken == NULL)
         vigil->broken = json_pack("{s:s, s:s, s:o}", "instance", cell->instance, "uptest", cell->uptest,
                                   "output", event_log_tail((struct str){cell->output, cell->output_size}));
     else if (!passed && cell == NULL)

@@ -139,7 +139,7 @@ struct deployment {
     bool gate_passed;
     char *reason;   /* why it ended badly, or is doubted; NULL: it did not, and is not */
     char *flaw;     /* what its watch, in this state and at this share, has failed for, which is to change
-                       nothing;     NULL: it has not */
+                       nothing; NULL: it has not */
     char *replaces; /* the pool that was live when it was staged, later the one it replaced; NULL: none */
     struct asker asker;
     uint64_t created_ns, ended_ns; /* wall; ended 0: not yet */

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from harness.backend import Backend, Held
+from harness.client import RawClient
 from harness.waiting import stays, wait_until
 from harness.wire import Ended
 
@@ -267,6 +268,47 @@ def test_who_waits_does_not_go_to_an_instance_that_was_taken_out(start):
     assert [client.response().status for client in [*clients, waiting]] == [200] * 3
 
 
+def reload(front, **changes):
+    front.daemon.config["services"][0].update(changes)
+    front.daemon.write_config()
+    assert front.admin.post("/v1/reload").status == 200
+
+
+def test_who_waits_keeps_the_rules_of_its_own_world(start):
+    front = start(service={"headers": {"request": {"remove": ["X-Secret"]}}, "pin": "cookie"})
+    first = ask_many(front, 1)[0]
+    wait_until(lambda: inside(front) == 1, what="one inside")
+    head = b"POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-Told\r\n\r\n"
+    late = front.client()
+    late.send(head + b"3\r\nabc\r\n")
+    wait_until(lambda: queued(front) == 1, what="one in line")
+    reload(front, headers={"request": {"remove": [f"X-Other-{n}" for n in range(30)]}}, pin="off")
+    front.room.release(2)
+    assert first.response().status == 200
+    late.send(b"0\r\nX-Told: yes\r\nX-Secret: no\r\n\r\n")
+    answer = late.response()
+    assert answer.status == 200 and all(line.startswith("upswap-pin-") for line in answer.all("Set-Cookie"))
+    assert [name for name, _ in front.room.backend.requests[-1].trailers] == ["X-Told"]
+
+
+def test_who_waits_is_served_though_the_canary_that_it_was_drawn_for_is_given_up(make_stand, make_backend):
+    stand = make_stand(service={"health": OFF, "concurrency": {"per_instance": 1}}, workers=1)
+    stand.suite.shell("01_pass")
+    held = stand.live[0].on("/held", Held())
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address], canary=[0.01], step="1h")
+    stand.events.wait("canary.step", deployment=deployment)
+    proxy = stand.daemon.pids["proxy"]
+    clients = [RawClient(stand.port) for _ in range(3)]
+    for client in clients:
+        client.request(target="/held")
+    wait_until(lambda: queued(stand) == 2, what="two in line")
+    assert stand.admin.command("abort").status == 200
+    held.release()
+    assert [client.response().text for client in clients] == ["held\n"] * 3
+    assert stand.daemon.pids["proxy"] == proxy
+
+
 def test_who_waits_belongs_to_the_pool_that_was_live(make_stand, make_backend):
     """And its swap goes on: the line meets the drain's deadline."""
     service = {
@@ -283,8 +325,6 @@ def test_who_waits_belongs_to_the_pool_that_was_live(make_stand, make_backend):
     clients = []
 
     def client():
-        from harness.client import RawClient
-
         clients.append(RawClient(front.port))
         clients[-1].request()
         return clients[-1]

@@ -564,8 +564,9 @@ void client_h2_over(struct client *client, bool floods)
 void client_orphan(struct client *client)
 {
     bool leaves = client_is_leaving(client);
-    client->peer.orphan = true;
-    if (!leaves)
+    if (client->peer.orphan_ms == 0)
+        client->peer.orphan_ms = loop_ms(client->worker->loop);
+    if (!leaves && !client_is_stream(client))
         client_stop(client);
 }
 

@@ -139,7 +139,8 @@ void client_return(struct client *client, enum client_next next, bool unread);
 
 /* The worker stops, or the listener is gone: what is idle goes soon, answering at most one more request. */
 void client_stop(struct client *client);
-/* Its listener is named no more: what is under way goes on, then the connection goes as at a stop. */
+/* Its listener is named no more: what is under way goes on, then the connection goes as at a stop. A stream
+ * of HTTP/2 goes with its connection. */
 void client_orphan(struct client *client);
 /* Closes whatever state it is in, without an answer; it must not be in an exchange. */
 void client_close(struct client *client, bool reset);

@@ -84,7 +84,7 @@ static void wish_by_rules(struct exchange *x, const struct snapshot_rules *rules
 static void look_at_door(struct peer *peer, const struct snapshot *snapshot, const struct worker *worker)
 {
     const struct snapshot_door *door =
-        peer->orphan || snapshot != worker->snapshot ? NULL : snapshot_door(snapshot, peer->listener);
+        peer->orphan_ms != 0 || snapshot != worker->snapshot ? NULL : snapshot_door(snapshot, peer->listener);
     if (door != NULL)
         peer->door = *door;
 }

@@ -155,7 +155,7 @@ static void orphan_clients(struct worker *worker, const bool gone[SNAPSHOT_LISTE
     struct client *client, *next;
     for (client = TAILQ_FIRST(&worker->clients); client != NULL; client = next) {
         next = TAILQ_NEXT(client, link);
-        if (gone[client->peer.listener] && !client_is_stream(client))
+        if (gone[client->peer.listener])
             client_orphan(client);
     }
 }

@@ -23,9 +23,10 @@ struct peer {
     char port[6];                         /* that the client connected to, as text */
     const struct tls_identity *identity;  /* that it has proved; lives as long as the connection */
     const char *tls_version, *tls_cipher; /* static; NULL: none */
-    uint16_t listener;                    /* id */
-    bool orphan;                          /* the worlds name its listener no more; the id may be another's */
+    uint64_t orphan_ms;                   /* since when the worlds name its listener no more, whose id may be
+                                             another's now; 0: they do */
     struct snapshot_door door;            /* how its listener answers, or did when it was last named */
+    uint16_t listener;                    /* id */
     uint16_t from_port;
     uint16_t local_port; /* as `port` */
     uint8_t local[16];   /* address that the client connected to, IPv4-mapped */

@@ -347,11 +347,12 @@ static bool answer_short(struct exchange *x)
     return false;
 }
 
-/* The worker stops; but one more request has come before its client could know, and may still drain. */
+/* The client is to go; but one more request has come before it could know, and may still drain. */
 static bool is_followed(const struct exchange *x)
 {
     const struct inlet *in = &x->client->in;
-    uint64_t until_ms = x->worker->stopped_ms + x->rules->drain_requests_ms;
+    uint64_t since_ms = x->worker->stopping ? x->worker->stopped_ms : x->client->peer.orphan_ms;
+    uint64_t until_ms = since_ms + x->rules->drain_requests_ms;
     return x->up.body.done && loop_ms(x->worker->loop) < until_ms && in->n > 0 &&
            http_request_has_come(in->p, in->n);
 }

@@ -145,7 +145,7 @@ void worker_join(struct worker *worker);
 /* Is the client to go, after one more request at most? */
 static inline bool client_is_leaving(const struct client *client)
 {
-    return client->worker->stopping || client->peer.orphan;
+    return client->worker->stopping || client->peer.orphan_ms != 0;
 }
 
 /* A sentence for the log about what is wrong with an instance: "instance NAME of SERVICE WHY"; one a second

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +55,7 @@ struct log_writer {
     bool is_full;    /* until it tells */
     STAILQ_HEAD(, errand) pieces;
     size_t written; /* bytes of the first one */
+    bool is_torn;   /* what was written last is a part of a line, of which the rest is lost */
     struct deadline patience;
     struct deadline complained;
     int error; /* why lines were lost last; 0: for want of room or time */
@@ -164,10 +166,18 @@ static bool watch(struct log_writer *writer, int fd)
            loop_watch(writer->loop, &writer->writable, fd, EPOLLOUT | EPOLLET);
 }
 
+static bool is_same(int fd, int other)
+{
+    struct stat one, two;
+    return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
 static void turn_to(struct log_writer *writer, int fd)
 {
     if (writer->is_watched)
         loop_unwatch(writer->loop, &writer->writable, writer->file.fd);
+    writer->is_torn = writer->is_torn && is_same(writer->file.fd, fd);
     log_file_use(&writer->file, fd);
     writer->is_watched = fd >= 0 && watch(writer, fd);
     writer->is_full = false;
@@ -182,18 +192,30 @@ static void turn_to_next(struct log_writer *writer)
     deadline_clear(&writer->patience);
 }
 
+/* So that it takes no other with it. */
+static int end_torn_line(struct log_writer *writer)
+{
+    struct str end = STR("\n");
+    int error = writer->is_torn ? log_file_write(&writer->file, &end) : 0;
+    writer->is_torn &= error != 0;
+    return error;
+}
+
 static void write_first(struct log_writer *writer)
 {
     const struct errand *piece = STAILQ_FIRST(&writer->pieces);
     struct str due = writer->next_fd >= 0 ? rest_of_line(writer, piece) : rest_of(writer, piece);
     size_t size = due.n;
-    int error = log_file_write(&writer->file, &due);
+    int error = end_torn_line(writer);
+    if (error == 0)
+        error = log_file_write(&writer->file, &due);
     writer->written += size - due.n;
     if (error == EAGAIN && writer->is_watched) {
         writer->is_full = true;
         return;
     }
     if (error != 0) {
+        writer->is_torn |= is_inside_line(writer);
         lose(writer, rest_of(writer, piece));
         complain(writer, error);
     }
@@ -237,6 +259,10 @@ static void out_of_patience(struct deadline *deadline)
 
 static void use(struct log_writer *writer, int fd)
 {
+    if (writer->next_fd < 0 && is_same(writer->file.fd, fd)) {
+        turn_to(writer, fd); /* and the line goes on */
+        return;
+    }
     if (writer->next_fd >= 0)
         close(writer->next_fd);
     else

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -23,6 +24,8 @@ static unsigned handed; /* lines */
 static int pipe_ends[2];
 static int said[2];      /* a pipe: the sentences of log_error */
 static int hung_fd = -1; /* a write there never returns */
+static int full_fd = -1; /* a disk with so much room */
+static size_t room;
 
 void __wrap_log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void __wrap_log_error(const char *format, ...)
@@ -39,7 +42,12 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t n)
 {
     while (fd == hung_fd)
         pause();
-    return __real_write(fd, bytes, n);
+    if (fd != full_fd)
+        return __real_write(fd, bytes, n);
+    n = n < room ? n : room;
+    room -= n;
+    errno = ENOSPC;
+    return n == 0 ? -1 : __real_write(fd, bytes, n);
 }
 
 static int start(void **state)
@@ -47,6 +55,7 @@ static int start(void **state)
     struct err err;
     (void)state;
     handed = 0;
+    full_fd = -1;
     assert_int_equal(pipe2(said, O_CLOEXEC), 0);
     assert_int_equal(pipe2(pipe_ends, O_CLOEXEC), 0);
     writer = log_writer_start(&err);
@@ -281,6 +290,37 @@ static void a_reader_that_has_gone_is_an_error_like_others(void **state)
     expect_lines(pipe_ends[0], 4 * PIECE_LINES, 5 * PIECE_LINES);
 }
 
+static void a_line_that_a_full_disk_has_torn_takes_no_other_with_it(void **state)
+{
+    (void)state;
+    char text[LINE + 40 + 1 + PIECE + 1];
+    int file = memfd_create("log", MFD_CLOEXEC), copy = dup(file);
+    full_fd = file;
+    room = LINE + 40;
+    log_writer_use(writer, file);
+    hand(1);
+    expect_said(" 999 lines are lost: No space");
+    room = SIZE_MAX;
+    hand(1);
+    end();
+    assert_int_equal(pread(copy, text, sizeof text, 0), sizeof text - 1);
+    assert_int_equal(text[LINE + 40], '\n');
+    assert_int_equal(strtoul(text + LINE + 40 + 1, NULL, 10), PIECE_LINES);
+    close(copy);
+}
+
+static void the_same_file_opened_anew_goes_on_with_the_line(void **state)
+{
+    (void)state;
+    use_small_pipe();
+    hand(1);
+    wait_until_full();
+    log_writer_use(writer, dup(pipe_ends[1]));
+    struct pollfd come = {.fd = said[0], .events = POLLIN};
+    assert_int_equal(poll(&come, 1, LOG_WRITER_PATIENCE_MS + 300), 0);
+    expect_lines(pipe_ends[0], 0, PIECE_LINES);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -293,6 +333,8 @@ int main(void)
         TEST(the_end_writes_what_waits_but_does_not_wait_for_a_reader_that_stalls),
         TEST(lines_that_cannot_be_written_are_counted_and_said_once_a_minute_and_at_the_end),
         TEST(a_reader_that_has_gone_is_an_error_like_others),
+        TEST(a_line_that_a_full_disk_has_torn_takes_no_other_with_it),
+        TEST(the_same_file_opened_anew_goes_on_with_the_line),
         TEST(
             a_write_that_does_not_return_holds_up_neither_workers_nor_the_end), /* leaves its thread behind */
     };

@@ -1,5 +1,6 @@
 #include "control/checkup.h"
 
+#include "base/clock.h"
 #include "io/issue.h"
 #include "unit.h"
 
@@ -28,6 +29,8 @@ struct server {
     struct sockaddr_in address;
     pthread_t thread;
 };
+
+static struct server silent;
 
 static void bind_server(struct server *server, const char *answer)
 {
@@ -305,6 +308,31 @@ static void what_this_process_was_late_is_not_the_instances_fault(void **state)
     assert_string_equal(why, "did not answer GET /up within 0.1 s");
 }
 
+static void begin_late(struct loop_deferred *deferred)
+{
+    (void)deferred;
+    struct checkup_order order = {
+        .length = sizeof silent.address, .path = "/up", .host = "", .timeout_ms = 1000, .done = done};
+    memcpy(&order.address, &silent.address, sizeof silent.address);
+    (void)loop_ms(loop); /* which is the time of the whole turn */
+    usleep(100000);
+    checkup_start(loop, &order);
+}
+
+static void one_that_begins_late_in_a_turn_has_no_more_time_than_others(void **state)
+{
+    (void)state;
+    struct loop_deferred late = {.run = begin_late};
+    bind_server(&silent, NULL);
+    assert_int_equal(listen(silent.fd, 1), 0);
+    uint64_t begun_ms = clock_mono_ms();
+    loop_defer(loop, &late);
+    loop_run(loop);
+    assert_int_equal(told, CHECKUP_FAILED);
+    assert_true(clock_mono_ms() - begun_ms < 1900); /* twice the time, less what it was late */
+    close(silent.fd);
+}
+
 static void one_that_is_given_up_tells_nothing(void **state)
 {
     (void)state;
@@ -423,6 +451,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_answer_fails_with_what_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_silent_fails_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_this_process_was_late_is_not_the_instances_fault, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_begins_late_in_a_turn_has_no_more_time_than_others, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(one_that_is_given_up_tells_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(by_tls_the_handshake_is_part_of_the_check, set_up, tear_down),

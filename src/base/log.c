@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -80,7 +81,11 @@ static PRINTF_LIKE(3, 0) int compose(char line[LINE_SIZE], enum log_level level,
 static bool has_room(int patience_ms)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
-    return poll(&out, 1, patience_ms) != 0;
+    int found;
+    do
+        found = poll(&out, 1, patience_ms);
+    while (found < 0 && errno == EINTR);
+    return found > 0;
 }
 
 /* False: there was no room. One write, so that lines of several processes do not mix; that it fails, as on a

@@ -2,6 +2,7 @@
  * is told once, by `tell`, which runs after the event turn and frees; from `finish` on nothing else comes. */
 #include "control/checkup.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "control/question.h"
 #include "http/proxy_header.h"
@@ -22,7 +23,7 @@ struct checkup {
     enum state state;
     struct stream stream;
     struct deadline timeout;
-    uint64_t ends_ms; /* by the loop's time, as the deadline */
+    uint64_t ends_ms; /* monotonic */
     bool prolonged;
     char *path, *server_name;  /* server_name: NULL: none */
     struct tls_context *tls;   /* a reference; NULL: plain */
@@ -84,16 +85,17 @@ static void broken_tls(struct checkup *checkup)
     finish(checkup, CHECKUP_FAILED, mem_printf("%s: %s", what, why.text));
 }
 
+/* A deadline counts from the beginning of the turn, which may have taken long. */
 static void set_timeout(struct checkup *checkup, uint64_t ms)
 {
-    checkup->ends_ms = loop_ms(checkup->loop) + ms;
-    deadline_set(&checkup->timeout, ms);
+    checkup->ends_ms = clock_mono_ms() + ms;
+    deadline_set(&checkup->timeout, checkup->ends_ms - loop_ms(checkup->loop));
 }
 
 /* Where this process stood still (or the machine did), the instance had no chance, and has it now. */
 static bool prolong(struct checkup *checkup)
 {
-    uint64_t now_ms = loop_ms(checkup->loop), late_ms = now_ms - checkup->ends_ms;
+    uint64_t now_ms = clock_mono_ms(), late_ms = now_ms - checkup->ends_ms;
     if (now_ms < checkup->ends_ms + LATE_MS || checkup->prolonged)
         return false;
     checkup->prolonged = true;

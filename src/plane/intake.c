@@ -71,13 +71,6 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
-static void wish_by_rules(struct exchange *x, const struct snapshot_rules *rules)
-{
-    x->wish.guarded = rules->ejection_failures > 0;
-    x->wish.slow_start_ms = rules->slow_start_ms;
-    x->wish.most = rules->concurrency_per_instance;
-}
-
 /* Only in the world of this turn it is known whether the listener of that id is still the one that it came
  * by.
  */
@@ -104,7 +97,9 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
         return;
     x->rules = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
-    wish_by_rules(x, x->rules);
+    x->wish.guarded = x->rules->ejection_failures > 0;
+    x->wish.slow_start_ms = x->rules->slow_start_ms;
+    x->wish.most = x->rules->concurrency_per_instance;
     if (x->rules->mode != SNAPSHOT_SERVING || pause_is_used(&worker->pause))
         x->stopped = mode_stops(x, request, *prefix);
     if (x->stopped != NULL)
@@ -145,7 +140,7 @@ static bool choose_in(struct exchange *x, struct view *view)
     if (x->attempted)
         x->instance = asked;
     x->choices = pool;
-    wish_by_rules(x, snapshot_service_rules(service));
+    x->wish.most = snapshot_service_rules(service)->concurrency_per_instance;
     return true;
 }
 

@@ -150,6 +150,7 @@ static void lose_rest_of_line(struct log_writer *writer)
     struct str rest = rest_of_line(writer, piece);
     lose(writer, rest);
     writer->written += rest.n;
+    writer->is_torn = true;
     if (writer->written == piece->batch->size)
         done_with_first(writer);
     complain(writer, 0);

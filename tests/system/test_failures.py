@@ -140,9 +140,8 @@ def test_an_instance_that_loses_a_kept_connection_and_the_next_one_is_left_for_a
 
 
 def only_worker(front):
-    """The kernel lists threads in the order of their beginning: the main one, who writes the access log, workers."""
-    _, _, worker = os.listdir(f"/proc/{front.daemon.pids['proxy']}/task")
-    return int(worker)
+    (worker,) = processes.workers(front.daemon.pids["proxy"])
+    return worker
 
 
 holds_threads = pytest.mark.skipif(os.getuid() != 0, reason="only root may hold another user's thread")

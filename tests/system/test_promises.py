@@ -299,9 +299,7 @@ def test_5_nobody_is_told_to_stop_an_instance_that_still_answers(loaded, make_ap
 def test_5_no_instance_is_torn_down_before_every_worker_has_taken_a_turn_after_the_swap(loaded, make_app):
     """A worker that has just chosen the old pool, and has not yet said so, is one that takes no turn."""
     stand = loaded(service={"teardown": {"signal": "KILL"}})
-    proxy = stand.daemon.pids["proxy"]
-    workers = [int(tid) for tid in os.listdir(f"/proc/{proxy}/task") if int(tid) != proxy]
-    for worker in workers[:2]:
+    for worker in processes.workers(stand.daemon.pids["proxy"])[:2]:
         fresh = make_app("v2")
         with processes.StoppedThread(worker):
             deployment = stand.admin.stage([fresh.address])

@@ -159,6 +159,12 @@ def wait_gone(pid, timeout=10):
         os.close(fd)
 
 
+def workers(proxy):
+    """Its threads that serve. The kernel lists threads in the order of their beginning: the main one, who writes the
+    access log, workers."""
+    return [int(thread) for thread in os.listdir(f"/proc/{proxy}/task")][2:]
+
+
 class StoppedThread:
     """Holds one thread of a process still, as a debugger does, while the block lasts."""
 

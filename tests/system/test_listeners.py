@@ -4,7 +4,7 @@ import pytest
 
 from harness import frames
 from harness.backend import Held
-from harness.client import RawClient
+from harness.client import RawClient, ask
 from harness.http2 import DATA, GOAWAY, RawHttp2, head_frame
 from harness.waiting import wait_until
 
@@ -23,6 +23,9 @@ def make_doors(make_stand, make_backend):
         stand.suite.shell("01")
         stand.start()
         stand.wait_state(stand.admin.stage([make_backend("fresh").address], hold=True), "held")
+        for port, listener in zip(stand.daemon.ports(), listeners):
+            if listener == STAGED:
+                wait_until(lambda port=port: ask(port).status == 200, what="the preview")
         return stand
 
     return make

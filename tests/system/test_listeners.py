@@ -19,7 +19,7 @@ def make_doors(make_stand, make_backend):
     """A stand with these listeners, and a pool "fresh" that is held."""
 
     def make(*listeners):
-        stand = make_stand(listeners=list(listeners))
+        stand = make_stand(listeners=list(listeners), workers=1)  # else one may hear of a world before another
         stand.suite.shell("01")
         stand.start()
         stand.wait_state(stand.admin.stage([make_backend("fresh").address], hold=True), "held")

@@ -60,7 +60,10 @@ static void delivered(void *arg, struct mail *mail)
     struct job *job = mem_container(mail, struct job, mail);
     join(job);
     LIST_REMOVE(job, entry);
-    job->done(job->arg, job->failed ? job->err.text : NULL);
+    if (job->done != NULL)
+        job->done(job->arg, job->failed ? job->err.text : NULL);
+    else if (job->failed)
+        log_warn("%s", job->err.text);
     json_decref(job->shown);
     free(job->path);
     free(job);

@@ -27,7 +27,7 @@ struct archive *archive_open(struct loop *loop, const char *directory, struct er
 
 /* Writes the result of a deployment's gate, shadow, launch, or watch. It becomes the archive's, and
  * is another thread's for a while: nobody may hold a reference to it or to any part of it. `done` comes
- * later, with NULL when it is on disk, else with a sentence. */
+ * later, with NULL when it is on disk, else with a sentence; without a `done` the sentence is logged. */
 void archive_write(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                    void (*done)(void *arg, const char *failure), void *arg);
 

@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 
-#define UNSURE_LOOK_MS 20
-#define HOW_MAX 400 /* bytes of a command that is shown */
+#define UNSURE_LOOK_MS 20 /* until it is asked again whether the first checks have told */
+#define HOW_MAX 400       /* bytes of a command that is shown */
 
 struct step *conductor_command(struct conductor *conductor, const char *service, enum record_type type,
                                const struct asker *asker, outcome_fn done, void *arg)

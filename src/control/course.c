@@ -328,16 +328,9 @@ void course_watch(struct course *course, const struct pool *pool)
     watch_begin(course->conductor->watch, pool, length_ms, left_ms(pool->deployment, length_ms));
 }
 
-static void on_published(void *arg, const char *failure)
-{
-    (void)arg;
-    if (failure != NULL)
-        log_warn("%s", failure);
-}
-
 void course_publish(struct course *course, const char *pool, enum archive_kind kind, json_t *result)
 {
-    archive_publish(course->conductor->options.archive, pool, kind, result, on_published, NULL);
+    archive_publish(course->conductor->options.archive, pool, kind, result, NULL, NULL);
 }
 
 /* The pool that would have the clients again has no instance that is up. */

@@ -344,13 +344,6 @@ static void measure_anew(struct vigil *vigil, const struct pool *pool)
     evidence_measure(&vigil->evidence, &yardstick);
 }
 
-static void on_kept(void *arg, const char *failure)
-{
-    (void)arg;
-    if (failure != NULL)
-        log_warn("%s", failure);
-}
-
 /* A daemon that is started in the middle of it finds the other pool without a record. */
 static void keep_yardstick(const struct vigil *vigil)
 {
@@ -358,7 +351,7 @@ static void keep_yardstick(const struct vigil *vigil)
     if (vigil->ticks != 1 || vigil->restored || yardstick->old.requests == 0)
         return;
     archive_write(vigil->watch->options.archive, vigil->pool, ARCHIVE_YARDSTICK, yardstick_pack(yardstick),
-                  on_kept, NULL);
+                  NULL, NULL);
 }
 
 /* True: there is one. */

@@ -71,9 +71,7 @@ static void name(struct exchange *x, const struct http_request *request, struct 
     x->https = http_forward_is_https(request, how);
 }
 
-/* Only in the world of this turn it is known whether the listener of that id is still the one that it came
- * by.
- */
+/* Only in the world of this turn it is known whether the listener of that id is still the client's own. */
 static void look_at_door(struct peer *peer, const struct snapshot *snapshot, const struct worker *worker)
 {
     const struct snapshot_door *door =

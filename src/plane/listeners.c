@@ -163,7 +163,7 @@ static void orphan_clients(struct worker *worker, const bool gone[SNAPSHOT_LISTE
 /* Where an id is given to another socket, the world between, which did not name it, may have been missed. */
 static void learn_socket(struct listener_entry *entry)
 {
-    bool gone[SNAPSHOT_LISTENERS_MAX] = {[0] = false};
+    bool gone[SNAPSHOT_LISTENERS_MAX] = {false};
     struct stat found;
     uint64_t before = entry->socket;
     entry->socket = fstat(entry->fd, &found) == 0 ? found.st_ino : 0;

@@ -77,7 +77,7 @@ def test_an_instance_is_not_measured_by_what_a_client_may_do(make_daemon, make_i
         served, stream = slow[0]
         served.answer(stream, b"slow")
         assert waiting.response().text == "slow"
-    assert len(instance.connections) == 1
+    assert len(instance.asked()) == 1
 
 
 def test_big_bodies_pass_both_ways(start, make_instance):

@@ -36,11 +36,20 @@ bool h2_is_deaf(const struct h2 *h2)
     return h2->ended || h2->finished || h2->calm != NULL;
 }
 
+void h2_take_late_end(struct h2 *h2, enum counters_flood flood)
+{
+    if (h2->cut > 0)
+        h2->cut--;
+    else
+        h2_spend(h2, flood);
+}
+
 /* Who has many requests waiting begins with more streams than it may have, and learns; who goes on does not
  * want to. */
-static bool is_refused_too_often(struct h2 *h2)
+void h2_spend_refused(struct h2 *h2)
 {
-    return ++h2->refused > REFUSED_FREE * h2_limits(h2)->streams;
+    if (++h2->refused > REFUSED_FREE * h2_limits(h2)->streams)
+        h2_spend(h2, COUNTERS_RESETS);
 }
 
 /* ---- streams ---- */
@@ -101,14 +110,17 @@ static bool is_peers_fault(enum h2_code code)
 
 void h2_reset_id(struct h2 *h2, uint32_t id, enum h2_code code)
 {
-    if (is_peers_fault(code) || (code == H2_REFUSED_STREAM && is_refused_too_often(h2)))
+    if (is_peers_fault(code))
         h2_spend(h2, COUNTERS_RESETS);
+    else if (code == H2_REFUSED_STREAM)
+        h2_spend_refused(h2);
     h2_write_number(h2, H2_RST_STREAM, id, code);
     h2_wake(h2);
 }
 
 void h2_reset(struct h2_stream *s, enum h2_code code)
 {
+    s->h2->cut += !s->in_ended;
     h2_reset_id(s->h2, s->id, code);
     h2_close(s, code);
 }
@@ -290,6 +302,7 @@ static const char ping[8];
 
 void h2_probe(struct h2 *h2)
 {
+    h2->pings++;
     h2_write_frame(h2, (struct h2_frame){sizeof ping, H2_PING, 0, 0}, ping);
     h2_wake(h2);
 }

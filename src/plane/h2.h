@@ -87,7 +87,9 @@ struct h2 {
     uint32_t open_count;
     uint32_t unended; /* open ones that the peer has not ended */
     struct h2_guard guard;
-    uint32_t refused; /* streams beyond the limit */
+    uint32_t refused; /* streams beyond the limit, or behind the last one */
+    uint32_t cut;     /* streams that we closed before the peer had ended them, and their ends did not come */
+    uint32_t pings;   /* of ours, that are not answered */
     uint32_t acks;    /* written since all was sent */
     const char *calm; /* why the peer is told to be calm; NULL: it need not be */
     bool server;

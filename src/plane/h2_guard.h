@@ -1,6 +1,6 @@
 /* h2_guard: how many frames that cost the peer nothing one HTTP/2 connection may send in a minute: resets
- * (CVE-2023-44487), pings, settings, priorities, empty frames (CVE-2019-9512 to 9518), window updates for
- * nothing, continuations of one header block (CVE-2024-27316). */
+ * (CVE-2023-44487) and heads on streams that are over, pings, settings, priorities, empty frames
+ * (CVE-2019-9512 to 9518), window updates for nothing, continuations of one header block (CVE-2024-27316). */
 #pragma once
 
 #include "link/counters.h"

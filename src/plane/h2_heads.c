@@ -188,14 +188,16 @@ static void refuse_stream(struct h2 *h2, uint32_t id)
         h2_reset_id(h2, id, H2_REFUSED_STREAM);
 }
 
-static void begin_stream(struct h2 *h2, uint32_t id)
+/* True: it is one of those that are served. */
+static bool open_stream(struct h2 *h2, uint32_t id)
 {
-    h2->last = id;
-    if (h2->leaving)
-        return;
+    if (h2->leaving) { /* the GOAWAY refuses it */
+        h2_spend_refused(h2);
+        return false;
+    }
     if (h2->open_count >= h2->most) {
         refuse_stream(h2, id);
-        return;
+        return false;
     }
     struct h2_stream *s = h2->role->begin(h2);
     h2->last_seen = id;
@@ -203,6 +205,17 @@ static void begin_stream(struct h2 *h2, uint32_t id)
         h2_reset_id(h2, id, H2_INTERNAL_ERROR);
     else
         h2_open(s, id);
+    return s != NULL;
+}
+
+/* A request pays for two frames of no use: some put as many beside each, so that nobody forgets to pass over
+ * what he does not know (as RFC 8701 does in TLS). */
+static void begin_stream(struct h2 *h2, uint32_t id)
+{
+    h2->last = id;
+    h2_guard_earn(&h2->guard, COUNTERS_EMPTY_FRAMES, 2);
+    if (!open_stream(h2, id) && !h2->reading.ends)
+        h2->cut++;
 }
 
 /* Finds, or begins, the stream of a block. What comes on one that is over is passed over: the peer may not
@@ -221,6 +234,8 @@ static void begin_block(struct h2 *h2, const struct h2_frame *frame)
         begin_stream(h2, frame->stream);
     else if (s == NULL && h2_is_idle(h2, frame->stream))
         h2_finish(h2, H2_PROTOCOL_ERROR);
+    else if (s == NULL)
+        h2_take_late_end(h2, COUNTERS_RESETS);
     hpack_decode_block(&h2->decoder);
 }
 
@@ -240,7 +255,7 @@ static bool unwrap(const struct h2_frame *frame, struct str *payload)
 void h2_heads_take(struct h2 *h2, const struct h2_frame *frame, struct str payload)
 {
     bool whole = (frame->flags & H2_END_HEADERS) != 0;
-    if (frame->size == 0)
+    if (frame->size == 0 && (frame->flags & H2_END_STREAM) == 0)
         h2_spend(h2, COUNTERS_EMPTY_FRAMES);
     if (!unwrap(frame, &payload)) {
         h2_finish(h2, H2_PROTOCOL_ERROR);

@@ -38,8 +38,11 @@ static void use_window(struct h2 *h2, uint32_t count)
 static struct h2_stream *receiver_of(struct h2 *h2, const struct h2_frame *frame)
 {
     struct h2_stream *s = h2_find(h2, frame->stream);
-    if (s == NULL)
+    if (s == NULL) {
+        if ((frame->flags & H2_END_STREAM) != 0)
+            h2_take_late_end(h2, COUNTERS_EMPTY_FRAMES);
         return NULL;
+    }
     s->window -= frame->size;
     if (!s->in_ended && s->window >= 0)
         return s;
@@ -60,7 +63,7 @@ static bool begin_data(struct h2 *h2, const struct h2_frame *frame)
         return true;
     }
     inlet_consume(h2->in, H2_HEAD_SIZE + padded);
-    if (frame->size == 0 && !ends)
+    if (frame->size == around && !ends)
         h2_spend(h2, COUNTERS_EMPTY_FRAMES);
     use_window(h2, frame->size);
     struct h2_stream *s = receiver_of(h2, frame);
@@ -135,7 +138,9 @@ static void take_reset(struct h2 *h2, const struct h2_frame *frame, struct str p
 static void take_ping(struct h2 *h2, const struct h2_frame *frame, struct str payload)
 {
     bool answer = (frame->flags & H2_ACK) != 0;
-    if (!answer)
+    if (answer && h2->pings > 0)
+        h2->pings--;
+    else
         h2_spend(h2, COUNTERS_PINGS);
     if (frame->size != 8 || frame->stream != 0)
         h2_finish(h2, frame->size != 8 ? H2_FRAME_SIZE_ERROR : H2_PROTOCOL_ERROR);
@@ -223,6 +228,8 @@ static void take_frame(struct h2 *h2, const struct h2_frame *frame, struct str p
         take_window_update(h2, frame, payload);
         break;
     default: /* of an extension (section 5.5) */
+        if (frame->size == 0)
+            h2_spend(h2, COUNTERS_EMPTY_FRAMES);
         break;
     }
 }

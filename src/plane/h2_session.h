@@ -16,6 +16,11 @@ void h2_calm(struct h2 *h2, enum counters_flood flood);
 /* Counts one of it, which may be too much from a client. An instance is nobody's enemy, and a connection to
  * it is that of many clients' requests. */
 void h2_spend(struct h2 *h2, enum counters_flood flood);
+/* A stream of a client is refused, which counts only when it happens too often. */
+void h2_spend_refused(struct h2 *h2);
+/* A stream that is over was ended by the peer. It may not have known, once for each that we cut; else it
+ * counts as one of this. */
+void h2_take_late_end(struct h2 *h2, enum counters_flood flood);
 /* Is nothing that the peer says heard any more? */
 bool h2_is_deaf(const struct h2 *h2);
 

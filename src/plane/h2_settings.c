@@ -93,7 +93,7 @@ static enum h2_code take_all(struct h2 *h2, struct str payload)
 void h2_settings_take(struct h2 *h2, const struct h2_frame *frame, struct str payload)
 {
     bool agreement = (frame->flags & H2_ACK) != 0;
-    if (!agreement)
+    if (!agreement || h2->agreed)
         h2_spend(h2, COUNTERS_SETTINGS);
     if (frame->stream != 0 || payload.n % H2_SETTING_SIZE != 0 || (agreement && payload.n > 0)) {
         h2_finish(h2, frame->stream != 0 ? H2_PROTOCOL_ERROR : H2_FRAME_SIZE_ERROR);

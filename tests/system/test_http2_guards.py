@@ -16,6 +16,7 @@ from harness.http2 import (
     END_STREAM,
     ENHANCE_YOUR_CALM,
     HEADERS,
+    PADDED,
     PING,
     PRIORITY,
     RST_STREAM,
@@ -54,14 +55,42 @@ def made_resets(raw):
         yield frame(HEADERS, END_STREAM | END_HEADERS, stream, hpack.Encoder().encode([("x", "y")]))
 
 
+def heads_of_what_is_over(raw):
+    yield request(3, "/held")
+    for _ in range(20000):
+        yield request(1)
+
+
+def split_heads_of_what_is_over(raw):
+    yield request(3, "/held")
+    for _ in range(20000):
+        yield frame(HEADERS, END_STREAM, 1, head()) + frame(CONTINUATION, END_HEADERS, 1, head())
+
+
+def ends_of_what_is_over(raw):
+    yield request(3, "/held")
+    for _ in range(20000):
+        yield frame(DATA, END_STREAM, 1)
+
+
 def pings(raw):
     for _ in range(20000):
         yield frame(PING, 0, 0, b"flooding")
 
 
+def pongs(raw):
+    for _ in range(20000):
+        yield frame(PING, ACK, 0, b"flooding")
+
+
 def settings(raw):
     for _ in range(20000):
         yield frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65535))
+
+
+def acknowledgements(raw):
+    for _ in range(20000):
+        yield frame(SETTINGS, ACK)
 
 
 def priorities(raw):
@@ -73,6 +102,17 @@ def empty_data(raw):
     yield request(1, "/held", "POST", END_HEADERS)
     for _ in range(20000):
         yield frame(DATA, 0, 1)
+
+
+def padding(raw):
+    yield request(1, "/held", "POST", END_HEADERS)
+    for _ in range(20000):
+        yield frame(DATA, PADDED, 1, b"\0")
+
+
+def empty_frames_that_nobody_knows(raw):
+    for _ in range(20000):
+        yield frame(0xFA)
 
 
 def empty_continuations(raw):
@@ -104,10 +144,17 @@ def bomb(raw):
 ATTACKS = [
     (resets, "reset-flood"),
     (made_resets, "reset-flood"),
+    (heads_of_what_is_over, "reset-flood"),
+    (split_heads_of_what_is_over, "reset-flood"),
+    (ends_of_what_is_over, "empty-frame-flood"),
     (pings, "ping-flood"),
+    (pongs, "ping-flood"),
     (settings, "settings-flood"),
+    (acknowledgements, "settings-flood"),
     (priorities, "priority-flood"),
     (empty_data, "empty-frame-flood"),
+    (padding, "empty-frame-flood"),
+    (empty_frames_that_nobody_knows, "empty-frame-flood"),
     (empty_continuations, "continuation-flood"),
     (continuations, "continuation-flood"),
     (window_updates, "window-flood"),
@@ -206,6 +253,36 @@ def test_a_client_may_ping_for_each_piece_of_data_that_it_gets(start_own_front, 
                 pass
             raw.send(frame(PING, 0, 0, b"12345678"))
             while raw.read()[0] != PING:
+                pass
+
+
+@pytest.mark.parametrize("end", [frame(HEADERS, END_STREAM | END_HEADERS), frame(DATA, END_STREAM)], ids=["head", "data"])
+def test_a_client_whose_requests_are_answered_early_may_still_end_each(start_own_front, make_backend, end):
+    """With trailers, or without: they cross the reset, which says NO_ERROR."""
+
+    def early(connection, request):
+        connection.send(answer(b"early"))
+
+    backend = make_backend("early")
+    backend.on("/early", early)
+    front = start_own_front(backend, http2={"resets": 3, "empty_frames": 3})
+    with RawHttp2(front.port) as raw:
+        for stream in range(1, 41, 2):
+            raw.send(request(stream, "/early", "POST", END_HEADERS))
+            while raw.read()[0] != RST_STREAM:
+                pass
+            raw.send(end[:5] + number(stream) + end[9:])
+        raw.send(request(41))
+        while raw.read()[0] != DATA:
+            pass
+
+
+def test_a_client_may_put_frames_of_no_use_beside_its_requests(start_own_front, make_backend):
+    front = start_own_front(make_backend("greased"), http2={"empty_frames": 3})
+    with RawHttp2(front.port) as raw:
+        for stream in range(1, 41, 2):
+            raw.send(frame(0xFA, 0, stream) + request(stream) + frame(0xFA, 0, stream))
+            while raw.read()[0] != DATA:
                 pass
 
 

@@ -126,6 +126,36 @@ static void a_stop_says_goaway_twice_and_finishes_what_has_come_in_between(void 
     *state = NULL;
 }
 
+/* As many as may not have heard of it change nothing. */
+static void who_goes_on_with_new_streams_behind_the_last_one_is_told_to_be_calm(void **state)
+{
+    struct rig *rig = *state;
+    rig_world(rig)->settings.http2.streams = 2;
+    rig_world(rig)->settings.http2.resets = 3;
+    rig_publish(rig);
+    struct h2_end *client = h2_end_client(rig_client(rig));
+    int instance = h2_rig_ask(rig, client, 1);
+    rig_say_stop(rig);
+    h2_end_read(client, NGHTTP2_GOAWAY);
+    h2_end_read(client, NGHTTP2_PING);
+    h2_end_send(client, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, client->payload, 8);
+    h2_end_read(client, NGHTTP2_GOAWAY);
+    int32_t stream = 3;
+    for (unsigned i = 0; i < 10 * 2 + 3; i++, stream += 2) {
+        h2_end_say(client, stream, 0, H2_GET);
+        h2_end_say(client, stream, NGHTTP2_FLAG_END_STREAM, "late: yes\n");
+    }
+    h2_end_send(client, NGHTTP2_PING, 0, 0, "settled?", 8);
+    h2_end_read(client, NGHTTP2_PING);
+    h2_end_say(client, stream, NGHTTP2_FLAG_END_STREAM, H2_GET);
+    h2_end_read(client, NGHTTP2_GOAWAY);
+    assert_int_equal(h2_end_number(client, 4), NGHTTP2_ENHANCE_YOUR_CALM);
+    h2_end_free(client);
+    close(instance);
+    assert_int_equal(rig_join(rig), 0);
+    *state = NULL;
+}
+
 static void expect_goodbye(struct h2_end *client)
 {
     h2_end_read(client, NGHTTP2_GOAWAY);
@@ -230,6 +260,7 @@ int main(void)
         TEST(a_stream_above_the_limit_is_refused_and_the_others_go_on),
         TEST(a_reset_of_a_stream_ends_its_request_alone),
         TEST(a_stop_says_goaway_twice_and_finishes_what_has_come_in_between),
+        TEST(who_goes_on_with_new_streams_behind_the_last_one_is_told_to_be_calm),
         TEST(a_head_that_does_not_end_has_a_deadline),
         TEST(a_connection_without_streams_has_a_deadline),
         TEST(what_a_goaway_leaves_out_is_sent_again_whatever_its_method),

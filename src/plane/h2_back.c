@@ -43,6 +43,7 @@ struct h2_back_stream {
     struct h2_stream h2;
     struct h2_back *back; /* NULL: it is gone */
     int error;            /* why it could not be connected */
+    uint32_t interim;     /* bytes of interim heads */
     bool tunnel;
     bool left, forgotten;
 };
@@ -101,6 +102,16 @@ static struct h2_stream *begin(struct h2 *h2)
     return NULL; /* nothing is pushed */
 }
 
+/* What no window bounds is kept up to the first head that is too much for whoever reads it (reply.c). */
+static bool take_interim(struct h2_stream *s, struct str text)
+{
+    struct h2_back_stream *stream = mem_container(s, struct h2_back_stream, h2);
+    if (stream->interim > s->worker->limits.head)
+        return true;
+    stream->interim += (uint32_t)text.n;
+    return h2_stream_take_head(s, text);
+}
+
 static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
 {
     struct h2_tools *tools = s->worker->h2_tools;
@@ -114,7 +125,8 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
     s->in_framing = (uint8_t)how.framing;
     s->in_left = how.length;
     s->tunnel = how.tunnel;
-    return h2_stream_take_head(s, (struct str){tools->text, size});
+    struct str text = {tools->text, size};
+    return s->in_headed ? h2_stream_take_head(s, text) : take_interim(s, text);
 }
 
 static bool too_large(struct h2_stream *s)

@@ -49,7 +49,7 @@ struct mirror {
     struct outlet request;
     size_t seen;
     struct http_body body;
-    uint64_t read;     /* bytes of the body */
+    uint64_t read;     /* bytes of interim heads, and of the body */
     unsigned live;     /* class of the live answer */
     uint64_t asked_ns; /* when the copy was drawn, then when it was sent */
     uint64_t live_ns;  /* how long the live one took */
@@ -188,6 +188,16 @@ static void timed_out(struct deadline *deadline)
 
 /* ---- the answer ---- */
 
+/* As many as a request may have. True: go on. */
+static bool interim(struct mirror *mirror, size_t length)
+{
+    mirror->read += length;
+    bool fits = mirror->read <= worker_of(mirror)->limits.head;
+    if (!fits)
+        fail(mirror);
+    return fits;
+}
+
 static bool head(struct mirror *mirror)
 {
     struct worker *worker = worker_of(mirror);
@@ -207,7 +217,7 @@ static bool head(struct mirror *mirror)
     mirror->seen = 0;
     inlet_consume(in, response->length);
     if (response->status < 200)
-        return true;
+        return interim(mirror, response->length);
     compare(mirror, shadow_class(response->status));
     mirror->state = MIRROR_READING;
     mirror->keep_lease = response->keep_alive && response->framing != HTTP_BODY_CLOSE;

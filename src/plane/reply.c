@@ -142,10 +142,16 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
     return write_head_at(x, framing, final, x->worker->head, x->worker->head_room);
 }
 
-/* A 1xx. An HTTP/1.0 client knows none, and one that did not ask waits for no 100 (RFC 9110 section 15.2). */
+/* A 1xx. An HTTP/1.0 client knows none, and one that did not ask waits for no 100 (RFC 9110 section 15.2).
+ * All together may be as long as one head: over HTTP/2 no window bounds what of them waits for the client. */
 static bool interim(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
+    x->interim += (uint32_t)response->length;
+    if (x->interim > x->worker->limits.head) {
+        exchange_end(x, &end_head_too_large);
+        return false;
+    }
     bool wanted = x->minor > 0 && (response->status != 100 || x->expect_continue);
     if (response->status == 100 && x->expect_continue) {
         x->expect_continue = false;

@@ -7,14 +7,17 @@ import socket
 import threading
 from types import SimpleNamespace
 
+import hpack
 import pytest
 
 from harness.backend import Backend, Held
 from harness.http1 import Response, answer
-from harness.http2 import GOAWAY, PROTOCOL_ERROR, RST_STREAM, Http2Client, Http2Instance, frame
+from harness.http2 import END_HEADERS, GOAWAY, HEADERS, PROTOCOL_ERROR, RST_STREAM, Http2Client, Http2Instance, frame
+from harness.processes import resident_bytes
 from harness.waiting import wait_until
 from harness.wire import Wire
 
+MIB = 1 << 20
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -78,6 +81,33 @@ def test_an_instance_is_not_measured_by_what_a_client_may_do(make_daemon, make_i
         served.answer(stream, b"slow")
         assert waiting.response().text == "slow"
     assert len(instance.asked()) == 1
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "unread"])
+def test_interim_answers_without_end_are_a_head_that_is_too_large(start, make_instance, reads):
+    """They are bound by no window, on neither side."""
+    hint = [(":status", "103"), ("x-pad", os.urandom(6000).hex())]
+
+    def hints(served, stream, *_):
+        block = hpack.Encoder().encode(hint)
+        with served.lock:
+            for _ in range(4000):
+                served.socket.sendall(frame(HEADERS, END_HEADERS, stream, block))
+        sent.set()
+
+    instance, sent = make_instance(), threading.Event()
+    instance.scripts["/hints"] = hints
+    front = start(instance)
+    assert front.ask().status == 200
+    size = resident_bytes(front.daemon.pids["proxy"])
+    with Http2Client(front.port) as client:
+        stream = client.begin(path="/hints")
+        if reads:
+            got = client.finish(stream)
+            assert (got.status, got.get("x-upswap"), len(got.interim)) == (502, "response-head-too-large", 2)
+        assert sent.wait(30)
+        assert resident_bytes(front.daemon.pids["proxy"]) < size + 16 * MIB
+    assert front.ask().status == 200
 
 
 def test_big_bodies_pass_both_ways(start, make_instance):

@@ -301,6 +301,26 @@ def test_large_answers_are_not_read_to_their_end(shade):
     assert sizes and max(sizes) < 20000000, "a copy's answer was read to its end"
 
 
+def test_interim_answers_without_end_are_no_answer_and_keep_no_client_waiting(shade):
+    sizes = []
+
+    def hints(connection, request):
+        sent = 0
+        try:
+            while sent < 500000000:
+                connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000)
+                sent += 56000
+        finally:
+            sizes.append(sent)
+
+    stand, live, staged = shade(minimum=5)
+    staged.default = hints
+    with Traffic(stand.port, clients=1):
+        report = end_of(stand, stand.admin.stage([staged.address]))
+    assert report["state"] == "rejected", report
+    assert sizes and max(sizes) < 20000000, "a copy's answer was read on and on"
+
+
 @pytest.mark.parametrize("role", ["control", "keeper"])
 def test_a_new_control_runs_the_whole_gate_again(shade, role):
     stand, live, staged = shade()

@@ -218,8 +218,11 @@ bool tls_is_refused(const struct stream *stream)
 
 void tls_resume(struct stream *stream, struct ssl_session_st *session)
 {
+    SSL *ssl = stream->tls->ssl;
+    if (SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE && !tls_policy_may_resume(session))
+        return;
     SSL_SESSION *copy = SSL_SESSION_dup(session);
-    if (copy == NULL || SSL_set_session(stream->tls->ssl, copy) != 1)
+    if (copy == NULL || SSL_set_session(ssl, copy) != 1)
         ERR_clear_error(); /* then the handshake is a whole one */
     SSL_SESSION_free(copy);
 }

@@ -33,7 +33,8 @@ int tls_handshake(struct stream *stream);
 /* What a later connection to the same server may resume, of the same context and name only: its certificate
  * is not looked at again. */
 struct ssl_session_st;
-/* Before the handshake; the session stays the caller's. */
+/* Before the handshake; the session stays the caller's. One whose certificate was verified and is not valid
+ * any more is not resumed: the handshake is a whole one. */
 void tls_resume(struct stream *stream, struct ssl_session_st *session);
 /* Of a stream that is up: the caller's own, or NULL where the server has given none. */
 struct ssl_session_st *tls_session(const struct stream *stream);

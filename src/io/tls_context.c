@@ -45,6 +45,13 @@ bool tls_policy_use(SSL_CTX *ssl, const struct certificate *certificate, struct 
            err_set(err, "the certificate cannot be used: %s", certificate_reason());
 }
 
+bool tls_policy_may_resume(const SSL_SESSION *session)
+{
+    const X509 *shown = SSL_SESSION_get0_peer((SSL_SESSION *)session); /* which does not change it */
+    return shown == NULL ||
+           X509_cmp_timeframe(NULL, X509_get0_notBefore(shown), X509_get0_notAfter(shown)) == 0;
+}
+
 X509_STORE *tls_policy_authorities(struct str text, struct err *err)
 {
     STACK_OF(X509) *all = certificate_read_all(text, err);

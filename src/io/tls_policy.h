@@ -24,4 +24,9 @@ X509_STORE *tls_policy_authorities(struct str text, struct err *err);
 /* Gives it a certificate, which it shares. */
 bool tls_policy_use(SSL_CTX *ssl, const struct certificate *certificate, struct err *err);
 
+/* Is the certificate in the session valid now, as it was when it was verified? True also where there is none.
+ * A resumption verifies nothing, and gives a ticket that is as good as a first one: else the certificate
+ * would never run out. */
+bool tls_policy_may_resume(const SSL_SESSION *session);
+
 void tls_server_free(struct tls_server *server);

@@ -130,17 +130,15 @@ static int seal_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIP
     return sealing || (key == server->tickets && SSL_version(ssl) < TLS1_3_VERSION) ? 1 : 2;
 }
 
-/* As SSL_CTX_set_session_ticket_cb(3) wants it. A resumption verifies nothing, and gives a ticket that is as
- * good as a first one: the client's certificate in it would never run out. */
+/* As SSL_CTX_set_session_ticket_cb(3) wants it. */
 static SSL_TICKET_RETURN judge_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t size,
                                       SSL_TICKET_STATUS status, void *arg)
 {
-    const X509 *shown = session == NULL ? NULL : SSL_SESSION_get0_peer(session);
     (void)ssl;
     (void)name;
     (void)size;
     (void)arg;
-    if (shown != NULL && X509_cmp_timeframe(NULL, X509_get0_notBefore(shown), X509_get0_notAfter(shown)) != 0)
+    if (session != NULL && !tls_policy_may_resume(session))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     switch (status) {
     case SSL_TICKET_SUCCESS:

@@ -232,6 +232,21 @@ def test_a_reload_changes_whom_is_believed_for_new_connections(start_own_front, 
     wait_until(lambda: front.ask().status == 200, what="an instance that everybody believes")
 
 
+def test_a_session_from_before_a_reload_is_not_resumed(start_own_front, authority, stranger, tmp_path):
+    """Else an authority that was taken out of the file would go on to be believed."""
+    believed = tmp_path / "ca.pem"
+    believed.write_bytes(open(authority.path, "rb").read())
+    backend = Backend("b", tls=authority.server("127.0.0.1"))
+    backend.default = lambda connection, _: (connection.answer("b"), connection.close())
+    front = start_own_front(backend, workers=1, service={"tls": {"ca_file": str(believed)}, "health": {"interval": "0s"}})
+    for _ in range(3):
+        assert front.ask().text == "b"
+    assert [each[1] for each in backend.handshakes[-2:]] == [True, True]
+    believed.write_bytes(open(stranger.path, "rb").read())
+    assert front.admin.request("POST", "/v1/reload").status == 200
+    wait_until(lambda: front.ask().upswap == "tls-unverified", what="the new authority")
+
+
 def test_a_restarted_control_and_a_restarted_proxy_go_on_with_what_was_read(start_own_front, authority, tmp_path):
     copy = tmp_path / "ca.pem"
     copy.write_bytes(open(authority.path, "rb").read())

@@ -233,12 +233,14 @@ static bool is_put_elsewhere(struct str name)
 
 /* The block's fields but those that the text says by itself. */
 static void put_fields(struct out *text, const struct h2_block *block, const struct block_head *head,
-                       bool tunnel)
+                       const struct h2_text *how)
 {
     struct str name, value;
     size_t at = head->fields;
+    bool chunked = how->framing == HTTP_BODY_CHUNKED;
     while (h2_block_next(block, &at, &name, &value)) {
-        if (!is_put_elsewhere(name) && !(tunnel && is_of_tunnels(name)))
+        if (!is_put_elsewhere(name) && !(how->tunnel && is_of_tunnels(name)) &&
+            !(chunked && str_equal(name, STR("content-length"))))
             out_line(text, name, value);
     }
     if (head->has_cookies)
@@ -247,9 +249,17 @@ static void put_fields(struct out *text, const struct h2_block *block, const str
 
 static enum http_framing framing_of(const struct block_head *head, bool ended)
 {
-    if (head->length.p != NULL)
+    bool has_trailers = !ended && (head->seen & HTTP_FIELD_BIT(HTTP_FIELD_TRAILER)) != 0;
+    if (head->length.p != NULL && !has_trailers)
         return HTTP_BODY_LENGTH;
     return ended ? HTTP_BODY_NONE : HTTP_BODY_CHUNKED;
+}
+
+static void frame(const struct block_head *head, struct h2_text *how, enum http_framing framing)
+{
+    how->framing = framing;
+    how->measured = head->length.p != NULL && (framing == HTTP_BODY_LENGTH || framing == HTTP_BODY_CHUNKED);
+    how->length = head->bytes;
 }
 
 /* Has the stream ended before the body that is announced (RFC 9113 section 8.1.1)? */
@@ -264,8 +274,7 @@ static bool begin_request(struct block_head *head, struct h2_text *how)
     how->head = str_equal(head->pseudo[METHOD], STR("HEAD"));
     how->tunnel = (head->present & BIT(PROTOCOL)) != 0 && how->websocket.n > 0 &&
                   str_equal_nocase(head->pseudo[PROTOCOL], STR("websocket"));
-    how->framing = how->tunnel ? HTTP_BODY_CLOSE : framing_of(head, how->ended);
-    how->length = head->bytes;
+    frame(head, how, how->tunnel ? HTTP_BODY_CLOSE : framing_of(head, how->ended));
     return !how->ended || !(how->tunnel || is_short(head, how));
 }
 
@@ -276,7 +285,7 @@ size_t h2_text_request(const struct h2_block *block, struct h2_text *how, char *
     if (!read_block(block, &head) || !is_request_right(&head) || !begin_request(&head, how))
         return 0;
     put_start_line(&text, &head, how->tunnel);
-    put_fields(&text, block, &head, how->tunnel);
+    put_fields(&text, block, &head, how);
     if (how->tunnel) {
         out_put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
         out_line(&text, STR("sec-websocket-key"), how->websocket);
@@ -333,12 +342,11 @@ size_t h2_text_response(const struct h2_block *block, struct h2_text *how, char 
         (how->status < 200 && how->ended))
         return 0;
     how->tunnel = how->websocket.n > 0 && how->status >= 200 && how->status < 300;
-    how->framing = response_framing(&head, how);
-    how->length = head.bytes;
+    frame(&head, how, response_framing(&head, how));
     if (is_short(&head, how))
         return 0;
     put_status_line(&text, how->tunnel ? STR("101") : head.pseudo[STATUS]);
-    put_fields(&text, block, &head, how->tunnel);
+    put_fields(&text, block, &head, how);
     if (how->tunnel) {
         out_put(&text, STR("connection: upgrade\r\nupgrade: websocket\r\n"));
         out_line(&text, STR("sec-websocket-accept"), how->websocket);

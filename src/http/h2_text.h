@@ -16,15 +16,17 @@ struct h2_text {
                              Sec-WebSocket-Accept, where the request was one; else empty */
     /* Filled in. */
     enum http_framing framing; /* of the body, as the text says it */
-    uint64_t length;           /* of the body with HTTP_BODY_LENGTH: bytes */
-    bool tunnel;               /* no message follows but bytes: an extended CONNECT, or its acceptance */
-    uint16_t status;           /* of a response */
+    bool measured;   /* the body has this length: with HTTP_BODY_LENGTH, or chunked for its trailers */
+    uint64_t length; /* bytes, if `measured` */
+    bool tunnel;     /* no message follows but bytes: an extended CONNECT, or its acceptance */
+    uint16_t status; /* of a response */
 };
 
 #define H2_TEXT_EXTRA 256 /* bytes that a text may be longer than its block */
 
 /* Writes the head of the request (as "name: value", with Transfer-Encoding: chunked for a body without a
- * length; cookies in one line) into `room` bytes at out
+ * length, or in place of the length where Trailer says that trailers follow, for which HTTP/1.1 has no other
+ * place; cookies in one line) into `room` bytes at out
  * (the block's size + H2_TEXT_EXTRA + twice the websocket key are enough). An extended CONNECT for
  * "websocket" becomes a GET with Upgrade; any other CONNECT stays one, for the parser to refuse. Returns its
  * length; 0: the block is malformed. */

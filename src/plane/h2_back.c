@@ -123,6 +123,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
         return false;
     s->in_headed = how.status >= 200;
     s->in_framing = (uint8_t)how.framing;
+    s->in_measured = how.measured;
     s->in_left = how.length;
     s->tunnel = how.tunnel;
     struct str text = {tools->text, size};

@@ -115,6 +115,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
         return false;
     s->in_headed = true;
     s->in_framing = (uint8_t)how.framing;
+    s->in_measured = how.measured;
     s->in_left = how.length;
     s->head = how.head;
     s->tunnel = how.tunnel;

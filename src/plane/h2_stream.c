@@ -46,11 +46,10 @@ bool h2_stream_take_head(struct h2_stream *s, struct str text)
 
 bool h2_stream_take_data(struct h2_stream *s, const char *bytes, size_t count)
 {
-    bool measured = s->in_framing == HTTP_BODY_LENGTH;
-    if (!s->in_headed || s->in_framing == HTTP_BODY_NONE || (measured && count > s->in_left) ||
+    if (!s->in_headed || s->in_framing == HTTP_BODY_NONE || (s->in_measured && count > s->in_left) ||
         !keep(s, bytes, count))
         return false;
-    s->in_left -= measured ? count : 0;
+    s->in_left -= s->in_measured ? count : 0;
     readable(s);
     return true;
 }
@@ -72,7 +71,7 @@ bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block)
 
 bool h2_stream_is_short(const struct h2_stream *s)
 {
-    return s->in_framing == HTTP_BODY_LENGTH && s->in_left > 0 && !s->closed;
+    return s->in_measured && s->in_left > 0 && !s->closed;
 }
 
 void h2_stream_take_end(struct h2_stream *s)

@@ -35,11 +35,12 @@ struct h2_stream {
     char frame[20]; /* framing on its way: frame[frame_at..frame_end) */
     uint8_t frame_at, frame_end;
     uint8_t in_framing; /* enum http_framing */
-    uint64_t in_left;   /* bytes of data that are still to come, with HTTP_BODY_LENGTH */
-    int64_t window;     /* bytes of data that the peer may send */
-    uint32_t unread;    /* of its window, that may be given back to it */
-    bool in_headed;     /* its (final) head has come */
-    bool in_ended;      /* all of it has */
+    bool in_measured;   /* so many bytes of data are still to come: */
+    uint64_t in_left;
+    int64_t window;  /* bytes of data that the peer may send */
+    uint32_t unread; /* of its window, that may be given back to it */
+    bool in_headed;  /* its (final) head has come */
+    bool in_ended;   /* all of it has */
 
     /* To the peer: data, then `out_trailers` bytes of a trailer section. */
     struct outlet out;

@@ -114,9 +114,10 @@ def test_a_body_of_any_size_goes_both_ways(client, size, has_length):
     assert got.get("x-framing") == (str(size) if has_length else "chunked")
 
 
-def test_trailers_pass_both_ways(front, client):
+@pytest.mark.parametrize("fields", [[], [("content-length", "3"), ("trailer", "x-sum")]], ids=["unmeasured", "measured"])
+def test_trailers_pass_both_ways(front, client, fields):
     front.backend.forget()
-    stream = client.begin("POST", "/chunked", end=False)
+    stream = client.begin("POST", "/chunked", fields, end=False)
     client.send(stream, b"abc")
     client.trailers(stream, [("x-sum", "1")])
     got = client.finish(stream)

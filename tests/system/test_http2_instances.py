@@ -110,6 +110,26 @@ def test_interim_answers_without_end_are_a_head_that_is_too_large(start, make_in
     assert front.ask().status == 200
 
 
+@pytest.mark.parametrize("fields", [[], [("content-length", "3"), ("trailer", "x-sum")]], ids=["unmeasured", "measured"])
+def test_trailers_pass_both_ways(start, make_instance, fields):
+    """Also behind a Content-Length, where they are announced."""
+
+    def sum_up(served, stream, _, body):
+        served.h2.send_headers(stream, [(":status", "200"), *fields])
+        served.h2.send_data(stream, body)
+        served.h2.send_headers(stream, [("x-sum", served.trailers[stream]["x-sum"] + "2")], end_stream=True)
+
+    instance = make_instance()
+    instance.scripts["/sum"] = sum_up
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        stream = client.begin("POST", "/sum", fields, end=False)
+        client.send(stream, b"abc")
+        client.trailers(stream, [("x-sum", "4")])
+        got = client.finish(stream)
+    assert (got.status, got.body, got.trailers) == (200, b"abc", {"x-sum": "42"})
+
+
 def test_big_bodies_pass_both_ways(start, make_instance):
     body = os.urandom(300000)
     instance = make_instance()

@@ -304,6 +304,7 @@ class Http2Served:
             },
         )
         self.streams = {}  # id -> [fields, body]
+        self.trailers = {}  # id -> dict
         self.tunnels = set()
         self.resets = []
         self.ended = threading.Event()
@@ -348,6 +349,8 @@ class Http2Served:
                 self.h2.send_data(event.stream_id, event.data)
             else:
                 self.streams[event.stream_id][1] += event.data
+        elif isinstance(event, h2.events.TrailersReceived):
+            self.trailers[event.stream_id] = dict(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             if event.stream_id in self.tunnels:
                 self.h2.end_stream(event.stream_id)

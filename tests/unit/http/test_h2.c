@@ -66,6 +66,27 @@ static void a_body_has_its_length_or_is_chunked(void **state)
     assert_int_equal(how.framing, HTTP_BODY_CHUNKED);
 }
 
+static void a_body_with_a_length_is_chunked_where_trailers_are_announced(void **state)
+{
+    (void)state;
+    struct h2_text how = {.ended = false};
+    const char *text = text_of(GET "|content-length=5|trailer=x-sum", &how);
+    assert_non_null(strstr(text, "trailer: x-sum\r\ntransfer-encoding: chunked\r\n"));
+    assert_null(strstr(text, "content-length"));
+    assert_int_equal(how.framing, HTTP_BODY_CHUNKED);
+    assert_true(how.measured);
+    assert_int_equal(how.length, 5);
+    text = response_of(":status=200|trailer=x-sum|content-length=7", &how);
+    assert_string_equal(text, "HTTP/1.1 200 \r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n");
+    assert_true(how.measured);
+    assert_int_equal(how.length, 7);
+    how.head = true;
+    assert_non_null(strstr(response_of(":status=200|trailer=x-sum|content-length=7", &how), "length: 7"));
+    assert_false(how.measured);
+    how = (struct h2_text){.ended = true};
+    assert_non_null(strstr(text_of(GET "|content-length=0|trailer=x-sum", &how), "content-length: 0"));
+}
+
 static void cookies_are_one_line(void **state)
 {
     (void)state;
@@ -411,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_becomes_a_head),
         cmocka_unit_test(a_body_has_its_length_or_is_chunked),
+        cmocka_unit_test(a_body_with_a_length_is_chunked_where_trailers_are_announced),
         cmocka_unit_test(cookies_are_one_line),
         cmocka_unit_test(host_stands_in_for_a_missing_authority),
         cmocka_unit_test(a_malformed_request_gives_no_text),

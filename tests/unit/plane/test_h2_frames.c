@@ -276,12 +276,18 @@ static void a_body_is_as_long_as_it_was_said_to_be(void **state)
     h2_end_say(client, 7, NGHTTP2_FLAG_END_STREAM, H2_POST "content-length: 3\n");
     expect_reset(client, 7, NGHTTP2_PROTOCOL_ERROR);
     assert_false(rig_is_called(rig, 0));
-    instance = h2_rig_begin(rig, client, 9, 0, H2_POST "content-length: 3\n");
+    instance =
+        h2_rig_begin(rig, client, 9, 0, H2_POST "content-length: 3\ntrailer: a\n"); /* so it is chunked */
     h2_end_send(client, NGHTTP2_DATA, 0, 9, "xx", 2);
-    h2_end_send(client, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 9, "x", 1);
+    h2_end_say(client, 9, NGHTTP2_FLAG_END_STREAM, "a: b\n");
+    expect_reset(client, 9, NGHTTP2_PROTOCOL_ERROR);
+    close(instance);
+    instance = h2_rig_begin(rig, client, 11, 0, H2_POST "content-length: 3\n");
+    h2_end_send(client, NGHTTP2_DATA, 0, 11, "xx", 2);
+    h2_end_send(client, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 11, "x", 1);
     assert_string_equal(rig_bytes(instance, 3), "xxx");
     rig_say(instance, OK);
-    h2_rig_expect_answer(client, 9);
+    h2_rig_expect_answer(client, 11);
     h2_end_free(client);
     close(instance);
 }

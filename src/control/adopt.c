@@ -44,7 +44,8 @@ static void adoption_free(struct adoption *adoption)
     conductor->adoption = NULL;
     if (conductor->reload_due)
         loop_defer(conductor->options.loop, &conductor->reloading);
-    conductor->reload_due = false;
+    else
+        conductor->options.reloaded(conductor->options.arg);
     for (size_t i = 0; i < adoption->count; i++)
         record_free(&adoption->newcomers[i].record);
     record_free(&adoption->world);
@@ -391,6 +392,17 @@ static bool check(struct adoption *adoption, struct err *err)
 bool adopt_is_numbered(const struct conductor *conductor)
 {
     return conductor->adoption != NULL && conductor->adoption->world.world > 0;
+}
+
+void adopt_make_way(struct conductor *conductor, const char *version)
+{
+    struct adoption *adoption = conductor->adoption;
+    struct err err;
+    if (adoption == NULL || adoption->is_first || adoption->done == NULL || adopt_is_numbered(conductor))
+        return;
+    resolve_cancel(adoption->resolve);
+    err_set(&err, "version %s takes over before the reload is done; reload again when it serves", version);
+    refuse_all(adoption, 409, err.text);
 }
 
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,

@@ -231,20 +231,27 @@ static struct config *read_config(const char *path, struct buf *text, struct err
     return config_text_parse(buf_str(text), path, err);
 }
 
+/* Why not now; NULL: it may be. One that is due goes before what can be asked for again. */
+static const char *reload_obstacle(const struct conductor *conductor, bool by_signal)
+{
+    if (conductor->stopping)
+        return "the daemon is stopping; ask again when it is up";
+    if (conductor->adoption != NULL || conductor->config == NULL || (conductor->reload_due && !by_signal))
+        return "a reload is under way; try again when it is done";
+    if (conductor->upgrading && !by_signal)
+        return "an upgrade is under way; reload again when it is done";
+    return NULL;
+}
+
 void conductor_reload(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
 {
     struct buf text = BUF_EMPTY;
     struct err err;
-    bool by_signal = done == NULL;
-    bool is_early = conductor->adoption != NULL || conductor->config == NULL;
-    if (is_early && by_signal) { /* nobody could be told to try again */
-        conductor->reload_due = true;
-        return;
-    }
-    if (conductor->adoption != NULL || conductor->stopping) {
-        refuse(done, arg, 409, "%s",
-               conductor->stopping ? "the daemon is stopping; ask again when it is up"
-                                   : "a reload is under way; try again when it is done");
+    const char *why = reload_obstacle(conductor, done == NULL);
+    if (done == NULL) /* nobody could be told to try again */
+        conductor->reload_due = why != NULL;
+    if (why != NULL) {
+        refuse(done, arg, 409, "%s", why);
         return;
     }
     struct config *config = read_config(conductor->options.config_path, &text, &err);
@@ -254,6 +261,7 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
         log_error("the config is not taken up: %s", err.text);
         event_log_add(conductor->options.events, "config.refused", NULL, NULL, view_cause(err.text, asker));
         refuse(done, arg, 422, "%s", err.text);
+        conductor->options.reloaded(conductor->options.arg);
     }
     buf_free(&text);
 }
@@ -285,6 +293,8 @@ static outcome_fn take_upgrade_done(struct conductor *conductor)
 void conductor_upgrading(struct conductor *conductor, const char *version)
 {
     outcome_fn done = take_upgrade_done(conductor);
+    conductor->upgrading = true;
+    adopt_make_way(conductor, version);
     if (done == NULL)
         return;
     log_info("upgrade to version %s, asked for by %s", version, conductor->upgrade_asker.user);
@@ -296,6 +306,7 @@ void conductor_upgrading(struct conductor *conductor, const char *version)
 void conductor_upgrade_refused(struct conductor *conductor, const char *sentence)
 {
     outcome_fn done = take_upgrade_done(conductor);
+    conductor->upgrading = false;
     event_log_add(conductor->options.events, "daemon.upgrade_refused", NULL, NULL,
                   view_cause(sentence, done == NULL ? NULL : &conductor->upgrade_asker));
     if (done != NULL)

@@ -57,6 +57,8 @@ struct conductor_options {
     /* Another config (which stays the conductor's) has been accepted; `text` is what it was read from. The
      * sockets have changed already. */
     void (*configured)(void *arg, const struct config *config, struct str text);
+    /* No reload is under way, or due, any more: each was done or refused. */
+    void (*reloaded)(void *arg);
     /* The first snapshot of this process is published. */
     void (*serving)(void *arg);
     /* The keeper is to be asked for an upgrade; conductor_upgrading or conductor_upgrade_refused follows. */
@@ -92,6 +94,7 @@ struct conductor {
     struct adoption *adoption;    /* a config that is being taken up; NULL: none */
     bool reload_due;              /* a signal came meanwhile: the file may be another one by now */
     struct loop_deferred reloading;
+    bool upgrading;         /* another control is about to take over */
     uint64_t last_instance; /* highest id given out */
     unsigned retiring;      /* records that retire instances and are on their way; one pool at a time, since
                                who holds an address depends on the one before */
@@ -308,6 +311,10 @@ void slotting_restore(struct conductor *conductor);
 
 /* Has what is being taken up, if anything is, the number of its world already? */
 bool adopt_is_numbered(const struct conductor *conductor);
+/* Another control takes over: whoever waits for a reload hears that it is not done, where it can still be
+ * given up. What a signal asked for goes on; if it does not come to its end here, the next control is told.
+ */
+void adopt_make_way(struct conductor *conductor, const char *version);
 /* Takes up a config (owned; read from `text`): sockets, first pools, the world. `done` may be NULL. */
 void adopt(struct conductor *conductor, struct config *config, struct str text, const struct asker *asker,
            outcome_fn done, void *arg);

@@ -50,7 +50,8 @@ struct control {
     struct message_start start;
     int32_t proxy_pid; /* as the keeper says */
     bool is_started;
-    bool reload_due; /* a signal came before there was a conductor */
+    bool reload_due;                /* a signal came before there was a conductor */
+    uint32_t reloads, reloads_told; /* that the keeper has asked for, and knows to be over */
     struct stored *stored;
     size_t stored_count;
     int lock;
@@ -319,6 +320,16 @@ static void serving(void *arg)
     channel_send(control->keeper, MESSAGE_SERVING, NULL, 0, -1);
 }
 
+static void reloaded(void *arg)
+{
+    struct control *control = arg;
+    const struct message_reloaded message = {control->reloads};
+    if (control->reloads_told == control->reloads)
+        return;
+    control->reloads_told = control->reloads;
+    channel_send(control->keeper, MESSAGE_RELOADED, &message, sizeof message, -1);
+}
+
 static void ask_for_upgrade(void *arg)
 {
     struct control *control = arg;
@@ -380,13 +391,14 @@ static void begin(struct control *control)
         .acceptable = acceptable,
         .refused = refused,
         .configured = configured,
+        .reloaded = reloaded,
         .serving = serving,
         .upgrade = ask_for_upgrade,
         .arg = control,
     });
-    conductor_begin(control->conductor, config, buf_str(&text), begun, control);
     if (control->reload_due)
         conductor_reload(control->conductor, NULL, NULL, NULL);
+    conductor_begin(control->conductor, config, buf_str(&text), begun, control);
     buf_free(&text);
 }
 
@@ -473,6 +485,7 @@ static void received(void *arg, const struct message *message)
             return;
         break;
     case MESSAGE_RELOAD:
+        control->reloads++;
         if (control->conductor != NULL)
             conductor_reload(control->conductor, NULL, NULL, NULL);
         else

@@ -81,9 +81,11 @@ struct keeper {
     struct upgrade upgrade;
     struct store *store;
     struct message_ready ready;
-    bool is_ready;            /* control has been ready once: from now on its death is an accident */
-    uint64_t reload_asked_ms; /* monotonic: when a signal asked for it last; 0: none has */
-    bool reload_due;          /* control was away then, or ended before it can have done it */
+    bool is_ready; /* control has been ready once: from now on its death is an accident */
+    /* Signals that have asked for a reload while this control runs, or none does, and those of them that it
+     * says are over. What is not is left to the next control, or to that of the next program. */
+    uint32_t reloads, reloads_over;
+    bool reload_is_left; /* an earlier control has not come to its end already */
     bool stopping;
     int exit_status;
 };
@@ -91,6 +93,8 @@ struct keeper {
 /* ---- keeper.c ---- */
 
 bool keeper_start_control(struct keeper *keeper);
+/* A signal has asked for a reload, and nobody has said yet that it was done or refused. */
+bool keeper_owes_reload(const struct keeper *keeper);
 /* Starts a role now; where that cannot be done, again and again until it can. */
 void keeper_start_role(struct keeper *keeper, int which);
 /* To control, if it is there. */

@@ -24,7 +24,6 @@
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
 #define EXIT_MS 1000        /* between a role's last word and its end */
-#define RELOAD_MS 1000      /* a control that ends so soon after it was asked for a reload has not done it */
 #define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
 static void stop(struct keeper *keeper, int exit_status)
@@ -52,6 +51,20 @@ static void on_ready(struct keeper *keeper, const struct message_ready *ready)
         keeper_start_role(keeper, PROXY);
 }
 
+static bool makes_way(const struct keeper *keeper)
+{
+    return keeper->upgrade.phase == UPGRADE_MAKING_WAY;
+}
+
+/* What a control that makes way has heard, an earlier program has asked it. */
+static void on_reloaded(struct keeper *keeper, const struct message_reloaded *reloaded)
+{
+    if (makes_way(keeper))
+        return;
+    keeper->reloads_over = reloaded->heard;
+    keeper->reload_is_left &= keeper_owes_reload(keeper);
+}
+
 static void control_received(void *arg, const struct message *message)
 {
     struct keeper *keeper = arg;
@@ -72,6 +85,9 @@ static void control_received(void *arg, const struct message *message)
         break;
     case MESSAGE_UPGRADE:
         upgrade_ask(keeper);
+        break;
+    case MESSAGE_RELOADED:
+        on_reloaded(keeper, message->payload);
         break;
     default:
         log_error("control sent message %d, which the keeper does not know; it is ignored", message->type);
@@ -176,6 +192,33 @@ static void tell(struct keeper *keeper, int role, enum message_type type)
         channel_send(keeper->roles[role].channel, type, NULL, 0, -1);
 }
 
+/* ---- reloads ---- */
+
+bool keeper_owes_reload(const struct keeper *keeper)
+{
+    return keeper->reloads > keeper->reloads_over;
+}
+
+static void ask_for_reload(struct keeper *keeper)
+{
+    keeper->reloads++;
+    if (!makes_way(keeper))
+        tell(keeper, CONTROL, MESSAGE_RELOAD);
+}
+
+/* Once: it may be the reload that ends them. */
+static void ask_again(struct keeper *keeper)
+{
+    bool is_due = keeper_owes_reload(keeper);
+    bool was_left = keeper->reload_is_left;
+    keeper->reloads = keeper->reloads_over = 0;
+    keeper->reload_is_left = is_due && !was_left;
+    if (is_due && was_left)
+        log_error("control has ended in a reload again: it is not done; mend the file, and reload again");
+    else if (is_due)
+        ask_for_reload(keeper);
+}
+
 bool keeper_start_control(struct keeper *keeper)
 {
     const char *argv[] = {"upswapd: control", "--role=control", keeper->options.config_path, NULL};
@@ -193,9 +236,7 @@ bool keeper_start_control(struct keeper *keeper)
     channel_send(role->channel, MESSAGE_START, &start, sizeof start, -1);
     store_each(keeper->store, tell_stored, role->channel);
     elders_introduce(keeper);
-    if (keeper->reload_due)
-        tell(keeper, CONTROL, MESSAGE_RELOAD);
-    keeper->reload_due = false;
+    ask_again(keeper);
     return true;
 }
 
@@ -289,8 +330,6 @@ static void role_ended(struct role *role, int status)
     role->status = status;
     channel_close(role->channel);
     role->channel = NULL;
-    if (is_control && keeper->reload_asked_ms != 0)
-        keeper->reload_due |= clock_mono_ms() < keeper->reload_asked_ms + RELOAD_MS;
     if (keeper->stopping) {
         log_info("%s %s", role->name, how);
         keeper_proxy_gone(keeper);
@@ -371,9 +410,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         reap(keeper);
         break;
     case SIGHUP:
-        keeper->reload_asked_ms = clock_mono_ms();
-        keeper->reload_due |= keeper->roles[CONTROL].channel == NULL;
-        tell(keeper, CONTROL, MESSAGE_RELOAD);
+        keeper->reload_is_left = false;
+        ask_for_reload(keeper);
         break;
     case SIGUSR1:
         tell(keeper, CONTROL, MESSAGE_REOPEN);

@@ -48,6 +48,7 @@ static const struct shape shapes[MESSAGE_TYPES] = {
     [MESSAGE_WHO] = {"who", 0, false, 0, 0},
     [MESSAGE_LISTENER_PASSED] = {"passed listener", sizeof(struct message_listener), true, 0, 0},
     [MESSAGE_GROUND] = {"ground", sizeof(struct message_world), true, 0, 0},
+    [MESSAGE_RELOADED] = {"reloaded", sizeof(struct message_reloaded), false, 0, 0},
 };
 
 static const struct shape *shape_of(uint32_t type)

@@ -64,6 +64,9 @@ enum message_type {
     MESSAGE_GROUND, /* the image that the world which follows amends, itself no world any more: struct
                        message_world, fd: sealed memfd; said each time, so that nobody need know who has it */
 
+    /* control -> keeper */
+    MESSAGE_RELOADED, /* no MESSAGE_RELOAD is to be done any more: struct message_reloaded */
+
     MESSAGE_TYPES
 };
 
@@ -92,6 +95,10 @@ struct message_ready {
     uint32_t log_level;  /* enum log_level, for keeper and proxy */
     uint32_t log_format; /* enum log_format */
     uint32_t finish_ms;  /* what a proxy needs at the most to finish, once it is told to */
+};
+
+struct message_reloaded {
+    uint32_t heard; /* so many MESSAGE_RELOAD, since this control was started */
 };
 
 struct message_finishing {

@@ -15,6 +15,7 @@ from harness.client import RawClient
 from harness.daemon import program
 from harness.http2 import DATA, GOAWAY, RawHttp2, head_frame
 from harness.load import Load
+from harness.names import NameServer, can_be_asked
 from harness.waiting import stays, wait_until
 
 MARK = b"@(#)upswap "
@@ -573,6 +574,92 @@ def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
             seen = len(load.exchanges)
             wait_until(lambda: len(load.exchanges) > seen + 20)
     load.assert_flawless()
+
+
+# ---- a reload at the same time ----
+
+
+@pytest.fixture
+def looking_up(make_stand):
+    """A stand whose file has a new service, the name of whose instance is looked up until its `names` are let go."""
+    if not can_be_asked():
+        pytest.skip("only root can give a daemon a name server of its own")
+    names = NameServer()
+    stand = make_stand(service={"hosts": ["app.test"]})
+    stand.names = names
+    names.serve(stand.daemon)
+    installed(stand.daemon)
+    stand.start()
+
+    def add(config):
+        service = {**config["services"][0], "name": "slow", "hosts": ["slow.test"], "instances": ["slow.upswap.test:9"]}
+        config["services"].append(service)
+
+    stand.daemon.write_config(stand.daemon.changed_config(add))
+    yield stand
+    names.close()
+
+
+def assert_reloaded_once_let_go(stand):
+    stand.names.let_go.set()
+    stand.events.wait("config.reloaded")
+    assert [service["service"] for service in stand.admin.status()["services"]] == ["web", "slow"]
+
+
+def test_a_reload_by_signal_that_is_under_way_when_an_upgrade_begins_is_done_by_the_new_program(looking_up):
+    stand = looking_up
+    install(stand.daemon, version("7.7"))
+    stand.daemon.signal(signal.SIGHUP)
+    assert stand.names.asked.wait(10)
+    stand.daemon.signal(signal.SIGUSR2)
+    stand.events.wait("daemon.upgraded")
+    assert_reloaded_once_let_go(stand)
+
+
+def test_a_reload_by_signal_that_comes_while_an_upgrade_is_under_way_is_done_by_the_new_program(looking_up):
+    stand = looking_up
+    install(stand.daemon, version("7.7"))
+    stand.daemon.signal(signal.SIGUSR2)
+    stand.daemon.signal(signal.SIGHUP)
+    stand.events.wait("daemon.upgraded")
+    assert_reloaded_once_let_go(stand)
+
+
+def test_a_reload_by_signal_is_done_by_the_old_program_where_the_new_one_gives_all_back(looking_up):
+    stand = looking_up
+    install(stand.daemon, version("7.7"), (b"--role=proxy", b"--role=prox?"))
+    stand.daemon.signal(signal.SIGHUP)
+    assert stand.names.asked.wait(10)
+    stand.daemon.signal(signal.SIGUSR2)
+    stand.events.wait("daemon.upgrade_refused")
+    assert_reloaded_once_let_go(stand)
+
+
+def test_a_reload_by_the_client_that_an_upgrade_overtakes_is_refused_with_what_to_do(looking_up):
+    stand = looking_up
+    install(stand.daemon, version("7.7"))
+    client = stand.daemon.spawn_upswap("reload")
+    assert stand.names.asked.wait(10)
+    stand.daemon.signal(signal.SIGUSR2)
+    _, err = client.communicate(timeout=30)
+    assert processes.finish(client) == 1
+    assert "version 7.7 takes over before the reload is done; reload again when it serves" in err
+    assert "takes over before" in stand.events.wait("config.refused")["reason"]
+    stand.events.wait("daemon.upgraded")
+    stand.names.let_go.set()
+    assert stand.daemon.upswap("reload").returncode == 0
+
+
+def test_a_reload_in_which_control_dies_is_done_by_the_next_one_and_left_if_that_dies_of_it_too(looking_up):
+    stand = looking_up
+    stand.daemon.signal(signal.SIGHUP)
+    for _ in range(2):
+        assert stand.names.asked.wait(10)
+        stand.names.asked.clear()
+        stand.daemon.kill_role("control")
+    assert "control has ended in a reload again: it is not done; mend the file, and reload again" in stand.daemon.stderr()
+    stand.daemon.signal(signal.SIGHUP)
+    assert_reloaded_once_let_go(stand)
 
 
 def test_while_three_old_proxies_finish_there_is_no_fourth_upgrade(upgrading):

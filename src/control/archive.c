@@ -13,15 +13,27 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <uthash.h>
+
 #define FILE_MAX ((size_t)1 << 31)
+
+/* A file that could not be read, as it was when that was said. */
+struct complaint {
+    char *path;
+    struct stat file;
+    UT_hash_handle hh;
+};
 
 struct archive {
     char *folder;
     struct mailbox *mailbox;
     LIST_HEAD(, job) jobs;
+    struct complaint *complaints; /* by path */
 };
 
 struct job {
@@ -160,28 +172,64 @@ static bool is_result(const json_t *json, enum archive_kind kind)
     return json_is_array(cells) && json_is_boolean(json_object_get(json, "passed"));
 }
 
-static json_t *parse(const char *path, enum archive_kind kind, struct str text)
+static json_t *parse(const char *path, enum archive_kind kind, struct str text, struct err *err)
 {
     json_error_t fault;
     json_t *result = json_loadb(text.p, text.n, 0, &fault);
     if (result != NULL && is_result(result, kind))
         return result;
-    log_warn("%s is damaged: %s; it is not shown: put a copy of it back, or remove it", path,
-             result == NULL ? fault.text : "it is JSON, but not what was written there");
+    err_set(err, "%s is damaged: %s; it is not used: put a copy of it back, or remove it", path,
+            result == NULL ? fault.text : "it is JSON, but not what was written there");
     json_decref(result);
     return NULL;
 }
 
-static json_t *read_file(const char *path, enum archive_kind kind)
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Whoever looks at a deployment has its files read, and a dashboard looks every second: it is said again only
+ * of a file that has changed. */
+static void complain(struct archive *archive, const char *path, const char *sentence)
+{
+    struct complaint *complaint;
+    struct stat file = {0};
+    (void)stat(path, &file);
+    HASH_FIND_STR(archive->complaints, path, complaint);
+    if (complaint != NULL && is_same_file(&complaint->file, &file))
+        return;
+    log_warn("%s", sentence);
+    if (complaint == NULL) {
+        complaint = mem_zero(1, sizeof *complaint);
+        complaint->path = mem_dup(path);
+        HASH_ADD_KEYPTR(hh, archive->complaints, complaint->path, strlen(complaint->path), complaint);
+    }
+    complaint->file = file;
+}
+
+static void forget_complaint(struct archive *archive, const char *path)
+{
+    struct complaint *complaint;
+    HASH_FIND_STR(archive->complaints, path, complaint);
+    if (complaint == NULL)
+        return;
+    HASH_DEL(archive->complaints, complaint);
+    free(complaint->path);
+    free(complaint);
+}
+
+static json_t *read_file(struct archive *archive, const char *path, enum archive_kind kind)
 {
     struct buf text = BUF_EMPTY;
     struct err err;
     bool missing = false;
     json_t *result = NULL;
     if (file_read(path, FILE_MAX, &text, &missing, &err))
-        result = parse(path, kind, buf_str(&text));
-    else if (!missing)
-        log_warn("%s", err.text);
+        result = parse(path, kind, buf_str(&text), &err);
+    if (result == NULL && !missing)
+        complain(archive, path, err.text);
     buf_free(&text);
     return result;
 }
@@ -191,7 +239,7 @@ json_t *archive_read(struct archive *archive, const char *deployment, enum archi
     char *path = path_of(archive, deployment, kind);
     json_t *result = find_shown(archive, path);
     if (result == NULL)
-        result = read_file(path, kind);
+        result = read_file(archive, path, kind);
     free(path);
     return result;
 }
@@ -209,6 +257,7 @@ void archive_drop(struct archive *archive, const char *deployment)
     for (enum archive_kind kind = ARCHIVE_GATE; kind < ARCHIVE_KINDS; kind++) {
         char *path = path_of(archive, deployment, kind);
         unlink(path);
+        forget_complaint(archive, path);
         free(path);
     }
 }
@@ -220,6 +269,8 @@ void archive_close(struct archive *archive)
     struct job *job;
     LIST_FOREACH (job, &archive->jobs, entry)
         join(job);
+    while (archive->complaints != NULL)
+        forget_complaint(archive, archive->complaints->path);
     mailbox_free(archive->mailbox);
     free(archive->folder);
     free(archive);

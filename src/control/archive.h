@@ -35,8 +35,8 @@ void archive_write(struct archive *archive, const char *deployment, enum archive
 void archive_publish(struct archive *archive, const char *deployment, enum archive_kind kind, json_t *result,
                      void (*done)(void *arg, const char *failure), void *arg);
 
-/* What was written for it; NULL where nothing was, or the file is damaged, which is logged. A new reference.
- */
+/* What was written for it; NULL where nothing was, or the file is damaged, which is logged once. A new
+ * reference. */
 json_t *archive_read(struct archive *archive, const char *deployment, enum archive_kind kind);
 /* Is there a file for it, damaged or not? */
 bool archive_has(struct archive *archive, const char *deployment, enum archive_kind kind);

@@ -3,6 +3,7 @@
 
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -116,6 +117,39 @@ static void a_damaged_file_is_there_and_not_shown(void **state)
     }
 }
 
+/* Counts the lines of the log that the reading writes. */
+static unsigned lines_of_reading(const struct bench *bench)
+{
+    char path[128], text[4096];
+    snprintf(path, sizeof path, "%s/log", bench->folder);
+    int log = open(path, O_CREAT | O_TRUNC | O_RDWR, 0600), before = dup(STDERR_FILENO);
+    dup2(log, STDERR_FILENO);
+    assert_null(archive_read(bench->archive, "web-1", ARCHIVE_GATE));
+    dup2(before, STDERR_FILENO);
+    close(before);
+    ssize_t size = pread(log, text, sizeof text, 0);
+    close(log);
+    unsigned lines = 0;
+    for (ssize_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    return lines;
+}
+
+static void a_damaged_file_is_complained_of_once_until_it_changes(void **state)
+{
+    struct bench *bench = *state;
+    write_gate(bench, "[1,2]");
+    assert_int_equal(lines_of_reading(bench), 1);
+    assert_int_equal(lines_of_reading(bench), 0);
+    write_gate(bench, "[1,2,3]");
+    assert_int_equal(lines_of_reading(bench), 1);
+    assert_int_equal(lines_of_reading(bench), 0);
+    archive_drop(bench->archive, "web-1");
+    assert_int_equal(lines_of_reading(bench), 0);
+    write_gate(bench, "[1,2,3]");
+    assert_int_equal(lines_of_reading(bench), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +157,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_published_is_read_before_it_is_on_disk_and_after, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_damaged_file_is_there_and_not_shown, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_complained_of_once_until_it_changes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_told_and_not_shown_any_more, setup,
                                         teardown),
     };

@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/yardstick.h"
 #include "io/file.h"
 #include "io/mailbox.h"
 #include "io/thread.h"
@@ -158,11 +159,19 @@ static bool is_cell(const json_t *cell)
            json_is_string(json_object_get(cell, "uptest")) && json_is_string(json_object_get(cell, "state"));
 }
 
-/* What is shown must be what somebody has found. */
+static bool is_yardstick(const json_t *json)
+{
+    struct yardstick ignored;
+    return yardstick_unpack(json, &ignored);
+}
+
+/* What is shown, or measured by, must be what somebody has found. */
 static bool is_result(const json_t *json, enum archive_kind kind)
 {
     size_t i;
     const json_t *cell, *cells = json_object_get(json, "cells");
+    if (kind == ARCHIVE_YARDSTICK)
+        return is_yardstick(json);
     if (kind != ARCHIVE_GATE)
         return json_is_object(json);
     json_array_foreach (cells, i, cell) {

@@ -37,6 +37,7 @@ struct vigil {
     uint64_t waiting;        /* requests, at the last look */
     unsigned ticks;
     bool restored;         /* it measures by what was kept of the other pool's record */
+    bool unmeasured;       /* that is damaged */
     struct gate *run;      /* of the uptests; NULL: none is under way */
     bool is_last;          /* it was begun when the time was over */
     uint64_t runs, passes; /* of the uptests; those that told something */
@@ -354,13 +355,32 @@ static void keep_yardstick(const struct vigil *vigil)
                   NULL, NULL);
 }
 
-/* True: there is one. */
-static bool find_kept(const struct vigil *vigil, struct yardstick *yardstick)
+static void find_kept(struct vigil *vigil, struct yardstick *yardstick)
 {
-    json_t *kept = archive_read(vigil->watch->options.archive, vigil->pool, ARCHIVE_YARDSTICK);
-    bool found = kept != NULL && yardstick_unpack(kept, yardstick);
+    struct archive *archive = vigil->watch->options.archive;
+    json_t *kept = archive_read(archive, vigil->pool, ARCHIVE_YARDSTICK);
+    vigil->restored = kept != NULL && yardstick_unpack(kept, yardstick);
+    vigil->unmeasured = !vigil->restored && archive_has(archive, vigil->pool, ARCHIVE_YARDSTICK);
     json_decref(kept);
-    return found;
+}
+
+/* A live pool's record grows beside the canary, and is as good. An armed one gets no requests any more: that
+ * the new one is no worse is then nobody's finding. */
+static bool is_unproven(const struct vigil *vigil, const struct pool *pool)
+{
+    return vigil->unmeasured && pool->service->live == pool;
+}
+
+static void tell_unmeasured(const struct vigil *vigil, const struct pool *pool)
+{
+    if (is_unproven(vigil, pool))
+        log_warn("%s: what its watch measures by is damaged; the watch begins anew, without its answers, and "
+                 "will not have passed: promote it, or roll it back",
+                 vigil->pool);
+    else
+        log_warn("%s: what it was measured by as a canary is damaged; the step begins anew, measured by what "
+                 "the live pool answers from now on",
+                 vigil->pool);
 }
 
 /* A sentence, to be freed; NULL: all is well. */
@@ -368,8 +388,13 @@ static char *find_failure(const struct vigil *vigil, const struct pool *pool)
 {
     if (vigil->evidence.verdict == EVIDENCE_WORSE)
         return evidence_tell(&vigil->evidence, before(pool));
-    char *lost = find_lost_instance(vigil, pool);
-    return lost != NULL ? lost : find_silence(vigil, pool);
+    char *failure = find_lost_instance(vigil, pool);
+    if (failure == NULL)
+        failure = find_silence(vigil, pool);
+    if (failure == NULL && is_unproven(vigil, pool) && is_over(vigil))
+        failure = mem_dup("what it was measured by is damaged, so nobody knows whether it answers as well as "
+                          "the pool before it");
+    return failure;
 }
 
 static void look(struct deadline *deadline)
@@ -415,8 +440,11 @@ void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_m
     HASH_ADD_KEYPTR(hh, watch->vigils, vigil->service, strlen(vigil->service), vigil);
     const struct config_service *settings = settings_of(vigil);
     measure(vigil, pool, &yardstick);
-    vigil->restored = yardstick.old.requests == 0 && find_kept(vigil, &yardstick);
-    vigil->ends_ms = vigil->begun_ms + (vigil->restored ? length_ms : left_ms);
+    if (yardstick.old.requests == 0)
+        find_kept(vigil, &yardstick);
+    if (vigil->unmeasured)
+        tell_unmeasured(vigil, pool);
+    vigil->ends_ms = vigil->begun_ms + (vigil->restored || vigil->unmeasured ? length_ms : left_ms);
     evidence_begin(&vigil->evidence, &yardstick, settings == NULL ? 0 : settings->watch.minimum,
                    (double)length_ms / 1000);
     read_answers(vigil, pool, &vigil->answers);

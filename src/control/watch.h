@@ -45,6 +45,7 @@ struct watch *watch_new(const struct watch_options *options);
 /* Watches the pool of the service's running deployment, in place of what is watched of that service; for
  * length_ms, of which left_ms are left. Where the counters have gone since it began, as they do with the
  * daemon, what was seen of it has gone with them, and it begins anew, measured by the record that was kept.
+ * Where that is damaged, which is logged, the watch of a live pool fails at its end at the latest.
  * One that has a flaw has failed already, and that is not told again. */
 void watch_begin(struct watch *watch, const struct pool *pool, uint64_t length_ms, uint64_t left_ms);
 /* Ends it, if there is one. */

@@ -408,6 +408,46 @@ def test_a_new_process_judges_by_all_that_the_old_release_has_answered(make_watc
     assert stand.admin.deployment(deployment)["reason"].startswith("5xx: ")
 
 
+def start_on_a_damaged_record(stand, damage, **keys):
+    """A release that is measured by what the old one has answered; the daemon is started again without that."""
+    for _ in range(20):
+        assert stand.ask().text == "old\n"
+    deployment = stand.admin.stage(**keys)
+    kept = os.path.join(stand.daemon.config["state_directory"], "deployments", f"{deployment}.yardstick.json")
+    wait_until(lambda: os.path.exists(kept), what="the record to be kept")
+    stand.daemon.crash()
+    with open(kept, "w", encoding="utf-8") as file:
+        file.write(damage)
+    stand.daemon.start(write=False)
+    stand.port = stand.daemon.port
+    assert f"{kept} is damaged: " in stand.daemon.stderr()
+    return deployment
+
+
+@pytest.mark.parametrize("damage", ['{"requests":', '{"requests":20}'], ids=["torn", "other"])
+def test_a_watch_that_has_lost_what_it_measures_by_has_not_passed(make_watched, make_release, damage):
+    stand = make_watched(watch={"duration": "3s"})
+    deployment = start_on_a_damaged_record(stand, damage, instances=[make_release("new").address])
+    assert "promote it, or roll it back" in stand.daemon.stderr()
+    assert stand.events.wait_end(deployment)["type"] == "deployment.rolled_back"
+    assert stand.events.of("watch.failed") and not stand.events.of("watch.passed")
+    assert "what it was measured by is damaged" in stand.admin.deployment(deployment)["reason"]
+
+
+def test_a_canary_that_has_lost_what_it_measures_by_is_measured_by_what_the_live_pool_answers_now(make_watched, make_release):
+    stand = make_watched(watch={"minimum": 20})
+    new = make_release("new")
+    deployment = start_on_a_damaged_record(stand, "{}", instances=[new.address], canary=[50], step="60s")
+    assert "the step begins anew" in stand.daemon.stderr()
+    assert stand.state(deployment) == "canary"
+
+    def measured():
+        stand.ask()
+        return stand.admin.service()["deployment"]["watched"]["requests_before"] > 0
+
+    wait_until(measured, timeout=20, what="a new measure")
+
+
 @pytest.mark.parametrize("role", ["control", "proxy", "keeper"])
 def test_a_failed_watch_that_is_to_do_nothing_has_not_passed_when_a_role_was_killed(make_watched, make_release, role):
     stand = make_watched(watch={"duration": "6s", "uptests": "100ms", "on_fail": "none"})

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct writing {
     const struct admin_pieces *pieces;
@@ -73,6 +74,14 @@ static void begin(struct admin_request *request, struct loop *loop, const struct
     request->drained = on_drained;
     admin_stream_begin(request, pieces->content_type);
     send_piece(writing, first, true);
+}
+
+void admin_pieces_open(struct buf *out, json_t *object, const char *list)
+{
+    json_object_del(object, list); /* else it keeps its place */
+    json_object_set_new(object, list, json_array());
+    admin_write_json(out, object);
+    out->n -= strlen("]}");
 }
 
 void admin_answer_pieces(struct admin_request *request, struct loop *loop, const struct admin_pieces *pieces,

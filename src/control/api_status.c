@@ -1,6 +1,7 @@
 /* What is: the whole, a service, the numbers, and whether upswap serves at all. */
 #include "control/admin_pieces.h"
 #include "control/api.h"
+#include "control/service_pieces.h"
 
 #include "base/mem.h"
 
@@ -13,8 +14,10 @@ static bool takes_no_query(struct admin_request *request)
 
 /* ---- all services, in pieces ---- */
 
-/* A piece: so many services at most, or a little more than so many bytes. */
-#define PIECE_SERVICES 64
+/* A piece: so many services and instances at most, of which a service costs as much as so many, or a little
+ * more than so many bytes. */
+#define PIECE_INSTANCES 256
+#define SERVICE_INSTANCES 4
 #define PIECE_BYTES ((size_t)64 * 1024)
 
 /* One writing of an object whose last key is the list of all services. Each is as it is when its turn comes;
@@ -25,51 +28,59 @@ struct listing {
     json_t *head; /* the keys before; NULL: it is written */
     char **names;
     size_t count, next;
-    bool first; /* none has been written */
+    bool first;                    /* none has been written */
+    bool in_service;               /* the one before `next` is being written: */
+    struct service_pieces service; /* with this */
 };
 
 static void listing_free(void *arg)
 {
     struct listing *listing = arg;
     json_decref(listing->head);
+    if (listing->in_service)
+        service_pieces_end(&listing->service);
     for (size_t i = 0; i < listing->count; i++)
         free(listing->names[i]);
     free(listing->names);
     free(listing);
 }
 
-/* The object without its end. */
 static void write_head(struct listing *listing, struct buf *out)
 {
-    json_object_set_new(listing->head, "services", json_array());
-    admin_write_json(out, listing->head);
-    out->n -= strlen("]}");
+    admin_pieces_open(out, listing->head, "services");
     json_decref(listing->head);
     listing->head = NULL;
 }
 
-static void write_service(struct listing *listing, const char *name, struct buf *out)
+static void begin_service(struct listing *listing, const char *name, struct buf *out)
 {
-    json_t *service = conductor_service(listing->conductor, name);
-    if (service == NULL)
+    listing->in_service = service_pieces_begin(&listing->service, listing->conductor, name, listing->figures);
+    if (!listing->in_service)
         return;
-    if (listing->figures)
-        conductor_add_figures(listing->conductor, service);
     buf_add(out, ",", listing->first ? 0 : 1);
-    admin_write_json(out, service);
-    json_decref(service);
     listing->first = false;
+}
+
+static bool listing_has_more(const struct listing *listing)
+{
+    return listing->in_service || listing->next < listing->count;
 }
 
 static bool listing_step(void *arg, struct buf *out)
 {
     struct listing *listing = arg;
-    size_t before = out->n, end = listing->next + PIECE_SERVICES;
+    size_t before = out->n, left = PIECE_INSTANCES;
     if (listing->head != NULL)
         write_head(listing, out);
-    while (listing->next < listing->count && listing->next < end && out->n - before < PIECE_BYTES)
-        write_service(listing, listing->names[listing->next++], out);
-    if (listing->next < listing->count)
+    while (listing_has_more(listing) && left > 0 && out->n - before < PIECE_BYTES) {
+        if (listing->in_service) {
+            listing->in_service = service_pieces_step(&listing->service, &left, out);
+        } else {
+            begin_service(listing, listing->names[listing->next++], out);
+            left -= left < SERVICE_INSTANCES ? left : SERVICE_INSTANCES;
+        }
+    }
+    if (listing_has_more(listing))
         return true;
     buf_add_str(out, STR("]}\n"));
     return false;
@@ -111,13 +122,40 @@ void api_services(struct api *api, struct admin_request *request, const char *na
         answer_listing(api, request, json_object(), false);
 }
 
-/* ---- the rest ---- */
+/* ---- one service ---- */
+
+static bool one_step(void *arg, struct buf *out)
+{
+    size_t left = PIECE_INSTANCES;
+    bool more = true;
+    while (more && left > 0)
+        more = service_pieces_step(arg, &left, out);
+    if (!more)
+        buf_add_str(out, STR("\n"));
+    return more;
+}
+
+static void one_free(void *arg)
+{
+    service_pieces_end(arg);
+    free(arg);
+}
 
 void api_service(struct api *api, struct admin_request *request, const char *name)
 {
-    if (takes_no_query(request))
-        api_found(api, request, conductor_service(api->conductor, name), name, conductor_no_service);
+    static const struct admin_pieces pieces = {"application/json", one_step, one_free};
+    if (!takes_no_query(request))
+        return;
+    struct service_pieces *service = mem_zero(1, sizeof *service);
+    if (service_pieces_begin(service, api->conductor, name, false)) {
+        admin_answer_pieces(request, api->loop, &pieces, service);
+    } else {
+        free(service);
+        api_found(api, request, NULL, name, conductor_no_service);
+    }
 }
+
+/* ---- the rest ---- */
 
 void api_traffic(struct api *api, struct admin_request *request, const char *name)
 {

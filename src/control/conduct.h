@@ -335,6 +335,8 @@ bool access_log_open(const struct config *config, int *fd, struct err *err) MUST
 
 json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bool whole);
 json_t *view_service(struct conductor *conductor, const char *name);
+/* Adds to an instance what conductor_add_figures adds to its pool. */
+void view_add_figures(struct conductor *conductor, json_t *json, const struct instance *instance);
 /* The cells of a gate and whether all passed. */
 json_t *view_gate(const struct gate *gate, bool passed);
 json_t *view_asker(const struct asker *asker);

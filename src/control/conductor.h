@@ -87,9 +87,13 @@ uint64_t conductor_waiting(struct conductor *conductor, const struct service *se
 /* JSON shapes of CONTRACT.md; new references. NULL: no such service or deployment. */
 /* The whole without its services. */
 json_t *conductor_status(struct conductor *conductor);
+/* Without the instances of its pools. */
 json_t *conductor_service(struct conductor *conductor, const char *service);
+/* So many instances of this pool, at most, from one on; an empty array where there are none (any more). */
+json_t *conductor_instances(struct conductor *conductor, const char *pool, size_t from, size_t limit,
+                            bool figures);
 /* Adds to such a service what only those need who take differences: of each pool `answers_5xx` and
- * `durations`, of each instance `requests` and `errors`. */
+ * `durations`; `figures` of instances are `requests` and `errors`. */
 void conductor_add_figures(struct conductor *conductor, json_t *service);
 /* What every service that has had requests in the last 15 minutes has answered in the slice that ended last.
  */

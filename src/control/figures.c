@@ -27,12 +27,12 @@ static json_t *durations(const struct counters_pool *sum)
     return pairs;
 }
 
-static void add_to_instance(struct counters *counters, json_t *json, const struct instance *instance)
+void view_add_figures(struct conductor *conductor, json_t *json, const struct instance *instance)
 {
     struct counters_instance sum;
     memset(&sum, 0, sizeof sum);
     if (instance->state != INSTANCE_TORN_DOWN) /* its slot may be another's */
-        counters_instance_sum(counters, instance->slot, &sum);
+        counters_instance_sum(conductor->options.counters, instance->slot, &sum);
     json_object_set_new(json, "requests", json_integer((json_int_t)sum.requests));
     json_object_set_new(json, "errors", json_integer((json_int_t)sum.errors));
 }
@@ -40,17 +40,13 @@ static void add_to_instance(struct counters *counters, json_t *json, const struc
 static void add_to_pool(struct conductor *conductor, json_t *json)
 {
     struct counters_pool sum;
-    struct counters *counters = conductor->options.counters;
-    json_t *instances = json_object_get(json, "instances");
     const struct pool *pool =
         registry_pool(conductor->options.registry, json_string_value(json_object_get(json, "deployment")));
     if (pool == NULL)
         return;
-    counters_pool_sum(counters, pool->slot, &sum);
+    counters_pool_sum(conductor->options.counters, pool->slot, &sum);
     json_object_set_new(json, "answers_5xx", json_integer((json_int_t)count_5xx(&sum)));
     json_object_set_new(json, "durations", durations(&sum));
-    for (size_t i = 0; i < pool->instance_count; i++)
-        add_to_instance(counters, json_array_get(instances, i), &pool->instances[i]);
 }
 
 void conductor_add_figures(struct conductor *conductor, json_t *service)

@@ -319,6 +319,7 @@ static json_t *classes_json(const struct counters_pool *sum)
     return classes;
 }
 
+/* Without its instances. */
 static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
 {
     struct counters_pool sum;
@@ -326,14 +327,30 @@ static json_t *pool_json(struct conductor *conductor, const struct pool *pool)
     counters_pool_sum(conductor->options.counters, pool->slot, &sum);
     for (size_t i = 0; i < COUNTERS_ERRORS; i++)
         errors += sum.errors[i];
-    json_t *instances = json_array();
-    for (size_t i = 0; i < pool->instance_count; i++)
-        json_array_append_new(instances, instance_json(conductor, pool, &pool->instances[i]));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:o}", "deployment", pool->name, "state",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:o, s:I, s:I}", "deployment", pool->name, "state",
                      pool_state_names[pool->state], "release", pool->release, "generation",
                      (json_int_t)pool->number, "in_flight", (json_int_t)sum.in_flight, "in_flight_by_class",
-                     classes_json(&sum), "requests", (json_int_t)sum.requests, "errors", (json_int_t)errors,
-                     "instances", instances);
+                     classes_json(&sum), "requests", (json_int_t)sum.requests, "errors", (json_int_t)errors);
+}
+
+static json_t *instances_json(struct conductor *conductor, const struct pool *pool, size_t from, size_t limit,
+                              bool figures)
+{
+    json_t *instances = json_array();
+    for (size_t i = from; i < pool->instance_count && i - from < limit; i++) {
+        json_t *instance = instance_json(conductor, pool, &pool->instances[i]);
+        if (figures)
+            view_add_figures(conductor, instance, &pool->instances[i]);
+        json_array_append_new(instances, instance);
+    }
+    return instances;
+}
+
+json_t *conductor_instances(struct conductor *conductor, const char *name, size_t from, size_t limit,
+                            bool figures)
+{
+    const struct pool *pool = registry_pool(conductor->options.registry, name);
+    return pool == NULL ? json_array() : instances_json(conductor, pool, from, limit, figures);
 }
 
 static const char *state_of(const struct service *service)
@@ -364,28 +381,42 @@ static json_t *mode_json(struct conductor *conductor, const struct service *serv
                      "asked_by", view_asker(&mode->asker));
 }
 
-json_t *view_service(struct conductor *conductor, const char *name)
+/* Those that are retired are not shown. */
+static json_t *pools_json(struct conductor *conductor, const struct service *service, bool whole)
+{
+    json_t *pools = json_array();
+    const struct pool *pool = service == NULL ? NULL : TAILQ_FIRST(&service->pools);
+    for (; pool != NULL; pool = TAILQ_NEXT(pool, of_service)) {
+        if (pool->state == POOL_RETIRED)
+            continue;
+        json_t *json = pool_json(conductor, pool);
+        if (whole)
+            json_object_set_new(json, "instances", instances_json(conductor, pool, 0, SIZE_MAX, false));
+        json_array_append_new(pools, json);
+    }
+    return pools;
+}
+
+static json_t *service_json(struct conductor *conductor, const char *name, bool whole)
 {
     const struct service *service = registry_service(conductor->options.registry, name);
-    const struct pool *live = service == NULL ? NULL : service->live, *pool;
+    const struct pool *live = service == NULL ? NULL : service->live;
     const struct deployment *running = service == NULL ? NULL : service->running;
-    json_t *pools = json_array();
-    if (service != NULL) {
-        TAILQ_FOREACH (pool, &service->pools, of_service) {
-            if (pool->state != POOL_RETIRED)
-                json_array_append_new(pools, pool_json(conductor, pool));
-        }
-    }
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service), "mode",
                      mode_json(conductor, service), "live",
                      live == NULL ? json_null() : json_string(live->name), "deployment",
                      running == NULL ? json_null() : view_deployment(conductor, running->pool, false),
-                     "pools", pools);
+                     "pools", pools_json(conductor, service, whole));
+}
+
+json_t *view_service(struct conductor *conductor, const char *name)
+{
+    return service_json(conductor, name, true);
 }
 
 json_t *conductor_service(struct conductor *conductor, const char *service)
 {
-    return conductor_settings(conductor, service) == NULL ? NULL : view_service(conductor, service);
+    return conductor_settings(conductor, service) == NULL ? NULL : service_json(conductor, service, false);
 }
 
 /* ---- the whole ---- */

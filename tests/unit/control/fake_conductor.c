@@ -171,7 +171,25 @@ static bool knows(const struct conductor *conductor, const char *service)
 
 json_t *conductor_service(struct conductor *conductor, const char *service)
 {
-    return knows(conductor, service) ? json_pack("{s:s}", "service", service) : NULL;
+    json_t *pools = json_array();
+    if (conductor->instances > 0)
+        json_array_append_new(pools, json_pack("{s:s}", "deployment", service));
+    json_t *json = json_pack("{s:s, s:o}", "service", service, "pools", pools);
+    if (knows(conductor, service))
+        return json;
+    json_decref(json);
+    return NULL;
+}
+
+json_t *conductor_instances(struct conductor *conductor, const char *pool, size_t from, size_t limit,
+                            bool figures)
+{
+    (void)pool;
+    (void)figures;
+    json_t *instances = json_array();
+    for (size_t i = from; i < conductor->instances && i - from < limit; i++)
+        json_array_append_new(instances, json_pack("{s:I}", "address", (json_int_t)i));
+    return instances;
 }
 
 json_t *conductor_history(struct conductor *conductor, const char *service, size_t limit)

@@ -11,6 +11,7 @@ struct conductor {
     struct registry *registry;
     struct counters *counters;
     struct past past;
+    size_t instances; /* of the one pool that each service has; 0: it has none */
     uint64_t version;
     struct schedule_tally scheduled; /* of each service */
     int64_t certificates_end;        /* of listener 1 */

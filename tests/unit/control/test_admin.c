@@ -278,8 +278,9 @@ static void every_get_of_the_table_answers(void **state)
     (void)state;
     assert_answer("GET", "/v1/status", "", "200 OK", "{\"version\":\"1.0\",\"snapshot\":1");
     assert_answer("GET", "/v1/services", "", "200 OK",
-                  "\r\n\r\n{\"services\":[{\"service\":\"web\"},{\"service\":\"bare\"}]}\n");
-    assert_answer("GET", "/v1/services/web", "", "200 OK", "{\"service\":\"web\"}");
+                  "\r\n\r\n{\"services\":[{\"service\":\"web\",\"pools\":[]},"
+                  "{\"service\":\"bare\",\"pools\":[]}]}\n");
+    assert_answer("GET", "/v1/services/web", "", "200 OK", "\r\n\r\n{\"service\":\"web\",\"pools\":[]}\n");
     assert_answer("GET", "/v1/services/web/deployments", "", "200 OK", "\"limit\":20}");
     assert_answer("GET", "/v1/services/web/deployments?limit=7", "", "200 OK", "\"limit\":7}");
     assert_answer("GET", "/v1/deployments/web-1", "", "200 OK", "{\"deployment\":\"web-1\"}");
@@ -404,6 +405,62 @@ static void a_status_of_many_services_is_written_in_pieces(void **state)
     peer_free(whole);
     peer_free(cut);
     peer_free(other);
+}
+
+/* The instances of the first pool of this service, each of which must be there once and in its place. */
+static size_t count_instances(const json_t *service)
+{
+    size_t i;
+    const json_t *instance, *pool = json_array_get(json_object_get(service, "pools"), 0);
+    json_array_foreach (json_object_get(pool, "instances"), i, instance)
+        assert_int_equal(json_integer_value(json_object_get(instance, "address")), i);
+    return i;
+}
+
+/* While `path` is being answered, another one is; then half of the instances are gone. */
+static json_t *read_cut(const char *path)
+{
+    struct peer *cut = peer_new(), *other = peer_new();
+    char *request = mem_printf("GET %s HTTP/1.0\r\n\r\n", path);
+    peer_send(cut, request);
+    peer_send(other, "GET /healthz HTTP/1.0\r\n\r\n");
+    peer_expect(other, "ok\n");
+    assert_false(cut->ended);
+    conductor->instances = 5000;
+    peer_expect(cut, "\r\n\r\n");
+    peer_expect_end(cut);
+    json_t *json = json_loadb(cut->received.p, cut->received.n, 0, NULL);
+    assert_non_null(json);
+    free(request);
+    peer_free(cut);
+    peer_free(other);
+    return json;
+}
+
+static void a_service_of_many_instances_is_written_in_pieces(void **state)
+{
+    (void)state;
+    for (conductor->instances = 1; conductor->instances <= 1024; conductor->instances *= 2) {
+        struct peer *peer = peer_new();
+        peer_send(peer, "GET /v1/services/web HTTP/1.0\r\n\r\n");
+        peer_expect(peer, "\r\n\r\n");
+        peer_expect_end(peer);
+        json_t *service = json_loadb(peer->received.p, peer->received.n, 0, NULL);
+        assert_int_equal(count_instances(service), conductor->instances);
+        json_decref(service);
+        peer_free(peer);
+    }
+    conductor->instances = 10000;
+    json_t *service = read_cut("/v1/services/web");
+    assert_in_range(count_instances(service), 5000, 9999);
+    json_decref(service);
+    conductor->instances = 10000;
+    json_t *status = read_cut("/v1/status");
+    const json_t *services = json_object_get(status, "services");
+    assert_int_equal(json_array_size(services), 2);
+    assert_in_range(count_instances(json_array_get(services, 0)), 5000, 9999);
+    assert_int_equal(count_instances(json_array_get(services, 1)), 5000);
+    json_decref(status);
 }
 
 static void assert_head_without_body(void)
@@ -1244,6 +1301,7 @@ int main(void)
         TEST(who_has_sent_its_end_gets_all_events),
         TEST(a_scraper_that_goes_or_does_not_read_holds_up_nobody),
         TEST(a_status_of_many_services_is_written_in_pieces),
+        TEST(a_service_of_many_instances_is_written_in_pieces),
         TEST(a_head_of_the_metrics_has_no_body),
         TEST(what_is_not_there_is_a_404_that_helps),
         TEST(a_wrong_method_is_a_405_with_allow),

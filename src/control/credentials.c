@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/places.h"
+#include "control/checked.h"
 #include "control/upstream_files.h"
-#include "io/certificate.h"
 #include "io/certificate_files.h"
 #include "io/tls_context.h"
 #include "io/tls_memory.h"
@@ -51,6 +51,7 @@ struct credentials {
     int64_t ends[COUNTERS_LISTENERS]; /* of the certificates in it; 0: none */
     bool restored;
     struct memo memo;
+    struct checked *checked;
     struct draft *drafts;
     size_t count;
     struct upstream_files *upstreams; /* NULL: none were read */
@@ -81,16 +82,16 @@ void credentials_discard(struct credentials *credentials)
     credentials->count = 0;
 }
 
-static bool read_pairs(struct draft *draft, const struct config *config, const struct config_tls *tls,
-                       struct err *err)
+static bool read_pairs(struct draft *draft, struct checked *checked, const struct config *config,
+                       const struct config_tls *tls, struct err *err)
 {
     size_t count = config_identity_count(tls);
     draft->files = mem_zero(count, sizeof *draft->files);
     for (size_t i = 0; i < count; i++) {
         const struct config_identity *identity = config_identity(tls, i);
         draft->count = i + 1;
-        if (!certificate_files_read(&draft->files[i], identity->certificate, identity->key, identity->ocsp,
-                                    err))
+        if (!checked_read(checked, &draft->files[i], identity->certificate, identity->key, identity->ocsp,
+                          err))
             return err_prefix(err, "%s:%u", config->path,
                               places_line(config->places, &identity->certificate, tls->line));
     }
@@ -122,7 +123,7 @@ static bool read_listener(struct credentials *credentials, const struct config *
         !certificate_files_authorities(&draft->client_ca, tls->client_ca, err))
         return err_prefix(err, "%s:%u", config->path,
                           places_line(config->places, &tls->client_ca, tls->line));
-    return read_pairs(draft, config, tls, err);
+    return read_pairs(draft, credentials->checked, config, tls, err);
 }
 
 static bool read_all(struct credentials *credentials, const struct config *config, struct err *err)
@@ -133,7 +134,7 @@ static bool read_all(struct credentials *credentials, const struct config *confi
             return false;
         }
     }
-    credentials->upstreams = upstream_files_read(config, err);
+    credentials->upstreams = upstream_files_read(config, credentials->checked, err);
     if (credentials->upstreams != NULL)
         return true;
     credentials_discard(credentials);
@@ -210,9 +211,8 @@ static void add_draft(struct buf *image, struct draft *draft, const struct socke
 
 /* ---- when certificates expire ---- */
 
-static void note_end(int64_t *end, struct str pem)
+static void note_end(int64_t *end, int64_t ends)
 {
-    int64_t ends = certificate_end(pem);
     if (ends != 0 && (*end == 0 || ends < *end))
         *end = ends;
 }
@@ -235,7 +235,7 @@ static void note_ends(struct credentials *credentials)
         if (record.kind == KEYRING_LISTENER && record.bytes.n == sizeof listener)
             memcpy(&listener, record.bytes.p, sizeof listener);
         else if (record.kind == KEYRING_CERTIFICATE && listener.id < COUNTERS_LISTENERS)
-            note_end(&credentials->ends[listener.id], record.bytes);
+            note_end(&credentials->ends[listener.id], checked_end(credentials->checked, record.bytes));
     }
     keyring_unmap(&keyring);
 }
@@ -320,6 +320,7 @@ void credentials_commit(struct credentials *credentials, const struct config *co
     }
     credentials->restored = false;
     credentials_discard(credentials);
+    checked_sweep(credentials->checked);
     if (credentials->fd >= 0 && !deadline_is_set(&credentials->rotate))
         deadline_set(&credentials->rotate, left_ms(&credentials->memo));
 }
@@ -378,6 +379,7 @@ struct credentials *credentials_new(struct loop *loop, struct channel *keeper,
     credentials->changed = changed;
     credentials->arg = arg;
     credentials->fd = -1;
+    credentials->checked = checked_new();
     credentials->tickets = tls_memory_new(TICKETS_KEPT * sizeof *credentials->tickets);
     assert(credentials->tickets != NULL); /* the first to ask */
     deadline_init(&credentials->rotate, loop, rotate);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "config/places.h"
+#include "control/checked.h"
 #include "io/certificate_files.h"
 #include "link/keyring.h"
 
@@ -46,7 +47,7 @@ static bool read_authorities(struct buf *text, const char *path, struct err *err
 }
 
 static bool read_service(struct upstream_file *file, const struct config *config,
-                         const struct config_service *service, struct err *err)
+                         const struct config_service *service, struct checked *checked, struct err *err)
 {
     const struct config_upstream_tls *tls = &service->tls;
     file->upstream.minimum = (uint32_t)tls->minimum;
@@ -59,7 +60,7 @@ static bool read_service(struct upstream_file *file, const struct config *config
                                          tls->ca_file != NULL ? tls->ca_file : system_authorities(), err))
         return err_prefix(err, "%s:%u", config->path, places_line(config->places, &tls->ca_file, tls->line));
     if (tls->certificate == NULL ||
-        certificate_files_read(&file->shown, tls->certificate, tls->key, NULL, err))
+        checked_read(checked, &file->shown, tls->certificate, tls->key, NULL, err))
         return true;
     return err_prefix(err, "%s:%u", config->path, places_line(config->places, &tls->certificate, tls->line));
 }
@@ -72,7 +73,8 @@ static size_t count_tls(const struct config *config)
     return count;
 }
 
-struct upstream_files *upstream_files_read(const struct config *config, struct err *err)
+struct upstream_files *upstream_files_read(const struct config *config, struct checked *checked,
+                                           struct err *err)
 {
     struct upstream_files *files = mem_zero(1, sizeof *files);
     files->list = mem_zero(count_tls(config), sizeof *files->list);
@@ -80,7 +82,7 @@ struct upstream_files *upstream_files_read(const struct config *config, struct e
         const struct config_service *service = &config->services[i];
         if (service->tls.line == 0)
             continue;
-        if (!read_service(&files->list[files->count++], config, service, err)) {
+        if (!read_service(&files->list[files->count++], config, service, checked, err)) {
             upstream_files_wipe(files);
             return NULL;
         }

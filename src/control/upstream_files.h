@@ -5,10 +5,12 @@
 #include "base/buf.h"
 #include "config/config.h"
 
+struct checked;
 struct upstream_files;
 
 /* Reads and checks all files of the config. NULL with "PATH:LINE: sentence". */
-struct upstream_files *upstream_files_read(const struct config *config, struct err *err) MUST_CHECK;
+struct upstream_files *upstream_files_read(const struct config *config, struct checked *checked,
+                                           struct err *err) MUST_CHECK;
 /* Overwrites and frees what was read; NULL is fine. */
 void upstream_files_wipe(struct upstream_files *files);
 

@@ -27,26 +27,28 @@ static bool read_file(const char *path, struct buf *out, struct err *err)
     return good;
 }
 
-static bool check(const struct certificate_files *files, const char *path, const char *ocsp, struct err *err)
+bool certificate_files_check_pair(const struct certificate_files *files, const char *certificate_path,
+                                  const char *ocsp_path, struct err *err)
 {
     time_t until;
     struct certificate *certificate =
         certificate_read(buf_str(&files->certificate), buf_str(&files->key), err);
     if (certificate == NULL)
-        return err_prefix(err, "%s", path);
-    bool good = ocsp == NULL || certificate_check_staple(certificate, buf_str(&files->ocsp), &until, err) ||
-                err_prefix(err, "%s", ocsp);
+        return err_prefix(err, "%s", certificate_path);
+    bool good = ocsp_path == NULL ||
+                certificate_check_staple(certificate, buf_str(&files->ocsp), &until, err) ||
+                err_prefix(err, "%s", ocsp_path);
     certificate_free(certificate);
     return good;
 }
 
-bool certificate_files_read(struct certificate_files *files, const char *certificate, const char *key,
+bool certificate_files_load(struct certificate_files *files, const char *certificate, const char *key,
                             const char *ocsp, struct err *err)
 {
     *files = (struct certificate_files){BUF_EMPTY, BUF_EMPTY, BUF_EMPTY};
     return read_file(certificate, &files->certificate, err) &&
            read_file(key != NULL ? key : certificate, &files->key, err) &&
-           (ocsp == NULL || read_file(ocsp, &files->ocsp, err)) && check(files, certificate, ocsp, err);
+           (ocsp == NULL || read_file(ocsp, &files->ocsp, err));
 }
 
 void certificate_files_wipe(struct certificate_files *files)
@@ -72,7 +74,8 @@ bool certificate_files_check(const char *certificate, const char *key, const cha
 {
     struct certificate_files files = {BUF_EMPTY, BUF_EMPTY, BUF_EMPTY};
     bool good = authorities != NULL ? certificate_files_authorities(&files.certificate, authorities, err)
-                                    : certificate_files_read(&files, certificate, key, ocsp, err);
+                                    : certificate_files_load(&files, certificate, key, ocsp, err) &&
+                                          certificate_files_check_pair(&files, certificate, ocsp, err);
     certificate_files_wipe(&files);
     return good;
 }

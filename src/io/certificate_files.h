@@ -11,16 +11,20 @@ struct certificate_files {
     struct buf certificate, key, ocsp;
 };
 
-/* Reads the files and checks them as certificate_read and certificate_check_staple do. `key` NULL: it stands
- * with the certificate; `ocsp` NULL: none. False: a sentence that names the file. Wipe it either way. */
-bool certificate_files_read(struct certificate_files *files, const char *certificate, const char *key,
+/* Reads the files. `key` NULL: it stands with the certificate; `ocsp` NULL: none. False: a sentence that
+ * names the file. Wipe it either way. */
+bool certificate_files_load(struct certificate_files *files, const char *certificate, const char *key,
                             const char *ocsp, struct err *err) MUST_CHECK;
+/* Checks what was read from the files of these names as certificate_read and certificate_check_staple do.
+ * False: a sentence that names the file. */
+bool certificate_files_check_pair(const struct certificate_files *files, const char *certificate,
+                                  const char *ocsp, struct err *err) MUST_CHECK;
 /* Overwrites and frees what was read. */
 void certificate_files_wipe(struct certificate_files *files);
 
 /* Reads a file of authorities: at least one certificate in PEM form. */
 bool certificate_files_authorities(struct buf *text, const char *path, struct err *err) MUST_CHECK;
 
-/* As read, or, where `authorities` is not NULL, as authorities, for who only wants to know. */
+/* As loaded and checked, or, where `authorities` is not NULL, as authorities, for who only wants to know. */
 bool certificate_files_check(const char *certificate, const char *key, const char *ocsp,
                              const char *authorities, struct err *err);

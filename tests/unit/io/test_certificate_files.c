@@ -56,7 +56,8 @@ static void a_pair_takes_the_memory_that_its_files_need(void **state)
     struct certificate_files files;
     struct err err;
     size_t size = strlen(site.certificate) + strlen(site.key);
-    assert_true(certificate_files_read(&files, path, NULL, NULL, &err));
+    assert_true(certificate_files_load(&files, path, NULL, NULL, &err));
+    assert_true(certificate_files_check_pair(&files, path, NULL, &err));
     assert_int_equal(files.certificate.n, size);
     assert_int_equal(files.key.n, size);
     assert_true(files.certificate.cap < 4 * size);
@@ -70,7 +71,8 @@ static void nothing_that_is_freed_holds_the_key(void **state)
     struct certificate_files files;
     struct err err;
     memcpy(secret, strchr(site.key, '\n') + 1, sizeof secret - 1);
-    assert_true(certificate_files_read(&files, path, NULL, NULL, &err));
+    assert_true(certificate_files_load(&files, path, NULL, NULL, &err));
+    assert_true(certificate_files_check_pair(&files, path, NULL, &err));
     assert_non_null(strstr(files.key.p, secret));
     certificate_files_wipe(&files);
     secret[0] = '\0';

@@ -136,11 +136,14 @@ struct course {
     struct probe *probe;
     struct gate *gate;
     struct deadline shadow, hold, warm;
-    uint64_t warm_after;          /* version of the last world in which the pool was not to be warmed */
-    uint64_t warm_until_ms;       /* monotonic: then the swap goes on without */
-    struct verdict verdict;       /* while its result is being written; why NULL: none is */
-    LIST_HEAD(, remains) remains; /* of deployments before it */
-    unsigned archiving;           /* which writing of a result counts; an older one was overtaken */
+    uint64_t warm_after;    /* version of the last world in which the pool was not to be warmed */
+    uint64_t warm_until_ms; /* monotonic: then the swap goes on without */
+    struct verdict verdict; /* while its result is being written; why NULL: none is */
+    /* Of deployments before it that were given up, while what they run is not gone: */
+    LIST_HEAD(, remains) remains;
+    LIST_HEAD(, launching) launchings;
+    LIST_HEAD(, pausing) pausings;
+    unsigned archiving; /* which writing of a result counts; an older one was overtaken */
     /* The last change of who has the clients, until it is published: */
     char *changed; /* its deployment; NULL: none */
     char *live;    /* the pool that is live since; NULL: none has become it */

@@ -9,6 +9,7 @@
 #include "control/sockaddr.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define INSTANCES_MAX 10000
@@ -23,6 +24,7 @@ struct launching {
     bool has_ended, given_up;
     char *failure; /* once it has ended; NULL: none */
     uint64_t ready_timeout_ms;
+    LIST_ENTRY(launching) of_given_up;
 };
 
 /* An instance that was printed: it is resolved, then its record is made, then it is awaited. */
@@ -68,6 +70,7 @@ static void announce_end(const struct launching *launching)
 /* Nobody waits for it any more. */
 static void file(struct launching *launching)
 {
+    LIST_REMOVE(launching, of_given_up);
     announce_end(launching);
     course_publish(launching->course, launching->pool, ARCHIVE_LAUNCH, launch_json(launching->launch));
     launching_free(launching);
@@ -336,10 +339,23 @@ bool launching_give_up(struct launching *launching, const char *words)
         return false;
     let_go_arrivals(launching);
     launching->given_up = true;
+    LIST_INSERT_HEAD(&launching->course->launchings, launching, of_given_up);
     fail(launching, words);
     if (launching->has_ended)
         file(launching);
     return true;
+}
+
+const struct launching *launching_find(const struct course *course, const char *pool)
+{
+    const struct launching *launching = course->launching;
+    if (launching != NULL && strcmp(launching->pool, pool) == 0)
+        return launching;
+    LIST_FOREACH (launching, &course->launchings, of_given_up) {
+        if (strcmp(launching->pool, pool) == 0)
+            return launching;
+    }
+    return NULL;
 }
 
 void launching_free(struct launching *launching)

@@ -11,6 +11,7 @@
 #include "control/program.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define OUTPUT_KEPT ((size_t)64 * 1024)
 #define OUTPUT_LIMIT ((uint64_t)256 * 1024 * 1024)
@@ -31,6 +32,7 @@ struct pausing {
     struct child_usage usage;
     char *output;
     size_t output_size;
+    LIST_ENTRY(pausing) of_given_up;
 };
 
 static const struct service *service_of(const struct pausing *pausing)
@@ -107,6 +109,7 @@ static void on_done(void *arg, const struct child_result *result)
         file(pausing);
         return;
     }
+    LIST_REMOVE(pausing, of_given_up);
     course_publish(pausing->course, pausing->pool, ARCHIVE_COMMAND, pausing_json(pausing));
     destroy(pausing);
 }
@@ -282,10 +285,23 @@ bool pausing_give_up(struct pausing *pausing, const char *words)
     if (pausing->child == NULL)
         return false;
     pausing->given_up = true;
+    LIST_INSERT_HEAD(&pausing->course->pausings, pausing, of_given_up);
     if (pausing->failure == NULL)
         pausing->failure = mem_dup(words);
     child_stop(pausing->child);
     return true;
+}
+
+const struct pausing *pausing_find(const struct course *course, const char *pool)
+{
+    const struct pausing *pausing = course->pausing;
+    if (pausing != NULL && strcmp(pausing->pool, pool) == 0)
+        return pausing;
+    LIST_FOREACH (pausing, &course->pausings, of_given_up) {
+        if (strcmp(pausing->pool, pool) == 0)
+            return pausing;
+    }
+    return NULL;
 }
 
 void pausing_free(struct pausing *pausing)

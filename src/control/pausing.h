@@ -27,5 +27,7 @@ bool pausing_has_begun(const struct pausing *pausing);
 json_t *pausing_json(const struct pausing *pausing);
 /* Its deployment was given up, since `words`: as launching_give_up. False: the command does not run. */
 bool pausing_give_up(struct pausing *pausing, const char *words);
+/* The pool's, until its command is gone where it was given up. NULL: there is none. */
+const struct pausing *pausing_find(const struct course *course, const char *pool);
 /* Stops what runs; no event comes any more. NULL is fine. */
 void pausing_free(struct pausing *pausing);

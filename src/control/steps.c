@@ -58,6 +58,8 @@ struct course *course_of(struct conductor *conductor, const char *service)
     course->service = mem_dup(service);
     TAILQ_INIT(&course->steps);
     LIST_INIT(&course->remains);
+    LIST_INIT(&course->launchings);
+    LIST_INIT(&course->pausings);
     deadline_init(&course->shadow, conductor->options.loop, course_shadow_is_over);
     deadline_init(&course->hold, conductor->options.loop, course_hold_is_over);
     deadline_init(&course->warm, conductor->options.loop, course_look_at_warmth);

@@ -98,9 +98,9 @@ static json_t *gate_of(struct conductor *conductor, const struct pool *pool)
 static json_t *launch_of(struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find(conductor, pool->service->name);
-    bool runs = pool->service->running == pool->deployment && course != NULL && course->launching != NULL;
-    json_t *launch = runs ? launching_json(course->launching)
-                          : archive_read(conductor->options.archive, pool->name, ARCHIVE_LAUNCH);
+    const struct launching *launching = course == NULL ? NULL : launching_find(course, pool->name);
+    json_t *launch = launching != NULL ? launching_json(launching)
+                                       : archive_read(conductor->options.archive, pool->name, ARCHIVE_LAUNCH);
     return launch != NULL ? launch : json_null();
 }
 
@@ -108,9 +108,9 @@ static json_t *launch_of(struct conductor *conductor, const struct pool *pool)
 static json_t *command_of(struct conductor *conductor, const struct pool *pool)
 {
     const struct course *course = course_find(conductor, pool->service->name);
-    bool runs = pool->service->running == pool->deployment && course != NULL && course->pausing != NULL;
-    json_t *command = runs ? pausing_json(course->pausing)
-                           : archive_read(conductor->options.archive, pool->name, ARCHIVE_COMMAND);
+    const struct pausing *pausing = course == NULL ? NULL : pausing_find(course, pool->name);
+    json_t *command = pausing != NULL ? pausing_json(pausing)
+                                      : archive_read(conductor->options.archive, pool->name, ARCHIVE_COMMAND);
     return command != NULL ? command : json_null();
 }
 

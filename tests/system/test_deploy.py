@@ -212,12 +212,13 @@ def test_what_an_aborted_launch_has_written_is_told_and_kept(pad, make_backend):
     pad = pad()
     deployment, call = pad.deploy()
     done = pad.stand.daemon.path("written")
-    call.order(f"echo pulls the image >&2; touch {done}")
+    call.order(f"trap '' TERM; echo pulls the image >&2; touch {done}")
     wait_until(lambda: os.path.exists(done), what="it to be written")
     assert pad.admin.command("abort", reason="it hangs").status == 200
+    assert pad.admin.deployment(deployment)["launch"]["state"] == "running", "until it is gone"
     told = pad.events.wait("launch.finished", deployment=deployment)
     assert told["passed"] is False and "was given up: it hangs" in told["reason"]
-    launch = wait_until(lambda: pad.admin.deployment(deployment)["launch"], what="the launch to be kept")
+    launch = pad.admin.deployment(deployment)["launch"]
     assert launch["state"] == "failed" and "pulls the image" in launch["output"] and launch["signal"]
 
 

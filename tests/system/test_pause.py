@@ -529,15 +529,16 @@ def test_uptests_that_take_longer_than_the_pause_fail_the_gate(pausing, puppets)
 
 
 def test_an_abort_ends_the_command_and_the_pause_and_says_so(pausing):
-    deployment = pausing.stage(f"date > {pausing.note}; exec cat {pausing.never}")
+    deployment = pausing.stage(f"trap '' TERM; date > {pausing.note}; exec cat {pausing.never}")
     wait_until(lambda: has_run(pausing), what="the command")
     assert pausing.admin.command("abort", reason="too slow").status == 200
+    assert show(pausing, deployment)["command"]["state"] == "running", "until it is gone"
     assert_resumed(pausing)
     reason = show(pausing, deployment)["reason"]
     assert "too slow" in reason and "stays done" in reason
     told = pausing.events.wait("pause.command", deployment=deployment)
     assert not told["passed"] and "was given up: too slow" in told["reason"]
-    command = wait_until(lambda: show(pausing, deployment)["command"], what="the command's end to be kept")
+    command = show(pausing, deployment)["command"]
     assert command["state"] == "failed" and command["signal"]
     assert pausing.ask().text == "live-0"
 

@@ -316,7 +316,19 @@ void keeper_proxy_gone(struct keeper *keeper)
     channel_close(control->channel);
     control->channel = NULL;
     if (control->pid == 0)
-        stop(keeper, 0);
+        stop(keeper, keeper->exit_status);
+}
+
+/* The stop goes on. */
+static void ended_while_stopping(struct role *role, const char *how)
+{
+    if (WIFSIGNALED(role->status)) {
+        log_error("%s %s in the middle of the stop, which has not finished everything", role->name, how);
+        role->keeper->exit_status = 1;
+    } else {
+        log_info("%s %s", role->name, how);
+    }
+    keeper_proxy_gone(role->keeper);
 }
 
 static void role_ended(struct role *role, int status)
@@ -331,8 +343,7 @@ static void role_ended(struct role *role, int status)
     channel_close(role->channel);
     role->channel = NULL;
     if (keeper->stopping) {
-        log_info("%s %s", role->name, how);
-        keeper_proxy_gone(keeper);
+        ended_while_stopping(role, how);
     } else if (upgrade_role_ended(keeper, is_control ? CONTROL : PROXY, how)) {
         return;
     } else if (is_control && !keeper->is_ready) {

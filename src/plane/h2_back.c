@@ -1,5 +1,6 @@
-/* The client's side of HTTP/2. Invariant: a connection is lent only while it is in its upstream's list, which
- * it leaves for good when it ends, is told to go away, or its upstream is retired. */
+/* The client's side of HTTP/2. Invariant: a connection is in its upstream's list until it is closed, and
+ * lent only while it is offered, which is over for good when it ends, is told to go away, or its upstream is
+ * retired. */
 #include "plane/h2_back.h"
 
 #include "base/mem.h"
@@ -27,7 +28,7 @@ struct h2_back {
     int error;               /* of the connecting */
     bool connected;
     bool settled; /* the instance's settings are here */
-    bool listed;  /* in upstream->backs */
+    bool offered; /* more requests may go over it */
     bool asked;   /* for a sign of life */
     uint32_t leases;
     uint32_t keep_ms;
@@ -138,12 +139,10 @@ static bool too_large(struct h2_stream *s)
 
 /* ---- connections ---- */
 
-static void unlist(struct h2_back *back)
+static void withdraw(struct h2_back *back)
 {
     upstreams_use(back->upstream->all, &back->idler);
-    if (back->listed)
-        TAILQ_REMOVE(&back->upstream->backs, back, link);
-    back->listed = false;
+    back->offered = false;
 }
 
 static void run_freeing(struct loop_deferred *deferred)
@@ -155,7 +154,8 @@ static void close_back(struct h2_back *back)
 {
     struct upstream *upstream = back->upstream;
     struct worker *worker = back->h2.worker;
-    unlist(back);
+    withdraw(back);
+    TAILQ_REMOVE(&upstream->backs, back, link);
     deadline_clear(&back->deadline);
     stream_close(&back->wire, false);
     h2_free(&back->h2);
@@ -181,7 +181,7 @@ static void spare(struct idler *idler)
 
 static bool is_going(struct h2_back *back)
 {
-    return !back->listed || (back->connected && !h2_takes_requests(&back->h2));
+    return !back->offered || (back->connected && !h2_takes_requests(&back->h2));
 }
 
 static void wait_idle(struct h2_back *back)
@@ -190,7 +190,7 @@ static void wait_idle(struct h2_back *back)
         return;
     back->idle = true;
     deadline_set(&back->deadline, back->connected ? back->keep_ms : 0);
-    if (back->listed && back->connected && back->keep_ms != 0)
+    if (back->offered && back->connected && back->keep_ms != 0)
         upstreams_keep(back->upstream->all, &back->idler);
 }
 
@@ -207,7 +207,7 @@ static void changed(struct h2 *h2)
 {
     struct h2_back *back = mem_container(h2, struct h2_back, h2);
     if (is_going(back)) {
-        unlist(back);
+        withdraw(back);
         back->keep_ms = 0;
     }
     if (h2->stream_count > 0)
@@ -339,10 +339,9 @@ static struct h2_back *make(struct upstream *upstream, const struct snapshot_ins
         back->tls = tls_context_ref(lending->tls);
         back->server_name = lending->server_name.n > 0 ? str_dup(lending->server_name) : NULL;
     }
-    back->listed = !upstream->retired;
+    back->offered = !upstream->retired;
     deadline_init(&back->deadline, worker->loop, timed_out);
-    if (back->listed)
-        TAILQ_INSERT_HEAD(&upstream->backs, back, link);
+    TAILQ_INSERT_HEAD(&upstream->backs, back, link);
     upstream->connections++;
     counters_add(&upstream->cells->connections, 1);
     return back;
@@ -457,7 +456,7 @@ void h2_back_retire(struct upstream *upstream)
     struct h2_back *back, *next;
     for (back = TAILQ_FIRST(&upstream->backs); back != NULL; back = next) {
         next = TAILQ_NEXT(back, link);
-        unlist(back);
+        withdraw(back);
         if (back->leases == 0 && !back->h2.busy)
             close_back(back);
         else

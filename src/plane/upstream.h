@@ -53,7 +53,7 @@ struct upstream {
     struct counters_instance *cells;
     struct connection_list idle;         /* the one used last comes first */
     struct connection *owned;            /* uthash by owner: idle ones of one client each */
-    TAILQ_HEAD(, h2_back) backs;         /* that speak HTTP/2 and take requests: see h2_back.h */
+    TAILQ_HEAD(, h2_back) backs;         /* that speak HTTP/2: see h2_back.h */
     struct ssl_session_st *session;      /* of TLS, the last one, to be resumed; NULL: none */
     struct tls_context *session_context; /* that it belongs to; a reference */
     struct upstream_tls_failure failure; /* the last one */

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import signal
 import socket
 import threading
 from types import SimpleNamespace
@@ -205,6 +206,24 @@ def test_a_connection_that_is_told_to_go_away_takes_no_more(start, make_instance
         wait_until(lambda: client.ask().status == 200 and len(instance.asked()) == 2, what="another one")
         served.answer(stream, b"still here")
         assert client.finish(held).body == b"still here"
+
+
+def test_a_stop_behind_a_swap_finishes_what_the_old_pool_has_in_flight(start, make_instance):
+    """Its connection takes no more requests, and is closed with the last one."""
+    old, new = make_instance(), make_instance()
+    waiting = []
+    old.scripts["/held"] = lambda served, stream, *_: waiting.append((served, stream))
+    front = start(old, uptests={"required": False})
+    with front.client() as client:
+        client.request(target="/held")
+        wait_until(lambda: waiting, what="the request")
+        front.admin.stage([new.address])
+        wait_until(lambda: front.ask().status == 200 and new.asked(), what="the swap")
+        front.daemon.signal(signal.SIGTERM)
+        served, stream = waiting[0]
+        served.answer(stream, b"whole")
+        assert client.response().text == "whole"
+    assert front.daemon.wait_end() == 0
 
 
 def test_a_dead_instance_is_told_and_the_next_one_serves(start, make_instance):

@@ -92,6 +92,21 @@ def test_the_end_does_not_wait_longer_than_the_drain_times(start_own_front):
         held.release()
 
 
+def test_a_stop_in_which_the_proxy_is_killed_has_not_finished_everything(front):
+    front.backend.on("/held", held := Held(b"lost"))
+    with front.client() as client:
+        client.request(target="/held")
+        held.wait()
+        proxy = front.admin.status()["pids"]["proxy"]
+        front.daemon.signal(signal.SIGTERM)
+        wait_until(lambda: refused(front.port), what="new connections to be refused")
+        os.kill(proxy, signal.SIGKILL)
+        client.assert_closed()
+    assert front.daemon.wait_end() == 1
+    assert "the proxy was killed by signal 9 (Killed) in the middle of the stop" in front.daemon.stderr()
+    held.release()
+
+
 @pytest.mark.parametrize("start", [b"GET / HT", b"PRI * HTTP/2.0\r\n\r\n"])
 def test_the_end_does_not_wait_for_a_head_that_does_not_come(start_own_front, start):
     front = start_own_front(Backend("one"), defaults={"timeouts": {"head": "10m"}})

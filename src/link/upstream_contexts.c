@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "link/keyring.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct entry {
 struct upstream_contexts {
     struct entry *entries; /* sorted by service */
     size_t count;
+    atomic_uint references;
 };
 
 /* What has been read of one service; it becomes a context when the next record that is nobody's, or no more,
@@ -126,6 +128,7 @@ struct upstream_contexts *upstream_contexts_new(int fd, struct err *err)
     if (!keyring_map(&keyring, fd, err))
         return NULL;
     struct upstream_contexts *contexts = mem_zero(1, sizeof *contexts);
+    contexts->references = 1;
     bool good = true;
     while (good && keyring_next(&keyring, &record))
         good = take(contexts, &draft, &record, err);
@@ -140,9 +143,16 @@ struct upstream_contexts *upstream_contexts_new(int fd, struct err *err)
     return NULL;
 }
 
+struct upstream_contexts *upstream_contexts_ref(struct upstream_contexts *contexts)
+{
+    if (contexts != NULL)
+        atomic_fetch_add_explicit(&contexts->references, 1, memory_order_relaxed);
+    return contexts;
+}
+
 void upstream_contexts_free(struct upstream_contexts *contexts)
 {
-    if (contexts == NULL)
+    if (contexts == NULL || atomic_fetch_sub_explicit(&contexts->references, 1, memory_order_acq_rel) > 1)
         return;
     for (size_t i = 0; i < contexts->count; i++)
         tls_context_free(contexts->entries[i].context.tls);

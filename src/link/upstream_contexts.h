@@ -15,10 +15,12 @@ struct upstream_context {
 
 struct upstream_contexts;
 
-/* Makes them of a sealed memfd (which stays the caller's). What the keyring has for listeners is passed over.
- * NULL with a sentence. */
+/* Makes them of a sealed memfd (which stays the caller's), with one reference. What the keyring has for
+ * listeners is passed over. NULL with a sentence. */
 struct upstream_contexts *upstream_contexts_new(int fd, struct err *err) MUST_CHECK;
-void upstream_contexts_free(struct upstream_contexts *contexts); /* NULL is fine */
+/* From any thread; NULL is fine. */
+struct upstream_contexts *upstream_contexts_ref(struct upstream_contexts *contexts);
+void upstream_contexts_free(struct upstream_contexts *contexts); /* gives one reference back */
 
 /* NULL: there is none for the service of that name; `contexts` may be NULL. */
 const struct upstream_context *upstream_contexts_find(const struct upstream_contexts *contexts,

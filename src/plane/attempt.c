@@ -2,8 +2,8 @@
  * connected to at most once for a request, unless a kept connection to it has just turned out closed; and a
  * request is sent again only where nobody can have acted on it, or may act on it twice (CONTRACT.md,
  * "Proxying"). */
-#include "plane/contexts.h"
 #include "plane/exchange.h"
+#include "plane/world.h"
 
 #include "base/mem.h"
 
@@ -142,10 +142,10 @@ static const struct end *tls_trouble(struct exchange *x)
     return failure->unverified ? &end_tls_unverified : &end_tls_failed;
 }
 
-bool attempt_use_tls(const struct worker *worker, struct str service, struct str instance,
+bool attempt_use_tls(const struct view *view, struct str service, struct str instance,
                      struct lending *lending)
 {
-    const struct upstream_context *context = contexts_upstream(worker->contexts, service);
+    const struct upstream_context *context = upstream_contexts_find(world_contexts(view), service);
     if (context == NULL)
         return false;
     lending->tls = context->tls;
@@ -175,7 +175,7 @@ static bool hold(const struct exchange *x)
 static bool use_tls(const struct exchange *x, struct lending *lending)
 {
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
-    return attempt_use_tls(x->worker, service, x->instance.name, lending);
+    return attempt_use_tls(x->later != NULL ? x->later : x->view, service, x->instance.name, lending);
 }
 
 /* Gets a connection to the chosen instance, where it holds a place. */
@@ -187,13 +187,14 @@ static bool lease(struct exchange *x, bool fresh)
                               .ready = exchange_lease_ready,
                               .arg = x};
     struct upstream *upstream = upstream_of(x->worker->upstreams, &x->instance);
-    if (x->rules->h2) {
+    const struct snapshot_rules *speech = x->speech;
+    if (speech->h2) {
         lending.h2 = x->worker;
         lending.tunnel = x->upgrade;
     }
-    if (x->rules->proxy_protocol != 0)
-        lending.owner = (struct connection_owner){peer_ends(&x->client->peer), x->rules->proxy_protocol};
-    if (x->rules->tls && !use_tls(x, &lending))
+    if (speech->proxy_protocol != 0)
+        lending.owner = (struct connection_owner){peer_ends(&x->client->peer), speech->proxy_protocol};
+    if (speech->tls && !use_tls(x, &lending))
         errno = EPROTO;
     else if (upstream == NULL)
         errno = ENOMEM;
@@ -355,7 +356,7 @@ bool attempt_connected(struct exchange *x)
         x->state = EXCHANGE_ASKING;
         exchange_choose(x, false);
     } else if (error != EINPROGRESS) {
-        connect_failed(x, x->rules->tls && error == EPROTO ? tls_trouble(x) : trouble(x, error));
+        connect_failed(x, x->speech->tls && error == EPROTO ? tls_trouble(x) : trouble(x, error));
     }
     return error == 0;
 }

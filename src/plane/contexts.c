@@ -161,9 +161,9 @@ struct tls_context *contexts_listener(const struct contexts *contexts, uint32_t 
     return contexts == NULL || id >= SNAPSHOT_LISTENERS_MAX ? NULL : contexts->listeners[id];
 }
 
-const struct upstream_context *contexts_upstream(const struct contexts *contexts, struct str service)
+struct upstream_contexts *contexts_upstreams(const struct contexts *contexts)
 {
-    return contexts == NULL ? NULL : upstream_contexts_find(contexts->upstreams, service);
+    return contexts == NULL ? NULL : contexts->upstreams;
 }
 
 bool contexts_suffice(const struct contexts *contexts, const struct snapshot *snapshot)
@@ -171,12 +171,6 @@ bool contexts_suffice(const struct contexts *contexts, const struct snapshot *sn
     for (size_t i = 0; snapshot != NULL && i < snapshot_listener_count(snapshot); i++) {
         uint32_t id = snapshot_listener_id(snapshot, i);
         if (snapshot_door(snapshot, id)->tls && contexts_listener(contexts, id) == NULL)
-            return false;
-    }
-    for (size_t i = 0; snapshot != NULL && i < snapshot_service_count(snapshot); i++) {
-        const struct snapshot_service *service = snapshot_service_at(snapshot, i);
-        if (snapshot_service_rules(service)->tls &&
-            contexts_upstream(contexts, snapshot_service_name(snapshot, service)) == NULL)
             return false;
     }
     return true;

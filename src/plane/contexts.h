@@ -19,8 +19,9 @@ void contexts_free(struct contexts *contexts); /* gives one reference back; NULL
 /* The context of the listener with this id. NULL: there is none. */
 struct tls_context *contexts_listener(const struct contexts *contexts, uint32_t id);
 
-/* How a service speaks TLS to its instances. NULL: there is none for the service of that name. */
-const struct upstream_context *contexts_upstream(const struct contexts *contexts, struct str service);
+/* Those of services. Who keeps a reference to them keeps no key of a listener or its tickets. NULL: there are
+ * none. */
+struct upstream_contexts *contexts_upstreams(const struct contexts *contexts);
 
-/* Is there one for each listener of this world, and each service, that speaks TLS? */
+/* Is there one for each listener of this world that speaks TLS? */
 bool contexts_suffice(const struct contexts *contexts, const struct snapshot *snapshot);

@@ -1,7 +1,7 @@
 /* exchange: one request and its response.
  *
- * It keeps the view of the world that it began with (where it waits, only the choice of an instance is of a
- * later one), holds its pool's in-flight cell from its beginning to
+ * It keeps the view of the world that it began with (where it waits, only the choice of an instance, and how
+ * that is spoken to, are of a later one), holds its pool's in-flight cell from its beginning to
  * its end, and ends in exchange_end, whatever happened. The parts of its life have files of their own:
  * intake (its head), attempt (which instance), sticky (what binds a request to one), upload (request body),
  * reply (response), pace (how fast the client is), patience (how fast a body comes), tunnel (after a 101),
@@ -120,6 +120,7 @@ struct exchange {
     struct view *view;
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
+    const struct snapshot_rules *speech; /* how instances are spoken to, in the world in which it chooses */
     const struct snapshot_pool *pool;
     struct view *later; /* a later world, in which it chooses since it waited; NULL: `view` */
     const struct snapshot_pool *choices; /* its pool as that world has it */
@@ -204,8 +205,9 @@ void exchange_free_spares(struct worker *worker);
 /* intake: takes from the head, whose bytes may go then, all that its exchange needs: its view and its pool,
  * what the instance is told, the texts for the log. NULL: the request may go on its way; else why not. */
 const struct end *intake_read(struct exchange *exchange, const struct http_request *request);
-/* It has waited, or asks again, and the worker has another world: which instances there are, and what they
- * may have, is looked at as it is now, where its pool is still there; all else stays as its own world has it.
+/* It has waited, or asks again, and the worker has another world: which instances there are, what they may
+ * have and how they are spoken to is looked at as it is now, where its pool is still there; all else stays as
+ * its own world has it.
  * Not while it holds a lease. */
 void intake_catch_up(struct exchange *exchange);
 
@@ -257,9 +259,9 @@ void attempt_lost(struct exchange *exchange);
 
 /* Does this error, of a connection, come of means of our own being used up? */
 bool attempt_is_ours(int error);
-/* Speak TLS to this instance. False: there is no name to verify, or the contexts are those of a newer world,
- * in which this service speaks no TLS. */
-bool attempt_use_tls(const struct worker *worker, struct str service, struct str instance,
+/* Speak TLS to this instance, by the contexts of that world. False: there is no name to verify, or the
+ * keyring could not be used. */
+bool attempt_use_tls(const struct view *view, struct str service, struct str instance,
                      struct lending *lending);
 
 /* header_rules: those of the exchange's service; empty: none. */

@@ -93,7 +93,7 @@ static void hold_world(struct exchange *x, const struct http_request *request, u
     x->service = snapshot_match(snapshot, request->host, path, prefix);
     if (x->service == NULL)
         return;
-    x->rules = snapshot_service_rules(x->service);
+    x->rules = x->speech = snapshot_service_rules(x->service);
     x->wish.how = (enum snapshot_balance)x->rules->balance;
     x->wish.guarded = x->rules->ejection_failures > 0;
     x->wish.slow_start_ms = x->rules->slow_start_ms;
@@ -138,7 +138,8 @@ static bool choose_in(struct exchange *x, struct view *view)
     if (x->attempted)
         x->instance = asked;
     x->choices = pool;
-    x->wish.most = snapshot_service_rules(service)->concurrency_per_instance;
+    x->speech = snapshot_service_rules(service);
+    x->wish.most = x->speech->concurrency_per_instance;
     return true;
 }
 

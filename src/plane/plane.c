@@ -37,7 +37,8 @@ struct plane {
     unsigned worker_count, running;
     unsigned generation; /* of the counters */
     uint64_t version, published_ns;
-    struct world *ground; /* the whole one that the next may amend; NULL: none has come */
+    struct world *ground;      /* the whole one that the next may amend; NULL: none has come */
+    struct contexts *contexts; /* of the worlds to come; NULL: none have come */
     struct deadline reap;
     struct log_writer *log;   /* NULL: it could not be started */
     bool stopping, finishing; /* the keeper has said so; who finishes may be stopped yet */
@@ -126,7 +127,8 @@ static void take_keyring(struct plane *plane, int fd)
     }
     for (unsigned i = 0; i < plane->worker_count; i++)
         order(plane, i, &(struct order){.type = ORDER_CONTEXTS, .contexts = contexts_ref(contexts)});
-    contexts_free(contexts);
+    contexts_free(plane->contexts);
+    plane->contexts = contexts;
 }
 
 static void refuse(struct plane *plane, uint64_t version, const struct err *err)
@@ -204,6 +206,7 @@ static void take_world(struct plane *plane, const struct message_world *told, in
     clock_may_be_set();
     if (world_ground(world) == world)
         set_ground(plane, world_ref(world));
+    world_use(world, contexts_upstreams(plane->contexts));
     plane->published_ns = publisher_publish(plane->publisher, world_snapshot(world), dispose, world);
     plane->version = told->version;
     order_all(plane, &(struct order){.type = ORDER_WORLD});
@@ -392,6 +395,7 @@ static void release(struct plane *plane)
     mailbox_free(plane->reports);
     publisher_free(plane->publisher);
     set_ground(plane, NULL);
+    contexts_free(plane->contexts);
     crowd_free(plane->crowd);
     rate_free(plane->rate);
     if (plane->counters != NULL)

@@ -84,7 +84,7 @@ struct worker {
     struct counters_worker *cells;
     const struct snapshot *snapshot; /* the present world; NULL: none yet. An exchange has its own view */
     const struct snapshot_settings *settings;
-    struct contexts *contexts;      /* of TLS; NULL: none have come */
+    struct contexts *contexts;      /* of listeners' TLS; NULL: none have come */
     struct contexts *next_contexts; /* come before the world that they are for; NULL: none */
     struct http_limits limits;
     uint32_t connections_max; /* of the whole proxy */

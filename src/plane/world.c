@@ -19,7 +19,8 @@ struct world {
     size_t size;
     const struct snapshot *snapshot;
     struct world *ground; /* a reference, and `image` is from malloc; NULL: it is whole, and mapped */
-    dev_t device;         /* with the inode: whose memory it is; not used again while that is mapped */
+    struct upstream_contexts *contexts; /* a reference; NULL: none */
+    dev_t device; /* with the inode: whose memory it is; not used again while that is mapped */
     ino_t inode;
     unsigned references;
 };
@@ -114,6 +115,17 @@ bool world_is(const struct world *world, int fd)
            found.st_ino == world->inode;
 }
 
+void world_use(struct world *world, struct upstream_contexts *contexts)
+{
+    world->contexts = upstream_contexts_ref(contexts);
+}
+
+const struct upstream_contexts *world_contexts(const struct view *view)
+{
+    const struct world *world = view->arg;
+    return world == NULL ? NULL : world->contexts;
+}
+
 struct world *world_ref(struct world *world)
 {
     world->references++;
@@ -129,5 +141,6 @@ void world_free(struct world *world)
     else if (world->image != MAP_FAILED)
         munmap(world->image, world->size);
     world_free(world->ground);
+    upstream_contexts_free(world->contexts);
     free(world);
 }

@@ -1,11 +1,12 @@
 /* world: a snapshot as it came from control, mapped and checked. One that is whole may be the ground of
  * others, and stays mapped as long as any of them, or anybody else, refers to it. Only for the thread that
- * publishes.
+ * publishes, but where it says so.
  */
 #pragma once
 
 #include "base/err.h"
 #include "link/message.h"
+#include "link/upstream_contexts.h"
 #include "route/publish.h"
 
 struct world;
@@ -20,6 +21,12 @@ const struct snapshot *world_snapshot(const struct world *world);
 struct world *world_ground(struct world *world);
 /* Is it what lies in the memory at fd? Then that has been checked. `world` may be NULL. */
 bool world_is(const struct world *world, int fd);
+
+/* Its services speak TLS by these, of which it keeps a reference; NULL: none have come. Before it is
+ * published. */
+void world_use(struct world *world, struct upstream_contexts *contexts);
+/* From any thread, of a view of one that was published. NULL: there are none. */
+const struct upstream_contexts *world_contexts(const struct view *view);
 
 struct world *world_ref(struct world *world);
 /* Gives up one reference, of which world_open gives the first. `world` may be NULL. */

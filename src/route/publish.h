@@ -12,10 +12,10 @@ struct publisher;
 /* A snapshot that was or will be published. */
 struct view {
     const struct snapshot *snapshot;
+    void *arg; /* of publisher_publish */
     /* the rest is the publisher's own */
     struct view *next;
     void (*dispose)(struct view *view);
-    void *arg;               /* for dispose */
     uint64_t number;         /* in the order of publication, from 1 */
     struct view_cell *cells; /* per worker: exchanges that keep it; each cell has a cache line */
 };

@@ -247,6 +247,45 @@ def test_a_session_from_before_a_reload_is_not_resumed(start_own_front, authorit
     wait_until(lambda: front.ask().upswap == "tls-unverified", what="the new authority")
 
 
+class Last(Held):
+    """One that lets no connection be kept."""
+
+    def __call__(self, connection, request):
+        request.read_body(connection)
+        self.arrived.release()
+        assert self.released.wait(60)
+        connection.answer(self.body, fields=["Connection: close"])
+        connection.close()
+
+
+@pytest.mark.parametrize("comes", [True, False], ids=["comes", "goes"])
+def test_who_waits_in_line_speaks_tls_as_the_reload_says(start_own_front, authority, comes):
+    context, held = authority.server("127.0.0.1"), Last()
+    backend = Backend("b", script=held, tls=None if comes else context)
+    service = {"health": {"interval": "0s"}, "concurrency": {"per_instance": 1}}
+    front = start_own_front(backend, workers=1, service=service if comes else {**service, **trusting(authority)})
+    clients = [front.client() for _ in range(2)]
+    try:
+        for client in clients:
+            client.request()
+        held.wait()
+        in_line = lambda: sum(v for (name, _), v in front.admin.metrics().items() if name == "upswap_queued")
+        wait_until(lambda: in_line() == 1, what="one in line")
+        backend.tls = context if comes else None
+        if comes:
+            front.daemon.config["services"][0].update(trusting(authority))
+        else:
+            del front.daemon.config["services"][0]["tls"]
+        front.daemon.write_config()
+        assert front.admin.post("/v1/reload").status == 200
+        held.release()
+        assert [client.response().status for client in clients] == [200, 200]
+        assert len(backend.handshakes) == 1
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_a_restarted_control_and_a_restarted_proxy_go_on_with_what_was_read(start_own_front, authority, tmp_path):
     copy = tmp_path / "ca.pem"
     copy.write_bytes(open(authority.path, "rb").read())

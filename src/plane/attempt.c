@@ -42,18 +42,9 @@ bool attempt_is_ours(int error)
     return trouble_of(error) == &end_overloaded;
 }
 
-/* Its pool, and the world that has it so, for a choice. */
-static const struct snapshot_pool *choices_of(const struct exchange *x, const struct snapshot **snapshot)
-{
-    *snapshot = x->later != NULL ? x->later->snapshot : x->view->snapshot;
-    return x->later != NULL ? x->choices : x->pool;
-}
-
 void attempt_give_verdict(struct exchange *x, enum verdict verdict)
 {
     struct vitals *vitals = &x->worker->vitals;
-    const struct snapshot *snapshot;
-    const struct snapshot_pool *pool = choices_of(x, &snapshot);
     if (x->judged || !x->attempted)
         return;
     x->judged = true;
@@ -63,7 +54,7 @@ void attempt_give_verdict(struct exchange *x, enum verdict verdict)
         vitals_passed(vitals, &x->instance, now_ms);
         break;
     case VERDICT_FAILED:
-        vitals_failed(vitals, x->rules, snapshot, pool, &x->instance, now_ms);
+        vitals_failed(vitals, x->rules, exchange_choices(x), x->pool, &x->instance, now_ms);
         break;
     case VERDICT_UNDECIDED:
         vitals_undecided(vitals, &x->instance);
@@ -230,26 +221,24 @@ static bool is_full(const struct exchange *x)
 {
     struct balance_wish unlimited = x->wish;
     struct snapshot_instance instance;
-    const struct snapshot *snapshot;
-    const struct snapshot_pool *pool = choices_of(x, &snapshot);
     unlimited.most = 0;
-    return x->wish.most != 0 && balance_pick(&x->worker->balance, snapshot, pool, &unlimited, &instance);
+    return x->wish.most != 0 &&
+           balance_pick(&x->worker->balance, exchange_choices(x), x->pool, &unlimited, &instance);
 }
 
 static enum choice choose(struct exchange *x)
 {
     struct worker *worker = x->worker;
-    const struct snapshot *snapshot;
-    const struct snapshot_pool *pool = choices_of(x, &snapshot);
+    const struct snapshot *snapshot = exchange_choices(x);
     if (snapshot != worker->snapshot) {
         intake_catch_up(x);
-        pool = choices_of(x, &snapshot);
+        snapshot = exchange_choices(x);
     }
     if (x->wish.guarded || x->wish.slow_start_ms > 0 || worker->balance.shuns_until_ms != 0)
         x->wish.now_ms = loop_ms(worker->loop);
     unsigned holds = 0;
     do {
-        if (!balance_pick(&worker->balance, snapshot, pool, &x->wish, &x->instance))
+        if (!balance_pick(&worker->balance, snapshot, x->pool, &x->wish, &x->instance))
             return is_full(x) ? ALL_FULL : NONE;
         if (holds++ == HOLDS_MAX)
             return ALL_FULL;

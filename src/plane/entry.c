@@ -65,7 +65,7 @@ void entry_write(struct exchange *x, const struct end *end, uint64_t duration_ns
     if (x->service != NULL)
         entry.service = snapshot_service_name(snapshot, x->service);
     if (x->pool != NULL)
-        entry.pool = snapshot_pool_deployment(snapshot, x->pool);
+        entry.pool = snapshot_pool_deployment(exchange_choices(x), x->pool);
     if (x->attempted)
         entry.instance = x->instance.name;
     access_log_write(x->worker->log, (enum snapshot_access_log)snapshot_settings(snapshot)->access_log,

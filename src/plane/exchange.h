@@ -120,12 +120,12 @@ struct exchange {
     struct view *view;
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
-    const struct snapshot_rules *speech; /* how instances are spoken to, in the world in which it chooses */
-    const struct snapshot_pool *pool;
     struct view *later; /* a later world, in which it chooses since it waited; NULL: `view` */
-    const struct snapshot_pool *choices; /* its pool as that world has it */
-    uint64_t looked_at;                  /* version of the last world that was asked for that; 0: none */
-    const struct end *stopped; /* why its service's mode keeps it from any pool; NULL: it does not */
+    const struct snapshot_rules
+        *speech;                      /* how instances are spoken to, as the world in which it chooses says */
+    const struct snapshot_pool *pool; /* as that world has it */
+    uint64_t looked_at;               /* version of the last world that was asked for that; 0: none */
+    const struct end *stopped;        /* why its service's mode keeps it from any pool; NULL: it does not */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
     struct balance_wish wish;
@@ -185,6 +185,12 @@ bool exchange_splices_on(struct exchange *exchange, const struct relay *relay, s
  * lease, counts, logs, gives the client back. The exchange is freed after the turn. */
 void exchange_end(struct exchange *exchange, const struct end *end);
 
+/* The world in which it chooses, and which has its pool. */
+static inline const struct snapshot *exchange_choices(const struct exchange *exchange)
+{
+    return exchange->later != NULL ? exchange->later->snapshot : exchange->view->snapshot;
+}
+
 /* Whether it may still go to any instance of its pool: none of them is taken for idle meanwhile. */
 void exchange_choose(struct exchange *exchange, bool choosing);
 /* Something has moved: the timeout of what is awaited next begins. */
@@ -210,6 +216,8 @@ const struct end *intake_read(struct exchange *exchange, const struct http_reque
  * its own world has it.
  * Not while it holds a lease. */
 void intake_catch_up(struct exchange *exchange);
+/* Its service as the world has it in which it chooses. NULL: it has it no more. */
+const struct snapshot_service *intake_service(const struct exchange *exchange);
 
 /* sticky: what in the head binds the request. */
 /* To a pool: sets another than the live one where a pin holds, or the client is of a canary's share. */

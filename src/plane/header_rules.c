@@ -11,7 +11,7 @@ struct str header_rules_of(const struct exchange *x, enum snapshot_text directio
 static struct str pool_text(const struct exchange *x, struct str (*of)(const struct snapshot *snapshot,
                                                                        const struct snapshot_pool *pool))
 {
-    return x->pool != NULL ? of(x->view->snapshot, x->pool) : STR("");
+    return x->pool != NULL ? of(exchange_choices(x), x->pool) : STR("");
 }
 
 /* A variable of the other direction has no place in a rule: the config refuses it. */

@@ -123,13 +123,25 @@ static bool find_asked(const struct exchange *x, const struct snapshot *snapshot
     return false;
 }
 
+/* Its service as that world has it. */
+static const struct snapshot_service *find_service(const struct exchange *x, const struct snapshot *snapshot)
+{
+    const struct snapshot *own = x->view->snapshot;
+    return snapshot_service_named(snapshot, snapshot_service_name(own, x->service),
+                                  snapshot_service_index(own, x->service));
+}
+
+const struct snapshot_service *intake_service(const struct exchange *x)
+{
+    return find_service(x, exchange_choices(x));
+}
+
 /* False: its pool, or the instance that it has asked, is not of that world. */
 static bool choose_in(struct exchange *x, struct view *view)
 {
-    const struct snapshot *before = x->view->snapshot, *snapshot = view->snapshot;
+    const struct snapshot *snapshot = view->snapshot;
     struct snapshot_instance asked;
-    const struct snapshot_service *service = snapshot_service_named(
-        snapshot, snapshot_service_name(before, x->service), snapshot_service_index(before, x->service));
+    const struct snapshot_service *service = find_service(x, snapshot);
     const struct snapshot_pool *pool =
         service == NULL ? NULL : snapshot_service_pool(snapshot, service, snapshot_pool_number(x->pool));
     if (pool == NULL || snapshot_pool_slot(pool) != snapshot_pool_slot(x->pool) ||
@@ -137,7 +149,7 @@ static bool choose_in(struct exchange *x, struct view *view)
         return false;
     if (x->attempted)
         x->instance = asked;
-    x->choices = pool;
+    x->pool = pool;
     x->speech = snapshot_service_rules(service);
     x->wish.most = x->speech->concurrency_per_instance;
     return true;

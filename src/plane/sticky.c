@@ -165,12 +165,25 @@ void sticky_pool(struct exchange *x, const struct http_request *request)
         take_share(x, request, share);
 }
 
+/* The live pool of the world in which it chooses, where it may go there. Only if that is the present one is
+ * the pool's cell raised before anybody can miss it. And who began before a pause, which waits for it, goes
+ * from no pool to another: for a moment it could be seen in neither. */
+static const struct snapshot_pool *live_pool(const struct exchange *x)
+{
+    const struct snapshot *snapshot = exchange_choices(x);
+    const struct snapshot_service *service = intake_service(x);
+    if (service == NULL || snapshot_version(snapshot) < snapshot_version(x->worker->snapshot) ||
+        (x->later != NULL && snapshot_service_rules(service)->mode != SNAPSHOT_SERVING))
+        return NULL;
+    return snapshot_service_live(snapshot, service);
+}
+
 bool sticky_unpin(struct exchange *x)
 {
-    const struct snapshot *snapshot = x->view->snapshot;
-    const struct snapshot_pool *live = snapshot_service_live(snapshot, x->service);
-    /* Only in the present world is the live pool's cell raised before anybody can miss it. */
-    if (!(x->pinned || x->canary) || live == NULL || snapshot != x->worker->snapshot || x->worker->stopping)
+    if (!(x->pinned || x->canary) || x->worker->stopping)
+        return false;
+    const struct snapshot_pool *live = live_pool(x);
+    if (live == NULL)
         return false;
     struct counters_pool *left = x->cells;
     exchange_choose(x, false);
@@ -179,6 +192,7 @@ bool sticky_unpin(struct exchange *x)
     exchange_choose(x, true);
     counters_sub(&left->in_flight, 1);
     x->pool = live;
+    x->attempted = false; /* of that pool it has asked nobody */
     x->pinned = x->canary = false;
     x->pins = cookie_of(x, SNAPSHOT_PIN).n > 0;
     x->wish.tried.count = 0;

@@ -131,6 +131,41 @@ def test_sessions_of_an_old_pool_that_died_are_served_by_the_live_one(make_pinne
     assert session.given, "it would try the dead pool again for each request"
 
 
+def test_who_waited_in_line_while_its_pool_died_is_served_by_the_live_one(make_pinned, make_backend):
+    """Also where the world has changed meanwhile."""
+    stand = make_pinned(affinity={}, health={"interval": "0s"}, concurrency={"per_instance": 1})
+    stand.daemon.config["workers"] = 1  # another one might have kept a connection to the old instance
+    (old,) = stand.live
+    held = Held()
+
+    def last(connection, request):
+        held(connection, request)
+        connection.close()
+
+    old.on("/held", last)
+    stand.start()
+    session = Session(stand)
+    assert session.ask() == "live-0"
+    given = dict(session.cookies)
+    swap(stand, make_backend("fresh"))
+    cookies = "; ".join(f"{name}={value}" for name, value in given.items())
+    with RawClient(stand.port) as inside:
+        inside.request(target="/held", fields=[f"Cookie: {cookies}"])
+        held.wait()
+        answers = []
+        in_line = threading.Thread(target=lambda: answers.append(session.ask()))
+        in_line.start()
+        queued = lambda: sum(v for (name, _), v in stand.admin.metrics().items() if name == "upswap_queued")
+        wait_until(lambda: queued() == 1, what="one in line")
+        assert stand.admin.post("/v1/reload").status == 200
+        old.stop_listening()
+        held.release()
+        in_line.join()
+        assert answers == ["fresh"] and inside.response().text == "held\n"
+    assert given.keys() == session.cookies.keys()
+    assert not given.items() & session.cookies.items(), "it would try the dead pool again"
+
+
 def test_affinity_holds_within_the_pinned_pool(make_pinned, make_backend):
     stand = make_pinned(live=3, affinity={}).start()
     sessions = [Session(stand) for _ in range(6)]

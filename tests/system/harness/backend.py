@@ -116,13 +116,17 @@ class Backend:
             while not self.arrivals.empty():
                 self.arrivals.get_nowait()
 
-    def close(self):
-        """Stops listening and closes every connection: the instance is gone."""
+    def stop_listening(self):
+        """From now on connections are refused; those that there are go on."""
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
         self.socket.close()
+
+    def close(self):
+        """Stops listening and closes every connection: the instance is gone."""
+        self.stop_listening()
         for connection in list(self.connections):
             if not connection.ended.is_set():
                 try:

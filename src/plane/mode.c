@@ -137,8 +137,20 @@ struct str mode_page(const struct exchange *x, const struct end *end)
     return page.n > 0 ? page : snapshot_service_page(snapshot, x->service, end->status, x->json);
 }
 
+/* The word's own sentence is of the live pool. */
+static struct str no_instance_message(const struct exchange *x)
+{
+    if (x->preview)
+        return STR("No instance of the staged pool is up.");
+    if (x->canary)
+        return STR("No instance of the canary is up.");
+    return x->pinned ? STR("No instance of the pool that this session is pinned to is up.") : STR("");
+}
+
 struct str mode_message(const struct exchange *x, const struct end *end)
 {
+    if (end == &end_no_instance)
+        return no_instance_message(x);
     return end == &end_maintenance ? snapshot_service_text(x->view->snapshot, x->service, SNAPSHOT_MESSAGE)
                                    : STR("");
 }

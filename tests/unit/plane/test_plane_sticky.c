@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define OK "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -437,6 +438,57 @@ static void a_listener_of_staged_pools_leads_there_and_gives_no_cookies(void **s
     assert_int_equal(rig_stop(rig), 0);
 }
 
+/* ---- who has nobody ---- */
+
+static void expect_sentence(int client, const char *lines, const char *sentence)
+{
+    char request[300];
+    snprintf(request, sizeof request, "GET / HTTP/1.1\r\nHost: h\r\nAccept: application/json\r\n%s\r\n",
+             lines);
+    rig_say(client, request);
+    const char *head = rig_head(client);
+    assert_string_equal(rig_field(head, "X-Upswap"), "no-instance");
+    assert_non_null(strstr(rig_bytes(client, (size_t)atoi(rig_field(head, "Content-Length"))), sentence));
+}
+
+static void where_no_instance_is_up_the_pool_is_named_that_was_asked(void **state)
+{
+    (void)state;
+    struct rig *rig = start_canary(999999, NULL);
+    struct rig_world *world = rig_world(rig);
+    world->preview_field = "X-Look";
+    world->preview_secret = SECRET;
+    for (unsigned i = 0; i < RIG_INSTANCES; i++)
+        world->drained[i] = true;
+    rig_publish(rig);
+    int client = rig_client(rig), last = rig_client(rig);
+    expect_sentence(client, "X-Look: " SECRET "\r\n", "No instance of the staged pool is up.");
+    expect_sentence(client, "", "No instance of the live pool is up."); /* a canary's goes there */
+    rig_say_stop(rig);
+    rig_until(rig_is_deaf(rig)); /* who stops leaves each where it is */
+    expect_sentence(last, "", "No instance of the canary is up.");
+    close(client);
+    close(last);
+    assert_int_equal(rig_join(rig), 0);
+}
+
+static void a_pin_to_a_pool_without_an_instance_is_named(void **state)
+{
+    (void)state;
+    struct rig *rig = start(NULL, "pin");
+    char cookie[200];
+    snprintf(cookie, sizeof cookie, "%s", cookie_of(ask(rig, "", NULL)));
+    for (unsigned i = 0; i < RIG_INSTANCES; i++)
+        rig_world(rig)->drained[i] = true;
+    swap(rig, clock_mono_ms() + 60000);
+    int client = rig_client(rig);
+    rig_say_stop(rig);
+    rig_until(rig_is_deaf(rig));
+    expect_sentence(client, cookie, "No instance of the pool that this session is pinned to is up.");
+    close(client);
+    assert_int_equal(rig_join(rig), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,6 +499,8 @@ int main(void)
         cmocka_unit_test(a_canary_without_a_share_gets_nobody),
         cmocka_unit_test(the_secret_field_leads_to_the_staged_pool_and_nothing_else_does),
         cmocka_unit_test(a_listener_of_staged_pools_leads_there_and_gives_no_cookies),
+        cmocka_unit_test(where_no_instance_is_up_the_pool_is_named_that_was_asked),
+        cmocka_unit_test(a_pin_to_a_pool_without_an_instance_is_named),
         cmocka_unit_test(an_affinity_cookie_leads_back_and_is_given_once),
         cmocka_unit_test(a_cookie_says_what_browsers_should_know),
         cmocka_unit_test(a_cookie_with_a_long_name_is_given_whole),

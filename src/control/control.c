@@ -203,7 +203,7 @@ static void hold_uptests(const struct control *control)
 
 static void restore_sockets(struct control *control)
 {
-    control->sockets = sockets_new(control->workers, control->keeper);
+    control->sockets = sockets_new(control->counters, control->keeper);
     for (size_t i = 0; i < control->stored_count; i++) {
         struct stored *stored = &control->stored[i];
         if (stored->fd >= 0 && !sockets_restore(control->sockets, stored->name, stored->fd)) {

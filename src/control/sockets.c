@@ -36,6 +36,7 @@ struct door {
 };
 
 struct sockets {
+    struct counters *counters; /* borrowed */
     unsigned workers;
     struct channel *keeper;
     struct passed *passed;
@@ -48,10 +49,11 @@ struct sockets {
     gid_t group; /* -1: as it is */
 };
 
-struct sockets *sockets_new(unsigned workers, struct channel *keeper)
+struct sockets *sockets_new(struct counters *counters, struct channel *keeper)
 {
     struct sockets *sockets = mem_zero(1, sizeof *sockets);
-    sockets->workers = workers;
+    sockets->counters = counters;
+    sockets->workers = counters_workers(counters);
     sockets->keeper = keeper;
     sockets->passed = passed_new();
     sockets->admin = (struct door){.prefix = NAME_ADMIN, .fd = -1, .next_fd = -1, .old_fd = -1};
@@ -251,17 +253,37 @@ static struct listening *find_free(struct sockets *sockets, const char *address)
     return NULL;
 }
 
+/* What an earlier listener of this id has left in the counters, that would be taken for the next one's. */
+enum trace { TRACE_NONE, TRACE_SUMS, TRACE_CONNECTIONS, TRACES };
+
+static enum trace trace_of(const struct counters_worker *all, uint32_t id)
+{
+    if (all->connections[id] > 0)
+        return TRACE_CONNECTIONS;
+    for (unsigned result = 0; result < COUNTERS_HANDSHAKES; result++) {
+        if (all->handshakes[id][result] > 0)
+            return TRACE_SUMS;
+    }
+    return TRACE_NONE;
+}
+
+/* The next one that has the least of that. */
 static bool free_id(struct sockets *sockets, uint32_t *id)
 {
-    for (uint32_t i = 0; i < SNAPSHOT_LISTENERS_MAX; i++) {
+    struct counters_worker all;
+    unsigned least = TRACES;
+    counters_worker_sum(sockets->counters, &all);
+    for (uint32_t i = 0; i < SNAPSHOT_LISTENERS_MAX && least != TRACE_NONE; i++) {
         uint32_t candidate = (sockets->next_id + i) % SNAPSHOT_LISTENERS_MAX;
-        if (by_id(sockets, candidate) == NULL) {
+        unsigned trace = trace_of(&all, candidate);
+        if (trace < least && by_id(sockets, candidate) == NULL) {
             *id = candidate;
-            sockets->next_id = candidate + 1;
-            return true;
+            least = trace;
         }
     }
-    return false;
+    if (least != TRACES)
+        sockets->next_id = *id + 1;
+    return least != TRACES;
 }
 
 /* One that was passed goes before one of our own, which could not be bound beside it. */

@@ -6,13 +6,15 @@
 #include "base/err.h"
 #include "config/config.h"
 #include "link/channel.h"
+#include "link/counters.h"
 
 #include <jansson.h>
 
 struct sockets;
 
-/* `keeper` (may change its process, not itself) gets what is to be kept. */
-struct sockets *sockets_new(unsigned workers, struct channel *keeper);
+/* For the workers that `counters` have room for. `keeper` (may change its process, not itself) gets what is
+ * to be kept. */
+struct sockets *sockets_new(struct counters *counters, struct channel *keeper);
 
 /* A descriptor that the keeper holds, by its name: an earlier control stored it, or the service manager
  * passed it. Owned from now on. Returns false if the name is none of a socket. */

@@ -61,6 +61,23 @@ def test_a_kept_connection_has_one_more_answer_of_its_listener_and_ends(make_doo
         assert stays.ask().text == "live-0" and not stays.is_last
 
 
+def test_who_came_by_a_listener_that_is_gone_is_not_counted_for_the_next_one(make_doors):
+    """Nor after a new control, which begins to number listeners anew."""
+    stand = make_doors(ANY, ANY)
+    held = stand.live[0].on("/held", Held())
+    with RawClient(stand.daemon.ports()[1]) as client:
+        client.request(target="/held")
+        held.wait()
+        reload(stand, ANY)
+        stand.daemon.kill_role("control")
+        reload(stand, ANY, ANY)
+        new = f"127.0.0.1:{stand.daemon.ports()[1]}"
+        metrics = stand.admin.metrics()
+        assert metrics["upswap_connections", frozenset({("listener", new)})] == 0
+        held.release()
+        assert client.response().text == "held\n"
+
+
 def test_who_came_by_a_listener_that_is_gone_is_not_led_by_the_one_that_has_its_place(make_doors):
     stand = make_doors(*[ANY] * MOST)
     with RawClient(stand.daemon.ports()[-1]) as client:

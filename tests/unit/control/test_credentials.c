@@ -17,6 +17,8 @@ static char folder[64], pem[96], admin[96];
 static struct loop *loop;
 static struct channel *keeper;
 static int other_end;
+static int counters_fd;
+static struct counters *counters;
 static struct sockets *sockets;
 static int told; /* the descriptor that the proxy would be sent; -1: none yet */
 
@@ -261,7 +263,10 @@ static int set_up(void **state)
     loop = loop_new();
     keeper = channel_open(loop, ends[0], &callbacks, NULL);
     other_end = ends[1];
-    sockets = sockets_new(1, keeper);
+    counters_fd = counters_create(1, &err);
+    counters = counters_map(counters_fd, &err);
+    assert_non_null(counters);
+    sockets = sockets_new(counters, keeper);
     told = -1;
     write_site();
     return 0;
@@ -273,6 +278,8 @@ static int tear_down(void **state)
     channel_close(keeper);
     close(other_end);
     loop_free(loop);
+    counters_unmap(counters);
+    close(counters_fd);
     unlink(admin);
     unlink(pem);
     return rmdir(folder);

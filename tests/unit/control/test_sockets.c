@@ -13,6 +13,8 @@ struct place {
     struct channel *keeper;
     int other_end;
     struct config *config;
+    int counters_fd;
+    struct counters *counters;
     struct sockets *sockets;
 };
 
@@ -46,7 +48,10 @@ static int set_up(void **state)
     place.keeper = channel_open(place.loop, ends[0], &callbacks, NULL);
     place.other_end = ends[1];
     place.config = parse(&place);
-    place.sockets = sockets_new(2, place.keeper);
+    place.counters_fd = counters_create(2, &err);
+    place.counters = counters_map(place.counters_fd, &err);
+    assert_non_null(place.counters);
+    place.sockets = sockets_new(place.counters, place.keeper);
     *state = &place;
     return 0;
 }
@@ -58,6 +63,8 @@ static int tear_down(void **state)
     channel_close(place->keeper);
     close(place->other_end);
     loop_free(place->loop);
+    counters_unmap(place->counters);
+    close(place->counters_fd);
     unlink(place->socket);
     return rmdir(place->folder);
 }
@@ -85,11 +92,41 @@ static void a_stop_while_a_config_is_prepared_leaves_no_listener(void **state)
     assert_int_equal(sockets_count(place->sockets), 0);
 }
 
+/* The id that the one listener of a config gets now. */
+static uint32_t next_id(const struct place *place)
+{
+    struct err err;
+    assert_true(sockets_prepare(place->sockets, place->config, &err));
+    sockets_commit(place->sockets);
+    sockets_settle(place->sockets);
+    uint32_t id = sockets_at(place->sockets, 0)->id;
+    sockets_close_listeners(place->sockets);
+    return id;
+}
+
+static void an_id_is_given_again_when_no_number_is_left_of_it(void **state)
+{
+    struct place *place = *state;
+    struct counters_worker *cells = counters_worker(place->counters, 1);
+    for (uint32_t id = 0; id < COUNTERS_LISTENERS; id++)
+        cells->connections[id] = 1;
+    cells->connections[3] = cells->connections[8] = cells->connections[20] = 0;
+    cells->handshakes[3][0] = cells->handshakes[8][COUNTERS_HANDSHAKES - 1] = 1;
+    assert_int_equal(next_id(place), 20);
+    cells->connections[20] =
+        1; /* somebody is still there by it; of others only sums are left, which is better */
+    assert_int_equal(next_id(place), 3);
+    assert_int_equal(next_id(place), 8);
+    cells->connections[3] = cells->connections[8] = 1;
+    assert_int_equal(next_id(place), 9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_discarded_leaves_nothing),
         cmocka_unit_test(a_stop_while_a_config_is_prepared_leaves_no_listener),
+        cmocka_unit_test(an_id_is_given_again_when_no_number_is_left_of_it),
     };
     return cmocka_run_group_tests_name("sockets", tests, set_up, tear_down);
 }

@@ -192,6 +192,67 @@ def test_a_fresh_connection_that_closes_without_an_answer_is_a_502_and_no_retry(
     assert sum(len(backend.requests_of("/mute")) for backend in pair.backends) == 1
 
 
+class Mute:
+    """A script that closes its connections without an answer, once the test lets it."""
+
+    def __init__(self):
+        self.arrived, self.left, self.let = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def __call__(self, connection, request):
+        self.arrived.release()
+        assert self.let.wait(PATIENCE)
+        connection.close()
+        self.left.release()
+
+    def wait(self, count):
+        for _ in range(count):
+            assert self.arrived.acquire(timeout=PATIENCE), "the request never arrived"
+
+    def close(self, count):
+        self.let.set()
+        for _ in range(count):
+            assert self.left.acquire(timeout=PATIENCE)
+
+
+@holds_threads
+def test_a_fresh_connection_that_closes_with_others_of_its_instance_is_a_retry(pair):
+    """The first one to be heard of is not known to be one of many."""
+    mute = pair.backends[0].on("/", Mute())
+    worker = only_worker(pair)
+    clients = [pair.client() for _ in range(4)]
+    for client in clients:
+        client.request()
+    mute.wait(2)
+    with processes.StoppedThread(worker):
+        mute.close(2)
+    assert [client.response().text for client in clients] == ["two"] * 4
+    for client in clients:
+        client.close()
+
+
+@holds_threads
+@pytest.mark.parametrize("count, retries", [(1, {}), (2, {"attempts": 0})], ids=["alone", "no-attempts"])
+def test_who_can_go_to_no_other_instance_is_answered_at_once(start_own_front, count, retries):
+    """What comes behind the close finds the answer given: here that the client leaves, which would be a 499."""
+    mute = Mute()
+    backends = [Backend(f"b{number}", script=mute) for number in range(count)]
+    front = start_own_front(*backends, workers=1, service={"health": {"interval": "0s"}, "retries": retries})
+    worker = only_worker(front)
+    client = front.client()
+    client.request()
+    mute.wait(1)
+    with processes.StoppedThread(worker):
+        mute.close(1)
+        client.reset()
+
+    def codes():
+        found = front.admin.metrics()
+        return {dict(labels)["code"] for (name, labels), value in found.items() if name == "upswap_requests_total" and value}
+
+    wait_until(codes, what="the request to be counted")
+    assert codes() == {"502"}
+
+
 def test_a_connection_that_resets_without_an_answer_is_a_502(pair):
     both(pair, "/reset", lambda connection, request: connection.reset())
     response = pair.ask(target="/reset")

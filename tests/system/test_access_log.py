@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import threading
 
 import pytest
 
@@ -177,6 +178,63 @@ def test_sigusr1_opens_the_log_again(start_own_front, tmp_path):
     with open(moved, encoding="ascii") as old, open(log.path, encoding="ascii") as new:
         targets = [json.loads(line)["target"] for line in old.read().splitlines() + new.read().splitlines()]
     assert targets[0] == "/before" and set(targets[1:]) == {"/after"}
+
+
+def numbers(path):
+    """The requests of a log by their number, in its order."""
+    with open(path, encoding="ascii") as file:
+        whole, _, _ = file.read().rpartition("\n")  # behind it: a write that is under way
+    return [int(json.loads(line)["target"].strip("/")) for line in whole.splitlines()]
+
+
+def turn_to(log, path):
+    log.front.daemon.config["access_log"]["path"] = path
+    log.front.daemon.write_config()
+    assert log.front.admin.post("/v1/reload").status == 200
+
+
+def test_a_path_that_goes_and_comes_back_gets_the_lines_of_its_times(start_own_front, tmp_path):
+    log = Log(start_own_front, str(tmp_path), "json", workers=1)
+    other = str(tmp_path / "other.log")
+    wanted = {log.path: [], other: []}
+    for turn, path in enumerate((log.path, other, log.path)):
+        turn_to(log, path)
+        new = list(range(20 * turn, 20 * turn + 20))
+        for number in new:
+            log.front.ask(target=f"/{number}")
+        wanted[path] += new
+        wait_until(lambda: numbers(path)[-1:] == new[-1:], what="the lines of this turn")
+    assert {path: numbers(path) for path in wanted} == wanted
+
+
+def test_no_line_is_lost_while_the_path_goes_and_comes_back(start_own_front, tmp_path):
+    """Those that wait go to the file of the moment, in their order."""
+    log = Log(start_own_front, str(tmp_path), "json", workers=1)
+    other = str(tmp_path / "other.log")
+    turned, asked = threading.Event(), [0]
+
+    def ask():
+        with log.front.client() as client:
+            while not turned.is_set():
+                assert client.ask(target=f"/{asked[0]}").status == 200
+                asked[0] += 1
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for path in (other, log.path):
+            turn_to(log, path)
+            before = os.path.getsize(path)
+            wait_until(lambda: os.path.getsize(path) > before, what="lines of this turn")
+        for path in [other, log.path] * 10:
+            turn_to(log, path)
+    finally:
+        turned.set()
+        asking.join()
+    assert log.front.daemon.stop() == 0
+    first, second = numbers(log.path), numbers(other)
+    assert first and second and first == sorted(first) and second == sorted(second)
+    assert sorted(first + second) == list(range(asked[0])) and first[-1] == asked[0] - 1
 
 
 def test_what_was_buffered_is_written_at_the_end(start_own_front, tmp_path):

@@ -258,15 +258,25 @@ static void out_of_patience(struct deadline *deadline)
 
 /* ---- the thread ---- */
 
+/* Nobody wants the one any more that was to be next. */
+static void forget_next(struct log_writer *writer)
+{
+    if (writer->next_fd < 0)
+        return;
+    close(writer->next_fd);
+    writer->next_fd = -1;
+}
+
 static void use(struct log_writer *writer, int fd)
 {
-    if (writer->next_fd < 0 && is_same(writer->file.fd, fd)) {
+    bool is_waited_for = writer->next_fd >= 0;
+    forget_next(writer);
+    if (is_same(writer->file.fd, fd)) {
+        deadline_clear(&writer->patience);
         turn_to(writer, fd); /* and the line goes on */
         return;
     }
-    if (writer->next_fd >= 0)
-        close(writer->next_fd);
-    else
+    if (!is_waited_for)
         deadline_set(&writer->patience, LOG_WRITER_PATIENCE_MS);
     writer->next_fd = fd;
 }

@@ -321,6 +321,33 @@ static void the_same_file_opened_anew_goes_on_with_the_line(void **state)
     expect_lines(pipe_ends[0], 0, PIECE_LINES);
 }
 
+static void a_file_that_is_come_back_to_goes_on_with_the_line_and_the_one_between_gets_nothing(void **state)
+{
+    (void)state;
+    use_small_pipe();
+    hand(1);
+    wait_until_full();
+    int between = new_file();
+    log_writer_use(writer, dup(pipe_ends[1]));
+    struct pollfd come = {.fd = said[0], .events = POLLIN};
+    assert_int_equal(poll(&come, 1, LOG_WRITER_PATIENCE_MS + 300), 0);
+    expect_lines(pipe_ends[0], 0, PIECE_LINES);
+    expect_file(between, 0, 0);
+}
+
+static void where_two_others_follow_the_last_one_has_the_lines(void **state)
+{
+    (void)state;
+    use_small_pipe();
+    hand(1);
+    wait_until_full();
+    int between = new_file(), last = new_file();
+    expect_lines(pipe_ends[0], 0, PAGE / LINE + 1);
+    end();
+    expect_file(between, 0, 0);
+    expect_file(last, PAGE / LINE + 1, PIECE_LINES);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -335,6 +362,8 @@ int main(void)
         TEST(a_reader_that_has_gone_is_an_error_like_others),
         TEST(a_line_that_a_full_disk_has_torn_takes_no_other_with_it),
         TEST(the_same_file_opened_anew_goes_on_with_the_line),
+        TEST(a_file_that_is_come_back_to_goes_on_with_the_line_and_the_one_between_gets_nothing),
+        TEST(where_two_others_follow_the_last_one_has_the_lines),
         TEST(
             a_write_that_does_not_return_holds_up_neither_workers_nor_the_end), /* leaves its thread behind */
     };

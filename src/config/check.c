@@ -1,5 +1,6 @@
 /* What the machine must have for a config to work. Reads, and changes nothing. */
 #include "base/mem.h"
+#include "base/reach.h"
 #include "config/config.h"
 #include "config/pages.h"
 #include "config/places.h"
@@ -139,6 +140,40 @@ static bool check_upstream(const struct config *config, const struct config_upst
            at(config, &tls->certificate, tls->line, err);
 }
 
+/* The address, as written, of the daemon's own socket that a connection to `target` would come to; NULL:
+ * none. One with port 0 gets a port that nobody has. */
+static const char *reached(const struct config *config, const struct address *target)
+{
+    const struct config_admin *admin = &config->admin;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (reach_arrives(target, &config->listeners[i].address))
+            return config->listeners[i].text;
+    }
+    if (target->kind == ADDRESS_UNIX)
+        return strcmp(address_path(target), admin->socket) == 0 ? admin->socket : NULL;
+    return admin->listen != NULL && reach_arrives(target, &admin->listen_address) ? admin->listen : NULL;
+}
+
+/* Requests would be sent to whom they came from, without an end. */
+static bool instances_are_others(const struct config *config, const struct config_service *service,
+                                 struct err *err)
+{
+    for (size_t i = 0; i < service->instances.count; i++) {
+        const char *text = service->instances.items[i], *own = NULL;
+        struct address address;
+        if (address_parse_instance(str_of(text), &address, err))
+            own = reached(config, &address);
+        if (own == NULL)
+            continue;
+        err_set(err,
+                "service \"%s\": instance \"%s\" is upswap itself, which listens on %s; name the address "
+                "where the app listens",
+                service->name, text, own);
+        return at(config, &service->instances.items[i], service->line, err);
+    }
+    return true;
+}
+
 bool config_check(struct config *config, config_certificate_check *certificate_check, struct err *err)
 {
     if (!user_exists(config->user, err))
@@ -150,7 +185,8 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
             return false;
     }
     for (size_t i = 0; i < config->service_count; i++) {
-        if (!check_service(config, &config->services[i], err))
+        if (!check_service(config, &config->services[i], err) ||
+            !instances_are_others(config, &config->services[i], err))
             return false;
         if (certificate_check != NULL &&
             !check_upstream(config, &config->services[i].tls, certificate_check, err))

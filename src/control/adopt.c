@@ -232,6 +232,53 @@ static bool check_going(const struct adoption *adoption, struct err *err)
     return true;
 }
 
+/* The line on which the config asks for the socket with this address. */
+static unsigned line_of_socket(const struct config *config, const char *address)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        if (strcmp(listener->text, address) == 0)
+            return places_line(config->places, &listener->text, listener->line);
+    }
+    const struct config_admin *admin = &config->admin;
+    const void *field = strcmp(admin->socket, address) == 0 ? &admin->socket : &admin->listen;
+    return places_line(config->places, field, 1);
+}
+
+/* Is no instance of the pool what upswap itself would be by that config? */
+static bool keeps_instances(const struct adoption *adoption, const struct pool *pool, struct err *err)
+{
+    const struct config *config = adoption->config;
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const struct instance *instance = &pool->instances[i];
+        const char *own = sockets_reached(adoption->conductor->options.sockets, instance->resolved, true);
+        if (own != NULL)
+            return err_set(err,
+                           "%s:%u: %s is where instance \"%s\" of pool %s is, which is %s: upswap would send "
+                           "requests to itself; listen on another address, or deploy other instances first",
+                           config->path, line_of_socket(config, own), own, instance->address, pool->name,
+                           pool_state_names[pool->state]);
+    }
+    return true;
+}
+
+/* At the start the other services are not made to wait for the one that is wrong. */
+static bool keeps_out_of_pools(const struct adoption *adoption, struct err *err)
+{
+    struct pool *pool, *next;
+    HASH_ITER(hh, adoption->conductor->options.registry->pools, pool, next)
+    {
+        bool is_sent_requests =
+            pool->state == POOL_STAGED || pool->state == POOL_LIVE || pool->state == POOL_ARMED;
+        if (!is_sent_requests || keeps_instances(adoption, pool, err))
+            continue;
+        if (!adoption->is_first)
+            return false;
+        log_error("%s", err->text);
+    }
+    return true;
+}
+
 /* All in one turn of the loop, so that they are one write: all of them are on disk, or none. The world is
  * numbered here, since records come back in the order in which they are given, and versions may only grow. */
 static void write_records(struct adoption *adoption)
@@ -246,7 +293,8 @@ static void write_records(struct adoption *adoption)
         return;
     }
     /* What has begun to move while names were looked up. */
-    if (!check_going(adoption, &err) || !keeps_what_moves(adoption, &err)) {
+    if (!check_going(adoption, &err) || !keeps_what_moves(adoption, &err) ||
+        !keeps_out_of_pools(adoption, &err)) {
         refuse_all(adoption, 422, err.text);
         return;
     }
@@ -273,6 +321,19 @@ static bool check_twins(const struct pool *pool, struct err *err)
     return true;
 }
 
+static bool check_own(const struct sockets *sockets, const struct pool *pool, struct err *err)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        const char *own = sockets_reached(sockets, pool->instances[i].resolved, true);
+        if (own != NULL)
+            return err_set(err,
+                           "instance \"%s\" is upswap itself, which listens on %s; name the address where "
+                           "the app listens",
+                           pool->instances[i].address, own);
+    }
+    return true;
+}
+
 static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer,
                             const struct probe_target *targets, struct err *err)
 {
@@ -288,7 +349,8 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
         pool->instances[i].resolved = sockaddr_target(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }
-    if (!check_twins(pool, err) || !slotting_give(adoption->conductor, pool, err)) {
+    if (!check_twins(pool, err) || !check_own(adoption->conductor->options.sockets, pool, err) ||
+        !slotting_give(adoption->conductor, pool, err)) {
         pool_free(pool);
         return false;
     }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/reach.h"
 #include "config/places.h"
 #include "control/passed.h"
 #include "control/sockaddr.h"
@@ -218,6 +219,74 @@ const char *sockets_admin_bound(const struct sockets *sockets)
     return sockets->admin_tcp.bound;
 }
 
+/* ---- who is reached ---- */
+
+static bool is_there(const struct door *door, const char *address)
+{
+    return door->fd >= 0 && strcmp(door->address, address) == 0;
+}
+
+static bool arrives(const struct address *target, const char *listening)
+{
+    struct address address;
+    struct err ignored;
+    return listening != NULL && address_parse_instance(str_of(listening), &address, &ignored) &&
+           reach_arrives(target, &address);
+}
+
+/* By the folder's real name, as the target has it. */
+static bool arrives_at_path(const struct address *target, const char *path)
+{
+    char *text = mem_printf("unix:%s", path);
+    struct address address;
+    struct err ignored;
+    bool found = address_parse_instance(str_of(text), &address, &ignored);
+    free(text);
+    if (!found || target->kind != ADDRESS_UNIX)
+        return false;
+    struct sockaddr_storage name;
+    sockaddr_from(&address, &name);
+    text = sockaddr_target(&name);
+    found = arrives(target, text);
+    free(text);
+    return found;
+}
+
+static bool arrives_at_fd(const struct address *target, int fd)
+{
+    char *text = fd < 0 ? NULL : bound_text(fd);
+    bool found = arrives(target, text);
+    free(text);
+    return found;
+}
+
+static const char *reached_api(const struct sockets *sockets, const struct address *target, bool next)
+{
+    const struct door *door = &sockets->admin, *tcp = &sockets->admin_tcp;
+    if (door->next_address != NULL && arrives_at_path(target, door->next_address))
+        return door->next_address;
+    if (tcp->next_address != NULL &&
+        arrives_at_fd(target, is_there(tcp, tcp->next_address) ? tcp->fd : tcp->next_fd))
+        return tcp->next_address;
+    if (!next && door->address != NULL && arrives_at_path(target, door->address))
+        return door->address;
+    return !next && arrives(target, tcp->bound) ? tcp->address : NULL;
+}
+
+const char *sockets_reached(const struct sockets *sockets, const char *target, bool next)
+{
+    struct address address;
+    struct err ignored;
+    if (!address_parse_instance(str_of(target), &address, &ignored))
+        abort();
+    for (size_t i = 0; i < sockets->count; i++) {
+        const struct listening *listening = &sockets->list[i];
+        if ((listening->wanted || !next) && arrives(&address, listening->bound))
+            return listening->address;
+    }
+    return reached_api(sockets, &address, next);
+}
+
 /* ---- changes ---- */
 
 static void close_listening(struct sockets *sockets, struct listening *listening)
@@ -346,11 +415,6 @@ static bool find_group(const char *name, gid_t *gid, struct err *err)
         return err_set(err, "there is no group \"%s\"; add it, or name another one", name);
     *gid = group->gr_gid;
     return true;
-}
-
-static bool is_there(const struct door *door, const char *address)
-{
-    return door->fd >= 0 && strcmp(door->address, address) == 0;
 }
 
 static bool is_passed_path(const struct sockets *sockets, const char *path)

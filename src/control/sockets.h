@@ -45,6 +45,11 @@ int sockets_admin_tcp(const struct sockets *sockets);
 /* The bound address, or NULL where the API does not listen on TCP. */
 const char *sockets_admin_bound(const struct sockets *sockets);
 
+/* The address, as configured, of the one that a connection to `target` (in the registry's form) would come
+ * to, so that who sends requests there sends them to itself; NULL: none. `next`: of those that are wanted by
+ * the config that is prepared; else of all, those that are only prepared included. */
+const char *sockets_reached(const struct sockets *sockets, const char *target, bool next);
+
 /* Opens what the config asks for and is not there; where the service manager has passed a socket with that
  * address, this is the one. False with a sentence "PATH:LINE: ...", and nothing is
  * changed. */

@@ -170,6 +170,25 @@ static void a_token_file_that_is_a_fifo_is_refused_and_not_waited_for(void **sta
     rmdir(folder);
 }
 
+static void an_instance_that_is_the_daemon_itself_is_refused(void **state)
+{
+    (void)state;
+#define LISTENING(address) \
+    "admin = { socket = \"/run/a.sock\"; };\nlisteners = ( { address = \"" address "\"; } );\n"
+#define INSTANCE(text) "services = ( { name = \"web\"; instances = [\n\"127.0.0.1:1\", \"" text "\" ]; } );"
+#define ITSELF(text, address)                                                                      \
+    "t.conf:4: service \"web\": instance \"" text "\" is upswap itself, which listens on " address \
+    "; name the address where the app listens"
+    assert_fault(LISTENING("127.0.0.1:80") INSTANCE("127.0.0.1:80"), ITSELF("127.0.0.1:80", "127.0.0.1:80"));
+    assert_fault(LISTENING("0.0.0.0:80") INSTANCE("127.0.0.7:80"), ITSELF("127.0.0.7:80", "0.0.0.0:80"));
+    assert_fault(LISTENING("[::]:80") INSTANCE("[::1]:80"), ITSELF("[::1]:80", "[::]:80"));
+    assert_fault(LISTENING("127.0.0.1:80") INSTANCE("unix:/run/a.sock"),
+                 ITSELF("unix:/run/a.sock", "/run/a.sock"));
+    assert_fault(LISTENING("127.0.0.1:80") INSTANCE("127.0.0.2:80"), NULL);
+    assert_fault(LISTENING("127.0.0.1:0") INSTANCE("127.0.0.1:80"), NULL);
+    assert_fault(LISTENING("0.0.0.0:80") INSTANCE("192.0.2.7:80"), NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +200,7 @@ int main(void)
         cmocka_unit_test(what_the_start_refuses_as_a_token_is_refused),
         cmocka_unit_test(a_token_file_that_is_a_fifo_is_refused_and_not_waited_for),
         cmocka_unit_test(authorities_of_instances_are_looked_at_as_those_of_clients),
+        cmocka_unit_test(an_instance_that_is_the_daemon_itself_is_refused),
     };
     return cmocka_run_group_tests_name("check", tests, NULL, NULL);
 }

@@ -68,8 +68,10 @@ static bool is_our_own(int error)
 static void broken(struct checkup *checkup, int error)
 {
     const char *what = checkup->state == CONNECTING ? "does not accept a connection" : "broke the connection";
-    finish(checkup, is_our_own(error) ? CHECKUP_UNDECIDED : CHECKUP_FAILED,
-           mem_printf("%s: %s", what, strerror(error)));
+    const struct checkup_order *order = &checkup->order;
+    char *why = behalf_why(order->behalf, (const struct sockaddr *)&order->address, error);
+    finish(checkup, is_our_own(error) ? CHECKUP_UNDECIDED : CHECKUP_FAILED, mem_printf("%s: %s", what, why));
+    free(why);
 }
 
 /* In the words of who complains about requests that could not be sent. */
@@ -294,7 +296,7 @@ static int begin(struct checkup *checkup)
                                       .https = order->https};
     if (order->path[0] != '\0' && (checkup->question = question_new(&question)) == NULL)
         return ENOMEM;
-    int fd = stream_connect((const struct sockaddr *)&order->address, order->length);
+    int fd = stream_connect_for(order->behalf, (const struct sockaddr *)&order->address, order->length);
     if (fd < 0)
         return errno;
     return stream_open(&checkup->stream, checkup->loop, fd, ready) ? 0 : ENOMEM;

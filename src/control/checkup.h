@@ -2,6 +2,7 @@
  * answer a GET well? */
 #pragma once
 
+#include "io/behalf.h"
 #include "io/loop.h"
 #include "io/tls_context.h"
 
@@ -15,6 +16,7 @@ enum checkup_result {
 
 /* Everything is copied. */
 struct checkup_order {
+    const struct behalf *behalf; /* who connects for requests; NULL: this process. Outlives the check */
     struct sockaddr_storage address;
     socklen_t length;
     const char *path;        /* "": to connect, and to shake hands, is all; else what begins with '/' */

@@ -46,6 +46,7 @@ struct conductor_options {
     const struct credentials *credentials;
     struct finishing *finishing; /* proxies of earlier programs */
     unsigned generation;         /* of the counters: the proxy's */
+    const struct behalf *proxy;  /* with whose rights instances are asked; filled by `configured` */
     int proxy_fd;                /* the conductor's from now on */
     int32_t proxy_pid;           /* 0: none runs */
     int32_t keeper_pid;

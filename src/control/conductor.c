@@ -305,6 +305,7 @@ static void make_watchers(struct conductor *conductor)
         .registry = options->registry,
         .counters = options->counters,
         .events = options->events,
+        .proxy = options->proxy,
         .settings = on_settings,
         .https = on_https,
         .moved = on_checked,

@@ -67,6 +67,7 @@ struct control {
     struct secrets *secrets;
     struct credentials *credentials;
     struct conductor *conductor;
+    struct behalf proxy; /* its rights */
     struct admin *admin;
     char *token, *next_token; /* NULL: none */
     bool stopping;
@@ -269,6 +270,17 @@ static struct message_ready make_ready(const struct control *control, const stru
     return ready;
 }
 
+static void learn_rights(struct control *control, const struct message_ready *ready)
+{
+    struct behalf *proxy = &control->proxy;
+    *proxy = (struct behalf){.is_other = ready->change_user, .uid = ready->uid, .gid = ready->gid};
+    uid_t uid = proxy->is_other ? proxy->uid : geteuid();
+    const struct passwd *user = getpwuid(uid);
+    snprintf(proxy->name, sizeof proxy->name, "%u", (unsigned)uid);
+    if (user != NULL)
+        snprintf(proxy->name, sizeof proxy->name, "%s", user->pw_name);
+}
+
 static bool is_proxy(void *arg, pid_t pid)
 {
     const struct control *control = arg;
@@ -279,6 +291,7 @@ static void configured(void *arg, const struct config *config, struct str text)
 {
     struct control *control = arg;
     struct message_ready ready = make_ready(control, config);
+    learn_rights(control, &ready);
     log_configure(config->log_level, config->log_format);
     store_config(control, text);
     credentials_commit(control->credentials, config, text, control->sockets);
@@ -384,6 +397,7 @@ static void begin(struct control *control)
         .secrets = control->secrets,
         .credentials = control->credentials,
         .finishing = control->finishing,
+        .proxy = &control->proxy,
         .generation = control->start.generation,
         .proxy_fd = control->options->proxy_fd,
         .proxy_pid = control->start.proxy_pid,

@@ -66,6 +66,7 @@ static void probe(struct course *course, const struct pool *pool, uint64_t timeo
     for (size_t i = 0; i < pool->instance_count; i++) {
         targets[i].name = pool->instances[i].address;
         targets[i].proxy_protocol = settings == NULL ? 0 : (unsigned)settings->proxy_protocol;
+        targets[i].behalf = course->conductor->options.proxy;
         targets[i].length = sockaddr_of(pool->instances[i].resolved, &targets[i].address);
     }
     course->probe = probe_start(course->conductor->options.loop, targets, pool->instance_count, timeout_ms,

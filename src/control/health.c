@@ -258,6 +258,7 @@ static void check(struct patient *patient)
     const struct config_service *service =
         health->options.settings(health->options.arg, patient->pool->service->name);
     struct checkup_order order = {.path = service->health.path,
+                                  .behalf = health->options.proxy,
                                   .host = host_of(service, patient->instance),
                                   .https = health->options.https(health->options.arg, service),
                                   .h2 = service->upstream == CONFIG_UPSTREAM_H2,

@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "control/event_log.h"
 #include "deploy/registry.h"
+#include "io/behalf.h"
 #include "io/loop.h"
 #include "link/counters.h"
 
@@ -16,6 +17,7 @@ struct health_options {
     const struct registry *registry;
     struct counters *counters;
     struct event_log *events;
+    const struct behalf *proxy; /* with whose rights instances are connected to; NULL: one's own */
     /* The settings of a service; NULL: it is not in the config. */
     const struct config_service *(*settings)(void *arg, const char *service);
     /* What its clients speak: is it https? */

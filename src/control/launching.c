@@ -153,7 +153,9 @@ static void on_accepted(void *arg, bool ok, const char *reason)
 static void await(struct arrival *arrival, const struct instance *instance)
 {
     struct launching *launching = arrival->launching;
-    struct probe_target target = {.name = instance->address, .proxy_protocol = arrival->proxy_protocol};
+    struct probe_target target = {.name = instance->address,
+                                  .proxy_protocol = arrival->proxy_protocol,
+                                  .behalf = launching->course->conductor->options.proxy};
     target.length = sockaddr_of(instance->resolved, &target.address);
     arrival->probe = probe_start(launching->course->conductor->options.loop, &target, 1,
                                  launching->ready_timeout_ms, NULL, on_accepted, arrival);

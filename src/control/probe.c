@@ -23,6 +23,7 @@ struct aim {
     struct probe *probe;
     char *name;
     unsigned proxy_protocol;
+    const struct behalf *behalf;
     struct sockaddr_storage address;
     socklen_t length;
     int fd; /* -1: not connecting */
@@ -83,16 +84,22 @@ static const struct aim *first_that_did_not(const struct probe *probe)
     return NULL;
 }
 
+static char *describe(const struct probe *probe, const struct aim *aim)
+{
+    char *why = behalf_why(aim->behalf, (const struct sockaddr *)&aim->address, aim->error);
+    char *reason = probe->timeout_ms == 0
+                       ? mem_printf("instance %s does not accept a connection: %s", aim->name, why)
+                       : mem_printf("instance %s did not accept a connection within %g s: %s", aim->name,
+                                    (double)probe->timeout_ms / 1000, why);
+    free(why);
+    return reason;
+}
+
 static void tell(struct loop_deferred *deferred)
 {
     struct probe *probe = mem_container(deferred, struct probe, deferred);
     const struct aim *aim = first_that_did_not(probe);
-    char *reason = NULL;
-    if (aim != NULL && probe->timeout_ms == 0)
-        reason = mem_printf("instance %s does not accept a connection: %s", aim->name, strerror(aim->error));
-    else if (aim != NULL)
-        reason = mem_printf("instance %s did not accept a connection within %g s: %s", aim->name,
-                            (double)probe->timeout_ms / 1000, strerror(aim->error));
+    char *reason = aim == NULL ? NULL : describe(probe, aim);
     if (probe->done != NULL)
         probe->done(probe->arg, aim == NULL, reason != NULL ? reason : "");
     free(reason);
@@ -190,8 +197,8 @@ static int begin_try(struct aim *aim)
     if (aim->fd < 0)
         return errno;
     int error = 0;
-    if (FAULTY("probe.connect", ENOBUFS, connect(aim->fd, (struct sockaddr *)&aim->address, aim->length)) !=
-            0 &&
+    if (FAULTY("probe.connect", ENOBUFS,
+               behalf_connect(aim->behalf, aim->fd, (struct sockaddr *)&aim->address, aim->length)) != 0 &&
         errno != EINPROGRESS)
         error = errno;
     event_assign(&aim->event, loop_base(aim->probe->loop), aim->fd, EV_WRITE, connected, aim);
@@ -241,6 +248,7 @@ struct probe *probe_start(struct loop *loop, const struct probe_target *targets,
         *aim = (struct aim){.probe = probe,
                             .name = mem_dup(targets[i].name),
                             .proxy_protocol = targets[i].proxy_protocol,
+                            .behalf = targets[i].behalf,
                             .address = targets[i].address,
                             .length = targets[i].length,
                             .fd = -1,

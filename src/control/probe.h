@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "io/behalf.h"
 #include "io/loop.h"
 
 #include <netinet/in.h>
@@ -10,8 +11,9 @@
 #include <sys/socket.h>
 
 struct probe_target {
-    const char *name;        /* HOST:PORT, for messages */
-    unsigned proxy_protocol; /* version of the header that says that this is only a check; 0: none */
+    const char *name;            /* HOST:PORT, for messages */
+    unsigned proxy_protocol;     /* version of the header that says that this is only a check; 0: none */
+    const struct behalf *behalf; /* who will connect later; NULL: this process. Outlives the probe */
     struct sockaddr_storage address;
     socklen_t length;
 };

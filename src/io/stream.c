@@ -243,13 +243,19 @@ void stream_close(struct stream *stream, bool reset)
 
 int stream_connect(const struct sockaddr *address, socklen_t length)
 {
+    return stream_connect_for(NULL, address, length);
+}
+
+int stream_connect_for(const struct behalf *behalf, const struct sockaddr *address, socklen_t length)
+{
     int fd = FAULTY("stream.socket", EMFILE,
                     socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (fd < 0)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     loopback_unpace(fd, address);
-    if (FAULTY("stream.connect", ENOBUFS, connect(fd, address, length)) == 0 || errno == EINPROGRESS)
+    if (FAULTY("stream.connect", ENOBUFS, behalf_connect(behalf, fd, address, length)) == 0 ||
+        errno == EINPROGRESS)
         return fd;
     int error = errno;
     close(fd);

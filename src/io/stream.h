@@ -5,6 +5,7 @@
  * What was accepted is registered late, or never: see stream_accept. */
 #pragma once
 
+#include "io/behalf.h"
 #include "io/loop.h"
 
 #include <sys/socket.h>
@@ -130,9 +131,11 @@ int stream_send_flags(const struct stream *stream);
 ssize_t stream_received(struct stream *stream, ssize_t count, bool full);
 ssize_t stream_sent(struct stream *stream, ssize_t count, bool all);
 
-/* Starts a TCP connection to an IP address: a non-blocking, close-on-exec, TCP_NODELAY descriptor, not
- * paced if that is of loopback (io/loopback.h), or -1 with errno. Writable means that it ended;
- * stream_connected tells how. */
+/* Starts a connection to an IP address or a Unix socket: a non-blocking, close-on-exec, TCP_NODELAY
+ * descriptor, not paced if that is of loopback (io/loopback.h), or -1 with errno. Writable means that it
+ * ended; stream_connected tells how. */
 int stream_connect(const struct sockaddr *address, socklen_t length);
+/* The same with the rights of another process. */
+int stream_connect_for(const struct behalf *behalf, const struct sockaddr *address, socklen_t length);
 /* 0 when connected, else errno (SO_ERROR). */
 int stream_connected(const struct stream *stream);

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,6 +15,9 @@ from harness.client import RawClient
 from harness.config import config_text
 from harness.daemon import upswapd
 from harness.waiting import wait_until
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has a proxy of another user")
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +182,7 @@ def test_a_socket_that_nobody_listens_at_is_a_refusal_and_another_instance_serve
     assert answer.status == 502 and answer.upswap == "connect-refused"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a proxy of another user")
+@as_root
 def test_a_socket_that_the_proxy_may_not_use_is_named_in_the_log(start_own_front, place):
     front = start_own_front(Backend("shut", path=place("shut")), workers=1)
     os.chmod(place("shut"), 0o600)
@@ -188,6 +192,64 @@ def test_a_socket_that_the_proxy_may_not_use_is_named_in_the_log(start_own_front
     sentence = f"instance {front.backend.address} of web cannot be connected to: Permission denied"
     assert sentence in front.daemon.stderr()
     assert front.daemon.stderr().count(sentence) < 10
+
+
+MAY_NOT = (
+    "the proxy's user \"nobody\" may not connect to the socket (Permission denied); let it write to the socket, and look into "
+    "the folders above, by their mode, owner or group"
+)
+
+
+@as_root
+def test_a_socket_that_only_the_proxy_may_not_use_is_rejected(make_stand, make_backend, place):
+    stand = make_stand(service={"ready_timeout": "200ms"}, user="nobody")
+    stand.suite.shell("01_pass")
+    stand.start()
+    new = make_backend("new", path=place("new"))
+    os.chmod(place("new"), 0o755)
+    result = stand.daemon.upswap("stage", "web", new.address)
+    assert result.returncode == 3
+    reason = f"instance {new.address} did not accept a connection within 0.2 s: {MAY_NOT}"
+    assert stand.admin.deployment("web-1")["reason"] == reason
+    assert stand.ask().text == "live-0"
+    os.chown(place("new"), pwd.getpwnam("nobody").pw_uid, 0)
+    stand.wait_state(stand.admin.stage([new.address]), "done")
+    assert stand.ask().text == "new"
+
+
+@as_root
+def test_a_socket_that_is_shut_to_the_proxy_while_it_is_tested_does_not_go_live(make_stand, make_backend, place):
+    stand = make_stand(user="nobody")
+    new = make_backend("new", path=place("new"))
+    stand.suite.shell("01_shuts", f"chmod 755 {place('new')}")
+    stand.start()
+    deployment = stand.admin.stage([new.address])
+    stand.wait_state(deployment, "rejected")
+    assert stand.admin.deployment(deployment)["reason"] == f"instance {new.address} does not accept a connection: {MAY_NOT}"
+    assert stand.ask().text == "live-0"
+
+
+@as_root
+def test_an_instance_whose_socket_is_shut_to_the_proxy_is_down(make_stand, make_backend, place):
+    stand = make_stand(service={"health": {"interval": "50ms", "fall": 1}}, user="nobody")
+    stand.suite.shell("01_pass")
+    stand.start()
+    two = [make_backend(f"new-{number}", path=place(str(number))) for number in range(2)]
+    stand.wait_state(stand.admin.stage([each.address for each in two]), "done")
+    os.chmod(place("1"), 0o755)
+    ejected = stand.events.wait("instance.ejected")
+    assert ejected["instance"] == two[1].address and MAY_NOT in ejected["reason"]
+
+
+@as_root
+def test_control_dies_with_the_keeper_after_it_has_asked_a_socket(make_stand, make_backend, place):
+    """Asking as another user clears what a thread has asked for about its parent's end."""
+    stand = make_stand(user="nobody")
+    stand.suite.shell("01_pass")
+    stand.start()
+    new = make_backend("new", path=place("new"))
+    stand.wait_state(stand.admin.stage([new.address]), "done")
+    stand.daemon.crash()
 
 
 def test_a_burst_beyond_the_backlog_waits_for_the_app(start_own_front, place):

@@ -149,13 +149,16 @@ static void announce(const struct patient *patient, const char *type, const char
 
 static void went_down(struct patient *patient, const char *why)
 {
-    const char *address = patient->instance->address;
+    const struct instance *instance = patient->instance;
+    char *behind = sockaddr_behind_name(instance->address, instance->resolved);
     bool hopeless = health_is_hopeless(patient->health, patient->pool);
-    char *reason = mem_printf(
-        "it %s%s", why, hopeless ? "; no instance of the pool is up, so all are tried as if they were" : "");
-    log_warn("%s: instance %s is down: %s", patient->pool->name, address, reason);
+    char *reason =
+        mem_printf("it%s %s%s", behind, why,
+                   hopeless ? "; no instance of the pool is up, so all are tried as if they were" : "");
+    log_warn("%s: instance %s is down: %s", patient->pool->name, instance->address, reason);
     announce(patient, "instance.ejected", reason);
     free(reason);
+    free(behind);
 }
 
 static void came_back(struct patient *patient)

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mem.h"
+#include "control/sockaddr.h"
 #include "http/proxy_header.h"
 
 #include <assert.h>
@@ -87,11 +88,14 @@ static const struct aim *first_that_did_not(const struct probe *probe)
 static char *describe(const struct probe *probe, const struct aim *aim)
 {
     char *why = behalf_why(aim->behalf, (const struct sockaddr *)&aim->address, aim->error);
+    char *resolved = sockaddr_text(&aim->address), *behind = sockaddr_behind_name(aim->name, resolved);
     char *reason = probe->timeout_ms == 0
-                       ? mem_printf("instance %s does not accept a connection: %s", aim->name, why)
-                       : mem_printf("instance %s did not accept a connection within %g s: %s", aim->name,
-                                    (double)probe->timeout_ms / 1000, why);
+                       ? mem_printf("instance %s%s does not accept a connection: %s", aim->name, behind, why)
+                       : mem_printf("instance %s%s did not accept a connection within %g s: %s", aim->name,
+                                    behind, (double)probe->timeout_ms / 1000, why);
     free(why);
+    free(resolved);
+    free(behind);
     return reason;
 }
 

@@ -30,12 +30,19 @@ struct resolve {
 
 /* ---- texts and addresses ---- */
 
-static void set_port(struct probe_target *target, uint16_t port)
+static void set_port(struct sockaddr_storage *address, uint16_t port)
 {
-    if (target->address.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)&target->address)->sin6_port = htons(port);
+    if (address->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)address)->sin6_port = htons(port);
     else
-        ((struct sockaddr_in *)&target->address)->sin_port = htons(port);
+        ((struct sockaddr_in *)address)->sin_port = htons(port);
+}
+
+static void take(const struct addrinfo *one, uint16_t port, struct sockaddr_storage *address)
+{
+    *address = (struct sockaddr_storage){0};
+    memcpy(address, one->ai_addr, one->ai_addrlen);
+    set_port(address, port);
 }
 
 /* Where a name has both families IPv4 is taken: what listens on one only, mostly listens there. */
@@ -48,6 +55,30 @@ static const struct addrinfo *choose(const struct addrinfo *found)
     return found;
 }
 
+/* Uptests get the name and look it up themselves: where another address of it may be the one that they ask,
+ * what was tested is not what gets the requests. */
+static bool is_only(const struct addrinfo *found, const struct addrinfo *chosen,
+                    const struct address *address, const struct probe_target *target, struct err *err)
+{
+    struct sockaddr_storage other;
+    char *text = sockaddr_text(&target->address);
+    bool only = true;
+    for (const struct addrinfo *one = found; one != NULL && only; one = one->ai_next) {
+        if (one->ai_family != chosen->ai_family)
+            continue;
+        take(one, address->port, &other);
+        char *another = sockaddr_text(&other);
+        if (strcmp(text, another) != 0)
+            only = err_set(err,
+                           "instance %s: the name \"%s\" has several addresses; name each instance by its "
+                           "own, such as %s and %s",
+                           target->name, address->host, text, another);
+        free(another);
+    }
+    free(text);
+    return only;
+}
+
 static bool look_up(const struct address *address, struct probe_target *target, struct err *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
@@ -56,11 +87,11 @@ static bool look_up(const struct address *address, struct probe_target *target, 
         return err_set(err, "instance %s: the name \"%s\" cannot be resolved: %s", target->name,
                        address->host, error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
     const struct addrinfo *chosen = choose(found);
-    memcpy(&target->address, chosen->ai_addr, chosen->ai_addrlen);
+    take(chosen, address->port, &target->address);
     target->length = chosen->ai_addrlen;
+    bool only = is_only(found, chosen, address, target, err);
     freeaddrinfo(found);
-    set_port(target, address->port);
-    return true;
+    return only;
 }
 
 /* ---- the thread ---- */
@@ -72,7 +103,7 @@ static bool same_as_before(struct resolve *resolve, size_t i)
         return false;
     resolve->targets[i].address = resolve->targets[i - 1].address;
     resolve->targets[i].length = resolve->targets[i - 1].length;
-    set_port(&resolve->targets[i], resolve->addresses[i].port);
+    set_port(&resolve->targets[i].address, resolve->addresses[i].port);
     return true;
 }
 

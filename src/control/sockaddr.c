@@ -122,3 +122,12 @@ char *sockaddr_plain(const struct address *parsed)
     sockaddr_from(parsed, &address);
     return sockaddr_text(&address);
 }
+
+char *sockaddr_behind_name(const char *written, const char *resolved)
+{
+    struct address address;
+    struct err ignored;
+    bool is_name =
+        address_parse_instance(str_of(written), &address, &ignored) && address.kind == ADDRESS_NAME;
+    return is_name ? mem_printf(" (%s)", resolved) : mem_dup("");
+}

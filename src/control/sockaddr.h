@@ -16,5 +16,8 @@ char *sockaddr_text(const struct sockaddr_storage *address);
 /* The same of an address that is connected to: one text where two addresses lead to one place, such as
  * 0.0.0.0 and 127.0.0.1, or that in the clothes of IPv6, or a socket by two names of its folder. */
 char *sockaddr_target(const struct sockaddr_storage *address);
+/* For who reads of an instance that was written as a name: " (10.0.0.5:8001)", where it is; else "". To be
+ * freed. */
+char *sockaddr_behind_name(const char *written, const char *resolved);
 /* As sockaddr_text, in its one spelling, of an address as it was written; NULL for a name. */
 char *sockaddr_plain(const struct address *parsed);

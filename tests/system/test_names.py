@@ -74,3 +74,55 @@ def test_a_service_that_has_begun_to_move_while_names_were_looked_up_is_not_remo
     assert answer.status == 422 and "cannot be removed while its pool" in answer.detail
     assert stand.admin.command("promote").status == 200
     assert stand.events.wait_end(deployment)["type"] == "deployment.done"
+
+
+@pytest.fixture
+def named(make_stand):
+    """A stand on whose machine names stand in a file."""
+    stand = make_stand(service={"ready_timeout": "200ms"})
+    stand.suite.shell("01_pass")
+    path = stand.daemon.path("hosts")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("127.0.0.1 localhost one.test both.test twice.test many.test\n127.0.0.1 twice.test\n")
+        file.write("::1 both.test\n127.0.0.2 many.test\n")
+    stand.daemon.prefix = ["unshare", "-m", "sh", "-c", f'mount --bind {path} /etc/hosts && exec "$@"', "sh"]
+    return stand.start()
+
+
+def test_a_name_with_several_addresses_is_refused_with_two_of_them(named, make_backend):
+    """Its uptests might ask another than the one that gets the requests."""
+    port = make_backend("new").port
+    answer = named.admin.try_stage([f"many.test:{port}"])
+    assert answer.status == 422
+    assert answer.detail == (
+        f'instances: instance many.test:{port}: the name "many.test" has several addresses; '
+        f"name each instance by its own, such as 127.0.0.1:{port} and 127.0.0.2:{port}"
+    )
+
+
+@pytest.mark.parametrize("name", ["one.test", "twice.test", "both.test", "localhost"])
+def test_a_name_with_one_address_of_its_family_is_staged(named, make_backend, name):
+    new = make_backend("new")
+    named.wait_state(named.admin.stage([f"{name}:{new.port}"]), "done")
+    assert named.ask().text == "new"
+
+
+def test_what_a_name_stood_for_is_told_when_nobody_answers_there(named, make_backend):
+    new = make_backend("new")
+    new.close()
+    deployment = named.admin.stage([f"one.test:{new.port}"])
+    named.wait_state(deployment, "rejected")
+    sentence = f"instance one.test:{new.port} (127.0.0.1:{new.port}) did not accept a connection within 0.2 s"
+    assert named.admin.deployment(deployment)["reason"].startswith(sentence)
+
+
+def test_what_a_name_stood_for_is_told_when_it_is_down(make_stand, make_backend):
+    stand = make_stand(service={"health": {"interval": "50ms", "fall": 1}})
+    stand.suite.shell("01_pass")
+    stand.start()
+    new = make_backend("new")
+    stand.wait_state(stand.admin.stage([f"localhost:{new.port}"]), "done")
+    new.close()
+    ejected = stand.events.wait("instance.ejected")
+    assert ejected["reason"].startswith(f"it (127.0.0.1:{new.port}) does not accept a connection")
+    assert f"because it (127.0.0.1:{new.port}) does not accept" in stand.daemon.upswap("why", "web").stdout

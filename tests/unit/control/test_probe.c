@@ -52,6 +52,24 @@ static int bound(struct probe_target *target, bool listening)
     return fd;
 }
 
+static const char *text_of(const struct probe_target *target)
+{
+    static char text[80];
+    char host[INET6_ADDRSTRLEN];
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&target->address;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&target->address;
+    if (target->address.ss_family == AF_INET6) {
+        assert_int_equal(target->length, sizeof *in6);
+        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
+        snprintf(text, sizeof text, "[%s]:%u", host, ntohs(in6->sin6_port));
+    } else {
+        assert_int_equal(target->length, sizeof *in);
+        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
+        snprintf(text, sizeof text, "%s:%u", host, ntohs(in->sin_port));
+    }
+    return text;
+}
+
 static void on_ready(void *arg, size_t index)
 {
     (void)arg;
@@ -165,8 +183,11 @@ static void a_target_that_never_listens_fails_at_the_timeout_with_its_last_error
     run_probe(&target, 1, 150);
     assert_in_range(clock_mono_ms() - began, 150, 5000);
     assert_false(ok);
-    assert_string_equal(reason,
-                        "instance the-name:1 did not accept a connection within 0.15 s: Connection refused");
+    char expected[128];
+    snprintf(expected, sizeof expected,
+             "instance the-name:1 (%s) did not accept a connection within 0.15 s: Connection refused",
+             text_of(&target));
+    assert_string_equal(reason, expected);
     close(fd);
 }
 
@@ -211,24 +232,6 @@ static void run_resolve(const char *const *names, size_t count)
     resolve_start(loop, names, count, on_resolved, &count);
     assert_null(resolved[0].name);
     loop_run(loop);
-}
-
-static const char *text_of(const struct probe_target *target)
-{
-    static char text[80];
-    char host[INET6_ADDRSTRLEN];
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&target->address;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&target->address;
-    if (target->address.ss_family == AF_INET6) {
-        assert_int_equal(target->length, sizeof *in6);
-        inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host);
-        snprintf(text, sizeof text, "[%s]:%u", host, ntohs(in6->sin6_port));
-    } else {
-        assert_int_equal(target->length, sizeof *in);
-        inet_ntop(AF_INET, &in->sin_addr, host, sizeof host);
-        snprintf(text, sizeof text, "%s:%u", host, ntohs(in->sin_port));
-    }
-    return text;
 }
 
 static void addresses_are_taken_as_they_are(void **state)

@@ -116,7 +116,7 @@ static const struct row course_rows[] = {
          "Then it {next}; if one does not it is rejected."},
     [COURSE_STAGED] =
         {"{deployment}{staged_release} was staged by {asker} at {created} and waits until all its "
-         "instances accept connections.",
+         "instances accept connections{waits_for}.",
          "Then it is tested; after ready_timeout it is rejected, and \"upswap abort {service}\" "
          "gives it up."},
     [COURSE_TESTING] =
@@ -394,6 +394,7 @@ static void add_deployment(json_t *facts, const json_t *deployment, const json_t
     set_time(facts, "created", deployment, "created");
     set_time(facts, "ended", deployment, "ended");
     set_behind(facts, "reason", ": ", field_text(deployment, "reason", ""));
+    set_behind(facts, "waits_for", ": ", field_text(deployment, "waits_for", ""));
     set_printf(facts, "left", left > 0 ? mem_printf(" for another %.0f s", left) : mem_dup(""));
     set_printf(facts, "drains",
                old == NULL ? mem_dup("")

@@ -33,6 +33,7 @@ struct follower {
     uint64_t next_check_ms;
     uint64_t next_count_ms; /* of requests in flight */
     char *replaces;         /* or NULL */
+    char *waits_for;        /* last shown, or NULL */
     int64_t in_flight;      /* last shown; -1: none */
     struct board *board;    /* NULL: plain lines */
     bool gate_kept;         /* the matrix stands above what is drawn */
@@ -220,6 +221,19 @@ static void keep_deployment(struct follower *follower, json_t *deployment)
     follower->replaces = mem_dup(json_string_value(json_object_get(deployment, "replaces")));
 }
 
+/* An app that takes its usual time to start is not told of. */
+static void show_waits_for(struct follower *follower)
+{
+    const char *text = field_text(follower->deployment, "waits_for", "");
+    bool is_news = follower->waits_for == NULL || strcmp(follower->waits_for, text) != 0;
+    if (follower->session->json || text[0] == '\0' || !is_news || elapsed(follower) < CHECK_MS)
+        return;
+    terminal_line(&follower->terminal, TONE_FAINT, "%8.1f s  waits: %s", (double)elapsed(follower) / 1000,
+                  text);
+    free(follower->waits_for);
+    follower->waits_for = mem_dup(text);
+}
+
 /* Asks for the deployment's state when an event calls for it, or when none came for a while. Returns what it
  * means. */
 static int check_state(struct follower *follower)
@@ -233,6 +247,7 @@ static int check_state(struct follower *follower)
     follower->is_due = false;
     follower->next_check_ms = clock_mono_ms() + CHECK_MS;
     keep_deployment(follower, deployment);
+    show_waits_for(follower);
     if (follower->board != NULL && !follower->gate_kept)
         board_take_deployment(follower->board, deployment, clock_mono_ms());
     if (is_doubted(deployment))
@@ -415,5 +430,6 @@ int follow(const struct session *session, const struct follow_plan *plan)
     board_free(follower.board);
     buf_free(&follower.drawn);
     free(follower.replaces);
+    free(follower.waits_for);
     return status;
 }

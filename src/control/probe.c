@@ -19,6 +19,7 @@
 #define FIRST_PAUSE_MS 50
 #define MOST_PAUSE_MS 1000
 #define TRY_MS 2000
+#define NOT_NOW "does not accept a connection"
 
 struct aim {
     struct probe *probe;
@@ -29,7 +30,7 @@ struct aim {
     socklen_t length;
     int fd; /* -1: not connecting */
     bool accepted;
-    int error;      /* errno of the last try */
+    int error;      /* errno of the last try; 0: none has ended */
     uint64_t pause; /* ms to the next try */
     struct event event;
     struct deadline deadline; /* of the try, or of the pause */
@@ -85,27 +86,38 @@ static const struct aim *first_that_did_not(const struct probe *probe)
     return NULL;
 }
 
-static char *describe(const struct probe *probe, const struct aim *aim)
+/* `how` stands between the instance and the reason. To be freed. */
+static char *describe(const struct aim *aim, const char *how)
 {
-    char *why = behalf_why(aim->behalf, (const struct sockaddr *)&aim->address, aim->error);
+    int error = aim->error != 0 ? aim->error : ETIMEDOUT;
+    char *why = behalf_why(aim->behalf, (const struct sockaddr *)&aim->address, error);
     char *resolved = sockaddr_text(&aim->address), *behind = sockaddr_behind_name(aim->name, resolved);
-    char *reason = probe->timeout_ms == 0
-                       ? mem_printf("instance %s%s does not accept a connection: %s", aim->name, behind, why)
-                       : mem_printf("instance %s%s did not accept a connection within %g s: %s", aim->name,
-                                    behind, (double)probe->timeout_ms / 1000, why);
+    char *sentence = mem_printf("instance %s%s %s: %s", aim->name, behind, how, why);
     free(why);
     free(resolved);
     free(behind);
-    return reason;
+    return sentence;
+}
+
+static char *describe_end(const struct probe *probe)
+{
+    const struct aim *aim = first_that_did_not(probe);
+    if (aim == NULL)
+        return NULL;
+    if (probe->timeout_ms == 0)
+        return describe(aim, NOT_NOW);
+    char *how = mem_printf("did not accept a connection within %g s", (double)probe->timeout_ms / 1000);
+    char *sentence = describe(aim, how);
+    free(how);
+    return sentence;
 }
 
 static void tell(struct loop_deferred *deferred)
 {
     struct probe *probe = mem_container(deferred, struct probe, deferred);
-    const struct aim *aim = first_that_did_not(probe);
-    char *reason = aim == NULL ? NULL : describe(probe, aim);
+    char *reason = describe_end(probe);
     if (probe->done != NULL)
-        probe->done(probe->arg, aim == NULL, reason != NULL ? reason : "");
+        probe->done(probe->arg, reason == NULL, reason != NULL ? reason : "");
     free(reason);
     destroy(probe);
 }
@@ -256,7 +268,6 @@ struct probe *probe_start(struct loop *loop, const struct probe_target *targets,
                             .address = targets[i].address,
                             .length = targets[i].length,
                             .fd = -1,
-                            .error = ETIMEDOUT,
                             .pause = FIRST_PAUSE_MS};
         deadline_init(&aim->deadline, loop, aim_is_due);
     }
@@ -265,6 +276,15 @@ struct probe *probe_start(struct loop *loop, const struct probe_target *targets,
     if (count == 0)
         finish(probe);
     return probe;
+}
+
+char *probe_why(const struct probe *probe)
+{
+    for (size_t i = 0; i < probe->count; i++) {
+        if (!probe->aims[i].accepted && probe->aims[i].error != 0)
+            return describe(&probe->aims[i], NOT_NOW);
+    }
+    return NULL;
 }
 
 void probe_cancel(struct probe *probe)

@@ -27,6 +27,9 @@ struct probe;
 struct probe *probe_start(struct loop *loop, const struct probe_target *targets, size_t count,
                           uint64_t timeout_ms, void (*ready)(void *arg, size_t index),
                           void (*done)(void *arg, bool ok, const char *reason), void *arg);
+/* The sentence about the first instance that did not accept when it was last tried; NULL: there is none. To
+ * be freed. */
+char *probe_why(const struct probe *probe);
 /* Ends it without a callback. NULL is fine. */
 void probe_cancel(struct probe *probe);
 

@@ -114,6 +114,17 @@ static json_t *command_of(struct conductor *conductor, const struct pool *pool)
     return command != NULL ? command : json_null();
 }
 
+/* Which instance does not accept a connection yet, and why; null where none is waited for, or was tried. */
+static json_t *waits_for(struct conductor *conductor, const struct pool *pool)
+{
+    const struct course *course = course_find(conductor, pool->service->name);
+    bool runs = pool->service->running == pool->deployment && course != NULL && course->probe != NULL;
+    char *why = runs ? probe_why(course->probe) : NULL;
+    json_t *json = view_text(why);
+    free(why);
+    return json;
+}
+
 /* ---- deployments ---- */
 
 /* The moment between the gate and the swap is told by the one after it, unless somebody asked for it. */
@@ -253,6 +264,7 @@ json_t *view_deployment(struct conductor *conductor, const struct pool *pool, bo
     json_object_set_new(json, "watch", json_real((double)deployment->watch_ms / 1000));
     json_object_set_new(json, "canary", canary_json(deployment));
     json_object_set_new(json, "watched", watched_of(conductor, pool, whole));
+    json_object_set_new(json, "waits_for", waits_for(conductor, pool));
     if (whole) {
         json_object_set_new(json, "launch", launch_of(conductor, pool));
         json_object_set_new(json, "command", command_of(conductor, pool));

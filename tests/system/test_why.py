@@ -34,6 +34,20 @@ def test_a_deployment_that_waits_is_told_with_what_it_waits_for(stand, make_back
     assert remedy == '"upswap promote web" swaps it in, "upswap abort web" gives it up; it is aborted when hold_timeout is over.'
 
 
+def test_an_instance_that_is_waited_for_is_told_with_what_its_last_try_has_found(stand, make_backend):
+    late = make_backend("late", listen=False)
+    client = stand.daemon.spawn_upswap("stage", "web", f"localhost:{late.port}")
+    sentence = f"instance localhost:{late.port} ({late.address}) does not accept a connection: Connection refused"
+    wait_until(lambda: f"instances accept connections: {sentence}." in why(stand.daemon), what="a first try")
+    assert stand.admin.deployment("web-1")["waits_for"] == sentence
+    shown = next(line for line in client.stdout if "waits: " in line)
+    assert shown.endswith(f" s  waits: {sentence}\n")
+    late.listen()
+    client.communicate(timeout=30)
+    assert processes.finish(client) == 0
+    assert stand.admin.deployment("web-1")["waits_for"] is None
+
+
 def test_a_release_is_told_to_be_live_while_what_it_replaced_drains(stand, make_backend):
     held = stand.live[0].on("/held", Held())
     with RawClient(stand.port) as client:

@@ -132,6 +132,11 @@ static void what_a_running_deployment_waits_for_is_told(void **state)
          " was staged by bob at 2026-11-22 09:00:00 UTC and waits until all its instances accept "
          "connections. Then it is tested; after ready_timeout it is rejected, and \"upswap abort web\" gives "
          "it up."},
+        {"staged", "\"phase\":\"staged\",\"waits_for\":\"instance h:1 does not accept a connection: No.\",",
+         IT " was staged by bob at 2026-11-22 09:00:00 UTC and waits until all its instances accept "
+            "connections: instance h:1 does not accept a connection: No. Then it is tested; after "
+            "ready_timeout it "
+            "is rejected, and \"upswap abort web\" gives it up."},
         {"staged", "\"phase\":\"launching\",",
          "launch.command starts " IT ", which bob asked for at 2026-11-22 09:00:00 UTC. Its instances are "
          "tested when it has ended well, else it is rejected; \"upswap abort web\" gives it up."},

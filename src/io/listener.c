@@ -138,15 +138,17 @@ bool listener_open(struct address *address, unsigned count, int *fds, struct err
                    remedy(error));
 }
 
-/* Does a process answer at this socket file? */
-static bool answers(const union name *name, socklen_t length)
+/* Who answers at a socket file. */
+enum answerer { NOBODY, SOMEBODY, NOT_TO_BE_ASKED };
+
+static enum answerer ask(const union name *name, socklen_t length)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return true;
-    bool refused = connect(fd, &name->any, length) != 0 && errno == ECONNREFUSED;
+        return SOMEBODY;
+    int error = connect(fd, &name->any, length) == 0 ? 0 : errno;
     close(fd);
-    return !refused;
+    return error == ECONNREFUSED ? NOBODY : error == EACCES ? NOT_TO_BE_ASKED : SOMEBODY;
 }
 
 static bool clear_the_way(const char *path, const union name *name, socklen_t length, struct err *err)
@@ -156,8 +158,17 @@ static bool clear_the_way(const char *path, const union name *name, socklen_t le
         return errno == ENOENT || err_set(err, "cannot look at %s: %s", path, strerror(errno));
     if (!S_ISSOCK(found.st_mode))
         return err_set(err, "%s is there and no socket; remove it, or choose another path", path);
-    if (answers(name, length))
+    switch (ask(name, length)) {
+    case SOMEBODY:
         return err_set(err, "another process answers at %s; stop it, or choose another path", path);
+    case NOT_TO_BE_ASKED:
+        return err_set(err,
+                       "%s is another user's, and may not be asked whether a process answers there; if none "
+                       "does, remove it or give it to this user",
+                       path);
+    case NOBODY:
+        break;
+    }
     return unlink(path) == 0 || err_set(err, "cannot remove the old socket %s: %s", path, strerror(errno));
 }
 

@@ -338,6 +338,33 @@ static void a_unix_socket_has_its_mode_and_replaces_a_dead_one_only(void **state
     unlink(path);
 }
 
+static int open_as_nobody(const char *path)
+{
+    bool is_root = geteuid() == 0;
+    if (is_root)
+        assert_return_code(seteuid(65534), errno);
+    int fd = listener_open_unix(path, 0660, (gid_t)-1, &err);
+    if (is_root)
+        assert_return_code(seteuid(0), errno);
+    return fd;
+}
+
+/* A daemon of root that was killed leaves one. */
+static void a_unix_socket_that_may_not_be_asked_is_not_said_to_answer(void **state)
+{
+    (void)state;
+    const char *path = in_folder("others");
+    int dead = listener_open_unix(path, 0, (gid_t)-1, &err);
+    assert_return_code(dead, errno);
+    close(dead);
+    assert_return_code(chmod(folder, 0755), errno);
+    assert_int_equal(open_as_nobody(path), -1);
+    assert_null(strstr(err.text, "another process answers"));
+    assert_non_null(strstr(err.text, "may not be asked"));
+    assert_non_null(strstr(err.text, "remove it or give it to this user"));
+    assert_return_code(unlink(path), errno);
+}
+
 static void a_unix_socket_spares_what_is_no_socket(void **state)
 {
     (void)state;
@@ -389,6 +416,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(drain_takes_what_the_kernel_holds_and_no_more_than_asked, set_up,
                                         tear_down),
         cmocka_unit_test(a_unix_socket_has_its_mode_and_replaces_a_dead_one_only),
+        cmocka_unit_test(a_unix_socket_that_may_not_be_asked_is_not_said_to_answer),
         cmocka_unit_test(a_unix_socket_spares_what_is_no_socket),
     };
     alarm(60);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -27,21 +28,60 @@ static const struct {
     [EXEC_DIRECTORY] = {"the working directory ", ""},
     [EXEC_FILE] = {"", ""},
     [EXEC_FILE_MISSING] = {"", " is missing"},
-    [EXEC_FILE_INTERPRETER] = {"", " is there, but the interpreter in its first line is missing"},
+    [EXEC_FILE_INTERPRETER] = {"", " is there, but the program that is to load it is missing"},
     [EXEC_FILE_MODE] = {"", " is not executable; chmod +x mends that"},
     [EXEC_FILE_INTERPRETER_MODE] = {"", " is executable, but its interpreter or its file system is not"},
     [EXEC_FILE_FORMAT] = {"", " is neither a program nor has it a first line with #!"},
 };
 
-void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory)
+static bool begins(const char *head, const char *with)
 {
-    buf_printf(why, "cannot be started: %s (%s%s%s)", strerror(error), explanations[step].before,
-               step == EXEC_DIRECTORY ? directory : file, explanations[step].after);
+    return strncmp(head, with, strlen(with)) == 0;
+}
+
+/* What the first line has to say about a missing interpreter: to the kernel a CR is a part of its name. */
+static void explain_line(struct buf *why, const char *file, const char *head)
+{
+    const char *name = head + strlen("#!");
+    name += strspn(name, " \t");
+    size_t n = strcspn(name, " \t\n");
+    if (n > 0 && name[n - 1] == '\r')
+        buf_printf(why, "the first line of %s ends with a carriage return; write the file with LF ends",
+                   file);
+    else
+        buf_printf(why, "%s is there, but %.*s, the interpreter in its first line, is missing", file, (int)n,
+                   name);
+}
+
+void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory,
+                  const char *head)
+{
+    buf_printf(why, "cannot be started: %s (", strerror(error));
+    if (step == EXEC_FILE_INTERPRETER && begins(head, "#!"))
+        explain_line(why, file, head);
+    else if (step == EXEC_FILE_FORMAT && begins(head, "\xef\xbb\xbf#!"))
+        buf_printf(why, "%s has a byte order mark before its #!; write the file without it", file);
+    else
+        buf_printf(why, "%s%s%s", explanations[step].before, step == EXEC_DIRECTORY ? directory : file,
+                   explanations[step].after);
+    buf_printf(why, ")");
 }
 
 static _Noreturn void fail(enum exec_step step)
 {
     warden_report(&(struct warden_report){.word = WARDEN_FAILED, .step = (int)step, .error = errno});
+    _exit(127);
+}
+
+/* The same, of the file that was not executed: only here, as its user and in its folder, can it be looked
+ * into. */
+static _Noreturn void fail_of_file(enum exec_step step, int error, const char *file)
+{
+    struct warden_report report = {.word = WARDEN_FAILED, .step = (int)step, .error = error};
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd >= 0)
+        (void)!read(fd, report.head, sizeof report.head - 1);
+    warden_report(&report);
     _exit(127);
 }
 
@@ -149,6 +189,7 @@ static _Noreturn void execute(const struct job *job)
 {
     enum exec_step worst = EXEC_FILE_MISSING;
     int error = ENOENT;
+    const char *blamed = "";
     for (char **file = job->files; *file != NULL; file++) {
         FAULTY("spawn.exec", ENOMEM, execve(*file, job->argv, job->envp));
         int now = errno;
@@ -156,12 +197,12 @@ static _Noreturn void execute(const struct job *job)
         if (worst == EXEC_FILE_MISSING) {
             worst = step;
             error = now;
+            blamed = *file;
         }
         if (now != ENOENT && now != ENOTDIR && now != EACCES)
             break;
     }
-    errno = error;
-    fail(worst);
+    fail_of_file(worst, error, blamed);
 }
 
 void exec_program(void *arg)

@@ -35,5 +35,6 @@ struct exec {
  * its own, too. What fails is reported to WARDEN_SOCKET_FD. Makes system calls only, and does not return. */
 void exec_program(void *arg);
 
-/* Appends the sentence for a step that has failed with `error`. */
-void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory);
+/* Appends the sentence for a step that has failed with `error`; `head` as in struct warden_report. */
+void exec_explain(struct buf *why, enum exec_step step, int error, const char *file, const char *directory,
+                  const char *head);

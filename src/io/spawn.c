@@ -123,6 +123,7 @@ enum spawn_news spawn_hear(struct spawn *spawn, struct warden_report *report)
     if (report->word == WARDEN_FAILED) {
         spawn->step = report->step;
         spawn->error = report->error;
+        memcpy(spawn->head, report->head, sizeof spawn->head);
     }
     return SPAWN_REPORT;
 }
@@ -144,7 +145,7 @@ bool spawn_was_executed(const struct spawn *spawn, struct buf *why)
     if (spawn->error == 0)
         return true;
     why->n = 0;
-    exec_explain(why, (enum exec_step)spawn->step, spawn->error, spawn->file, spawn->directory);
+    exec_explain(why, (enum exec_step)spawn->step, spawn->error, spawn->file, spawn->directory, spawn->head);
     return false;
 }
 

@@ -10,13 +10,14 @@
 
 struct spawn {
     struct nursling warden;
-    pid_t program;        /* leads a process group of the same number; 0: not heard of yet */
-    long memory_kib;      /* that it had before the exec: the kernel counts it as the program's */
-    int output_fd;        /* stdout and stderr, non-blocking; ends when the last writer is gone */
-    int stdout_fd;        /* the same for stdout alone, which then is not in output_fd; -1: it is */
-    struct cgroup cgroup; /* of a contained program and all that descends from it, if it could be had */
-    bool reusable;        /* its warden is, when it is done */
-    int step, error;      /* why it was not executed; error 0: it was, as far as is known */
+    pid_t program;              /* leads a process group of the same number; 0: not heard of yet */
+    long memory_kib;            /* that it had before the exec: the kernel counts it as the program's */
+    int output_fd;              /* stdout and stderr, non-blocking; ends when the last writer is gone */
+    int stdout_fd;              /* the same for stdout alone, which then is not in output_fd; -1: it is */
+    struct cgroup cgroup;       /* of a contained program and all that descends from it, if it could be had */
+    bool reusable;              /* its warden is, when it is done */
+    int step, error;            /* why it was not executed; error 0: it was, as far as is known */
+    char head[WARDEN_HEAD_MAX]; /* how the file begins that was not executed */
     char *file, *directory;
 };
 

@@ -25,16 +25,20 @@ enum warden_order {
 /* What is read from it, a packet each. */
 enum warden_word {
     WARDEN_STARTED, /* pid and usage: the program's; sent by itself, before it can do any harm */
-    WARDEN_FAILED,  /* step (enum exec_step) and error: it was not executed */
+    WARDEN_FAILED,  /* step (enum exec_step), error and head: it was not executed */
     WARDEN_EXITED,  /* status and usage: it has ended; something that it has left may still run */
     WARDEN_DONE     /* all that it answers for has ended */
 };
+
+/* As much of a file as the kernel looks at for its interpreter. */
+#define WARDEN_HEAD_MAX 256
 
 struct warden_report {
     enum warden_word word;
     pid_t pid;
     int step, error;
-    int status; /* as of waitpid */
+    char head[WARDEN_HEAD_MAX]; /* how the file begins, if it could be read; NUL-terminated */
+    int status;                 /* as of waitpid */
     struct rusage usage;
 };
 

@@ -792,7 +792,8 @@ static void what_cannot_be_started_says_why(void **state)
     strcpy(path, put_file("lost", "#!/nonexistent/interpreter\n", 0755));
     run_file(path);
     snprintf(why, sizeof why,
-             "No such file or directory (%s is there, but the interpreter in its first line is missing)",
+             "No such file or directory (%s is there, but /nonexistent/interpreter, the interpreter in its "
+             "first line, is missing)",
              path);
     assert_not_started(why);
 
@@ -811,6 +812,34 @@ static void what_cannot_be_started_says_why(void **state)
     spec.directory = "/nonexistent/folder";
     run(spec);
     assert_not_started("No such file or directory (the working directory /nonexistent/folder)");
+}
+
+/* Of files that an editor of another system has written, too. */
+static void a_first_line_that_cannot_be_followed_is_told_as_what_it_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *before, *after;
+    } files[] = {
+        {"#!/bin/sh\r\nexit 0\r\n", "No such file or directory (the first line of ",
+         " ends with a carriage return; write the file with LF ends)"},
+        {"#! /no/sh -e\r\n", "No such file or directory (",
+         " is there, but /no/sh, the interpreter in its first line, is missing)"},
+        {"#!\t/no/sh", "No such file or directory (",
+         " is there, but /no/sh, the interpreter in its first line, is missing)"},
+        {"\xef\xbb\xbf#!/bin/sh\nexit 0\n", "Exec format error (",
+         " has a byte order mark before its #!; write the file without it)"},
+        {"\xef\xbb\xbf"
+         "exit 0\n",
+         "Exec format error (", " is neither a program nor has it a first line with #!)"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char why[512], path[128];
+        strcpy(path, put_file("odd", files[i].text, 0755));
+        run_file(path);
+        snprintf(why, sizeof why, "%s%s%s", files[i].before, path, files[i].after);
+        assert_not_started(why);
+    }
 }
 
 static void a_bare_name_is_found_along_the_path_it_is_given(void **state)
@@ -1009,7 +1038,7 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"witness", "lost", "plain", "headless", "big"};
+    static const char *const names[] = {"witness", "lost", "plain", "headless", "odd", "big"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(in_folder(names[i]));
     buf_free(&output);
@@ -1074,6 +1103,7 @@ int main(void)
         TEST(stdout_that_stands_apart_is_awaited_when_stderr_is_closed),
         TEST(stdout_that_stands_apart_counts_for_the_limit),
         TEST(what_cannot_be_started_says_why),
+        TEST(a_first_line_that_cannot_be_followed_is_told_as_what_it_is),
         TEST(a_bare_name_is_found_along_the_path_it_is_given),
         TEST(descriptors_that_are_used_up_are_an_error_and_leave_nothing),
         TEST(it_runs_as_another_user_when_the_daemon_is_root),

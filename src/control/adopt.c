@@ -6,6 +6,7 @@
 #include "config/places.h"
 #include "control/conduct.h"
 #include "control/sockaddr.h"
+#include "control/warnings.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ struct adoption {
     int access_log; /* opened; -1: none */
     size_t waiting; /* records on their way */
     int error;
-    bool is_first; /* at the start */
+    bool is_first;    /* at the start */
+    json_t *warnings; /* NULL: at the start, or it is not taken up yet */
     struct asker asker;
     outcome_fn done;
     void *arg;
@@ -51,6 +53,7 @@ static void adoption_free(struct adoption *adoption)
     record_free(&adoption->world);
     if (adoption->access_log >= 0)
         close(adoption->access_log);
+    json_decref(adoption->warnings);
     free(adoption->newcomers);
     free(adoption->text);
     config_free(adoption->config);
@@ -91,16 +94,28 @@ static void apply_records(struct adoption *adoption)
     }
 }
 
+static void log_warnings(const json_t *warnings)
+{
+    size_t i;
+    const json_t *warning;
+    json_array_foreach (warnings, i, warning)
+        log_warn("%s", json_string_value(warning));
+}
+
 /* It is told when the proxy has it, so that who hears of it finds it so. */
 static void in_force(void *arg, const struct outcome *outcome)
 {
     struct adoption *adoption = arg;
+    json_t *more = view_cause(NULL, &adoption->asker);
     (void)outcome;
     log_info("the config is taken up anew");
-    event_log_add(adoption->conductor->options.events, "config.reloaded", NULL, NULL,
-                  view_cause(NULL, &adoption->asker));
+    log_warnings(adoption->warnings);
+    if (json_array_size(adoption->warnings) > 0)
+        json_object_set(more, "warnings", adoption->warnings);
+    event_log_add(adoption->conductor->options.events, "config.reloaded", NULL, NULL, more);
     answer(adoption->done, adoption->arg, 200,
-           json_pack("{s:b, s:I}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world));
+           json_pack("{s:b, s:I, s:O}", "reloaded", true, "snapshot", (json_int_t)adoption->world.world,
+                     "warnings", adoption->warnings));
     adoption_free(adoption);
 }
 
@@ -116,6 +131,8 @@ static void begin_with(struct adoption *adoption)
 static void commit(struct adoption *adoption)
 {
     struct conductor *conductor = adoption->conductor;
+    if (!adoption->is_first)
+        adoption->warnings = warnings_of(adoption->config, conductor->config, conductor->options.registry);
     config_free(conductor->config);
     conductor->config = adoption->config;
     world_stir(conductor->world, conductor->config, NULL);

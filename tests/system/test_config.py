@@ -287,6 +287,42 @@ def test_a_reload_does_not_touch_pools_that_were_deployed(make_stand, make_backe
     assert stand.admin.live() == deployment and stand.ask().text == "fresh"
 
 
+def warnings_of(result):
+    assert result.returncode == 0 and result.stdout == "the config is reloaded\n"
+    return result.stderr.splitlines()
+
+
+def test_a_reload_says_once_that_other_instances_in_the_file_are_not_taken(front, make_backend):
+    events, other = front.daemon.events(), make_backend("other").address
+    front.daemon.config["services"][0]["instances"] = [other]
+    front.daemon.write_config()
+    (warning,) = warnings_of(front.daemon.upswap("reload"))
+    told = events.wait("config.reloaded")["warnings"]
+    assert warning == f"upswap: {told[0]}" and len(told) == 1
+    assert f'{front.daemon.config_path}:' in warning and 'service "web"' in warning
+    assert "web-0 is live" in warning and "`upswap stage web HOST:PORT...`" in warning
+    assert told[0] in front.daemon.stderr()
+    assert front.ask().text == "one"
+    # The same file again asks for nothing that it did not ask for before.
+    assert warnings_of(front.daemon.upswap("reload")) == []
+    assert "warnings" not in events.wait("config.reloaded", count=2)
+
+
+def test_a_reload_is_silent_of_instances_that_are_live_or_are_left_out(front):
+    for instances in ([], front.daemon.config["services"][0]["instances"]):
+        front.daemon.config["services"][0]["instances"] = instances
+        front.daemon.write_config()
+        assert warnings_of(front.daemon.upswap("reload")) == []
+
+
+def test_a_reload_that_renames_a_service_says_what_becomes_of_its_live_pool(front):
+    front.daemon.config["services"][0]["name"] = "shop"
+    front.daemon.write_config()
+    (warning,) = warnings_of(front.daemon.upswap("reload"))
+    assert 'service "web" is no longer in the file' in warning and "web-0 gets no requests" in warning
+    assert warnings_of(front.daemon.upswap("reload")) == []
+
+
 def test_a_reload_in_a_deployment_does_not_disturb_it(make_stand, make_backend, puppets):
     stand = make_stand()
     stand.suite.add("01", puppets.program)

@@ -63,6 +63,21 @@ def test_systemd_understands_every_line_of_the_unit_and_of_its_drop_in(tmp_path)
     assert_understood(unit)
 
 
+def test_the_unit_has_the_folders_of_the_last_configure(tmp_path):
+    """By the rule of conf.am, in a build folder of its own, whose config.status is all that is new."""
+    rule = re.search(r"^conf/upswapd\.service:(?:.|\n\t)*\n", read("conf.am"), re.M).group(0)
+    (tmp_path / "Makefile").write_text(rule)
+    status, unit = tmp_path / "config.status", tmp_path / "conf" / "upswapd.service"
+    for folder in ("/usr/local/etc", "/etc"):
+        status.touch()
+        if unit.exists():
+            built = unit.stat().st_mtime
+            os.utime(status, (built + 1, built + 1))
+        folders = (f"srcdir={ROOT}", "MKDIR_P=mkdir -p", "sbindir=/usr/sbin", f"sysconfdir={folder}")
+        run("make", "-s", "-C", str(tmp_path), *folders, "conf/upswapd.service")
+        assert f"ExecStart=/usr/sbin/upswapd -c {folder}/upswap/upswapd.conf\n" in unit.read_text()
+
+
 def test_systemd_understands_every_line_of_the_socket_unit_which_is_for_the_service(tmp_path):
     (tmp_path / "upswapd.service").write_text("[Service]\nExecStart=/bin/true\n")
     shutil.copy(os.path.join(CONF, "upswapd.socket"), tmp_path)

@@ -2,6 +2,7 @@
 #include "cli/ask.h"
 #include "config/config.h"
 #include "io/certificate_files.h"
+#include "io/child.h"
 
 static int run(const struct session *session, const struct arguments *arguments)
 {
@@ -10,11 +11,11 @@ static int run(const struct session *session, const struct arguments *arguments)
     const char *path = arguments_operand(arguments, 0);
     struct config *config = config_load(path, &err);
     bool valid = config != NULL && config_check(config, certificate_files_check, &err);
-    config_free(config);
+    if (!valid || !config_check_users(config, child_user_check, &err))
+        fprintf(stderr, "%s\n", err.text);
     if (valid)
         printf("%s: valid\n", path);
-    else
-        fprintf(stderr, "%s\n", err.text);
+    config_free(config);
     return valid ? CLI_DONE : CLI_REFUSED;
 }
 

@@ -91,6 +91,26 @@ static bool listen_is_loopback(const struct config_admin *admin, struct err *err
     return err_set(err, "\"%s\" is not a loopback address; write 127.0.0.1 or [::1]", admin->listen);
 }
 
+/* What opening it would say to everybody; who looks may see less than the daemon. */
+static bool log_can_be_there(const char *path, struct err *err)
+{
+    struct stat status;
+    if (stat(path, &status) == 0)
+        return !S_ISDIR(status.st_mode) ||
+               err_set(err, "access_log.path \"%s\" is a folder; name a file in it", path);
+    char *folder = str_dup((struct str){path, (size_t)(strrchr(path, '/') - path) + 1});
+    bool is_lost = stat(folder, &status) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    free(folder);
+    return !is_lost ||
+           err_set(err, "access_log.path \"%s\" lies in no folder; make that, or name another path", path);
+}
+
+static bool check_log(const struct config *config, struct err *err)
+{
+    return config->access_log_path == NULL || log_can_be_there(config->access_log_path, err) ||
+           at(config, &config->access_log_path, 1, err);
+}
+
 static bool check_admin(const struct config *config, struct err *err)
 {
     const struct config_admin *admin = &config->admin;
@@ -180,6 +200,8 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
         return at(config, &config->user, 1, err);
     if (!check_admin(config, err))
         return false;
+    if (certificate_check != NULL && !check_log(config, err))
+        return false;
     for (size_t i = 0; certificate_check != NULL && i < config->listener_count; i++) {
         if (!check_certificates(config, &config->listeners[i].tls, certificate_check, err))
             return false;
@@ -193,4 +215,27 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
             return false;
     }
     return pages_load(config, err);
+}
+
+static bool check_user(const struct config *config, const char *const *user, unsigned line, const char *key,
+                       config_user_check *user_check, struct err *err)
+{
+    if (*user == NULL || user_check(*user, err))
+        return true;
+    err_prefix(err, "%s", key);
+    return at(config, user, line, err);
+}
+
+bool config_check_users(const struct config *config, config_user_check *user_check, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_uptests *uptests = &config->services[i].uptests;
+        const struct config_launch *launch = &config->services[i].launch;
+        if (!check_user(config, (const char *const *)&uptests->user, uptests->line, "uptests.user",
+                        user_check, err) ||
+            !check_user(config, (const char *const *)&launch->user, launch->line, "launch.user", user_check,
+                        err))
+            return false;
+    }
+    return true;
 }

@@ -375,11 +375,17 @@ const struct config_file *config_file(const struct config *config, const char *p
  * admin.listen is a loopback address, and no instance is one of the daemon's own sockets. The fault as
  * "PATH:LINE: sentence". `certificate_check` (of this room nobody can) looks at the files of a certificate,
  * its key and its OCSP response, where the last two may be NULL, or at one of authorities (`certificate`
- * NULL); NULL: somebody else does. */
+ * NULL); NULL: somebody else does, and opens the access log. */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
                                       const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
+
+/* Can this process run programs as the users that are named for them? `user_check` (of this room nobody can)
+ * looks at one. The fault as "PATH:LINE: sentence". */
+typedef bool config_user_check(const char *user, struct err *err);
+bool config_check_users(const struct config *config, config_user_check *user_check,
+                        struct err *err) MUST_CHECK;
 
 /* Can this instance's certificate be verified, where its service wants that? A Unix socket has no name of its
  * own. False with a sentence. */

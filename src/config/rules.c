@@ -260,6 +260,10 @@ bool rule_path_prefix(struct str text, struct err *err)
     if (memchr(text.p, '?', text.n) != NULL || memchr(text.p, '#', text.n) != NULL)
         return err_set(err, "the path \"%.*s\" has a query; only the path before it is matched",
                        STR_ARG(text));
+    if (memchr(text.p, '*', text.n) != NULL)
+        return err_set(err,
+                       "the path \"%.*s\" has a *, and a path takes all that lies below it; write it without",
+                       STR_ARG(text));
     if (has_dot_segment(text))
         return err_set(err, "the path \"%.*s\" has a segment . or ..; write the path that it means",
                        STR_ARG(text));

@@ -1,5 +1,7 @@
 #include "control/config_text.h"
 
+#include "io/child.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,7 +26,8 @@ struct config *config_text_parse(struct str text, const char *path, struct err *
     }
     struct config *config = config_parse(file, path, err);
     fclose(file);
-    if (config != NULL && !config_check(config, NULL, err)) {
+    if (config != NULL &&
+        (!config_check(config, NULL, err) || !config_check_users(config, child_user_check, err))) {
         config_free(config);
         config = NULL;
     }

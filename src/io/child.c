@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/capabilities.h"
+#include "io/job.h"
 #include "io/spawn.h"
 
 #include <errno.h>
@@ -69,6 +71,19 @@ bool child_user_find(const char *name, struct child_user *user, struct err *err)
                        made.group_count, sizeof made.groups / sizeof *made.groups);
     *user = made;
     return true;
+}
+
+bool child_user_check(const char *name, struct err *err)
+{
+    const uint64_t needed = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID);
+    struct child_user user;
+    if (!child_user_find(name, &user, err))
+        return false;
+    return !job_must_become(&user) || (capabilities_permitted() & needed) == needed ||
+           err_set(err,
+                   "no program can be run as \"%s\" from here; start the daemon as root, or with CAP_SETUID "
+                   "and CAP_SETGID, or take the key out",
+                   name);
 }
 
 static void close_pipe(struct event *event, int *fd)

@@ -21,6 +21,9 @@ struct child_user {
 /* Looks a user up, with its groups. */
 bool child_user_find(const char *name, struct child_user *user, struct err *err) MUST_CHECK;
 
+/* Could this process run a program as that user? False with a sentence where it may not change to it. */
+bool child_user_check(const char *name, struct err *err) MUST_CHECK;
+
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is the file: absolute, or found along PATH of envp */
     const char *const *envp; /* the whole environment; NULL-terminated */

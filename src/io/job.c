@@ -86,8 +86,8 @@ static char **files(struct buf *file, const struct child_spec *spec)
     return made;
 }
 
-/* A daemon that runs as this user already, and not as root, could not change its groups, and need not. */
-static bool must_become(const struct child_user *user)
+/* One that runs as this user already, and not as root, could not change its groups, and need not. */
+bool job_must_become(const struct child_user *user)
 {
     return user != NULL && (geteuid() == 0 || geteuid() != user->uid);
 }
@@ -96,7 +96,7 @@ static void describe(struct buf *file, const struct child_spec *spec, const char
 {
     struct job job = {.contained = spec->contained,
                       .apart = spec->apart,
-                      .becomes = must_become(spec->user),
+                      .becomes = job_must_become(spec->user),
                       .grouped = group_path != NULL,
                       .uid = spec->user != NULL ? spec->user->uid : getuid(),
                       .memory_max = spec->memory_max,

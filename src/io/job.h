@@ -17,6 +17,9 @@ struct job {
     char *group_path; /* of its control group, for the warden to remove; NULL: none */
 };
 
+/* Must a program of this process change to that user (NULL: to none)? */
+bool job_must_become(const struct child_user *user);
+
 /* A descriptor of it, the caller's; -1 with errno. group_path NULL: it has no control group. */
 int job_write(const struct child_spec *spec, const char *group_path);
 

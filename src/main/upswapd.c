@@ -8,6 +8,7 @@
 #include "control/config_text.h"
 #include "control/control.h"
 #include "io/certificate_files.h"
+#include "io/child.h"
 #include "io/confine.h"
 #include "keeper/handover.h"
 #include "keeper/keeper.h"
@@ -49,11 +50,11 @@ static int check(const char *path)
     struct err err;
     struct config *config = config_load(path, &err);
     bool valid = config != NULL && config_check(config, certificate_files_check, &err);
-    config_free(config);
-    if (!valid)
+    if (!valid || !config_check_users(config, child_user_check, &err))
         fprintf(stderr, "%s\n", err.text);
-    else
+    if (valid)
         printf("%s: valid\n", path);
+    config_free(config);
     return valid ? 0 : 1;
 }
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 
@@ -10,7 +11,7 @@ from harness import processes
 from harness.backend import Backend, Held
 from harness.client import ask
 from harness.config import config_text
-from harness.daemon import upswapd
+from harness.daemon import program, upswapd
 from harness.waiting import wait_until
 
 # name: (a service's or the top level's lines, a pattern of the sentence); FAULT marks the faulty line
@@ -58,6 +59,8 @@ SERVICE = {
     "a_path_that_is_too_long": (f'paths = [ "/{"p" * 1023}" ];', "1024 bytes"),
     "a_health_path_that_is_too_long": (f'health = {{ path = "/{"h" * 1023}"; }};', "1024 bytes"),
     "a_path_to_pass_that_is_too_long": (f'pause = {{ pass = [ "/{"p" * 1023}" ]; }};', "1024 bytes"),
+    "a_path_with_an_asterisk": ('paths = [ "/api/*" ];', r"/api/\*.*takes all that lies below it"),
+    "a_path_to_pass_with_an_asterisk": ('pause = { pass = [ "/up*" ]; };', r"/up\*"),
     "a_path_without_slash": ('paths = [ "api" ];', "api"),
     "an_unknown_name_in_percent_braces": ('uptests = { directory = "/x/%{relase}"; };', "relase"),
     "a_relative_directory": ('uptests = { directory = "x"; };', "x"),
@@ -74,6 +77,8 @@ MACHINE = {
         'admin = { socket = "{folder}/admin.sock"; group = "no-such-group"; };',
         "no-such-group",
     ),
+    "an_access_log_that_is_a_folder": ('access_log = { path = "{folder}"; };', "access_log.path.*is a folder"),
+    "an_access_log_in_no_folder": ('access_log = { path = "{folder}/logs/a"; };', "access_log.path.*lies in no folder"),
     "admin_listen_without_token": (
         'admin = { socket = "{folder}/admin.sock"; listen = "127.0.0.1:9080"; };',
         "token_file",
@@ -158,6 +163,27 @@ def test_a_valid_config_is_valid_and_t_leaves_no_trace(tmp_path):
     result = upswapd("-t", "-c", path)
     assert result.returncode == 0, result.stderr
     assert os.listdir(tmp_path) == ["upswapd.conf"]
+
+
+def without_setuid(*command):
+    """As root that may not change its user, as in a container that keeps few capabilities."""
+    drop = "-setuid,-setgid"
+    command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", program("upswapd"), *command]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up what root may")
+@pytest.mark.parametrize("key", ["uptests", "launch"])
+def test_a_user_that_nothing_can_be_run_as_is_told_before_the_first_gate(tmp_path, key):
+    text = GOOD.format(folder=tmp_path).replace("  name =", f'  {key} = {{ user = "nobody"; }};\n  name =')
+    path = write(tmp_path, text)
+    said = f'{path}:5: {key}.user: no program can be run as "nobody" from here; start the daemon as root'
+    # Another user than the daemon's may ask, so it is a warning.
+    checked = without_setuid("-t", "-c", path)
+    assert checked.returncode == 0 and checked.stderr.startswith(said) and checked.stdout == f"{path}: valid\n"
+    started = without_setuid("-c", path)
+    assert started.returncode == 1 and said in started.stderr
+    assert upswapd("-t", "-c", path).stderr == ""
 
 
 def test_a_file_that_is_not_there_is_named():

@@ -58,8 +58,10 @@ def test_daemons_of_another_program_are_left_alone(make_daemon):
     assert other.is_serving()
 
 
-def test_the_configuration_that_is_installed_is_valid():
-    result = upswapd("-t", os.path.join(DEBIAN, "upswapd.conf"))
+def test_the_configuration_that_is_installed_is_valid(tmp_path):
+    assert "var/log/upswap" in read("conf", "debian", "upswap.dirs").split()
+    (tmp_path / "upswapd.conf").write_text(read("conf", "debian", "upswapd.conf").replace("/var/log/upswap", str(tmp_path)))
+    result = upswapd("-t", str(tmp_path / "upswapd.conf"))
     assert result.returncode == 0, result.stderr
 
 

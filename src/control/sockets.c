@@ -442,8 +442,6 @@ static bool prepare_admin(struct sockets *sockets, const struct config_admin *ad
 {
     struct door *door = &sockets->admin;
     sockets->mode = (mode_t)admin->mode;
-    if (!find_group(admin->group, &sockets->group, err))
-        return false;
     door->next_address = mem_dup(admin->socket);
     if (is_there(door, admin->socket))
         return true;
@@ -461,13 +459,28 @@ static bool prepare_admin_tcp(struct sockets *sockets, const struct config_admin
     return is_there(door, admin->listen) || open_tcp(sockets, &address, 1, &door->next_fd, err);
 }
 
+/* Puts the place of a key before the sentence; one that is not written has no line. Returns false. */
+static bool at(const struct config *config, const void *field, const char *key, struct err *err)
+{
+    unsigned line = places_line(config->places, field, 0);
+    err_prefix(err, "%s", key);
+    return line == 0 ? err_prefix(err, "%s", config->path) : err_prefix(err, "%s:%u", config->path, line);
+}
+
+static bool prepare_doors(struct sockets *sockets, const struct config *config, struct err *err)
+{
+    const struct config_admin *admin = &config->admin;
+    if (!find_group(admin->group, &sockets->group, err))
+        return at(config, &admin->group, "admin.group", err);
+    if (!prepare_admin(sockets, admin, err))
+        return at(config, &admin->socket, "admin.socket", err);
+    return prepare_admin_tcp(sockets, admin, err) || at(config, &admin->listen, "admin.listen", err);
+}
+
 bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err)
 {
-    bool ok = passed_check(sockets->passed, config, err) && prepare_listeners(sockets, config, err);
-    if (ok &&
-        (!prepare_admin(sockets, &config->admin, err) || !prepare_admin_tcp(sockets, &config->admin, err)))
-        ok = err_prefix(err, "%s:%u", config->path,
-                        places_line(config->places, &config->admin.socket, config->admin.listen_line));
+    bool ok = passed_check(sockets->passed, config, err) && prepare_listeners(sockets, config, err) &&
+              prepare_doors(sockets, config, err);
     if (!ok)
         sockets_discard(sockets);
     return ok;

@@ -181,6 +181,19 @@ static bool listen_unix(int fd, const char *path, const union name *name, sockle
            listen(fd, LISTENER_BACKLOG) == 0;
 }
 
+static const char *remedy_of_path(int error)
+{
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return "; make its folder, or choose another path";
+    case EACCES:
+        return "; let this user write to its folder, or choose another path";
+    default:
+        return "";
+    }
+}
+
 int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *err)
 {
     union name name = {.un = {.sun_family = AF_UNIX}};
@@ -194,7 +207,7 @@ int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *e
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0 && listen_unix(fd, path, &name, sizeof name.un, mode, group))
         return fd;
-    err_set(err, "cannot listen on %s: %s", path, strerror(errno));
+    err_set(err, "cannot listen on %s: %s%s", path, strerror(errno), remedy_of_path(errno));
     if (fd >= 0)
         close(fd);
     return -1;

@@ -213,6 +213,19 @@ def test_a_port_that_is_taken_is_named_and_the_daemon_does_not_start(make_daemon
     assert taken.address in ends_at_once(make_daemon(listeners=[{"address": taken.address}]))
 
 
+@pytest.mark.parametrize("key", ["socket", "listen"])
+def test_an_admin_socket_that_cannot_be_opened_is_named_with_its_key_and_line(make_daemon, make_backend, tmp_path, key):
+    (tmp_path / "token").write_text("a-long-random-word\n")
+    taken, lost = make_backend("taken").address, str(tmp_path / "lost" / "admin.sock")
+    settings = {"socket": lost} if key == "socket" else {"listen": taken, "token_file": str(tmp_path / "token")}
+    daemon = make_daemon()
+    daemon.config["admin"].update(settings)
+    said = ends_at_once(daemon)
+    (line,) = [n for n, text in enumerate(config_text(daemon.config).splitlines(), 1) if re.search(rf"\b{key} =", text)]
+    assert f"{daemon.config_path}:{line}: admin.{key}: cannot listen on {lost if key == 'socket' else taken}: " in said
+    assert key == "listen" or "No such file or directory; make its folder, or choose another path" in said
+
+
 def test_a_state_directory_that_cannot_be_made_is_named_and_the_daemon_does_not_start(make_daemon):
     assert "/proc/no" in ends_at_once(make_daemon(state_directory="/proc/no/state"))
 

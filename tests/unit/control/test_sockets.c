@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -121,12 +122,32 @@ static void an_id_is_given_again_when_no_number_is_left_of_it(void **state)
     assert_int_equal(next_id(place), 9);
 }
 
+/* As in minimal.conf, where no folder was made for it. */
+static void an_admin_socket_that_is_not_in_the_file_is_refused_without_a_line(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    char text[] = "listeners = ({ address = \"127.0.0.1:0\"; });\nservices = ({ name = \"web\"; });\n";
+    FILE *file = fmemopen(text, strlen(text), "r");
+    struct config *config = config_parse(file, "test.conf", &err);
+    fclose(file);
+    assert_non_null(config);
+    free(config->admin.socket);
+    config->admin.socket = strdup("/nonexistent/admin.sock");
+    assert_false(sockets_prepare(place->sockets, config, &err));
+    assert_string_equal(err.text,
+                        "test.conf: admin.socket: cannot listen on /nonexistent/admin.sock: No such "
+                        "file or directory; make its folder, or choose another path");
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_discarded_leaves_nothing),
         cmocka_unit_test(a_stop_while_a_config_is_prepared_leaves_no_listener),
         cmocka_unit_test(an_id_is_given_again_when_no_number_is_left_of_it),
+        cmocka_unit_test(an_admin_socket_that_is_not_in_the_file_is_refused_without_a_line),
     };
     return cmocka_run_group_tests_name("sockets", tests, set_up, tear_down);
 }

@@ -62,11 +62,35 @@ static const struct section_key *find_key(const struct section *section, const c
     return NULL;
 }
 
+/* The one section right below this one that has such a key; *below is the row that leads there first. NULL:
+ * none has, or several have. */
+static const struct section *find_owner(const struct section *section, const char *name,
+                                        const struct section_key **below)
+{
+    const struct section *owner = NULL;
+    for (const struct section_key *key = section->keys; key->name != NULL; key++) {
+        if (key->section == NULL || key->section == owner || find_key(key->section, name) == NULL)
+            continue;
+        if (owner != NULL)
+            return NULL;
+        owner = key->section;
+        *below = key;
+    }
+    return owner;
+}
+
 static bool unknown_key(const struct reader *reader, const struct section *section,
                         const config_setting_t *setting, struct err *err)
 {
     const char *names[KEYS_MAX], *name = config_setting_name(setting);
+    const struct section_key *below;
+    const struct section *owner = find_owner(section, name, &below);
     size_t count = 0;
+    if (owner != NULL) {
+        err_set(err, "\"%s\" is not a key of %s, but of %s; write it there%s", name, section->title,
+                owner->title, below->is_defaults ? ", or in \"defaults\"" : "");
+        return at_line(reader, setting, err);
+    }
     for (const struct section_key *key = section->keys; key->name != NULL && count < KEYS_MAX; key++) {
         if (key->kind != KEY_LATER)
             names[count++] = key->name;

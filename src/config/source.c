@@ -156,6 +156,8 @@ static bool check_next(struct cursor *cursor, struct err *err)
 
 bool source_check(struct str text, const char *path, struct err *err)
 {
+    if (str_starts_with(text, STR("\xef\xbb\xbf")))
+        return err_set(err, "%s:1: the file begins with a byte order mark; write it without one", path);
     struct cursor cursor = {.at = text.p, .end = text.p + text.n, .line = 1, .last = ';'};
     while (cursor.at < cursor.end) {
         if (!check_next(&cursor, err))

@@ -320,6 +320,15 @@ static const char *type_name(int type)
     return names[type];
 }
 
+/* A text that is no duration at all lacks a unit, or has one that is not known. */
+static const char *units_of(const struct section_key *key, struct str text)
+{
+    struct err ignored;
+    uint64_t value;
+    bool lacks = key->kind == KEY_DURATION && !units_duration(text, &value, &ignored);
+    return lacks ? "; write a whole number with ms, s, m, h or d behind it" : "";
+}
+
 bool value_refuse(const struct section_key *key, const config_setting_t *setting, struct err *err)
 {
     char wanted[SECTION_WANTED_MAX], number[24];
@@ -330,5 +339,6 @@ bool value_refuse(const struct section_key *key, const config_setting_t *setting
     if (!is_printable(text))
         return err_set(err, "must be %s, not a text with a control character", wanted);
     const char *quote = config_setting_type(setting) == CONFIG_TYPE_STRING ? "\"" : "";
-    return err_set(err, "must be %s, not %s%.*s%s", wanted, quote, STR_ARG(text), quote);
+    return err_set(err, "must be %s, not %s%.*s%s%s", wanted, quote, STR_ARG(text), quote,
+                   units_of(key, text));
 }

@@ -45,6 +45,16 @@ static void broken_syntax_is_refused_with_its_line(void **state)
     ASSERT_REFUSED(rows);
 }
 
+static void a_byte_order_mark_is_told_as_one(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {"\xef\xbb\xbf" SERVICE(""),
+         "t.conf:1: the file begins with a byte order mark; write it without one"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
 static void a_comment_that_is_not_closed_is_refused_with_the_line_where_it_opens(void **state)
 {
     (void)state;
@@ -123,6 +133,12 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
     static const struct row rows[] = {
         {"worker = 1;", "t.conf:1: \"worker\" is not a key of the file; did you mean \"workers\"?"},
         {"frobnicate = 1;", "t.conf:1: \"frobnicate\" is not a key of the file; upswapd.conf(5) lists them"},
+        {"\ntimeouts = { idle = \"60s\"; };", "t.conf:2: \"timeouts\" is not a key of the file, but of a "
+                                              "service; write it there, or in \"defaults\""},
+        {"level = \"info\";", "t.conf:1: \"level\" is not a key of the file, but of log; write it there"},
+        {"format = \"json\";", "t.conf:1: \"format\" is not a key of the file; upswapd.conf(5) lists them"},
+        {SERVICE("first_byte = \"1s\";"),
+         "t.conf:3: \"first_byte\" is not a key of a service, but of timeouts; write it there"},
         {SERVICE("host = [ ];"), "t.conf:3: \"host\" is not a key of a service; did you mean \"hosts\"?"},
         {SERVICE("uptests = {\n timeot = \"1s\"; };"),
          "t.conf:4: \"timeot\" is not a key of uptests; did you mean \"timeout\"?"},
@@ -189,6 +205,9 @@ static void wrong_types_and_ranges_are_refused_with_what_is_wanted(void **state)
          "t.conf:3: uptests.parallel: must be a whole number from 1 to 1024, not 0"},
         {SERVICE("uptests = { timeout = \"0s\"; };"),
          "t.conf:3: uptests.timeout: must be a duration in quotes from 1ms to 30d, not \"0s\""},
+        {SERVICE("uptests = { timeout = \"5min\"; };"), "t.conf:3: uptests.timeout: must be a duration in "
+                                                        "quotes from 1ms to 30d, not \"5min\"; write a whole "
+                                                        "number with ms, s, m, h or d behind it"},
         {SERVICE("uptests = { timeout = 10; };"),
          "t.conf:3: uptests.timeout: must be a duration in quotes from 1ms to 30d, not a number"},
         {SERVICE("drain = { requests = \"31d\"; };"),
@@ -475,6 +494,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_syntax_is_refused_with_its_line),
+        cmocka_unit_test(a_byte_order_mark_is_told_as_one),
         cmocka_unit_test(a_comment_that_is_not_closed_is_refused_with_the_line_where_it_opens),
         cmocka_unit_test(texts_in_a_list_without_a_comma_between_them_are_refused),
         cmocka_unit_test(a_long_text_may_be_written_in_pieces),

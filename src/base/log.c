@@ -135,3 +135,11 @@ LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
 LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
 LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
 LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+
+void log_last_word(const char *sentence)
+{
+    if (log_shape == LOG_FORMAT_JSON)
+        log_error("%s", sentence);
+    else
+        fprintf(stderr, "upswapd: %s\n", sentence);
+}

@@ -17,3 +17,7 @@ void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_warn(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);
+
+/* Why there is no start: "upswapd: SENTENCE", for who has called it by hand; in a log of JSON a line of that.
+ */
+void log_last_word(const char *sentence);

@@ -82,7 +82,7 @@ static void end(struct control *control, int exit_status)
 
 static void cannot_start(struct control *control, const char *sentence)
 {
-    fprintf(stderr, "upswapd: %s\n", sentence);
+    log_last_word(sentence);
     end(control, 1);
 }
 

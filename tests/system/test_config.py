@@ -1,5 +1,6 @@
 """Wrong configs: the fault as FILE:LINE: sentence, at -t, at the start and at a reload, and nothing changed."""
 
+import json
 import os
 import re
 import signal
@@ -224,6 +225,13 @@ def test_an_admin_socket_that_cannot_be_opened_is_named_with_its_key_and_line(ma
     (line,) = [n for n, text in enumerate(config_text(daemon.config).splitlines(), 1) if re.search(rf"\b{key} =", text)]
     assert f"{daemon.config_path}:{line}: admin.{key}: cannot listen on {lost if key == 'socket' else taken}: " in said
     assert key == "listen" or "No such file or directory; make its folder, or choose another path" in said
+
+
+@pytest.mark.parametrize("settings", [{"state_directory": "/proc/no/state"}, {"listeners": [{"address": "192.0.2.1:1"}]}])
+def test_a_log_of_json_is_json_to_the_last_word_of_a_failed_start(make_daemon, settings):
+    said = ends_at_once(make_daemon(log={"format": "json"}, **settings)).splitlines()
+    last = [json.loads(line) for line in said][-1]
+    assert last["level"] == "error" and re.search("/proc/no|192.0.2.1:1", last["message"])
 
 
 def test_a_state_directory_that_cannot_be_made_is_named_and_the_daemon_does_not_start(make_daemon):

@@ -97,9 +97,16 @@ def test_systemd_understands_every_line_of_the_units_of_instances(tmp_path):
 
 # A machine of tests has no systemd that runs, so this does what is asked of it.
 SYSTEMCTL = """#!/bin/sh
-[ "$*" = "kill --kill-whom=main --signal=USR1 upswapd.service" ] || exit 64
+[ "$*" = "kill --kill-who=main --signal=USR1 upswapd.service" ] || exit 64
 kill -USR1 PID
 """
+
+
+def test_the_systemctl_of_this_machine_knows_the_options_that_logrotate_gives_it():
+    """And one before 252 does: it has --kill-who and --signal, and no --kill-whom."""
+    (options,) = re.findall(r"systemctl kill ((?:--\S+ )+)", read("upswapd.logrotate"))
+    assert options.split() == ["--kill-who=main", "--signal=USR1"]
+    run("systemctl", *options.split(), "--version")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="logrotate takes a config file of root's alone")

@@ -158,6 +158,11 @@ def test_the_guide_works_from_the_first_line_to_the_last(session):
     run_page(session, "doc", "guide.md", folder="first")
 
 
+def test_a_daemon_that_the_guide_starts_is_waited_for_by_who_pastes_all_at_once():
+    starts = [block.commands for block in documents.blocks("doc", "guide.md") if re.search("^upswapd -c .*&$", block.commands, re.M)]
+    assert len(starts) == 2 and all(start.endswith("until [ -S admin.sock ]; do sleep 0.1; done\n") for start in starts)
+
+
 def test_the_guide_leaves_out_the_installation_alone():
     left_out = [block.commands for block in documents.blocks("doc", "guide.md") if not block.is_run]
     assert len(left_out) == 1

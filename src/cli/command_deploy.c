@@ -22,7 +22,7 @@ const struct command command_deploy = {
     .operands = "SERVICE RELEASE",
     .summary = "start a release, test it, and swap live traffic to it",
     .details = "Runs the service's launch.command with the release, stages each instance that it\n"
-               "prints, and goes on as \"stage\".\n" STAGING_EXITS,
+               "prints, and goes on as \"stage\".\n" STAGING_EXITS("swapped (or\nheld, with --hold)"),
     .first = OPERAND_SERVICE,
     .least = 2,
     .most = 2,

@@ -1,17 +1,37 @@
 #include "cli/arguments.h"
-#include "cli/ask.h"
+#include "cli/errand.h"
+#include "cli/staging.h"
 
 static int run(const struct session *session, const struct arguments *arguments)
 {
-    return ask_verb(session, arguments_operand(arguments, 0), "/promote", json_object(), "promoted");
+    json_t *body = json_object();
+    struct errand errand = {
+        .service = arguments_operand(arguments, 0),
+        .verb = "/promote",
+        .body = body,
+        .done = "promoted",
+        .gate_passed = true,
+        .recall = recall_promoted,
+    };
+    int status = errand_run(session, arguments, &errand);
+    json_decref(body);
+    return status;
 }
+
+static const struct option_row options[] = {
+    {"no-wait", 0, OPTION_FLAG, NULL, "return when it is promoted, before the swap"},
+    {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},
+    {.name = NULL},
+};
 
 const struct command command_promote = {
     .name = "promote",
     .operands = "SERVICE",
     .summary = "let a held deployment or a canary go on, or end a watch",
+    .details = STAGING_EXITS("swapped"),
     .first = OPERAND_SERVICE,
     .least = 1,
     .most = 1,
+    .options = options,
     .run = run,
 };

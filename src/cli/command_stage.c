@@ -66,7 +66,8 @@ const struct command command_stage = {
     .operands = "SERVICE HOST:PORT...",
     .summary = "stage a new pool, test it, and swap live traffic to it",
     .details = "An instance may be written HOST:PORT,weight=NUMBER,pid=NUMBER: its share of the\n"
-               "requests (1), and its process, for teardown.signal.\n" STAGING_EXITS,
+               "requests (1), and its process, for teardown.signal.\n" STAGING_EXITS(
+                   "swapped (or\nheld, with --hold)"),
     .first = OPERAND_SERVICE,
     .least = 2,
     .most = SIZE_MAX,

@@ -411,7 +411,8 @@ static int turn(struct follower *follower)
 
 int follow(const struct session *session, const struct follow_plan *plan)
 {
-    struct follower follower = {.session = session, .plan = plan, .in_flight = -1, .is_due = true};
+    struct follower follower = {
+        .session = session, .plan = plan, .in_flight = -1, .is_due = true, .gate_kept = plan->gate_passed};
     struct feed_options options = {
         .service = plan->service, .since = plan->since, .follow = true, .patient = true};
     follower.terminal = terminal_open(stdout);

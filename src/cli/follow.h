@@ -10,6 +10,7 @@ struct follow_plan {
     const char *deployment;
     uint64_t since;      /* number of an event before its first; 0 is always right */
     bool hold;           /* held is an end */
+    bool gate_passed;    /* before `since`: its matrix is not shown */
     uint64_t start_ms;   /* monotonic: when it was staged */
     uint64_t timeout_ms; /* from start_ms; 0: none */
 };

@@ -1,5 +1,5 @@
-/* recall: finds the deployment that this process has asked for, where the daemon's answer to that was lost:
- * its control process died behind the journal's write, or was silent for too long. */
+/* recall: finds the deployment that this process has asked for, or let go on, where the daemon's answer to
+ * that was lost: its control process died behind the journal's write, or was silent for too long. */
 #pragma once
 
 #include "cli/client.h"
@@ -13,7 +13,12 @@ struct recall_plan {
 };
 
 /* True: it was taken, and the reply, to be freed, is GET /v1/deployments/D. False: nobody can tell. */
-bool recall(struct client *client, const struct recall_plan *plan, struct client_reply *reply) MUST_CHECK;
+typedef bool recall_fn(struct client *client, const struct recall_plan *plan, struct client_reply *reply);
+
+/* One that was staged. */
+recall_fn recall_staged MUST_CHECK;
+/* One that was promoted; the reply's "seq" is the number of the event before that. */
+recall_fn recall_promoted MUST_CHECK;
 
 /* The name of the one of `deployments`, newest first, that the process asked for since `since_ns`, or NULL.
  * Borrowed. The time tells it from one of an earlier process with the same number. */

@@ -20,9 +20,11 @@
         "step", 0, OPTION_DURATION, "DURATION", "how long each share is watched (60s)"                 \
     }
 
-#define STAGING_EXITS                                                            \
-    "Follows the deployment to its end. Exit status: 0 swapped (or held, with\n" \
-    "--hold), 3 rejected, 4 rolled back, 5 aborted, 6 --timeout reached."
+/* `done` is what 0 stands for. */
+#define STAGING_EXITS(done)                                                               \
+    "Follows the deployment to its end. Exit status: 0 " done ", 1 the daemon refused,\n" \
+    "2 wrong usage, 3 rejected, 4 rolled back, 5 aborted, 6 --timeout reached, 7 the\n"   \
+    "daemon cannot be reached."
 
 /* Adds what these options say to the body of the request. False: a usage fault. */
 bool staging_add(json_t *body, const struct arguments *arguments, struct err *err) MUST_CHECK;

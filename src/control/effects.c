@@ -147,9 +147,19 @@ static json_t *moved(const struct step *step, const struct pool *pool, const cha
     return more;
 }
 
+/* What whoever asked is told: the deployment, and the number of the event before the first that came of it.
+ */
+static json_t *told(struct conductor *conductor, const struct pool *pool, uint64_t seq)
+{
+    json_t *deployment = view_deployment(conductor, pool, true);
+    json_object_set_new(deployment, "seq", json_integer((json_int_t)seq));
+    return deployment;
+}
+
 static void follow_event(struct step *step, const struct transition *row)
 {
     struct course *course = step->course;
+    uint64_t seq = event_log_last(course->conductor->options.events);
     struct pool *pool = registry_pool(course->conductor->options.registry, step->record.pool);
     log_info("%s: %s -> %s%s%s", pool->name, deployment_state_name(row->from), deployment_state_name(row->to),
              step->record.why == NULL ? "" : ": ", step->record.why == NULL ? "" : step->record.why);
@@ -160,7 +170,7 @@ static void follow_event(struct step *step, const struct transition *row)
     /* Who asked for a swap is told when it is one. */
     if (step->done != NULL)
         answer_when_published(course->conductor, transition_publishes(row) ? step->record.world : 0,
-                              step->done, step->arg, view_deployment(course->conductor, pool, true));
+                              step->done, step->arg, told(course->conductor, pool, seq));
     if (transition_publishes(row))
         remember_change(step, pool, row);
     /* A stopping daemon begins nothing: the next one takes it up. */
@@ -241,6 +251,7 @@ static void follow_pool(struct step *step)
     for (size_t i = 0; i < pool->instance_count; i++)
         json_array_append_new(instances, json_string(pool->instances[i].address));
     json_object_set_new(more, "instances", instances);
+    uint64_t seq = event_log_last(conductor->options.events);
     conductor_tell(conductor, service);
     bool launches = pool->deployment->state == DEPLOYMENT_LAUNCHING;
     if (launches)
@@ -249,7 +260,7 @@ static void follow_pool(struct step *step)
         log_info("%s: staged with %zu instance%s, release \"%s\"", pool->name, pool->instance_count,
                  pool->instance_count == 1 ? "" : "s", pool->release);
     announce(conductor, "deployment.staged", pool, more);
-    answer(step->done, step->arg, 202, view_deployment(conductor, pool, true));
+    answer(step->done, step->arg, 202, told(conductor, pool, seq));
     if (conductor->stopping)
         return;
     if (launches)

@@ -278,6 +278,31 @@ def test_json_of_stage_is_the_events_and_then_the_deployment(play):
     assert [json.loads(line) for line in lines] == [*play.events, play.deployment]
 
 
+@pytest.mark.parametrize("state, status", [("done", 0), ("rejected", 3), ("rolled_back", 4), ("aborted", 5)])
+def test_promote_follows_what_it_let_go_on_to_its_end(play, state, status):
+    play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
+    play.happens([("deployment.held", {}), ("deployment.promoted", {})], "testing")
+    client = start(play, "promote", "web")
+    play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
+    play.happens([(f"deployment.{state}", {"reason": "so it went"})], state)
+    out, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, errors) == (status, "")
+    assert "web-2 is promoted" in out and "web-2 is held" not in out
+    assert ("web: web-2 is live" if status == 0 else f"web-2 is {state.replace('_', ' ')}: so it went") in out
+
+
+def test_promote_with_no_wait_returns_when_promoted(play):
+    done = run(play, "promote", "web", "--no-wait")
+    assert (done.returncode, done.stdout) == (0, "web: web-2 is promoted\n")
+    assert not play.asked("/v1/events")
+
+
+def test_promote_follows_no_longer_than_timeout_says(play):
+    play.happens(DONE[:3])
+    done = run(play, "promote", "web", "--timeout", "300ms")
+    assert done.returncode == 6 and "web-2 goes on" in done.stderr
+
+
 def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
     play.break_after = 4
     play.happens(DONE, "testing")
@@ -313,6 +338,33 @@ def test_a_deployment_whose_answer_was_lost_is_found_and_followed(play):
     assert len(play.asked("/v1/services/web/deployments")) == 2, "one request, and one look"
     done = run(play, "deploy", "web", "v2", "--no-wait")
     assert (done.returncode, done.stdout) == (0, "web: web-2 is staged\n")
+
+
+def promoted_by(play, pid=None):
+    """The same of a promotion: the event log has who asked."""
+
+    def lose(connection):
+        asked, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        now = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
+        by = {"uid": uid, "user": "me", "pid": asked if pid is None else pid}
+        play.happens([("deployment.held", {}), ("deployment.promoted", {"time": now, "asked_by": by})], "testing")
+        play.happens([("deployment.done", {})], "done")
+
+    return lose
+
+
+def test_a_promotion_whose_answer_was_lost_is_found_and_followed(play):
+    play.loses = promoted_by(play)
+    done = run(play, "promote", "web")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "web: web-2 is live, after" in done.stdout and "is held" not in done.stdout
+
+
+def test_a_promotion_by_somebody_else_is_not_taken_for_the_one_whose_answer_was_lost(play):
+    play.loses = promoted_by(play, pid=1)
+    done = run(play, "promote", "web")
+    assert done.returncode == 7
+    assert 'it may have been done all the same: "upswap history web" tells' in done.stderr
 
 
 def test_a_deployment_of_somebody_else_is_not_taken_for_the_one_whose_answer_was_lost(play):
@@ -421,7 +473,7 @@ def test_no_uptests_at_all_are_no_pass(play):
 @pytest.mark.parametrize(
     "words, path, body",
     [
-        (["promote", "web"], "/v1/services/web/promote", {}),
+        (["promote", "web", "--no-wait"], "/v1/services/web/promote", {}),
         (["abort", "web", "--reason", "why not"], "/v1/services/web/abort", {"reason": "why not"}),
         (["drain", "web", "h:1"], "/v1/services/web/drain", {"instance": "h:1"}),
         (["enable", "web", "h:1"], "/v1/services/web/enable", {"instance": "h:1"}),
@@ -429,11 +481,11 @@ def test_no_uptests_at_all_are_no_pass(play):
         (["resume", "web"], "/v1/services/web/resume", {}),
         (["maintenance", "web", "off"], "/v1/services/web/maintenance", {"on": False}),
         (["reload"], "/v1/reload", {}),
-        (["promote", "../x"], "/v1/services/..%2Fx/promote", {}),
+        (["promote", "../x", "--no-wait"], "/v1/services/..%2Fx/promote", {}),
     ],
 )
 def test_each_command_posts_to_its_place(play, words, path, body):
-    play.answers[path] = (200, {})
+    play.answers[path] = (200, {"deployment": "web-2"})
     done = run(play, *words)
     assert done.returncode == 0, done.stderr
     assert play.body(path) == body

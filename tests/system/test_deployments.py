@@ -531,9 +531,20 @@ def test_stage_with_hold_ends_when_it_is_held_and_promote_goes_on(stand, make_ba
     result = stand.daemon.upswap("stage", "web", make_backend("fresh").address, "--hold")
     assert result.returncode == 0 and "upswap promote web" in result.stdout
     held = stand.events.wait("deployment.held")["deployment"]
-    assert stand.daemon.upswap("promote", "web").returncode == 0
-    stand.events.wait_end(held)
-    assert stand.admin.live() == held
+    promoted = stand.daemon.upswap("promote", "web")
+    assert promoted.returncode == 0 and f"{held} is live" in promoted.stdout
+    assert stand.admin.deployment(held)["state"] == "done"
+    assert stand.ask().text == "fresh"
+
+
+def test_promote_ends_as_what_it_let_go_on(stand, make_backend):
+    fresh = make_backend("fresh")
+    assert stand.daemon.upswap("stage", "web", fresh.address, "--hold").returncode == 0
+    fresh.close()
+    promoted = stand.daemon.upswap("promote", "web")
+    assert promoted.returncode == 3 and fresh.address in promoted.stdout
+    assert "is started" not in promoted.stdout and "passed in" not in promoted.stdout, "that was before it"
+    assert stand.ask().text == "live-0"
 
 
 def test_usage_faults_end_with_2(stand):

@@ -125,7 +125,7 @@ static const struct row course_rows[] = {
          "abort {service}\" gives it up."},
     [COURSE_HELD] =
         {"{deployment}{staged_release}, staged by {asker} at {created}, has passed its gate and is "
-         "held, as was asked for.",
+         "held, as was asked for{ailing}.",
          "\"upswap promote {service}\" {lets_go}, \"upswap abort {service}\" gives it up; it is aborted when "
          "hold_timeout is over."},
     [COURSE_CANARY] =
@@ -381,6 +381,19 @@ static void add_plan(json_t *facts, const json_t *deployment)
     set_printf(facts, "share", mem_printf("%g", field_real(json_object_get(deployment, "canary"), "share")));
 }
 
+/* What a held one has lost since its gate. */
+static char *ailing(const json_t *pool)
+{
+    size_t count = json_array_size(json_object_get(pool, "instances")), down = count_state(pool, "down");
+    const char *address = field_text(worst_instance(pool), "address", "?");
+    if (down == 0)
+        return mem_dup("");
+    if (count == 1)
+        return mem_printf("; now its one instance, %s, is down", address);
+    return mem_printf("; now %zu of its %zu instances %s down: %s", down, count, down == 1 ? "is" : "are",
+                      address);
+}
+
 static void add_deployment(json_t *facts, const json_t *deployment, const json_t *service)
 {
     const char *replaces = field_text(deployment, "replaces", "");
@@ -400,6 +413,8 @@ static void add_deployment(json_t *facts, const json_t *deployment, const json_t
                old == NULL ? mem_dup("")
                            : mem_printf(", and %s drains with %lld in flight", replaces,
                                         (long long)field_number(old, "in_flight", 0)));
+    set_printf(facts, "ailing",
+               ailing(pool_by(service, "deployment", field_text(deployment, "deployment", ""))));
     add_plan(facts, deployment);
 }
 

@@ -1,6 +1,7 @@
-/* A patient for each instance of a pool that has clients, or is armed, and whose service has checks.
- * Invariant: a patient has either a check under way, or a place in the queue for one, or a deadline for its
- * next; and none outlives the call of health_watch that no longer finds its instance. */
+/* A patient for each instance of a pool that is live or armed, or has passed its gate and may become live,
+ * and whose service has checks: who lets a held one go on is to know how it is. Invariant: a patient has
+ * either a check under way, or a place in the queue for one, or a deadline for its next; and none outlives
+ * the call of health_watch that no longer finds its instance. */
 #include "control/health.h"
 
 #include "base/clock.h"
@@ -147,14 +148,20 @@ static void announce(const struct patient *patient, const char *type, const char
                             "check"));
 }
 
+/* Does it have no clients yet? */
+static bool is_waiting(const struct pool *pool)
+{
+    return pool->state == POOL_STAGED && !deployment_state_is_canary(pool->deployment->state);
+}
+
 static void went_down(struct patient *patient, const char *why)
 {
     const struct instance *instance = patient->instance;
     char *behind = sockaddr_behind_name(instance->address, instance->resolved);
     bool hopeless = health_is_hopeless(patient->health, patient->pool);
     char *reason =
-        mem_printf("it%s %s%s", behind, why,
-                   hopeless ? "; no instance of the pool is up, so all are tried as if they were" : "");
+        mem_printf("it%s %s%s%s", behind, why, hopeless ? "; no instance of the pool is up" : "",
+                   hopeless && !is_waiting(patient->pool) ? ", so all are tried as if they were" : "");
     log_warn("%s: instance %s is down: %s", patient->pool->name, instance->address, reason);
     announce(patient, "instance.ejected", reason);
     free(reason);
@@ -386,7 +393,7 @@ static void look_after_service(struct health *health, const struct service *serv
         look_after_pool(health, service->live);
     if (service->armed != NULL)
         look_after_pool(health, service->armed);
-    if (service->running != NULL && deployment_state_is_canary(service->running->state))
+    if (service->running != NULL && service->running->gate_passed)
         look_after_pool(health, service->running->pool);
 }
 

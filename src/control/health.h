@@ -1,4 +1,5 @@
-/* health: checks the instances of the live pools again and again, and knows which are down.
+/* health: checks the instances of the live pools, and of those that have passed their gate, again and again,
+ * and knows which are down.
  *
  * What it knows of an instance outlives the process: see standing.h. Decides nothing about a deployment. */
 #pragma once
@@ -33,7 +34,7 @@ struct health_options {
 /* Lives as long as the process. */
 struct health *health_new(const struct health_options *options);
 
-/* Live pools or settings of the service (NULL: of any) may have changed: to be called before each world that
+/* These pools or settings of the service (NULL: of any) may have changed: to be called before each world that
  * says so, at first for all. Instances that come with a pool after the first call count as up (their gate has
  * passed) until `fall` checks have failed; those that are there at the first call are unknown, unless the
  * counters tell, and the first check decides. */

@@ -48,6 +48,23 @@ def test_an_instance_that_is_waited_for_is_told_with_what_its_last_try_has_found
     assert stand.admin.deployment("web-1")["waits_for"] is None
 
 
+def test_a_held_instance_that_has_died_is_told_before_it_is_promoted(make_stand, make_backend):
+    health = {"interval": "50ms", "timeout": "1s", "rise": 1, "fall": 2}
+    stand = make_stand(live=1, service={"health": health})
+    stand.suite.shell("01_pass")
+    stand.start()
+    dead, alive = make_backend("dead"), make_backend("alive")
+    held = stand.admin.stage([dead.address, alive.address], hold=True)
+    stand.events.wait("deployment.held", deployment=held)
+    dead.close()
+    gone = stand.events.wait("instance.ejected", deployment=held)
+    assert gone["instance"] == dead.address and "as if they were" not in gone["reason"]
+    states = {each["address"]: each["state"] for each in stand.admin.pool(held)["instances"]}
+    assert states == {dead.address: "down", alive.address: "up"}
+    assert f"held, as was asked for; now 1 of its 2 instances is down: {dead.address}." in why(stand.daemon)
+    assert stand.ask().text == "live-0"
+
+
 def test_a_release_is_told_to_be_live_while_what_it_replaced_drains(stand, make_backend):
     held = stand.live[0].on("/held", Held())
     with RawClient(stand.port) as client:

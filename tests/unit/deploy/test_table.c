@@ -89,7 +89,7 @@ static void a_passed_gate_with_hold_waits_for_promote(void **state)
 {
     (void)state;
     assert_row(table_find(DEPLOYMENT_TESTING, EVENT_GATE_PASSED, &held), DEPLOYMENT_HELD, MOVE_NONE,
-               EFFECT_STOP, EFFECT_HOLD);
+               EFFECT_STOP, EFFECT_TELL);
 }
 
 static void a_failed_gate_rejects(void **state)

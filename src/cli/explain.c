@@ -47,26 +47,23 @@ static const struct row traffic_rows[] = {
     [TRAFFIC_NONE_IN_ROTATION] = {"Every instance of {live} was taken out of rotation by hand, so the "
                                   "requests of {service} are answered with 503 (no-instance).",
                                   "\"upswap enable {service} {instance}\" takes it back."},
-    [TRAFFIC_NONE_UP] =
-        {"No instance of {live} is up, so {service} tries all of them as if they were: "
-         "{instance} is {instance_state}{because}.",
-         "It is up again when its checks pass; \"upswap stage {service} HOST:PORT...\" brings "
-         "others."},
+    [TRAFFIC_NONE_UP] = {"No instance of {live} is up, so {service} tries all of them as if they were: "
+                         "{instance} is {instance_state}{because}.",
+                         "It is up again when its checks pass; \"upswap {live_again}\" brings others."},
     [TRAFFIC_DRAINED] = {"{service} is served by {live}{release} with {up} of {count} instances: {instance} "
                          "was taken out of rotation by hand.",
                          "\"upswap enable {service} {instance}\" takes it back."},
     [TRAFFIC_EJECTED] = {"{service} is served by {live}{release} with {up} of {count} instances: {instance} "
                          "is ejected{because}.",
                          "It gets requests again by itself, when its time is over or its uptests pass; "
-                         "\"upswap stage {service} HOST:PORT...\" brings others."},
+                         "\"upswap {live_again}\" brings others."},
     [TRAFFIC_DOWN] = {"{service} is served by {live}{release} with {up} of {count} instances: {instance} is "
                       "down{because}.",
-                      "It gets requests again when its checks pass; \"upswap stage {service} HOST:PORT...\" "
-                      "brings others."},
+                      "It gets requests again when its checks pass; \"upswap {live_again}\" brings others."},
     [TRAFFIC_FAILING] = {"{service} is served by {live}{release}, {all_up}, but {instance} fails the uptests "
                          "that are run on a schedule.",
                          "\"upswap uptest {service} {instance}\" runs them now and shows what they say; "
-                         "\"upswap stage {service} HOST:PORT...\" brings others."},
+                         "\"upswap {live_again}\" brings others."},
     [TRAFFIC_SERVED] = {"{service} is served by {live}{release}, {all_up}.", NULL},
 };
 
@@ -93,8 +90,8 @@ enum course {
     COURSE_NEVER,
 };
 
-static const char stage_again[] = "\"upswap stage {service} HOST:PORT...\" tries again; \"upswap show "
-                                  "{deployment}\" has the whole story.";
+static const char stage_again[] =
+    "\"upswap {again}\" tries again; \"upswap show {deployment}\" has the whole story.";
 
 static const struct row course_rows[] = {
     [COURSE_LAUNCHING] =
@@ -147,7 +144,7 @@ static const struct row course_rows[] = {
          "deadlines, and that is torn down."},
     [COURSE_OTHER] = {"{deployment}{staged_release} is {state}.", NULL},
     [COURSE_DONE] = {"{asker} staged {deployment} at {created}; it was done at {ended}.",
-                     "\"upswap stage {service} HOST:PORT...\" brings the next release live."},
+                     "\"upswap {bring}\" brings the next release live."},
     [COURSE_REJECTED] =
         {"The last deployment, {deployment}{staged_release}, was rejected at {ended}{reason}.", stage_again},
     [COURSE_ABORTED] = {"The last deployment, {deployment}{staged_release}, was aborted at {ended}{reason}.",
@@ -156,9 +153,8 @@ static const struct row course_rows[] = {
                             "{ended}{reason}.",
                             stage_again},
     [COURSE_NONE] = {"Nothing was deployed yet: its pool is the one of the configuration.",
-                     "\"upswap stage {service} HOST:PORT...\" brings the next release live."},
-    [COURSE_NEVER] = {"Nothing was ever staged for it.",
-                      "\"upswap stage {service} HOST:PORT...\" brings its first pool live."},
+                     "\"upswap {bring}\" brings the next release live."},
+    [COURSE_NEVER] = {"Nothing was ever staged for it.", "\"upswap {bring}\" brings its first pool live."},
 };
 
 /* ---- facts ---- */
@@ -236,6 +232,17 @@ static const json_t *failing_instance(const json_t *pool)
             return instance;
     }
     return NULL;
+}
+
+/* The command that brings a release; "": any. Only where the daemon starts it, its addresses are not asked
+ * for. */
+static void set_bring(json_t *facts, const char *name, const json_t *service, const char *release)
+{
+    const char *of = field_text(service, "service", "?");
+    set_printf(facts, name,
+               field_true(service, "launches")
+                   ? mem_printf("deploy %s %s", of, release[0] == '\0' ? "RELEASE" : release)
+                   : mem_printf("stage %s HOST:PORT...", of));
 }
 
 /* ---- what clients get ---- */
@@ -451,6 +458,9 @@ json_t *explain(const json_t *service, const json_t *deployments, const json_t *
         course = runs ? running_course(deployment) : ended_course(deployment);
     json_t *facts = json_object(), *sentences = json_array();
     set(facts, "service", field_text(service, "service", "?"));
+    set_bring(facts, "bring", service, "");
+    set_bring(facts, "again", service, field_text(deployment, "release", ""));
+    set_bring(facts, "live_again", service, field_text(pool_by(service, "state", "live"), "release", ""));
     add_mode(facts, json_object_get(service, "mode"));
     add_live(facts, pool_by(service, "state", "live"), reasons);
     add_deployment(facts, deployment, service);

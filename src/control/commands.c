@@ -84,33 +84,55 @@ static bool prepare_abort(struct step *step)
     return prepare_event(step, deployment);
 }
 
-/* What was live before the pool that is, as a command to bring it back. NULL: nothing is known of it. */
-static char *how_to_stage(const struct registry *registry, const struct pool *live)
+/* Addresses of what the daemon had started are not those of what it would start. */
+static bool launches(const struct conductor *conductor, const struct pool *pool)
+{
+    const struct config_service *settings = conductor_settings(conductor, pool->service->name);
+    return settings != NULL && settings->launch.command.count > 0 && pool->release[0] != '\0';
+}
+
+static void add_staging(struct buf *text, const struct pool *old)
+{
+    buf_printf(text, "start them again, where they do not run, then `upswap stage %s", old->service->name);
+    for (size_t i = 0; i < old->instance_count && text->n < HOW_MAX; i++)
+        buf_printf(text, " %s", old->instances[i].address);
+    if (old->release[0] != '\0')
+        buf_printf(text, " --release %s", old->release);
+    buf_printf(text, "` brings them back");
+}
+
+/* What became of what was live before the pool that is, with a command to bring it back. NULL: nothing is
+ * known of it. */
+static char *how_to_bring_back(const struct conductor *conductor, const struct pool *live)
 {
     const char *name = live == NULL || live->deployment == NULL ? NULL : live->deployment->replaces;
-    const struct pool *old = name == NULL ? NULL : registry_pool(registry, name);
+    const struct pool *old = name == NULL ? NULL : registry_pool(conductor->options.registry, name);
     struct buf text = BUF_EMPTY;
     if (old == NULL)
         return NULL;
-    buf_printf(&text, "the instances of %s are %s; start them again, then `upswap stage %s", old->name,
-               old->state == POOL_RETIRED ? "gone" : "going", old->service->name);
-    for (size_t i = 0; i < old->instance_count && text.n < HOW_MAX; i++)
-        buf_printf(&text, " %s", old->instances[i].address);
-    if (old->release[0] != '\0')
-        buf_printf(&text, " --release %s", old->release);
-    buf_printf(&text, "` brings them back");
+    char *failed = old->state == POOL_RETIRED ? failed_teardowns(old) : NULL;
+    if (failed != NULL)
+        buf_printf(&text, "%s; ", failed);
+    else
+        buf_printf(&text, "the instances of %s are %s; ", old->name,
+                   old->state == POOL_RETIRED ? "torn down" : "going");
+    if (launches(conductor, old))
+        buf_printf(&text, "`upswap deploy %s %s` starts that release again", old->service->name,
+                   old->release);
+    else
+        add_staging(&text, old);
+    free(failed);
     return text.p;
 }
 
 static bool refuse_rollback(struct step *step, const struct service *service)
 {
-    const struct registry *registry = step->course->conductor->options.registry;
     const char *name = step->course->service;
     if (service != NULL && service->running != NULL)
         return step_refuse(
             step, 409, "deployment %s is %s: it has no clients yet; `upswap abort %s` gives it up",
             service->running->pool->name, deployment_state_shown(service->running->state), name);
-    char *how = service == NULL ? NULL : how_to_stage(registry, service->live);
+    char *how = service == NULL ? NULL : how_to_bring_back(step->course->conductor, service->live);
     step_refuse(step, 409, "service \"%s\" has no armed pool to go back to%s%s", name,
                 how == NULL ? "" : ": ", how == NULL ? "" : how);
     free(how);

@@ -217,6 +217,8 @@ void effects_follow(struct step *step, const struct transition *row);
 void course_forget_change(struct course *course);
 /* Deployments whose swap is published and whose old pool is gone are done. */
 void effects_finish(struct conductor *conductor);
+/* How many of the pool's teardowns failed, in words; NULL: none. To be freed. */
+char *failed_teardowns(const struct pool *pool);
 /* After a start, when the first config is adopted: what was under way goes on. */
 void effects_resume(struct conductor *conductor);
 

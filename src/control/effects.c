@@ -194,8 +194,7 @@ static bool swap_is_published(const struct conductor *conductor, const struct po
     return world_published(conductor->world) >= version;
 }
 
-/* How many of the pool's teardowns failed, in words; NULL: none. */
-static char *failed_teardowns(const struct pool *pool)
+char *failed_teardowns(const struct pool *pool)
 {
     size_t failed = 0, tried = 0;
     for (size_t i = 0; i < pool->instance_count; i++) {

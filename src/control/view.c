@@ -414,7 +414,9 @@ static json_t *service_json(struct conductor *conductor, const char *name, bool 
     const struct service *service = registry_service(conductor->options.registry, name);
     const struct pool *live = service == NULL ? NULL : service->live;
     const struct deployment *running = service == NULL ? NULL : service->running;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service), "mode",
+    const struct config_service *settings = conductor_settings(conductor, name);
+    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service),
+                     "launches", settings != NULL && settings->launch.command.count > 0, "mode",
                      mode_json(conductor, service), "live",
                      live == NULL ? json_null() : json_string(live->name), "deployment",
                      running == NULL ? json_null() : view_deployment(conductor, running->pool, false),

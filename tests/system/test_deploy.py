@@ -276,6 +276,19 @@ def test_a_daemon_that_is_told_to_stop_ends_the_launch(pad, make_backend):
     wait_until(lambda: pad.admin.deployment(deployment)["state"] == "rejected", what="the rejection")
 
 
+def test_a_launched_release_is_brought_back_by_deploy(pad, make_backend):
+    pad = pad()
+    for release in ("v2", "v3"):
+        deployment, call = pad.deploy(release)
+        says(call, make_backend(release).address)
+        call.exit(0)
+        assert pad.events.wait_end(deployment)["type"] == "deployment.done"
+    answer = pad.admin.command("rollback")
+    assert answer.status == 409
+    assert answer.detail.endswith(": the instances of web-1 are torn down; `upswap deploy web v2` starts that release again")
+    assert '"upswap deploy web RELEASE" brings the next release live.' in pad.stand.daemon.upswap("why", "web").stdout
+
+
 def test_an_address_that_is_live_is_left_alone_when_its_launch_fails(pad):
     pad = pad()
     (live,) = pad.stand.live

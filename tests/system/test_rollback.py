@@ -141,13 +141,14 @@ def test_a_watch_that_ends_by_itself_lets_the_old_pool_go(make_stand, make_app):
     ]
 
 
-def test_after_the_watch_a_rollback_says_what_is_gone_and_how_to_bring_it_back(watched):
+def test_after_the_watch_a_rollback_says_what_became_of_the_pool_and_how_to_bring_it_back(watched):
     old = _pool(watched, watched.old)
     watched.admin.command("promote")
     watched.events.wait_end(watched.deployment)
     answer = watched.admin.command("rollback")
     addresses = " ".join(instance["address"] for instance in old["instances"])
     assert answer.status == 409
+    assert f"the instances of {watched.old} are torn down" in answer.detail
     assert f"upswap stage web {addresses} --release v1" in answer.detail
 
 

@@ -363,5 +363,8 @@ def test_a_deployment_whose_old_pool_was_not_all_torn_down_says_so(make_stand, m
     reason = stand.events.wait_end(deployment)["reason"]
     assert "1 of 2 teardowns failed" in reason and f"teardown.failed of {old}" in reason
     assert stand.admin.deployment(deployment)["timeline"][-1]["why"] == reason
+    refused = stand.admin.command("rollback").detail
+    assert "1 of 2 teardowns failed" in refused and "start them again, where they do not run" in refused
+    assert "are torn down" not in refused and "are gone" not in refused
     assert f"{old}: the pool is retired, but 1 of 2 teardowns failed" in stand.daemon.stderr()
     assert "torn down; the pool is retired" not in stand.daemon.stderr()

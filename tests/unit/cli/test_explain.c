@@ -51,6 +51,22 @@ static void assert_explained(const struct example *example, const char *reasons_
     json_decref(service);
 }
 
+static void where_the_daemon_starts_instances_deploy_brings_them(void **state)
+{
+    (void)state;
+#define LAUNCHES "\"launches\":true,"
+    static const struct example examples[] = {
+        {SERVICE("empty", LAUNCHES, ""), "[]",
+         "web has no live pool, so its requests are answered with 503 (no-live-pool). Nothing was ever "
+         "staged for it. \"upswap deploy web RELEASE\" brings its first pool live."},
+        {SERVICE("serving", LAUNCHES, POOL(UP)), ENDED("aborted", "null"),
+         SERVED "The last deployment, web-16 (release v41), was aborted at 2026-11-22 09:05:00 UTC. "
+                "\"upswap deploy web v41\" tries again; \"upswap show web-16\" has the whole story."},
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)
+        assert_explained(&examples[i], NULL);
+}
+
 static void what_clients_get_is_told_with_its_cause_and_its_remedy(void **state)
 {
     (void)state;
@@ -258,6 +274,7 @@ static void reasons_are_asked_for_only_where_there_are_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(where_the_daemon_starts_instances_deploy_brings_them),
         cmocka_unit_test(what_clients_get_is_told_with_its_cause_and_its_remedy),
         cmocka_unit_test(what_a_running_deployment_waits_for_is_told),
         cmocka_unit_test(how_the_last_deployment_ended_is_told),

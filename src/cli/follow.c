@@ -26,9 +26,10 @@ struct follower {
     const struct follow_plan *plan;
     struct terminal terminal;
     struct feed *feed;
-    bool seen;     /* an event of this deployment has come */
-    bool end_seen; /* and the one of its end */
-    bool is_due;   /* its state is to be asked for */
+    bool seen;          /* an event of this deployment has come */
+    bool end_seen;      /* and the one of its end */
+    bool uptest_failed; /* it has told what is wrong; else the launch, or an instance that was never ready */
+    bool is_due;        /* its state is to be asked for */
     bool drains;
     uint64_t next_check_ms;
     uint64_t next_count_ms; /* of requests in flight */
@@ -138,6 +139,8 @@ static void take_event(void *arg, struct str line, const json_t *event)
     const char *type = field_text(event, "type", "");
     follower->seen = true;
     follower->is_due = follower->is_due || is_turn(type);
+    if (strcmp(type, "uptest.finished") == 0 && !field_true(event, "passed"))
+        follower->uptest_failed = true;
     if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
         follower->drains = true;
     if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) != GOES_ON)
@@ -286,7 +289,12 @@ static void show_next(struct follower *follower, const char *state)
 {
     const char *deployment = follower->plan->deployment, *service = follower->plan->service;
     char *text = NULL;
-    if (strcmp(state, "rejected") == 0)
+    if (strcmp(state, "rejected") == 0 && !follower->uptest_failed)
+        text = mem_printf("Next: \"upswap show %s\" has the whole story%s.", deployment,
+                          json_is_object(json_object_get(follower->deployment, "launch"))
+                              ? ", with the output of its launch"
+                              : "");
+    else if (strcmp(state, "rejected") == 0)
         text = mem_printf("Next: \"upswap show %s\" has every uptest's whole output; \"upswap uptest %s "
                           "HOST:PORT\" runs the suite without staging.",
                           deployment, service);

@@ -50,6 +50,11 @@ char *ending_sentence(const char *what, const char *how, struct str output)
     return clean;
 }
 
+struct str ending_output(const struct child_result *result)
+{
+    return (struct str){result->output.p, result->output.n - result->late};
+}
+
 json_t *ending_usage(const struct child_usage *usage)
 {
     if (!usage->known)

@@ -106,7 +106,7 @@ static void judge(struct launch *launch, const struct child_result *result)
         return;
     if (result->exit_status != 0 || result->timed_out || result->overflowed) {
         char *how = ending_words(result, OUTPUT_LIMIT);
-        fail(launch, ending_sentence("launch.command", how, result->output));
+        fail(launch, ending_sentence("launch.command", how, ending_output(result)));
         free(how);
     } else if (!roster_end(&launch->roster, on_instance, launch, &err)) {
         fail_by_line(launch, &err);

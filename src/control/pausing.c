@@ -101,7 +101,7 @@ static void on_done(void *arg, const struct child_result *result)
     pausing->output = utf8_tail(result->output, OUTPUT_KEPT, result->truncated, &pausing->output_size);
     if (pausing->failure == NULL && (result->exit_status != 0 || result->timed_out || result->overflowed)) {
         char *how = ending_words(result, OUTPUT_LIMIT);
-        pausing->failure = ending_sentence("the command of the pause", how, result->output);
+        pausing->failure = ending_sentence("the command of the pause", how, ending_output(result));
         free(how);
     }
     announce_end(pausing);

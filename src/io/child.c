@@ -45,6 +45,7 @@ struct child {
     size_t output_max;
     uint64_t output_limit, output_total;
     uint64_t stdout_total; /* what stands apart */
+    uint64_t timely_total; /* of the output, when the time was over */
     struct buf output;
     uint64_t start_ns;
     struct child_result result;
@@ -189,6 +190,10 @@ static void tell(struct child *child)
         result->usage.known = false;
     }
     result->output = result->started ? kept(child) : buf_str(&child->output);
+    if (result->started && result->timed_out) {
+        uint64_t late = child->output_total - child->timely_total;
+        result->late = late < result->output.n ? (size_t)late : result->output.n;
+    }
     child->done(child->arg, result);
 }
 
@@ -310,6 +315,7 @@ static void timer_fires(struct deadline *deadline)
     switch (child->phase) {
     case RUNNING:
         child->result.timed_out = true;
+        child->timely_total = child->output_total;
         end_group(child);
         return;
     case ENDING:

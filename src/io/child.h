@@ -60,6 +60,7 @@ struct child_result {
     uint64_t ns;       /* from start to exit */
     struct str output; /* stdout and stderr together, or, if `apart`, stderr: the last output_max bytes; valid
                           during the callback */
+    size_t late;       /* bytes at its end that came when the time was over: what TERM has made it say */
     bool truncated;    /* there was more output than is kept */
     bool overflowed;   /* it wrote more than output_limit, and was killed for that */
     struct child_usage usage;

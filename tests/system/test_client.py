@@ -248,6 +248,22 @@ def test_a_failed_uptest_is_shown_with_its_output_and_nothing_that_moves_the_cur
     assert "127.0.0.1:1  01_alive  exited with 7 in 1.50 s\n               no\n               ?[2J db\n" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "passed, launch, told",
+    [
+        (False, {}, '"upswap show web-2" has every uptest\'s whole output; "upswap uptest web HOST:PORT" runs the suite'),
+        (True, {"state": "failed"}, '"upswap show web-2" has the whole story, with the output of its launch.'),
+        (True, None, '"upswap show web-2" has the whole story.'),
+    ],
+)  # fmt: skip
+def test_uptests_are_pointed_to_where_one_has_failed(play, passed, launch, told):
+    play.happens([("uptest.finished", {"passed": passed}), ("deployment.rejected", {})], "rejected")
+    play.deployment["launch"] = launch
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert f"Next: {told}" in done.stdout
+    assert ("upswap uptest" in done.stdout) is not passed
+
+
 def test_in_flight_requests_are_shown_while_the_old_pool_drains(play):
     play.pools = [{"deployment": "web-1", "state": "draining", "in_flight": 3}]
     play.happens(DONE[:7], "draining")

@@ -478,9 +478,13 @@ def deploy_three(stand):
 def test_the_example_of_plain_processes_works(example_stand):
     stand = example_stand(example("processes", "start"), {"signal": "TERM"}).start()
     deploy_three(stand)
+    put_program(stand.daemon.path("web", "v4", "run"), "#!/bin/sh\necho no database >&2\necho >&2\nexit 1\n")
+    for _ in range(2):
+        result = stand.daemon.upswap("deploy", "web", "v4")
+        assert result.returncode == 3 and "v4 ended at once: no database (see " in result.stdout, result
     put_program(stand.daemon.path("web", "v4", "run"), "#!/bin/sh\nexit 1\n")
     result = stand.daemon.upswap("deploy", "web", "v4")
-    assert result.returncode == 3 and "v4 ended at once" in result.stdout, result
+    assert result.returncode == 3 and "v4 ended at once: it has written nothing (see " in result.stdout, result
 
 
 # Stand-ins, since a test machine has neither a systemd that runs nor a Docker: units and containers are processes.

@@ -143,6 +143,12 @@ static void whatever_is_no_success_is_a_failure(void **state)
     loop_run(loop);
     assert_failure("launch.command was killed after 0.2");
     assert_failure("since its timeout was over: \"waiting\"");
+    free(failure);
+    ended = false;
+    launch_free(launch);
+    start("trap 'echo Terminated >&2; exit 1' TERM; echo waiting >&2; sleep 100 & wait", 200);
+    loop_run(loop);
+    assert_failure("since its timeout was over: \"waiting\"");
     json_t *json = report();
     assert_true(json_is_true(json_object_get(json, "timed_out")));
     assert_string_equal(json_string_value(json_object_get(json, "state")), "failed");

@@ -115,6 +115,15 @@ static bool was_asked(CURL *easy)
     return sent > 0;
 }
 
+/* What mends it where nobody could be asked. */
+static const char *remedy(long number)
+{
+    return number == EACCES ? "the socket, or a folder above it, is closed to you: ask as root or as the "
+                              "daemon's user, or have "
+                              "admin.group in its configuration name a group that you are in"
+                            : "is upswapd running there (-s names another socket)?";
+}
+
 static void no_answer(const struct client *client, CURL *easy, CURLcode code, struct err *err)
 {
     long number = 0;
@@ -128,8 +137,7 @@ static void no_answer(const struct client *client, CURL *easy, CURLcode code, st
     else if (was_asked(easy))
         err_set(err, "no answer from the daemon at %s: %s", client->socket, why);
     else
-        err_set(err, "cannot reach the daemon at %s: %s; is upswapd running there (-s names another socket)?",
-                client->socket, why);
+        err_set(err, "cannot reach the daemon at %s: %s; %s", client->socket, why, remedy(number));
 }
 
 /* Waits at most `ms` and takes what has come, in this order: whoever calls can act on it at once. True: the

@@ -11,11 +11,13 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import socket
 import socketserver
 import struct
 import subprocess
+import tempfile
 import termios
 import threading
 import time
@@ -464,6 +466,24 @@ def test_a_daemon_that_is_not_there_is_named(tmp_path):
     )
     assert done.returncode == 7
     assert f"cannot reach the daemon at {tmp_path}/none: No such file or directory" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+@pytest.mark.parametrize("closed", ["socket", "folder"])
+def test_who_may_not_use_the_socket_is_told_what_lets_them_in(closed):
+    folder = tempfile.mkdtemp(prefix="upswap-")
+    path = os.path.join(folder, "admin.sock")
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        os.chmod(path, 0o600 if closed == "socket" else 0o666)
+        os.chmod(folder, 0o755 if closed == "socket" else 0o700)
+        asked = ["setpriv", "--reuid=nobody", "--clear-groups", os.path.join(BUILD, "upswap"), "-s", path, "status"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    shutil.rmtree(folder)
+    assert done.returncode == 7
+    assert f"cannot reach the daemon at {path}: Permission denied" in done.stderr
+    assert "admin.group" in done.stderr and "is upswapd running there" not in done.stderr
 
 
 @pytest.mark.parametrize("passed, status", [(True, 0), (False, 3)])

@@ -1,11 +1,33 @@
 #include "cli/arguments.h"
 #include "cli/ask.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A daemon of another version may not say what it replaces. */
+static const char *words_of(const struct client_reply *reply)
+{
+    return json_is_null(json_object_get(reply->json, "replaces")) ? "aborted; no pool is live"
+                                                                  : "aborted; the live pool stays";
+}
+
 static int run(const struct session *session, const struct arguments *arguments)
 {
-    const char *reason = arguments_text(arguments, "reason");
+    struct client_reply reply;
+    const char *service = arguments_operand(arguments, 0), *reason = arguments_text(arguments, "reason");
     json_t *body = reason != NULL ? json_pack("{s:s}", "reason", reason) : json_object();
-    return ask_verb(session, arguments_operand(arguments, 0), "/abort", body, "aborted; the live pool stays");
+    char *path = client_path("/v1/services/", service, "/abort");
+    int status = ask_change(session, path, body, ASK_MS, &reply);
+    free(path);
+    json_decref(body);
+    if (status != CLI_DONE)
+        return status;
+    if (session->json)
+        ask_print(&reply);
+    else
+        printf("%s: %s\n", service, words_of(&reply));
+    client_reply_free(&reply);
+    return CLI_DONE;
 }
 
 static const struct option_row options[] = {

@@ -1,7 +1,9 @@
 #include "cli/render.h"
 
+#include "base/mem.h"
 #include "cli/fields.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *plural(json_int_t count)
@@ -43,27 +45,38 @@ static const char *mark(bool needed)
     return needed ? "! " : "  ";
 }
 
+#define INSTANCE_REST 44 /* columns of its line that are not its name */
+#define NAME_LEAST 16
+
+/* Where the terminal has not room for all of it the end is shown, which tells a path from others. To be
+ * freed. */
+static char *instance_name(const struct terminal *terminal, const json_t *instance)
+{
+    const char *address = field_text(instance, "address", "?");
+    long long weight = field_number(instance, "weight", 1);
+    char option[32] = "";
+    if (weight != 1)
+        snprintf(option, sizeof option, ",weight=%lld", weight);
+    size_t rest = INSTANCE_REST + strlen(option), n = strlen(address);
+    size_t room = terminal->width > rest + NAME_LEAST ? terminal->width - rest : NAME_LEAST;
+    bool is_long = terminal->width != 0 && n > room;
+    return mem_printf("%s%s%s", is_long ? "..." : "", is_long ? address + n - room + 3 : address, option);
+}
+
 static void render_instance(struct terminal *terminal, const json_t *instance, bool is_live)
 {
     long long in_flight = field_number(instance, "in_flight", 0), pid = field_number(instance, "pid", 0);
     const char *state = field_text(instance, "state", "?");
-    long long weight = field_number(instance, "weight", 1);
-    char more[32] = "", option[32] = "", name[64];
+    char more[32] = "", *name = instance_name(terminal, instance);
     bool fails = field_is(instance, "uptests", "failed");
     if (fails) /* in the place of the pid: both are too wide */
         snprintf(more, sizeof more, "  fails uptests");
     else if (pid > 0)
         snprintf(more, sizeof more, "  pid %lld", pid);
-    if (weight != 1)
-        snprintf(option, sizeof option, ",weight=%lld", weight);
-    const char *address = field_text(instance, "address", "?");
-    size_t n = strlen(address), most = weight != 1 ? 25 : 36;
-    bool is_long = n > most; /* the end of a path tells it from others */
-    snprintf(name, sizeof name, "%s%s%.11s", is_long ? "..." : "", is_long ? address + n - most + 3 : address,
-             option);
     terminal_line(terminal, strcmp(state, "up") == 0 && !fails ? TONE_PLAIN : TONE_BAD,
                   "  %s%-27s %-9.9s %5lld in flight%s", mark(is_live && is_amiss(instance)), name, state,
                   in_flight, more);
+    free(name);
 }
 
 static void render_pool(struct terminal *terminal, const json_t *pool)

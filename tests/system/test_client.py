@@ -534,14 +534,30 @@ def service(**more):
             "pools": [{**pool, "instances": [{**instance, **more}]}]}
 
 
-def test_status_fits_80_columns(play):
+@pytest.mark.parametrize("columns", [80, 132])
+def test_status_fits_the_terminal(play, columns):
     long_one = service(address="a" * 200 + ":8001", in_flight=99999, pid=4194304, weight=256)
-    play.answers["/v1/status"] = (200, {"version": "1.0", "snapshot": 1, "services": [service(), long_one]})
-    done = run(play, "status")
-    assert done.returncode == 0
-    assert "web: serving" in done.stdout and "10.0.0.5:8001  " in done.stdout and "v41" in done.stdout
-    assert "aaa:8001,weight=256 " in done.stdout
-    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    path = service(address="unix:/run/shop/releases/v41/app-1.sock")
+    play.answers["/v1/status"] = (200, {"version": "1.0", "snapshot": 1, "services": [service(), long_one, path]})
+    out = on_terminal(play, {"NO_COLOR": "1"}, "status", columns=columns)
+    assert "web: serving" in out and "10.0.0.5:8001  " in out and "v41" in out
+    assert "...aaa" in out and "aaa:8001,weight=256 " in out
+    assert (" unix:/run/shop/releases/v41/app-1.sock " in out) is (columns == 132)
+    assert columns - 12 <= max(len(line) for line in out.splitlines()) <= columns
+
+
+def test_status_that_is_no_terminals_has_addresses_that_can_be_copied(play):
+    path = "unix:/srv/shop/" + "a" * 80 + "/app.sock"
+    play.answers["/v1/status"] = (200, {"services": [service(address=path, weight=3)]})
+    assert f"    {path},weight=3 " in run(play, "status").stdout
+
+
+@pytest.mark.parametrize(
+    "replaces, words", [({"replaces": "web-1"}, "the live pool stays"), ({"replaces": None}, "no pool is live")]
+)
+def test_abort_says_what_is_live(play, replaces, words):
+    play.answers["/v1/services/web/abort"] = (200, {"deployment": "web-2", **replaces})
+    assert run(play, "abort", "web").stdout == f"web: aborted; {words}\n"
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,22 @@
 #include "cli/arguments.h"
+#include "cli/ask.h"
 #include "cli/errand.h"
 #include "cli/staging.h"
 
 static int run(const struct session *session, const struct arguments *arguments)
 {
+    if (arguments_has(arguments, "wait") && arguments_has(arguments, "no-wait")) {
+        struct err err;
+        err_set(&err, "--wait and --no-wait cannot both be; leave one out");
+        return ask_fail(CLI_USAGE, &err);
+    }
     json_t *body = json_object();
     struct errand errand = {
         .service = arguments_operand(arguments, 0),
         .verb = "/promote",
         .body = body,
         .done = "promoted",
+        .until = arguments_has(arguments, "wait") ? FOLLOW_ENDED : FOLLOW_SWAPPED,
         .gate_passed = true,
         .recall = recall_promoted,
     };
@@ -19,6 +26,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
+    {"wait", 0, OPTION_FLAG, NULL, "follow it to its end, as \"stage\" does"},
     {"no-wait", 0, OPTION_FLAG, NULL, "return when it is promoted, before the swap"},
     {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},
     {.name = NULL},
@@ -28,7 +36,7 @@ const struct command command_promote = {
     .name = "promote",
     .operands = "SERVICE",
     .summary = "let a held deployment or a canary go on, or end a watch",
-    .details = STAGING_EXITS("swapped"),
+    .details = "Ends when the swap has happened, or the canary has its share.\n" STAGING_STATUSES("done"),
     .first = OPERAND_SERVICE,
     .least = 1,
     .most = 1,

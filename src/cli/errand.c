@@ -18,7 +18,7 @@ static int stay(const struct session *session, const struct arguments *arguments
         .service = errand->service,
         .deployment = deployment,
         .since = (uint64_t)field_number(reply->json, "seq", 0),
-        .hold = errand->hold,
+        .until = errand->until,
         .gate_passed = errand->gate_passed,
         .start_ms = start_ms,
         .timeout_ms = arguments_number(arguments, "timeout", 0),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/command.h"
+#include "cli/follow.h"
 #include "cli/recall.h"
 
 #include <jansson.h>
@@ -10,8 +11,8 @@ struct errand {
     const char *service;
     const char *verb; /* behind the service's path: "/promote" */
     const json_t *body;
-    const char *done;  /* what the deployment is once that is taken: "promoted" */
-    bool hold;         /* held is an end */
+    const char *done; /* what the deployment is once that is taken: "promoted" */
+    enum follow_until until;
     bool gate_passed;  /* before: its matrix is not shown */
     recall_fn *recall; /* looks for it where the answer is lost */
 };

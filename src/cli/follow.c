@@ -42,22 +42,27 @@ struct follower {
     json_t *deployment;     /* as last asked for, or NULL */
 };
 
-int follow_status(const char *state, bool hold)
+int follow_status(const char *state, enum follow_until until)
 {
     static const struct {
         const char *state;
         int status;
+        enum follow_until until; /* it is an end for; FOLLOW_ENDED: for all */
     } ends[] = {
-        {"done", CLI_DONE},
-        {"rejected", CLI_REJECTED},
-        {"rolled_back", CLI_ROLLED_BACK},
-        {"aborted", CLI_ABORTED},
+        {"done", CLI_DONE, FOLLOW_ENDED},
+        {"rejected", CLI_REJECTED, FOLLOW_ENDED},
+        {"rolled_back", CLI_ROLLED_BACK, FOLLOW_ENDED},
+        {"aborted", CLI_ABORTED, FOLLOW_ENDED},
+        {"held", CLI_DONE, FOLLOW_HELD},
+        {"canary", CLI_DONE, FOLLOW_SWAPPED},
+        {"watching", CLI_DONE, FOLLOW_SWAPPED},
+        {"draining", CLI_DONE, FOLLOW_SWAPPED},
     };
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (strcmp(ends[i].state, state) == 0)
+        if (strcmp(ends[i].state, state) == 0 && (ends[i].until == FOLLOW_ENDED || ends[i].until == until))
             return ends[i].status;
     }
-    return hold && strcmp(state, "held") == 0 ? CLI_DONE : GOES_ON;
+    return GOES_ON;
 }
 
 /* Its watch has failed, and it waits for a person. */
@@ -131,6 +136,15 @@ static void tell_board(struct follower *follower, const json_t *event)
         keep_gate(follower);
 }
 
+/* Is nothing more to come that would be shown? */
+static bool is_end(const struct follower *follower, const char *type)
+{
+    if (follower->plan->until == FOLLOW_SWAPPED && (follower->drains || strncmp(type, "canary.", 7) == 0))
+        return true;
+    return strncmp(type, "deployment.", 11) == 0 &&
+           follow_status(type + 11, follower->plan->until) != GOES_ON;
+}
+
 static void take_event(void *arg, struct str line, const json_t *event)
 {
     struct follower *follower = arg;
@@ -143,9 +157,9 @@ static void take_event(void *arg, struct str line, const json_t *event)
         follower->uptest_failed = true;
     if (strcmp(type, "swap.published") == 0 || strcmp(type, "drain.started") == 0)
         follower->drains = true;
-    if (strncmp(type, "deployment.", 11) == 0 && follow_status(type + 11, follower->plan->hold) != GOES_ON)
+    if (is_end(follower, type))
         follower->end_seen = true;
-    if (follower->session->json)
+    if (follower->session->json && follower->plan->until != FOLLOW_SWAPPED)
         printf("%.*s\n", STR_ARG(line));
     tell_board(follower, event);
     if (!follower->session->json && !is_on_board(follower, event))
@@ -253,9 +267,9 @@ static int check_state(struct follower *follower)
     show_waits_for(follower);
     if (follower->board != NULL && !follower->gate_kept)
         board_take_deployment(follower->board, deployment, clock_mono_ms());
-    if (is_doubted(deployment))
+    if (is_doubted(deployment) && follower->plan->until != FOLLOW_SWAPPED)
         return CLI_REJECTED;
-    return follow_status(field_text(deployment, "state", ""), follower->plan->hold);
+    return follow_status(field_text(deployment, "state", ""), follower->plan->until);
 }
 
 /* Lets the last events come, so that the end is shown before its summary. */
@@ -314,6 +328,9 @@ static void show_end(struct follower *follower)
     struct terminal *terminal = &follower->terminal;
     if (follower->session->json)
         print_deployment(follower->deployment);
+    else if (follower->plan->until == FOLLOW_SWAPPED && follow_status(state, FOLLOW_SWAPPED) == CLI_DONE)
+        terminal_line(terminal, TONE_GOOD, "%s: promoted; %s is %s", service, deployment,
+                      strcmp(state, "canary") == 0 ? "a canary" : "live");
     else if (strcmp(state, "done") == 0)
         terminal_line(terminal, TONE_GOOD, "%s: %s is live, after %.1f s", service, deployment,
                       (double)elapsed(follower) / 1000);

@@ -87,7 +87,7 @@ int staging_run(const struct session *session, const struct arguments *arguments
         .verb = "/deployments",
         .body = body,
         .done = "staged",
-        .hold = arguments_has(arguments, "hold"),
+        .until = arguments_has(arguments, "hold") ? FOLLOW_HELD : FOLLOW_ENDED,
         .recall = recall_staged,
     };
     return errand_run(session, arguments, &errand);

@@ -21,10 +21,11 @@
     }
 
 /* `done` is what 0 stands for. */
-#define STAGING_EXITS(done)                                                               \
-    "Follows the deployment to its end. Exit status: 0 " done ", 1 the daemon refused,\n" \
-    "2 wrong usage, 3 rejected, 4 rolled back, 5 aborted, 6 --timeout reached, 7 the\n"   \
+#define STAGING_STATUSES(done)                                                          \
+    "Exit status: 0 " done ", 1 the daemon refused,\n"                                  \
+    "2 wrong usage, 3 rejected, 4 rolled back, 5 aborted, 6 --timeout reached, 7 the\n" \
     "daemon cannot be reached."
+#define STAGING_EXITS(done) "Follows the deployment to its end. " STAGING_STATUSES(done)
 
 /* Adds what these options say to the body of the request. False: a usage fault. */
 bool staging_add(json_t *body, const struct arguments *arguments, struct err *err) MUST_CHECK;

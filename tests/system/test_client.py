@@ -300,13 +300,40 @@ def test_json_of_stage_is_the_events_and_then_the_deployment(play):
 def test_promote_follows_what_it_let_go_on_to_its_end(play, state, status):
     play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
     play.happens([("deployment.held", {}), ("deployment.promoted", {})], "testing")
-    client = start(play, "promote", "web")
+    client = start(play, "promote", "web", "--wait")
     play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
     play.happens([(f"deployment.{state}", {"reason": "so it went"})], state)
     out, errors = client.communicate(timeout=PATIENCE)
     assert (client.returncode, errors) == (status, "")
     assert "web-2 is promoted" in out and "web-2 is held" not in out
     assert ("web: web-2 is live" if status == 0 else f"web-2 is {state.replace('_', ' ')}: so it went") in out
+
+
+@pytest.mark.parametrize(
+    "event, state, status, said",
+    [
+        ("swap.published", "watching", 0, "web: promoted; web-2 is live"),
+        ("swap.published", "draining", 0, "web: promoted; web-2 is live"),
+        ("canary.started", "canary", 0, "web: promoted; web-2 is a canary"),
+        ("deployment.rejected", "rejected", 3, "web: web-2 is rejected"),
+    ],
+)
+def test_promote_ends_when_the_release_has_clients_or_will_have_none(play, event, state, status, said):
+    play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
+    play.happens([("deployment.held", {}), ("deployment.promoted", {})], "testing")
+    client = start(play, "promote", "web")
+    play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
+    play.happens([(event, {"reason": "so it went"})], state)
+    out, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, errors) == (status, "")
+    assert said in out
+
+
+def test_json_of_promote_is_the_deployment_alone(play):
+    play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
+    play.happens([("deployment.held", {}), ("deployment.promoted", {}), ("swap.published", {})], "watching")
+    done = run(play, "promote", "web", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, play.deployment)
 
 
 def test_promote_with_no_wait_returns_when_promoted(play):
@@ -317,7 +344,7 @@ def test_promote_with_no_wait_returns_when_promoted(play):
 
 def test_promote_follows_no_longer_than_timeout_says(play):
     play.happens(DONE[:3])
-    done = run(play, "promote", "web", "--timeout", "300ms")
+    done = run(play, "promote", "web", "--wait", "--timeout", "300ms")
     assert done.returncode == 6 and "web-2 goes on" in done.stderr
 
 
@@ -375,7 +402,7 @@ def test_a_promotion_whose_answer_was_lost_is_found_and_followed(play):
     play.loses = promoted_by(play)
     done = run(play, "promote", "web")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "web: web-2 is live, after" in done.stdout and "is held" not in done.stdout
+    assert "web: promoted; web-2 is live" in done.stdout and "is held" not in done.stdout
 
 
 def test_a_promotion_by_somebody_else_is_not_taken_for_the_one_whose_answer_was_lost(play):

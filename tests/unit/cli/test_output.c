@@ -133,14 +133,18 @@ static void a_watch_shows_what_it_has_seen_and_its_limits(void **state)
 static void only_an_end_has_an_exit_status(void **state)
 {
     (void)state;
-    assert_int_equal(follow_status("done", false), CLI_DONE);
-    assert_int_equal(follow_status("rejected", true), CLI_REJECTED);
-    assert_int_equal(follow_status("rolled_back", false), CLI_ROLLED_BACK);
-    assert_int_equal(follow_status("aborted", false), CLI_ABORTED);
-    assert_int_equal(follow_status("held", true), CLI_DONE);
-    assert_int_equal(follow_status("held", false), -1);
-    assert_int_equal(follow_status("draining", true), -1);
-    assert_int_equal(follow_status("", true), -1);
+    assert_int_equal(follow_status("done", FOLLOW_ENDED), CLI_DONE);
+    assert_int_equal(follow_status("rejected", FOLLOW_HELD), CLI_REJECTED);
+    assert_int_equal(follow_status("rolled_back", FOLLOW_SWAPPED), CLI_ROLLED_BACK);
+    assert_int_equal(follow_status("aborted", FOLLOW_ENDED), CLI_ABORTED);
+    assert_int_equal(follow_status("held", FOLLOW_HELD), CLI_DONE);
+    assert_int_equal(follow_status("held", FOLLOW_SWAPPED), -1);
+    assert_int_equal(follow_status("watching", FOLLOW_SWAPPED), CLI_DONE);
+    assert_int_equal(follow_status("canary", FOLLOW_SWAPPED), CLI_DONE);
+    assert_int_equal(follow_status("testing", FOLLOW_SWAPPED), -1);
+    assert_int_equal(follow_status("watching", FOLLOW_ENDED), -1);
+    assert_int_equal(follow_status("draining", FOLLOW_HELD), -1);
+    assert_int_equal(follow_status("", FOLLOW_HELD), -1);
 }
 
 int main(void)

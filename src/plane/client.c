@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LINGER_MS 5000
-#define LINGER_BYTES (64U << 20)
+#define LINGER_MS 5000       /* without a byte, or until what waits is sent */
+#define LINGER_MOST_MS 30000 /* in all */
 #define READ_AHEAD_MAX 16384 /* bytes of later requests, while one is being answered */
 #define STEPS 32             /* of one client in a turn; then others have theirs */
 
@@ -92,6 +92,20 @@ static bool must_linger(struct client *client)
     return client->stream.readable;
 }
 
+/* Who still sends will read what it was sent; but not for as long as it likes. */
+static void await_more(struct client *client)
+{
+    uint64_t until = client->lingers_until_ms, now = loop_ms(client->worker->loop);
+    uint64_t left = until > now ? until - now : 0;
+    deadline_set(&client->deadline, left < LINGER_MS ? left : LINGER_MS);
+}
+
+static void linger_at_most(struct client *client, uint32_t ms)
+{
+    client->lingers_until_ms = loop_ms(client->worker->loop) + ms;
+    await_more(client);
+}
+
 static void linger(struct client *client)
 {
     if (!must_linger(client)) {
@@ -101,7 +115,7 @@ static void linger(struct client *client)
     enter(client, CLIENT_LINGERING);
     inlet_clear(&client->in, client->worker->buffers);
     stream_shut(&client->stream);
-    deadline_set(&client->deadline, client_is_leaving(client) ? client->worker->grace_ms : LINGER_MS);
+    linger_at_most(client, client_is_leaving(client) ? client->worker->grace_ms : LINGER_MOST_MS);
 }
 
 /* True: there may be more to drop. */
@@ -112,11 +126,11 @@ static bool drop_what_comes(struct client *client)
     ssize_t count = stream_recv(&client->stream, client->worker->buffers->scratch, SCRATCH_SIZE);
     if (count == STREAM_AGAIN)
         return false;
-    client->dropped += count > 0 ? (uint64_t)count : 0;
-    if (count > 0 && client->dropped <= LINGER_BYTES)
-        return true;
-    client_close(client, false);
-    return false;
+    if (count > 0)
+        await_more(client);
+    else
+        client_close(client, false);
+    return count > 0;
 }
 
 static void await_head(struct client *client)
@@ -579,4 +593,6 @@ void client_stop(struct client *client)
         deadline_set(&client->deadline, client->worker->grace_ms);
     if (client->state == CLIENT_FLUSHING && deadline_is_set(&client->deadline))
         deadline_set(&client->deadline, LINGER_MS);
+    if (client->state == CLIENT_LINGERING)
+        linger_at_most(client, LINGER_MS);
 }

@@ -60,9 +60,9 @@ struct client {
     struct loop_deferred leaving, running;
     struct deadline deadline; /* of the head, idleness, flushing or lingering; means nothing in an exchange */
     struct exchange *exchange;
-    size_t seen;            /* bytes of a partial head, or PROXY header, that the parser has looked at */
-    uint64_t head_since_ms; /* when the head began that is being read */
-    uint64_t dropped;       /* bytes, while lingering */
+    size_t seen;               /* bytes of a partial head, or PROXY header, that the parser has looked at */
+    uint64_t head_since_ms;    /* when the head began that is being read */
+    uint64_t lingers_until_ms; /* at most, whatever comes */
     struct peer peer;
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;

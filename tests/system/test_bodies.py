@@ -5,13 +5,14 @@ import os
 import select
 import socket
 import threading
+import time
 
 import pytest
 
 from harness import http1, processes
 from harness.backend import Backend, Held
 from harness.http1 import answer, chunked
-from harness.waiting import wait_until
+from harness.waiting import stays, wait_until
 from harness.wire import Ended
 
 MIB = 1 << 20
@@ -212,6 +213,39 @@ def test_an_answer_before_the_request_body_has_ended_reaches_the_client(front):
         client.request("POST", "/early", ["Content-Length: 1000000"], b"x" * 1000)
         response = client.response()
         assert response.status == 413 and response.text == "too large"
+
+
+def deny(connection, request):
+    connection.answer("denied", "401 Unauthorized", ["Connection: close"])
+    connection.close()
+
+
+def test_who_reads_an_early_answer_only_after_a_slow_upload_finds_it(front):
+    front.backend.on("/deny", deny)
+    with front.client() as client:
+        client.request("POST", "/deny", ["Content-Length: 1000000"])
+        stays(lambda: client.send(b"x" * 100) is None, 6.5, what="the way for the upload")
+        assert client.response("POST").text == "denied"
+
+
+def test_who_reads_an_early_answer_only_after_a_long_upload_finds_it(front):
+    front.backend.on("/deny", deny)
+    with front.client() as client:
+        client.request("POST", "/deny", [f"Content-Length: {len(BLOCK) * 150}"])
+        for _ in range(150):
+            client.send(BLOCK)
+        assert client.response("POST").text == "denied"
+
+
+def test_who_goes_on_sending_after_an_early_answer_is_let_go_in_the_end(front):
+    front.backend.on("/deny", deny)
+    with front.client() as client:
+        client.request("POST", "/deny", ["Transfer-Encoding: chunked"])
+        assert client.response("POST").text == "denied"
+        began = time.monotonic()
+        with pytest.raises(ConnectionError):
+            stays(lambda: client.send(b"1\r\nx\r\n") is None, 60)
+        assert 29 < time.monotonic() - began < 45
 
 
 def test_an_answer_that_starts_before_the_request_body_streams_beside_it(front):

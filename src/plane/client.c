@@ -83,7 +83,7 @@ bool client_is_gone(const struct client *client)
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
 static bool must_linger(struct client *client)
 {
-    if (client->ended || client_is_stream(client))
+    if (client->ended || client->stream.error != 0 || client_is_stream(client))
         return false;
     if (client->in.n > 0 || client->linger)
         return true;
@@ -520,10 +520,8 @@ void client_return(struct client *client, enum client_next next, bool unread)
             next = CLIENT_NEXT_CLOSE;
     }
     client->next = (uint8_t)next;
-    if (next == CLIENT_NEXT_CUT || next == CLIENT_NEXT_RESET) {
-        client_close(client, next == CLIENT_NEXT_RESET);
-        return;
-    }
+    if (next == CLIENT_NEXT_CUT || next == CLIENT_NEXT_RESET)
+        outlet_clear(&client->out, client->worker->buffers);
     if (next == CLIENT_NEXT_REQUEST && !stream_watch(&client->stream)) {
         client_close(client, false);
         return;
@@ -536,6 +534,8 @@ void client_return(struct client *client, enum client_next next, bool unread)
         deadline_set(&client->deadline, LINGER_MS);
     } else if (next == CLIENT_NEXT_REQUEST) {
         await_head(client);
+    } else if (next == CLIENT_NEXT_RESET) {
+        client_close(client, true);
     } else {
         linger(client);
     }

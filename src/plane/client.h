@@ -33,7 +33,7 @@ enum client_state {
 enum client_next {
     CLIENT_NEXT_REQUEST,
     CLIENT_NEXT_CLOSE, /* after what waits is sent */
-    CLIENT_NEXT_CUT,   /* at once */
+    CLIENT_NEXT_CUT,   /* what waits is dropped; what was sent, answers before this one among it, arrives */
     CLIENT_NEXT_RESET  /* at once, and so that what was sent cannot look complete */
 };
 

@@ -324,6 +324,39 @@ def test_a_request_body_over_the_limit_is_refused_with_413(start_own_front):
     assert len([r for r in front.backend.requests if len(r.body) > 1024]) == 0
 
 
+def test_an_answer_that_is_cut_takes_no_whole_answer_before_it_along(start_own_front):
+    front = start_own_front(Backend("bodies"))
+    blocked, over = threading.Event(), threading.Event()
+
+    def cut(connection, request):
+        blocked.wait(30)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        connection.half_close()
+        over.wait(30)
+        connection.close()
+
+    whole = os.urandom(150000)
+    front.backend.on("/whole", lambda connection, request: connection.answer(whole))
+    front.backend.on("/cut", cut)
+    with front.client(receive_buffer=16384) as client:
+        client.request(target="/whole")
+        client.request("POST", "/cut", [f"Content-Length: {IN_SOCKETS}"])
+        assert client.send_until_blocked(BLOCK, IN_SOCKETS) < IN_SOCKETS
+        blocked.set()
+        wait_until(lambda: closed_early(front) == 1, what="the cut")
+        assert client.response().body == whole
+        assert client.to_end().endswith(b"\r\n\r\nhalf")
+    over.set()
+
+
+def closed_early(front):
+    return sum(
+        value
+        for (name, labels), value in front.admin.metrics().items()
+        if name == "upswap_upstream_errors_total" and ("kind", "closed_early") in labels
+    )
+
+
 def pipe_ends(proxy):
     """How many ends of pipes it has open."""
     folder, count = f"/proc/{proxy}/fd", 0

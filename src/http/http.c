@@ -17,13 +17,6 @@ enum http_method http_method_of(struct str text)
     return HTTP_OTHER;
 }
 
-bool http_method_is_idempotent(enum http_method method)
-{
-    const unsigned idempotent = 1U << HTTP_GET | 1U << HTTP_HEAD | 1U << HTTP_OPTIONS | 1U << HTTP_TRACE |
-                                1U << HTTP_PUT | 1U << HTTP_DELETE;
-    return (idempotent >> method) & 1;
-}
-
 const struct http_field *http_fields_next(const struct http_fields *fields, const struct http_field *field)
 {
     enum http_field_id id = field->id;

@@ -27,7 +27,12 @@ enum http_method {
 enum http_method http_method_of(struct str text);
 
 /* GET, HEAD, OPTIONS, TRACE, PUT and DELETE (RFC 9110 section 9.2.2): may be sent again. */
-bool http_method_is_idempotent(enum http_method method);
+static inline bool http_method_is_idempotent(enum http_method method)
+{
+    const unsigned idempotent = 1U << HTTP_GET | 1U << HTTP_HEAD | 1U << HTTP_OPTIONS | 1U << HTTP_TRACE |
+                                1U << HTTP_PUT | 1U << HTTP_DELETE;
+    return (idempotent >> method) & 1;
+}
 
 /* How a message's body ends (RFC 9112 section 6.3). */
 enum http_framing {

@@ -169,12 +169,25 @@ static bool use_tls(const struct exchange *x, struct lending *lending)
     return attempt_use_tls(x->later != NULL ? x->later : x->view, service, x->instance.name, lending);
 }
 
+static bool is_idempotent(const struct exchange *x)
+{
+    return http_method_is_idempotent((enum http_method)x->method);
+}
+
+/* May it be, or become, longer than what is kept to be sent again? */
+static bool may_outgrow_hold(const struct exchange *x)
+{
+    const struct http_body *body = &x->up.body;
+    return !body->done &&
+           (body->framing != HTTP_BODY_LENGTH || body->left + x->request.end > OUTLET_HOLD_MAX);
+}
+
 /* Gets a connection to the chosen instance, where it holds a place. */
 static bool lease(struct exchange *x, bool fresh)
 {
     struct lending lending = {.fresh = fresh,
                               .held = x->wish.most != 0,
-                              .sure = !http_method_is_idempotent((enum http_method)x->method),
+                              .sure = may_outgrow_hold(x) || !is_idempotent(x),
                               .ready = exchange_lease_ready,
                               .arg = x};
     struct upstream *upstream = upstream_of(x->worker->upstreams, &x->instance);
@@ -353,11 +366,6 @@ bool attempt_connected(struct exchange *x)
 void attempt_timed_out(struct exchange *x)
 {
     connect_failed(x, &end_connect_timeout);
-}
-
-static bool is_idempotent(const struct exchange *x)
-{
-    return http_method_is_idempotent((enum http_method)x->method);
 }
 
 /* May the request be sent once more? Only a kept connection can have been closed before the request came. */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -23,7 +24,8 @@
 /* ---- what the plane calls ---- */
 
 static _Thread_local bool is_test;
-static bool held, waits; /* the plane's sends are to wait; one does */
+static unsigned sent;                              /* sends of the plane so far */
+static unsigned gate = UINT_MAX, waits = UINT_MAX; /* they are to wait from this one on; this one does */
 /* Of each send its first letter, of each recv that found something a dot, of each such splice an s, of each
  * look an l. */
 static char called[CALLS_MAX];
@@ -40,8 +42,9 @@ static void sends(const void *bytes)
     if (is_test)
         return;
     note(*(const char *)bytes);
-    while (__atomic_load_n(&held, __ATOMIC_ACQUIRE)) {
-        __atomic_store_n(&waits, true, __ATOMIC_RELEASE);
+    unsigned number = __atomic_fetch_add(&sent, 1, __ATOMIC_ACQ_REL);
+    while (number >= __atomic_load_n(&gate, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&waits, number, __ATOMIC_RELEASE);
         sched_yield();
     }
 }
@@ -133,18 +136,42 @@ static void expect_answer(int client)
     assert_string_equal(rig_bytes(client, 2), "ok");
 }
 
-/* The client's request is in the middle of being sent, and stays so until `let_go`. */
+static void await_hold(void)
+{
+    rig_until(__atomic_load_n(&waits, __ATOMIC_ACQUIRE) == gate);
+}
+
+/* What the client says makes the plane send something, and that stays in the middle of it until `let_go`. */
+static void hold_by(int client, const char *text)
+{
+    __atomic_store_n(&gate, __atomic_load_n(&sent, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+    rig_say(client, text);
+    await_hold();
+}
+
 static void hold_with(int client)
 {
-    __atomic_store_n(&waits, false, __ATOMIC_RELAXED);
-    __atomic_store_n(&held, true, __ATOMIC_RELEASE);
-    rig_say(client, GET);
-    rig_until(__atomic_load_n(&waits, __ATOMIC_ACQUIRE));
+    hold_by(client, GET);
+}
+
+/* What is held is sent, and the next send is held. */
+static void let_one_go(void)
+{
+    __atomic_add_fetch(&gate, 1, __ATOMIC_RELEASE);
+    await_hold();
 }
 
 static void let_go(void)
 {
-    __atomic_store_n(&held, false, __ATOMIC_RELEASE);
+    __atomic_store_n(&gate, UINT_MAX, __ATOMIC_RELEASE);
+}
+
+static void ask(int client, int instance)
+{
+    __atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
+    memset(called, 0, sizeof called);
+    rig_say(client, GET);
+    rig_head(instance);
 }
 
 /* ---- tests ---- */
@@ -226,6 +253,41 @@ static void who_asks_in_the_turn_that_ends_its_patience_is_heard(void **state)
     close(second);
 }
 
+#define NO_REQUEST "?\r\n\r\n"
+#define LONG_PUT 200000 /* bytes, more than is kept to be sent again */
+
+/* The connection is closed in the turn in which it is lent, too late for the turn to know. */
+static void what_is_too_long_to_be_sent_again_goes_over_no_connection_that_was_just_closed(void **state)
+{
+    static char put[LONG_PUT + 100];
+    int clients[3], instance = -1;
+    for (int i = 0; i < 3; i++) {
+        clients[i] = rig_client(*state);
+        if (i == 0)
+            instance = rig_ask(*state, clients[i], GET);
+        else
+            ask(clients[i], instance);
+        rig_say(instance, OK);
+        expect_answer(clients[i]);
+    }
+    int n = snprintf(put, sizeof put, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n",
+                     LONG_PUT);
+    snprintf(put + n, sizeof put - (size_t)n, "%0*d\r\n0\r\n\r\n", LONG_PUT, 0);
+    hold_by(clients[0], NO_REQUEST);
+    rig_say(clients[1], NO_REQUEST);
+    rig_say(clients[2], put);
+    let_one_go();
+    close(instance);
+    let_go();
+    instance = rig_accept(*state, 0);
+    rig_head(instance);
+    rig_say(instance, OK);
+    expect_answer(clients[2]);
+    for (int i = 0; i < 3; i++)
+        close(clients[i]);
+    close(instance);
+}
+
 /* ---- long answers ---- */
 
 #define LONG 20000
@@ -248,14 +310,6 @@ static void expect_part(int client, unsigned from, unsigned to)
     const char *bytes = rig_bytes(client, to - from);
     for (unsigned i = from; i < to; i++)
         assert_int_equal(bytes[i - from], 'a' + i % 26);
-}
-
-static void ask(int client, int instance)
-{
-    __atomic_store_n(&calls, 0, __ATOMIC_RELAXED);
-    memset(called, 0, sizeof called);
-    rig_say(client, GET);
-    rig_head(instance);
 }
 
 /* Which calls it took from the request on. The last one may be told of behind what it has sent. */
@@ -719,6 +773,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_a_turn_sends_goes_together_its_answers_before_its_requests),
         TEST(who_asks_in_the_turn_that_ends_its_patience_is_heard),
+        TEST(what_is_too_long_to_be_sent_again_goes_over_no_connection_that_was_just_closed),
         TEST(a_long_answer_behind_a_long_one_goes_by_a_conduit_and_its_head_with_it),
         TEST(a_short_answer_behind_a_long_one_goes_in_one_send),
         TEST(as_much_is_read_with_a_head_as_the_last_one_had_and_a_little),

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void announce(struct conductor *conductor, const char *type, const struct pool *pool, json_t *more)
@@ -440,6 +441,17 @@ static void resume_change(void *arg, const struct untold *untold)
     course->change_written_ns = course->change_decided_ns;
 }
 
+/* So is how a deployment has ended, as its timeline has it: of who asked for it that is the name. */
+static void tell_end(void *arg, const struct pool *pool, const char *type)
+{
+    const struct deployment *deployment = pool->deployment;
+    const struct moment *last = &deployment->timeline[deployment->timeline_count - 1];
+    struct asker asker = {.uid = -1};
+    if (last->by != NULL)
+        snprintf(asker.user, sizeof asker.user, "%s", last->by);
+    announce(arg, type, pool, view_move(deployment, last->why, &asker));
+}
+
 /* Nobody can decide anything for a service that is not there: what is live stays, the rest goes. */
 static void give_up(struct course *course, const struct deployment *deployment)
 {
@@ -468,7 +480,8 @@ void effects_resume(struct conductor *conductor)
 {
     struct registry *registry = conductor->options.registry;
     struct service *service, *next;
-    untold_find(conductor->options.events, registry, resume_change, conductor);
+    untold_find(conductor->options.events, registry,
+                &(struct untold_listener){.changed = resume_change, .ended = tell_end, .arg = conductor});
     HASH_ITER(hh, registry->services, service, next)
     {
         const struct pool *pool;

@@ -562,3 +562,38 @@ def test_a_rollback_that_was_recorded_but_not_told_is_told_by_the_next_control(m
     stand.events.wait("drain.finished", deployment=deployment)
     assert types_of(stand, CHANGE, deployment=deployment) == [*CHANGE[:1], *CHANGE]
     assert stand.events.of("swap.published")[-1]["live"] == old
+
+
+def lose_events(stand, type_, deployment):
+    """The event log as a control leaves it that dies when it would write this event of the deployment."""
+    path = os.path.join(stand.daemon.config["state_directory"], "events.jsonl")
+    with open(path, "rb+") as file:
+        lines = file.readlines()
+        events = [json.loads(line) for line in lines]
+        lost = next(i for i, e in enumerate(events) if (e["type"], e.get("deployment")) == (type_, deployment))
+        file.truncate(sum(len(line) for line in lines[:lost]))
+
+
+ENDS = ("gate.failed", "deployment.rejected", "deployment.done", "deployment.aborted")
+
+
+@pytest.mark.parametrize("exit_status, end", [(1, ENDS[:2]), (0, ENDS[2:3])])
+def test_an_end_that_was_recorded_but_not_told_is_told_once_by_the_next_control(
+    make_stand, make_backend, exit_status, end
+):
+    stand = make_stand()
+    stand.suite.shell("01", f"exit {exit_status}")
+    stand.start()
+    deployment = stand.admin.stage([make_backend("fresh").address])
+    reason = stand.events.wait(end[-1], deployment=deployment)["reason"]
+    wait_until(lambda: len(stand.admin.service()["pools"]) == 1, what="the other pool to be gone")
+    stand.daemon.crash()
+    lose_events(stand, end[0], deployment)
+    stand.daemon.start()
+    assert types_of(stand, ENDS, deployment=deployment) == [*end]
+    told = [json.loads(line) for line in stand.daemon.upswap("events").stdout.splitlines()]
+    assert {e["reason"] for e in told if e["type"] in end} == {reason}
+    labels = frozenset({("service", "web"), ("result", end[-1].split(".")[1])})
+    assert stand.admin.metrics()["upswap_deployments_total", labels] == 1
+    stand.daemon.kill_role("control")
+    assert types_of(stand, ENDS, deployment=deployment) == [*end]

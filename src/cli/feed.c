@@ -28,10 +28,9 @@ static void take_line(void *arg, struct str line)
         return;
     int64_t seq = field_number(event, "seq", 0);
     feed->lost_ms = 0;
-    if (seq <= 0 || (uint64_t)seq > feed->last) {
-        feed->last = seq > 0 ? (uint64_t)seq : feed->last;
-        feed->event(feed->arg, line, event);
-    }
+    if (seq > 0)
+        feed->last = (uint64_t)seq; /* lower than before where numbers have begun anew */
+    feed->event(feed->arg, line, event);
     json_decref(event);
 }
 

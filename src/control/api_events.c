@@ -83,6 +83,8 @@ static void read_events(struct api *api, struct admin_request *request, const ch
                         bool follows)
 {
     struct reader *reader = mem_zero(1, sizeof *reader);
+    if (since > event_log_last(api->events))
+        since = 0; /* seen in a log that is gone: numbers have begun anew, and it has seen none of these */
     *reader = (struct reader){.api = api,
                               .request = request,
                               .service = mem_dup(service),

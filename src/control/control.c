@@ -157,6 +157,7 @@ static bool open_counters(struct control *control, const struct config *config, 
     control->workers = counters_workers(control->counters);
     if (is_new)
         store(control, NAME_COUNTERS, control->counters_fd);
+    event_log_carry(control->events, counters_last_event(control->counters));
     return true;
 }
 

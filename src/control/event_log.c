@@ -1,6 +1,7 @@
 /* The numbered events, in memory and in a file. An event is in the file before anyone is told of it, and its
  * number is above that of every event before; a file that cannot be written costs the events their place
- * across a restart, nothing else. */
+ * across a restart, nothing else. Only where the whole daemon goes meanwhile are their numbers given again.
+ */
 #include "control/event_log.h"
 
 #include "base/buf.h"
@@ -20,7 +21,8 @@
 
 #define FILE_MAX (32 * 1024 * 1024) /* bytes, then it is rotated */
 #define KEPT_BYTES (64 * 1024 * 1024)
-#define TAIL_MAX 4096 /* bytes of a text in an event */
+#define TAIL_MAX 4096        /* bytes of a text in an event */
+#define AHEAD_MAX UINT32_MAX /* of the file: others may write where the number is carried, and spoil it */
 
 /* Every type there is (CONTRACT.md, Events). */
 static const char *const types[] = {
@@ -81,6 +83,7 @@ struct event_log {
     uint64_t file_size; /* since the last rotation, tried or done */
     bool failing;       /* the last write failed: said once */
     uint64_t last;
+    uint64_t *carried;                  /* the same where it outlives this process; NULL: nowhere */
     struct entry *kept[EVENT_LOG_KEPT]; /* a ring; oldest at `first` */
     size_t first, count, bytes;
     struct event_subscription *subscriptions;
@@ -247,6 +250,15 @@ struct event_log *event_log_open(const char *directory, struct err *err)
     return NULL;
 }
 
+void event_log_carry(struct event_log *log, uint64_t *last)
+{
+    uint64_t carried = *last;
+    if (carried > log->last && carried - log->last <= AHEAD_MAX)
+        log->last = carried;
+    log->carried = last;
+    *last = log->last;
+}
+
 void event_log_close(struct event_log *log)
 {
     if (log == NULL)
@@ -338,6 +350,8 @@ uint64_t event_log_add(struct event_log *log, const char *type, const char *serv
 {
     check_type(type);
     uint64_t seq = log->last + 1;
+    if (log->carried != NULL)
+        *log->carried = seq;
     char *text = compose(seq, type, service, deployment, more);
     size_t size = strlen(text);
     text[size] = '\n';

@@ -17,6 +17,9 @@ struct event_log;
 /* Opens (or makes) DIRECTORY/events.jsonl and reads its end. The file is rotated once (to events.jsonl.1) at
  * 32 MiB. */
 struct event_log *event_log_open(const char *directory, struct err *err) MUST_CHECK;
+/* From now on the last number is kept in *last too, which outlives this process: where the file could not be
+ * written, it is ahead of the file, and numbers go on above it. */
+void event_log_carry(struct event_log *log, uint64_t *last);
 void event_log_close(struct event_log *log);
 
 /* What the metrics read from events: of uptest.finished "uptest" (text), "passed" (bool) and "seconds"

@@ -46,6 +46,7 @@ struct header {
         uint64_t absent; /* no proxy is there */
         uint64_t unused; /* nobody has ever written there */
     } generations[COUNTERS_GENERATIONS];
+    uint64_t last_event; /* 0 in the memory of an older program, which is of this layout too */
 };
 
 struct counters {
@@ -207,6 +208,11 @@ static struct block *block_of(struct counters *counters, unsigned worker)
 static struct header *header_of(const struct counters *counters)
 {
     return (struct header *)counters->memory;
+}
+
+uint64_t *counters_last_event(struct counters *counters)
+{
+    return &header_of(counters)->last_event;
 }
 
 /* The first block from this one on that anybody has ever written in; NULL: none. The others are holes, and to

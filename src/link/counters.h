@@ -147,6 +147,9 @@ void counters_unmap(struct counters *counters);
 /* From now on this mapping's records by worker are those of a generation; before that, of generation 0. */
 void counters_use(struct counters *counters, unsigned generation);
 
+/* Control's own: the number of the last event, which outlives it here; see control/event_log.h. */
+uint64_t *counters_last_event(struct counters *counters);
+
 /* Of one generation. */
 unsigned counters_workers(const struct counters *counters);
 struct counters_worker *counters_worker(struct counters *counters, unsigned worker);

@@ -103,6 +103,7 @@ class Play:
         self.events = []
         self.follows = True
         self.break_after = None  # events, then the stream breaks, once
+        self.anew = None  # what the events are then
         self.loses = None  # what is done with the connection instead of an answer to a POST
         self.changed = threading.Condition()
         self.server = Server(path, Handler)
@@ -154,6 +155,7 @@ class Play:
 
     def stream(self, path, out):
         sent = int(path.split("since=")[1].split("&")[0])
+        sent = 0 if sent > len(self.events) else sent  # numbers have begun anew
         follow = "follow=1" in path
         while True:
             with self.changed:
@@ -164,6 +166,7 @@ class Play:
             for event in waiting:
                 if self.break_after == sent:
                     self.break_after = None
+                    self.events = self.anew or self.events
                     return
                 out.write(json.dumps(event).encode() + b"\n")
                 out.flush()
@@ -358,6 +361,20 @@ def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
     assert client.returncode == 0
     assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, len(DONE) + 1))
     assert "since=4&" in play.asked("/v1/events")[1]
+
+
+def test_events_are_followed_where_their_numbers_have_begun_anew(play):
+    play.break_after = 3
+    play.happens(DONE[:4])
+    play.anew = play.events[:2]
+    client = start(play, "events", "web", "-f")
+    patience = threading.Timer(PATIENCE, client.kill)
+    patience.start()
+    assert [json.loads(client.stdout.readline() or "{}").get("seq") for _ in range(5)] == [1, 2, 3, 1, 2]
+    assert "since=3&" in play.asked("/v1/events")[1]
+    patience.cancel()
+    client.kill()
+    client.communicate()
 
 
 def taken_by(play, pid=None):

@@ -192,3 +192,36 @@ def test_a_daemon_starts_on_a_full_disk_and_serves_what_was_live(full, make_back
     again = stand.admin.stage([make_backend("again").address])
     wait_until(lambda: stand.state(again) == "done")
     assert processes.is_running(stand.daemon.pids["keeper"])
+
+
+def tell_in_memory_only(stand):
+    """Events until the file takes no more of them, and some behind that. Returns the number of the last."""
+    fill_up(stand)
+    told = "events are kept in memory only"
+    for _ in range(200):
+        assert stand.admin.post("/v1/reload").status == 507
+        if told in stand.daemon.stderr():
+            break
+    for _ in range(10):
+        assert stand.admin.post("/v1/reload").status == 507
+    last = stand.admin.status()["last_event"]
+    wait_until(lambda: stand.events.last == last, what="the last event to be told")
+    return last
+
+
+def test_who_follows_the_events_misses_none_of_a_control_that_takes_over_on_a_full_disk(full):
+    stand = full()
+    last = tell_in_memory_only(stand)
+    stand.daemon.kill_role("control")
+    stand.disk.make_room()
+    reloads = len(stand.events.of("config.reloaded"))
+    assert stand.admin.post("/v1/reload").status == 200
+    assert stand.events.wait("config.reloaded", count=reloads + 1)["seq"] == last + 1
+
+
+def test_an_upgrade_on_a_full_disk_is_told(full):
+    stand = full()
+    last = tell_in_memory_only(stand)
+    upgraded = stand.daemon.upswap("upgrade")
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    assert stand.events.wait("daemon.upgraded")["seq"] == last + 1

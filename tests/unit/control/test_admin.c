@@ -1160,6 +1160,23 @@ static void events_are_lines_above_a_number_of_a_service(void **state)
     peer_free(peer);
 }
 
+static void who_has_seen_more_than_there_is_gets_all_since_numbers_have_begun_anew(void **state)
+{
+    (void)state;
+    event_log_add(events, "gate.passed", "web", "web-1", NULL);
+    struct peer *peer = peer_new();
+    get(peer, "/v1/events?since=9&follow=1");
+    peer_expect(peer, "{\"seq\":1,");
+    event_log_add(events, "gate.failed", "web", "web-2", NULL);
+    peer_expect(peer, "{\"seq\":2,");
+    peer_free(peer);
+    peer = peer_new();
+    peer_send(peer, "GET /v1/events?follow=1 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n"
+                    "Last-Event-ID: 3\r\n\r\n");
+    peer_expect(peer, "id: 1\ndata: {\"seq\":1,");
+    peer_free(peer);
+}
+
 static void a_follower_is_told_as_it_happens_until_it_leaves(void **state)
 {
     (void)state;
@@ -1332,6 +1349,7 @@ int main(void)
         TEST(answers_that_nobody_reads_hold_back_the_next_requests),
         TEST(a_client_that_never_reads_is_cut),
         TEST(events_are_lines_above_a_number_of_a_service),
+        TEST(who_has_seen_more_than_there_is_gets_all_since_numbers_have_begun_anew),
         TEST(a_follower_is_told_as_it_happens_until_it_leaves),
         TEST(a_slow_follower_misses_nothing),
         TEST(server_sent_events_have_ids_and_go_on_after_the_last_one),

@@ -124,6 +124,39 @@ static void numbers_grow_across_restarts(void **state)
     event_log_close(log);
 }
 
+static void numbers_grow_across_a_restart_whose_file_lacks_the_last_events(void **state)
+{
+    (void)state;
+    uint64_t carried = 0;
+    struct event_log *log = open_log();
+    event_log_add(log, "gate.passed", "web", "web-1", NULL);
+    event_log_carry(log, &carried);
+    event_log_add(log, "gate.failed", "web", "web-2", NULL);
+    assert_int_equal(carried, 2);
+    event_log_close(log);
+    carried = 51;
+    log = open_log();
+    event_log_carry(log, &carried);
+    assert_int_equal(event_log_last(log), 51);
+    assert_int_equal(event_log_add(log, "gate.passed", "api", NULL, NULL), 52);
+    assert_int_equal(carried, 52);
+    assert_read(log, 0, NULL, "1 2 52 ");
+    assert_read(log, 51, NULL, "52 ");
+    event_log_close(log);
+}
+
+static void a_carried_number_that_no_log_comes_to_is_not_believed(void **state)
+{
+    (void)state;
+    uint64_t carried = UINT64_MAX;
+    struct event_log *log = open_log();
+    event_log_add(log, "gate.passed", "web", "web-1", NULL);
+    event_log_carry(log, &carried);
+    assert_int_equal(carried, 1);
+    assert_int_equal(event_log_add(log, "gate.passed", "api", NULL, NULL), 2);
+    event_log_close(log);
+}
+
 static void a_torn_last_line_is_cut_off_and_a_line_of_something_else_is_left_out(void **state)
 {
     (void)state;
@@ -250,6 +283,8 @@ int main(void)
         TEST(an_event_has_the_documented_members_and_cannot_be_overruled),
         TEST(events_are_read_above_a_number_and_of_a_service),
         TEST(numbers_grow_across_restarts),
+        TEST(numbers_grow_across_a_restart_whose_file_lacks_the_last_events),
+        TEST(a_carried_number_that_no_log_comes_to_is_not_believed),
         TEST(a_torn_last_line_is_cut_off_and_a_line_of_something_else_is_left_out),
         TEST(a_file_that_holds_nothing_but_a_torn_line_is_emptied),
         TEST(only_the_last_ones_are_kept),

@@ -131,3 +131,27 @@ char *sockaddr_behind_name(const char *written, const char *resolved)
         address_parse_instance(str_of(written), &address, &ignored) && address.kind == ADDRESS_NAME;
     return is_name ? mem_printf(" (%s)", resolved) : mem_dup("");
 }
+
+static bool overlaps_v4(const struct sockaddr_in *a, const struct sockaddr_in *b)
+{
+    return a->sin_port == b->sin_port &&
+           (a->sin_addr.s_addr == b->sin_addr.s_addr || a->sin_addr.s_addr == htonl(INADDR_ANY) ||
+            b->sin_addr.s_addr == htonl(INADDR_ANY));
+}
+
+static bool overlaps_v6(const struct sockaddr_in6 *a, const struct sockaddr_in6 *b)
+{
+    return a->sin6_port == b->sin6_port &&
+           (IN6_ARE_ADDR_EQUAL(&a->sin6_addr, &b->sin6_addr) || IN6_IS_ADDR_UNSPECIFIED(&a->sin6_addr) ||
+            IN6_IS_ADDR_UNSPECIFIED(&b->sin6_addr));
+}
+
+bool sockaddr_overlaps(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET)
+        return overlaps_v4((const struct sockaddr_in *)a, (const struct sockaddr_in *)b);
+    return a->ss_family == AF_INET6 &&
+           overlaps_v6((const struct sockaddr_in6 *)a, (const struct sockaddr_in6 *)b);
+}

@@ -19,5 +19,7 @@ char *sockaddr_target(const struct sockaddr_storage *address);
 /* For who reads of an instance that was written as a name: " (10.0.0.5:8001)", where it is; else "". To be
  * freed. */
 char *sockaddr_behind_name(const char *written, const char *resolved);
+/* Is it one port, of one IP address or of one and all of its family, so that nobody can listen on both? */
+bool sockaddr_overlaps(const struct sockaddr_storage *a, const struct sockaddr_storage *b);
 /* As sockaddr_text, in its one spelling, of an address as it was written; NULL for a name. */
 char *sockaddr_plain(const struct address *parsed);

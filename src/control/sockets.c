@@ -1,6 +1,6 @@
 /* sockets.c: a socket is known by the address as it is written in the config, so that one with port 0 stays
- * what it is over reloads and restarts. Invariant: between prepare and commit or discard, `opened` counts the
- * listeners at the list's end that are new. */
+ * what it is over reloads and restarts; else by the one that it is bound to. Invariant: between prepare and
+ * commit or discard, `opened` counts the listeners at the list's end that are new. */
 #include "control/sockets.h"
 
 #include "base/log.h"
@@ -309,17 +309,33 @@ bool sockets_is_complete(const struct sockets *sockets, const struct listening *
     return true;
 }
 
-/* The one with this address that no earlier line of the config has taken. One that an earlier control could
- * not store whole is opened anew. */
-static struct listening *find_free(struct sockets *sockets, const char *address)
+/* The one with this address, as it is written or as it is bound (the other is NULL), that no line of the
+ * config has taken yet. One that an earlier control could not store whole is opened anew. */
+static struct listening *find_free(struct sockets *sockets, const char *written, const char *bound)
 {
     for (size_t i = 0; i < sockets->count; i++) {
         struct listening *listening = &sockets->list[i];
-        if (!listening->wanted && strcmp(listening->address, address) == 0 &&
-            sockets_is_complete(sockets, listening))
+        bool is_it =
+            written != NULL ? strcmp(listening->address, written) == 0 : str_is_same(listening->bound, bound);
+        if (is_it && !listening->wanted && sockets_is_complete(sockets, listening))
             return listening;
     }
     return NULL;
+}
+
+static void take_there(struct listening *there, size_t place)
+{
+    there->wanted = true;
+    there->wanted_place = place;
+}
+
+static bool is_taken(const struct sockets *sockets, size_t place)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->list[i].wanted && sockets->list[i].wanted_place == place)
+            return true;
+    }
+    return false;
 }
 
 /* What an earlier listener of this id has left in the counters, that would be taken for the next one's. */
@@ -355,14 +371,51 @@ static bool free_id(struct sockets *sockets, uint32_t *id)
     return least != TRACES;
 }
 
+static bool is_beside(int fd, const struct sockaddr_storage *address)
+{
+    struct sockaddr_storage held;
+    socklen_t length = sizeof held;
+    return fd >= 0 && getsockname(fd, (struct sockaddr *)&held, &length) == 0 &&
+           sockaddr_overlaps(&held, address);
+}
+
+/* What we listen on that leaves no room for this address, as bound; NULL: nothing. */
+static const char *own_beside(const struct sockets *sockets, const struct address *address)
+{
+    struct sockaddr_storage wanted;
+    if (address->kind == ADDRESS_NAME || address->port == 0)
+        return NULL;
+    sockaddr_from(address, &wanted);
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (is_beside(sockets->list[i].fds[0], &wanted))
+            return sockets->list[i].bound;
+    }
+    return is_beside(sockets->admin_tcp.fd, &wanted) ? sockets->admin_tcp.bound : NULL;
+}
+
+/* To share the port with the one that goes would leave a moment in which a handshake that it has begun ends
+ * nowhere, so it is for whoever writes the config to say when. */
+static bool open_own(const struct sockets *sockets, struct address *address, unsigned count, int *fds,
+                     struct err *err)
+{
+    char text[ADDRESS_TEXT_MAX];
+    const char *own = own_beside(sockets, address);
+    if (own == NULL)
+        return listener_open(address, count, fds, err);
+    return err_set(err,
+                   "cannot listen on %s while upswapd itself listens on %s: take that one away by a reload "
+                   "first and add this one by the next, or restart upswapd",
+                   address_text(address, text), own);
+}
+
 /* One that was passed goes before one of our own, which could not be bound beside it. */
 static bool open_tcp(const struct sockets *sockets, struct address *address, unsigned count, int *fds,
                      struct err *err)
 {
     char *text = sockaddr_plain(address);
     bool passed = text != NULL && passed_has(sockets->passed, text);
-    bool ok =
-        passed ? passed_dup(sockets->passed, text, count, fds, err) : listener_open(address, count, fds, err);
+    bool ok = passed ? passed_dup(sockets->passed, text, count, fds, err)
+                     : open_own(sockets, address, count, fds, err);
     free(text);
     return ok;
 }
@@ -380,8 +433,7 @@ static bool open_listening(struct sockets *sockets, const struct config *config,
         struct listening *listening = add_listening(sockets, id, str_of(wanted->text));
         memcpy(listening->fds, fds, sockets->workers * sizeof *fds);
         listening->bound = bound_text(fds[0]);
-        listening->wanted = true;
-        listening->wanted_place = place;
+        take_there(listening, place);
         sockets->opened++;
     } else {
         ok = false;
@@ -390,17 +442,30 @@ static bool open_listening(struct sockets *sockets, const struct config *config,
     return ok;
 }
 
-static bool prepare_listeners(struct sockets *sockets, const struct config *config, struct err *err)
+/* A line takes what is there by its own words before another takes it by the port that it got. */
+static void take_all_there(struct sockets *sockets, const struct config *config)
 {
     for (size_t i = 0; i < config->listener_count; i++) {
-        const struct config_listener *wanted = &config->listeners[i];
-        struct listening *there = find_free(sockets, wanted->text);
-        if (there != NULL) {
-            there->wanted = true;
-            there->wanted_place = i;
-        } else if (!open_listening(sockets, config, i, err)) {
-            return err_prefix(err, "%s:%u", config->path, wanted->line);
-        }
+        struct listening *there = find_free(sockets, config->listeners[i].text, NULL);
+        if (there != NULL)
+            take_there(there, i);
+    }
+    for (size_t i = 0; i < config->listener_count; i++) {
+        char *bound = sockaddr_plain(&config->listeners[i].address);
+        struct listening *there =
+            bound == NULL || is_taken(sockets, i) ? NULL : find_free(sockets, NULL, bound);
+        free(bound);
+        if (there != NULL)
+            take_there(there, i);
+    }
+}
+
+static bool prepare_listeners(struct sockets *sockets, const struct config *config, struct err *err)
+{
+    take_all_there(sockets, config);
+    for (size_t i = 0; i < config->listener_count; i++) {
+        if (!is_taken(sockets, i) && !open_listening(sockets, config, i, err))
+            return err_prefix(err, "%s:%u", config->path, config->listeners[i].line);
     }
     return true;
 }

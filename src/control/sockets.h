@@ -23,7 +23,7 @@ bool sockets_restore(struct sockets *sockets, const char *name, int fd);
 /* One of the proxy's listening sockets. */
 struct listening {
     uint32_t id;
-    char *address; /* as configured */
+    char *address; /* as configured when it was opened */
     char *bound;   /* as bound: the port is known */
     int *fds;      /* one a worker; -1: missing */
     size_t place;  /* in the list of listeners of the config */

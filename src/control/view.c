@@ -435,13 +435,14 @@ json_t *conductor_service(struct conductor *conductor, const char *service)
 
 /* ---- the whole ---- */
 
-static json_t *listeners_json(const struct sockets *sockets)
+static json_t *listeners_json(const struct config *config, const struct sockets *sockets)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < sockets_count(sockets); i++) {
         const struct listening *listening = sockets_at(sockets, i);
-        json_array_append_new(
-            list, json_pack("{s:s, s:s}", "address", listening->address, "bound", listening->bound));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s}", "address", config->listeners[listening->place].text,
+                                        "bound", listening->bound));
     }
     return list;
 }
@@ -460,5 +461,5 @@ json_t *conductor_status(struct conductor *conductor)
     return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "version", version_text, "snapshot",
                      (json_int_t)world_published(conductor->world), "last_event",
                      (json_int_t)event_log_last(conductor->options.events), "pids", pids, "listeners",
-                     listeners_json(sockets), "admin", admin);
+                     listeners_json(config, sockets), "admin", admin);
 }

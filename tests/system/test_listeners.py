@@ -153,3 +153,35 @@ def test_a_connection_of_http_2_is_told_that_it_goes(make_doors):
             if got[0] == DATA and got[2] == 3:
                 frames_of_3.append(got[3])
         assert b"".join(frames_of_3) == b"fresh"
+
+
+@pytest.mark.parametrize("old, new", [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0"), ("[::]", "[::1]")])
+def test_a_listener_that_is_made_wider_or_narrower_is_refused_with_what_holds_its_port(make_doors, old, new):
+    stand = make_doors({"address": f"{old}:0"})
+    port = stand.daemon.port
+    other = {"address": f"{new}:{port}"}
+    stand.daemon.write_config(stand.daemon.changed_config(lambda config: config.update(listeners=[other])))
+    result = stand.daemon.upswap("reload")
+    assert result.returncode == 1
+    assert f"cannot listen on {new}:{port} while upswapd itself listens on {old}:{port}: take" in result.stderr
+    assert stand.daemon.ports() == [port]
+    meanwhile = {"address": "127.0.0.2:0"}
+    reload(stand, meanwhile)
+    reload(stand, meanwhile, other)
+    assert stand.daemon.ports()[1] == port
+
+
+def test_a_listener_goes_on_when_the_port_that_it_got_is_written_down(make_doors):
+    stand = make_doors(ANY, STAGED)
+    ports = stand.daemon.ports()
+    written = {"address": f"127.0.0.1:{ports[1]}"}
+    with RawClient(ports[1]) as client:
+        assert client.ask().text == "fresh"
+        for listeners in ([written, ANY], [ANY, written]):
+            reload(stand, *[{**each, "view": "staged"} if each == written else each for each in listeners])
+            assert sorted(stand.daemon.ports()) == sorted(ports)
+            assert client.ask().text == "fresh" and not client.is_last
+        assert stand.admin.status()["listeners"][1] == {"address": written["address"], "bound": written["address"]}
+        stand.daemon.kill_role("control")
+        reload(stand, ANY, STAGED)
+        assert stand.daemon.ports() == ports and client.ask().text == "fresh" and not client.is_last

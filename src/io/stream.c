@@ -212,6 +212,12 @@ void stream_look(struct stream *stream)
     stream->readable = direct_recv(stream->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN;
 }
 
+bool stream_has_come(const struct stream *stream)
+{
+    char byte;
+    return direct_recv(stream->fd, &byte, 1, MSG_PEEK) > 0;
+}
+
 void stream_await(struct stream *stream, uint32_t bytes)
 {
     int least = bytes > 0 ? (int)bytes : 1;

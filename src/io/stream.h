@@ -89,6 +89,10 @@ ssize_t stream_peek(struct stream *stream, void *bytes, size_t room);
  * registered: sets it by whether there is anything, data or end. Only of plain streams. */
 void stream_look(struct stream *stream);
 
+/* Has a byte come that no recv has taken yet? Over TLS it may be none of a message. Only of streams with a
+ * descriptor. */
+bool stream_has_come(const struct stream *stream);
+
 /* From now on no `ready` tells of fewer than so many bytes, only of the end or a failure (SO_RCVLOWAT,
  * socket(7)). 0: it tells of any, as of a new stream, and at once of what is there. What is not yet there
  * need not ever come, so who awaits more than it knows of sets a deadline. The kernel makes room for twice as

@@ -353,14 +353,18 @@ static bool answer_short(struct exchange *x)
     return false;
 }
 
-/* The client is to go; but one more request has come before it could know, and may still drain. */
+/* The client is to go; but one more request has come before it could know, and may still drain. What was not
+ * read is taken for one: the worker may hear of it behind this answer, in the same turn or, of who has just
+ * come, later. */
 static bool is_followed(const struct exchange *x)
 {
-    const struct inlet *in = &x->client->in;
-    uint64_t since_ms = x->worker->stopping ? x->worker->stopped_ms : x->client->peer.orphan_ms;
+    const struct client *client = x->client;
+    uint64_t since_ms = x->worker->stopping ? x->worker->stopped_ms : client->peer.orphan_ms;
     uint64_t until_ms = since_ms + x->rules->drain_requests_ms;
-    return x->up.body.done && loop_ms(x->worker->loop) < until_ms && in->n > 0 &&
-           http_request_has_come(in->p, in->n);
+    if (!x->up.body.done || loop_ms(x->worker->loop) >= until_ms || client_is_stream(client))
+        return false;
+    return (client->in.n > 0 && http_request_has_come(client->in.p, client->in.n)) ||
+           stream_has_come(&client->stream);
 }
 
 static bool final(struct exchange *x)

@@ -71,6 +71,22 @@ def test_the_end_finishes_what_is_in_flight_and_accepts_nothing_new(front, sig):
     assert front.daemon.wait_end() == 0
 
 
+def test_the_end_finishes_what_a_client_that_has_just_come_has_sent_behind_its_first_request(front):
+    """The worker does not watch it yet, so it reads the next ones behind its first answer."""
+    front.backend.on("/held", held := Held(b"held"))
+    with front.client() as client:
+        client.request(target="/held")
+        held.wait()
+        client.request(target="/second")
+        client.request(target="/third")
+        front.daemon.signal(signal.SIGTERM)
+        wait_until(lambda: refused(front.port), what="new connections to be refused")
+        held.release()
+        assert [client.response().text for _ in range(3)] == ["held", "one", "one"]
+        client.assert_closed()
+    assert front.daemon.wait_end() == 0
+
+
 def refused(port):
     try:
         socket.create_connection(("127.0.0.1", port)).close()

@@ -1,10 +1,9 @@
-/* Asks which addresses this machine has, and not whether one could be bound, which it may be before a machine
- * has it (ip_nonlocal_bind). */
 #include "base/reach.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static const struct address_prefix loopback4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127}, 104};
 
@@ -43,29 +42,49 @@ static bool is_loopback(const uint8_t ip[16])
     return address_prefix_covers(&loopback4, ip) || memcmp(ip, &in6addr_loopback, 16) == 0;
 }
 
-static bool is_of(const struct sockaddr *name, const uint8_t ip[16])
+struct name {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ip4;
+        struct sockaddr_in6 ip6;
+    };
+    socklen_t length;
+};
+
+static struct name name_of(const uint8_t ip[16])
 {
-    uint8_t bytes[16];
-    if (name == NULL)
-        return false;
-    if (name->sa_family == AF_INET6)
-        return memcmp(&((const struct sockaddr_in6 *)name)->sin6_addr, ip, sizeof bytes) == 0;
-    if (name->sa_family != AF_INET)
-        return false;
-    address_map((const uint8_t *)&((const struct sockaddr_in *)name)->sin_addr, bytes);
-    return memcmp(bytes, ip, sizeof bytes) == 0;
+    struct name name = {.length = sizeof name.ip6};
+    if (address_is_mapped(ip)) {
+        name.ip4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(9)};
+        memcpy(&name.ip4.sin_addr, ip + 12, 4);
+        name.length = sizeof name.ip4;
+    } else {
+        name.ip6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(9)};
+        memcpy(&name.ip6.sin6_addr, ip, 16);
+    }
+    return name;
 }
 
-/* Where the kernel does not tell, nobody is refused for it. */
+static bool is_same(const struct name *a, const struct name *b)
+{
+    if (a->any.sa_family == AF_INET)
+        return memcmp(&a->ip4.sin_addr, &b->ip4.sin_addr, sizeof a->ip4.sin_addr) == 0;
+    return memcmp(&a->ip6.sin6_addr, &b->ip6.sin6_addr, sizeof a->ip6.sin6_addr) == 0;
+}
+
+/* To an address of its own a machine sends from that very address. Nothing is sent to find out; and it is not
+ * asked whether one could be bound, which it may be before the machine has it (ip_nonlocal_bind). Where the
+ * kernel does not tell, nobody is refused for it. */
 static bool is_of_this_machine(const uint8_t ip[16])
 {
-    struct ifaddrs *all = NULL;
-    bool found = is_loopback(ip);
-    if (found || getifaddrs(&all) != 0)
-        return found;
-    for (const struct ifaddrs *one = all; one != NULL && !found; one = one->ifa_next)
-        found = is_of(one->ifa_addr, ip);
-    freeifaddrs(all);
+    struct name to = name_of(ip), from = to;
+    if (is_loopback(ip))
+        return true;
+    int fd = socket(to.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool found = fd >= 0 && connect(fd, &to.any, to.length) == 0 &&
+                 getsockname(fd, &from.any, &from.length) == 0 && is_same(&to, &from);
+    if (fd >= 0)
+        close(fd);
     return found;
 }
 

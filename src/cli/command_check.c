@@ -10,7 +10,8 @@ static int run(const struct session *session, const struct arguments *arguments)
     struct err err;
     const char *path = arguments_operand(arguments, 0);
     struct config *config = config_load(path, &err);
-    bool valid = config != NULL && config_check(config, certificate_files_check, &err);
+    bool valid = config != NULL && config_check(config, certificate_files_check, &err) &&
+                 config_check_instances(config, &err);
     if (!valid || !config_check_users(config, child_user_check, &err))
         fprintf(stderr, "%s\n", err.text);
     if (valid)

@@ -5,9 +5,9 @@
 
 static int run(const struct session *session, const struct arguments *arguments)
 {
-    if (arguments_has(arguments, "wait") && arguments_has(arguments, "no-wait")) {
+    if (arguments_has(arguments, "follow") && arguments_has(arguments, "no-wait")) {
         struct err err;
-        err_set(&err, "--wait and --no-wait cannot both be; leave one out");
+        err_set(&err, "--follow and --no-wait cannot both be; leave one out");
         return ask_fail(CLI_USAGE, &err);
     }
     json_t *body = json_object();
@@ -16,7 +16,7 @@ static int run(const struct session *session, const struct arguments *arguments)
         .verb = "/promote",
         .body = body,
         .done = "promoted",
-        .until = arguments_has(arguments, "wait") ? FOLLOW_ENDED : FOLLOW_SWAPPED,
+        .until = arguments_has(arguments, "follow") ? FOLLOW_ENDED : FOLLOW_SWAPPED,
         .gate_passed = true,
         .recall = recall_promoted,
     };
@@ -26,7 +26,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
-    {"wait", 0, OPTION_FLAG, NULL, "follow it to its end, as \"stage\" does"},
+    {"follow", 0, OPTION_FLAG, NULL, "follow it to its end, as \"stage\" does"},
     {"no-wait", 0, OPTION_FLAG, NULL, "return when it is promoted, before the swap"},
     {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},
     {.name = NULL},

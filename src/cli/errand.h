@@ -1,4 +1,4 @@
-/* errand: asks the daemon for something that a deployment then goes through, and stays with it to its end. */
+/* errand: asks the daemon for something that a deployment then goes through, and stays with it. */
 #pragma once
 
 #include "cli/command.h"

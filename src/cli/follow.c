@@ -251,6 +251,13 @@ static void show_waits_for(struct follower *follower)
     follower->waits_for = mem_dup(text);
 }
 
+/* A canary whose last instance is asked once more before the swap is shown as one, and is on its way. */
+static const char *stage_of(const struct follower *follower)
+{
+    const char *state = field_text(follower->deployment, "state", "");
+    return follower->plan->until == FOLLOW_SWAPPED ? field_text(follower->deployment, "phase", state) : state;
+}
+
 /* Asks for the deployment's state when an event calls for it, or when none came for a while. Returns what it
  * means. */
 static int check_state(struct follower *follower)
@@ -269,7 +276,7 @@ static int check_state(struct follower *follower)
         board_take_deployment(follower->board, deployment, clock_mono_ms());
     if (is_doubted(deployment) && follower->plan->until != FOLLOW_SWAPPED)
         return CLI_REJECTED;
-    return follow_status(field_text(deployment, "state", ""), follower->plan->until);
+    return follow_status(stage_of(follower), follower->plan->until);
 }
 
 /* Lets the last events come, so that the end is shown before its summary. */

@@ -174,7 +174,6 @@ static const char *reached(const struct config *config, const struct address *ta
     return admin->listen != NULL && reach_arrives(target, &admin->listen_address) ? admin->listen : NULL;
 }
 
-/* Requests would be sent to whom they came from, without an end. */
 static bool instances_are_others(const struct config *config, const struct config_service *service,
                                  struct err *err)
 {
@@ -207,14 +206,22 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
             return false;
     }
     for (size_t i = 0; i < config->service_count; i++) {
-        if (!check_service(config, &config->services[i], err) ||
-            !instances_are_others(config, &config->services[i], err))
+        if (!check_service(config, &config->services[i], err))
             return false;
         if (certificate_check != NULL &&
             !check_upstream(config, &config->services[i].tls, certificate_check, err))
             return false;
     }
     return pages_load(config, err);
+}
+
+bool config_check_instances(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        if (!instances_are_others(config, &config->services[i], err))
+            return false;
+    }
+    return true;
 }
 
 static bool check_user(const struct config *config, const char *const *user, unsigned line, const char *key,

@@ -371,15 +371,18 @@ void config_free(struct config *config);
 const struct config_file *config_file(const struct config *config, const char *path);
 
 /* Reads the files of error pages into the config, and checks what only the machine can tell, for -t, the
- * start and reload: users, groups, runner and teardown programs and the token file are there,
- * admin.listen is a loopback address, and no instance is one of the daemon's own sockets. The fault as
- * "PATH:LINE: sentence". `certificate_check` (of this room nobody can) looks at the files of a certificate,
- * its key and its OCSP response, where the last two may be NULL, or at one of authorities (`certificate`
- * NULL); NULL: somebody else does, and opens the access log. */
+ * start and reload: users, groups, runner and teardown programs and the token file are there, and
+ * admin.listen is a loopback address. The fault as "PATH:LINE: sentence". `certificate_check` (of this room
+ * nobody can) looks at the files of a certificate, its key and its OCSP response, where the last two may be
+ * NULL, or at one of authorities (`certificate` NULL); NULL: somebody else does, and opens the access log. */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
                                       const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
+
+/* For -t: is no instance one of the daemon's own sockets? A start and a reload ask it of those that they take
+ * from the file (control/adopt.c). The fault as "PATH:LINE: sentence". */
+bool config_check_instances(const struct config *config, struct err *err) MUST_CHECK;
 
 /* Can this process run programs as the users that are named for them? `user_check` (of this room nobody can)
  * looks at one. The fault as "PATH:LINE: sentence". */

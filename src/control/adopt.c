@@ -262,13 +262,14 @@ static unsigned line_of_socket(const struct config *config, const char *address)
     return places_line(config->places, field, 1);
 }
 
-/* Is no instance of the pool what upswap itself would be by that config? */
+/* Is no instance of the pool where that config would have upswap listen, as it does not yet? */
 static bool keeps_instances(const struct adoption *adoption, const struct pool *pool, struct err *err)
 {
     const struct config *config = adoption->config;
     for (size_t i = 0; i < pool->instance_count; i++) {
         const struct instance *instance = &pool->instances[i];
-        const char *own = sockets_reached(adoption->conductor->options.sockets, instance->resolved, true);
+        const char *own =
+            sockets_reached(adoption->conductor->options.sockets, instance->resolved, SOCKETS_NEW);
         if (own != NULL)
             return err_set(err,
                            "%s:%u: %s is where instance \"%s\" of pool %s is, which is %s: upswap would send "
@@ -279,19 +280,23 @@ static bool keeps_instances(const struct adoption *adoption, const struct pool *
     return true;
 }
 
-/* At the start the other services are not made to wait for the one that is wrong. */
+/* May requests be sent there, by that config? */
+static bool is_sent_requests(const struct adoption *adoption, const struct pool *pool)
+{
+    return (pool->state == POOL_STAGED || pool->state == POOL_LIVE || pool->state == POOL_ARMED) &&
+           config_service(adoption->config, str_of(pool->service->name)) != NULL;
+}
+
+/* At a start it is too late to choose: it goes on with what was live. */
 static bool keeps_out_of_pools(const struct adoption *adoption, struct err *err)
 {
     struct pool *pool, *next;
+    if (adoption->is_first)
+        return true;
     HASH_ITER(hh, adoption->conductor->options.registry->pools, pool, next)
     {
-        bool is_sent_requests =
-            pool->state == POOL_STAGED || pool->state == POOL_LIVE || pool->state == POOL_ARMED;
-        if (!is_sent_requests || keeps_instances(adoption, pool, err))
-            continue;
-        if (!adoption->is_first)
+        if (is_sent_requests(adoption, pool) && !keeps_instances(adoption, pool, err))
             return false;
-        log_error("%s", err->text);
     }
     return true;
 }
@@ -338,15 +343,20 @@ static bool check_twins(const struct pool *pool, struct err *err)
     return true;
 }
 
-static bool check_own(const struct sockets *sockets, const struct pool *pool, struct err *err)
+static bool check_own(const struct adoption *adoption, const struct config_service *service,
+                      const struct pool *pool, struct err *err)
 {
+    const struct config *config = adoption->config;
     for (size_t i = 0; i < pool->instance_count; i++) {
-        const char *own = sockets_reached(sockets, pool->instances[i].resolved, true);
+        const char *own = sockets_reached(adoption->conductor->options.sockets, pool->instances[i].resolved,
+                                          SOCKETS_WANTED);
         if (own != NULL)
             return err_set(err,
-                           "instance \"%s\" is upswap itself, which listens on %s; name the address where "
-                           "the app listens",
-                           pool->instances[i].address, own);
+                           "%s:%u: service \"%s\": instance \"%s\" is upswap itself, which listens on %s; "
+                           "name the address where the app listens",
+                           config->path,
+                           places_line(config->places, &service->instances.items[i], service->line),
+                           service->name, pool->instances[i].address, own);
     }
     return true;
 }
@@ -366,7 +376,7 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
         pool->instances[i].resolved = sockaddr_target(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }
-    if (!check_twins(pool, err) || !check_own(adoption->conductor->options.sockets, pool, err) ||
+    if (!check_twins(pool, err) || !check_own(adoption, service, pool, err) ||
         !slotting_give(adoption->conductor, pool, err)) {
         pool_free(pool);
         return false;

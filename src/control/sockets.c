@@ -260,20 +260,52 @@ static bool arrives_at_fd(const struct address *target, int fd)
     return found;
 }
 
-static const char *reached_api(const struct sockets *sockets, const struct address *target, bool next)
+static const char *reached_api(const struct sockets *sockets, const struct address *target,
+                               enum sockets_which which)
 {
     const struct door *door = &sockets->admin, *tcp = &sockets->admin_tcp;
-    if (door->next_address != NULL && arrives_at_path(target, door->next_address))
+    bool door_is_new = door->next_address != NULL && !is_there(door, door->next_address);
+    bool tcp_is_new = tcp->next_address != NULL && !is_there(tcp, tcp->next_address);
+    if (door->next_address != NULL && (door_is_new || which != SOCKETS_NEW) &&
+        arrives_at_path(target, door->next_address))
         return door->next_address;
-    if (tcp->next_address != NULL &&
-        arrives_at_fd(target, is_there(tcp, tcp->next_address) ? tcp->fd : tcp->next_fd))
+    if (tcp->next_address != NULL && (tcp_is_new || which != SOCKETS_NEW) &&
+        arrives_at_fd(target, tcp_is_new ? tcp->next_fd : tcp->fd))
         return tcp->next_address;
-    if (!next && door->address != NULL && arrives_at_path(target, door->address))
+    if (which != SOCKETS_ALL)
+        return NULL;
+    if (door->address != NULL && arrives_at_path(target, door->address))
         return door->address;
-    return !next && arrives(target, tcp->bound) ? tcp->address : NULL;
+    return arrives(target, tcp->bound) ? tcp->address : NULL;
 }
 
-const char *sockets_reached(const struct sockets *sockets, const char *target, bool next)
+/* What the service manager has passed may be of another network, where our addresses are others'. */
+static bool is_of_our_network(int fd)
+{
+    uint64_t own, passed;
+    socklen_t length = sizeof own;
+    int any = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool known = any >= 0 && getsockopt(any, SOL_SOCKET, SO_NETNS_COOKIE, &own, &length) == 0 &&
+                 getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &passed, &length) == 0;
+    if (any >= 0)
+        close(any);
+    return !known || own == passed;
+}
+
+static bool is_one_of(const struct sockets *sockets, size_t i, enum sockets_which which)
+{
+    switch (which) {
+    case SOCKETS_ALL:
+        return true;
+    case SOCKETS_WANTED:
+        return sockets->list[i].wanted;
+    case SOCKETS_NEW:
+        break;
+    }
+    return i >= sockets_count(sockets);
+}
+
+const char *sockets_reached(const struct sockets *sockets, const char *target, enum sockets_which which)
 {
     struct address address;
     struct err ignored;
@@ -281,10 +313,11 @@ const char *sockets_reached(const struct sockets *sockets, const char *target, b
         abort();
     for (size_t i = 0; i < sockets->count; i++) {
         const struct listening *listening = &sockets->list[i];
-        if ((listening->wanted || !next) && arrives(&address, listening->bound))
+        if (is_one_of(sockets, i, which) && arrives(&address, listening->bound) &&
+            is_of_our_network(listening->fds[0]))
             return listening->address;
     }
-    return reached_api(sockets, &address, next);
+    return reached_api(sockets, &address, which);
 }
 
 /* ---- changes ---- */

@@ -46,9 +46,13 @@ int sockets_admin_tcp(const struct sockets *sockets);
 const char *sockets_admin_bound(const struct sockets *sockets);
 
 /* The address, as configured, of the one that a connection to `target` (in the registry's form) would come
- * to, so that who sends requests there sends them to itself; NULL: none. `next`: of those that are wanted by
- * the config that is prepared; else of all, those that are only prepared included. */
-const char *sockets_reached(const struct sockets *sockets, const char *target, bool next);
+ * to, so that who sends requests there sends them to itself; NULL: none. */
+enum sockets_which {
+    SOCKETS_ALL,    /* what is only prepared included */
+    SOCKETS_WANTED, /* by the config that is prepared */
+    SOCKETS_NEW     /* that only this config brings */
+};
+const char *sockets_reached(const struct sockets *sockets, const char *target, enum sockets_which which);
 
 /* Opens what the config asks for and is not there; where the service manager has passed a socket with that
  * address, this is the one. False with a sentence "PATH:LINE: ...", and nothing is

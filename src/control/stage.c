@@ -164,7 +164,7 @@ bool stage_may_take(struct step *step, const struct instance *asked, uint64_t *t
 {
     struct conductor *conductor = step->course->conductor;
     const struct pool *pool;
-    const char *own = sockets_reached(conductor->options.sockets, asked->resolved, false);
+    const char *own = sockets_reached(conductor->options.sockets, asked->resolved, SOCKETS_ALL);
     if (own != NULL)
         return err_set(err,
                        "\"%s\" is upswap itself, which listens on %s; name the address where the app listens",

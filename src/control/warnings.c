@@ -50,9 +50,11 @@ static void look_at_instances(struct warnings *warnings, const struct config *co
         return;
     add(warnings,
         mem_printf("%s:%u: service \"%s\": its instances are not taken from the file, which names its first "
-                   "pool only, and %s%s; `upswap stage %s HOST:PORT...` brings others live",
+                   "pool only, and %s%s; `upswap %s %s %s` brings others live",
                    config->path, places_line(config->places, &now->instances, now->line), now->name,
-                   live != NULL ? live->name : "it has had one", live != NULL ? " is live" : "", now->name));
+                   live != NULL ? live->name : "it has had one", live != NULL ? " is live" : "",
+                   now->launch.command.count > 0 ? "deploy" : "stage", now->name,
+                   now->launch.command.count > 0 ? "RELEASE" : "HOST:PORT..."));
 }
 
 static void look_at_loss(struct warnings *warnings, const struct config *config, const struct pool *live)

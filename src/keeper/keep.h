@@ -85,6 +85,7 @@ struct keeper {
     /* Signals that have asked for a reload while this control runs, or none does, and those of them that it
      * says are over. What is not is left to the next control, or to that of the next program. */
     uint32_t reloads, reloads_over;
+    bool reload_is_told; /* the last one, to a control */
     bool reload_is_left; /* an earlier control has not come to its end already */
     bool stopping;
     int exit_status;

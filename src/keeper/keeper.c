@@ -202,7 +202,8 @@ bool keeper_owes_reload(const struct keeper *keeper)
 static void ask_for_reload(struct keeper *keeper)
 {
     keeper->reloads++;
-    if (!makes_way(keeper))
+    keeper->reload_is_told = !makes_way(keeper) && keeper->roles[CONTROL].channel != NULL;
+    if (keeper->reload_is_told)
         tell(keeper, CONTROL, MESSAGE_RELOAD);
 }
 
@@ -210,9 +211,9 @@ static void ask_for_reload(struct keeper *keeper)
 static void ask_again(struct keeper *keeper)
 {
     bool is_due = keeper_owes_reload(keeper);
-    bool was_left = keeper->reload_is_left;
+    bool was_left = keeper->reload_is_left, was_told = keeper->reload_is_told;
     keeper->reloads = keeper->reloads_over = 0;
-    keeper->reload_is_left = is_due && !was_left;
+    keeper->reload_is_left = is_due && was_told && !was_left;
     if (is_due && was_left)
         log_error("control has ended in a reload again: it is not done; mend the file, and reload again");
     else if (is_due)

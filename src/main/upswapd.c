@@ -49,7 +49,8 @@ static int check(const char *path)
 {
     struct err err;
     struct config *config = config_load(path, &err);
-    bool valid = config != NULL && config_check(config, certificate_files_check, &err);
+    bool valid = config != NULL && config_check(config, certificate_files_check, &err) &&
+                 config_check_instances(config, &err);
     if (!valid || !config_check_users(config, child_user_check, &err))
         fprintf(stderr, "%s\n", err.text);
     if (valid)

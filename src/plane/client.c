@@ -80,6 +80,11 @@ bool client_is_gone(const struct client *client)
     return client_is_stream(client) ? client_was_reset(client) : client->ended || client->stream.hung_up;
 }
 
+bool client_is_sent(const struct client *client)
+{
+    return outlet_waiting(&client->out) == 0 && (!client_is_stream(client) || h2_front_is_sent(client));
+}
+
 /* Is something unread, or on its way? Closing now would send a reset, which may overtake the answer. */
 static bool must_linger(struct client *client)
 {

@@ -67,8 +67,10 @@ struct client {
     struct h2_front *h2;                 /* what speaks HTTP/2 here; NULL: nothing */
     void (*left)(struct client *client); /* of a stream of HTTP/2: it is closed, and not used after this turn;
                                             NULL: this is a connection */
-    const char *websocket_accept;        /* the Sec-WebSocket-Accept that upswap expects for this client,
-                                            DIGEST_SHA1_BASE64 bytes; NULL: none */
+    uint64_t
+        announced; /* bytes of a request's body over HTTP/2 that its text, which is chunked, does not tell */
+    const char *websocket_accept; /* the Sec-WebSocket-Accept that upswap expects for this client,
+                                     DIGEST_SHA1_BASE64 bytes; NULL: none */
     struct loop_deferred freeing;
     TAILQ_ENTRY(client) link;
     TAILQ_ENTRY(client) waiting; /* among the newcomers, and after that in the cork */
@@ -91,6 +93,8 @@ bool client_was_reset(const struct client *client);
  * line behind it? Elsewhere an end is a half-close. It may stand behind a body that nobody reads. A stream of
  * HTTP/2 ends with each request. */
 bool client_is_gone(const struct client *client);
+/* Is all that was written to it with the kernel? */
+bool client_is_sent(const struct client *client);
 /* Its stream has news. */
 void client_ready(struct stream *stream);
 /* Answers what is no request, and closes. */

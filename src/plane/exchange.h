@@ -116,7 +116,7 @@ struct exchange {
     const struct peer *peer;              /* whose request it is: the client's, or `origin` */
     const struct http_location *location; /* where the own answer sends the client; NULL: nowhere */
     uint32_t retry_after;                 /* seconds, for the own answer; 0: none is told */
-    uint32_t interim;                     /* bytes of the instance's interim heads */
+    uint32_t interim;                     /* bytes of interim heads since the client had all */
     struct view *view;
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;

@@ -7,6 +7,7 @@
 #include "http/h2_text.h"
 #include "plane/h2_stream.h"
 #include "plane/h2_tools.h"
+#include "plane/upstream_state.h"
 #include "plane/worker.h"
 
 #include <errno.h>
@@ -44,7 +45,7 @@ struct h2_back_stream {
     struct h2_stream h2;
     struct h2_back *back; /* NULL: it is gone */
     int error;            /* why it could not be connected */
-    uint32_t interim;     /* bytes of interim heads */
+    uint32_t interim;     /* bytes of interim heads since all was read */
     bool tunnel;
     bool left, forgotten;
 };
@@ -109,7 +110,7 @@ static bool take_interim(struct h2_stream *s, struct str text)
     struct h2_back_stream *stream = mem_container(s, struct h2_back_stream, h2);
     if (stream->interim > s->worker->limits.head)
         return true;
-    stream->interim += (uint32_t)text.n;
+    stream->interim = (outlet_waiting(&s->in) == 0 ? 0 : stream->interim) + (uint32_t)text.n;
     return h2_stream_take_head(s, text);
 }
 
@@ -457,7 +458,8 @@ void h2_back_retire(struct upstream *upstream)
     for (back = TAILQ_FIRST(&upstream->backs); back != NULL; back = next) {
         next = TAILQ_NEXT(back, link);
         withdraw(back);
-        if (back->leases == 0 && !back->h2.busy)
+        bool is_done = back->h2.stream_count == 0 || upstream->all->stopping;
+        if (back->leases == 0 && is_done && !back->h2.busy)
             close_back(back);
         else
             h2_wake(&back->h2);

@@ -117,6 +117,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
     s->in_framing = (uint8_t)how.framing;
     s->in_measured = how.measured;
     s->in_left = how.length;
+    stream->client.announced = how.measured && how.framing == HTTP_BODY_CHUNKED ? how.length : 0;
     s->head = how.head;
     s->tunnel = how.tunnel;
     if (how.tunnel) {
@@ -134,6 +135,13 @@ static bool refuse_head(struct h2_stream *s)
     s->in_framing = HTTP_BODY_CLOSE;
     h2_tell(s);
     return true;
+}
+
+bool h2_front_is_sent(const struct client *client)
+{
+    const struct h2_front_stream *stream = mem_container(client, struct h2_front_stream, client);
+    const struct h2 *h2 = stream->h2.h2;
+    return h2 == NULL || outlet_waiting(h2->out) == 0;
 }
 
 /* ---- the connection ---- */

@@ -19,6 +19,8 @@ struct h2_front *h2_front_new(struct client *client);
 void h2_front_ready(struct h2_front *front);
 /* The client's deadline has come. */
 void h2_front_timed_out(struct h2_front *front);
+/* Of a client that is a stream of it: is all that was written to the connection with the kernel? */
+bool h2_front_is_sent(const struct client *client);
 /* The worker stops: the pair of GOAWAY (RFC 9113 section 6.8); what is in flight goes on. */
 void h2_front_stop(struct h2_front *front);
 /* The connection is being closed: ends every stream. */

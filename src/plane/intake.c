@@ -234,6 +234,12 @@ static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit,
     return x->retry_after > 0;
 }
 
+/* Of the body, where it is known before it comes; else 0. */
+static uint64_t length_of(const struct exchange *x, const struct http_request *request)
+{
+    return request->framing == HTTP_BODY_LENGTH ? request->content_length : x->client->announced;
+}
+
 const struct end *intake_read(struct exchange *x, const struct http_request *request)
 {
     uint32_t prefix = 0;
@@ -259,7 +265,7 @@ const struct end *intake_read(struct exchange *x, const struct http_request *req
     if (x->pool == NULL)
         return x->stopped != NULL ? x->stopped : x->preview ? &end_no_staged_pool : &end_no_live_pool;
     x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
-    if (x->up.most != 0 && request->framing == HTTP_BODY_LENGTH && request->content_length > x->up.most)
+    if (x->up.most != 0 && length_of(x, request) > x->up.most)
         return &end_body_too_large;
     how.strip = x->rules->strip_path ? prefix : 0;
     sticky_instance(x, request, &how);

@@ -403,11 +403,20 @@ static void release(struct plane *plane)
     loop_free(plane->loop);
 }
 
+/* The access log may be a pipe; and what a terminal, or a service manager, sends to the whole group is the
+ * keeper's to hear, which lets requests be finished. */
+static void ignore_signals(void)
+{
+    static const int numbers[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        signal(numbers[i], SIG_IGN);
+}
+
 int plane_main(const struct plane_options *options)
 {
     struct plane plane = {.worker_count = options->workers, .generation = options->generation};
     struct err err;
-    signal(SIGPIPE, SIG_IGN); /* the access log may be a pipe */
+    ignore_signals();
     raise_limit();
     plane.loop = loop_new();
     plane.reports = mailbox_new(plane.loop, reported, &plane);

@@ -143,11 +143,11 @@ static struct str write_head(struct exchange *x, enum http_framing framing, bool
 }
 
 /* A 1xx. An HTTP/1.0 client knows none, and one that did not ask waits for no 100 (RFC 9110 section 15.2).
- * All together may be as long as one head: over HTTP/2 no window bounds what of them waits for the client. */
+ * What waits of them may be as long as one head: over HTTP/2 no window bounds it. */
 static bool interim(struct exchange *x)
 {
     const struct http_response *response = &x->worker->response;
-    x->interim += (uint32_t)response->length;
+    x->interim = (client_is_sent(x->client) ? 0 : x->interim) + (uint32_t)response->length;
     if (x->interim > x->worker->limits.head) {
         exchange_end(x, &end_head_too_large);
         return false;

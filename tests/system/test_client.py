@@ -142,11 +142,11 @@ class Play:
     def post(self, path):
         return self.answers.get(path, (202, {"deployment": "web-2"}))
 
-    def happens(self, events, state=None):
+    def happens(self, events, state=None, **more):
         """Appends events; the state is there when the last of them is."""
         with self.changed:
             if state is not None:
-                self.deployment = {**self.deployment, "state": state}
+                self.deployment = {**self.deployment, "state": state, **more}
             for kind, more in events:
                 self.events.append(
                     {"seq": len(self.events) + 1, "service": "web", "deployment": "web-2", "type": kind, **more}
@@ -303,7 +303,7 @@ def test_json_of_stage_is_the_events_and_then_the_deployment(play):
 def test_promote_follows_what_it_let_go_on_to_its_end(play, state, status):
     play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
     play.happens([("deployment.held", {}), ("deployment.promoted", {})], "testing")
-    client = start(play, "promote", "web", "--wait")
+    client = start(play, "promote", "web", "--follow")
     play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
     play.happens([(f"deployment.{state}", {"reason": "so it went"})], state)
     out, errors = client.communicate(timeout=PATIENCE)
@@ -332,6 +332,17 @@ def test_promote_ends_when_the_release_has_clients_or_will_have_none(play, event
     assert said in out
 
 
+def test_promote_of_the_last_share_of_a_canary_ends_with_the_swap(play):
+    """Until then it is shown as a canary."""
+    play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
+    play.happens([("deployment.promoted", {})], "canary", phase="canary_confirming")
+    client = start(play, "promote", "web")
+    play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
+    play.happens([("deployment.rolled_back", {"reason": "so it went"})], "rolled_back", phase="rolled_back")
+    out, _ = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, "is a canary" in out) == (4, False)
+
+
 def test_json_of_promote_is_the_deployment_alone(play):
     play.answers["/v1/services/web/promote"] = (200, {"deployment": "web-2", "seq": 1})
     play.happens([("deployment.held", {}), ("deployment.promoted", {}), ("swap.published", {})], "watching")
@@ -347,7 +358,7 @@ def test_promote_with_no_wait_returns_when_promoted(play):
 
 def test_promote_follows_no_longer_than_timeout_says(play):
     play.happens(DONE[:3])
-    done = run(play, "promote", "web", "--wait", "--timeout", "300ms")
+    done = run(play, "promote", "web", "--follow", "--timeout", "300ms")
     assert done.returncode == 6 and "web-2 goes on" in done.stderr
 
 

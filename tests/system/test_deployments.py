@@ -547,7 +547,7 @@ def test_promote_ends_as_what_it_let_go_on(stand, make_backend):
 
 
 def test_usage_faults_end_with_2(stand):
-    for line in ("promote web --wait --no-wait", "", "nonsense", "stage", "stage web", "stage web a:1 --wat", "status a b"):
+    for line in ("promote web --follow --no-wait", "", "nonsense", "stage", "stage web", "stage web a:1 --wat", "status a b"):
         result = stand.daemon.upswap(*line.split())
         assert result.returncode == 2 and result.stderr, line
 

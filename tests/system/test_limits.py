@@ -6,6 +6,7 @@ import pytest
 
 from harness.backend import Backend
 from harness.client import ask
+from harness.http2 import Http2Client
 
 
 
@@ -89,6 +90,20 @@ def test_a_body_limit_of_a_service_stands_in_place_of_the_general_one(start_own_
     assert front.ask("POST", body=b"x" * 100).status == 200
     assert front.ask("POST", body=b"x" * 101).upswap == "body-too-large"
     assert front.ask("POST", body=b"x" * 51, host="small.test").upswap == "body-too-large"
+
+
+def test_a_body_that_is_announced_too_long_is_refused_by_its_head_with_trailers_too(start_own_front):
+    """For which its text has no length."""
+    backend = Backend()
+    front = start_own_front(backend, limits={"body": 50})
+    with Http2Client(front.port) as client:
+        got = client.finish(client.begin("POST", "/", [("content-length", "51"), ("trailer", "x-sum")], end=False))
+        assert (got.status, got.get("x-upswap")) == (413, "body-too-large")
+        stream = client.begin("POST", "/", [("content-length", "50"), ("trailer", "x-sum")], end=False)
+        client.send(stream, b"x" * 50)
+        client.trailers(stream, [("x-sum", "1")])
+        assert client.finish(stream).status == 200
+    assert len(backend.requests) == 1
 
 
 def test_the_access_log_names_the_client_behind_a_trusted_proxy(start_own_front, tmp_path):

@@ -108,6 +108,21 @@ def test_the_end_does_not_wait_longer_than_the_drain_times(start_own_front):
         held.release()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_a_terminal_sends_to_all_processes_cuts_no_request(front, number):
+    front.backend.on("/held", held := Held(b"whole"))
+    with front.client() as client:
+        client.request(target="/held")
+        held.wait()
+        for role in ("proxy", "control"):
+            os.kill(front.admin.status()["pids"][role], number)
+        front.daemon.signal(signal.SIGTERM)
+        wait_until(lambda: refused(front.port), what="new connections to be refused")
+        held.release()
+        assert client.response().text == "whole"
+    assert front.daemon.wait_end() == 0
+
+
 def test_a_stop_in_which_the_proxy_is_killed_has_not_finished_everything(front):
     front.backend.on("/held", held := Held(b"lost"))
     with front.client() as client:

@@ -16,7 +16,7 @@ static void assert_fault(const char *text, const char *sentence)
 {
     struct err err = {""};
     struct config *config = must_read(text);
-    bool fine = config_check(config, NULL, &err);
+    bool fine = config_check(config, NULL, &err) && config_check_instances(config, &err);
     config_free(config);
     if (fine != (sentence == NULL) || (sentence != NULL && strcmp(err.text, sentence) != 0))
         fail_msg("read: %s\nwant: %s\ngot:  %s", text, sentence, err.text);

@@ -403,20 +403,17 @@ static void interim_answers_are_relayed_but_no_100_that_was_not_asked_for(void *
     end(&talk);
 }
 
-static void interim_answers_without_end_are_a_head_that_is_too_large(void **state)
+static void of_interim_answers_that_the_client_has_there_may_be_any_number(void **state)
 {
     struct talk talk = begin(*state, GET);
     static const char interim[] = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
     rig_head(talk.instance);
-    for (size_t n = sizeof interim - 1; n <= 32768; n += sizeof interim - 1) {
+    for (size_t n = 0; n <= 32768; n += sizeof interim - 1) {
         rig_say(talk.instance, interim);
         assert_memory_equal(rig_head(talk.client), "HTTP/1.1 103 ", 13);
     }
-    rig_say(talk.instance, interim);
-    const char *head = rig_head(talk.client);
-    assert_memory_equal(head, "HTTP/1.1 502 ", 13);
-    assert_string_equal(rig_field(head, "X-Upswap"), "response-head-too-large");
-    rig_rest(talk.instance, NULL);
+    rig_say(talk.instance, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    assert_memory_equal(rig_head(talk.client), "HTTP/1.1 200 ", 13);
     end(&talk);
 }
 
@@ -681,7 +678,7 @@ int main(void)
         TEST(answers_without_body_leave_the_connection_in_step),
         TEST(answers_of_any_length_come_as_they_were_said),
         TEST(interim_answers_are_relayed_but_no_100_that_was_not_asked_for),
-        TEST(interim_answers_without_end_are_a_head_that_is_too_large),
+        TEST(of_interim_answers_that_the_client_has_there_may_be_any_number),
         TEST(a_client_that_expects_100_gets_the_instances),
         TEST(a_request_that_waits_for_room_counts_as_choosing),
         TEST(an_answer_that_comes_before_the_body_is_seen_and_closes),

@@ -121,11 +121,10 @@ struct exchange {
     const struct snapshot_service *service; /* NULL: none was found */
     const struct snapshot_rules *rules;
     struct view *later; /* a later world, in which it chooses since it waited; NULL: `view` */
-    const struct snapshot_rules
-        *speech;                      /* how instances are spoken to, as the world in which it chooses says */
-    const struct snapshot_pool *pool; /* as that world has it */
-    uint64_t looked_at;               /* version of the last world that was asked for that; 0: none */
-    const struct end *stopped;        /* why its service's mode keeps it from any pool; NULL: it does not */
+    const struct snapshot_rules *speech; /* how instances are spoken to, as the world of its choice says */
+    const struct snapshot_pool *pool;    /* as that world has it */
+    uint64_t looked_at;                  /* version of the last world that was asked for that; 0: none */
+    const struct end *stopped; /* why its service's mode keeps it from any pool; NULL: it does not */
     bool attempted;
     struct counters_pool *cells; /* NULL: no pool */
     struct balance_wish wish;

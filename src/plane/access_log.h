@@ -10,12 +10,20 @@
 
 #include <stdint.h>
 
-#define ACCESS_LOG_BATCH 65536 /* bytes */
+/* Bytes: in long writes the kernel takes larger pages for a file, which costs it less a line. */
+#define ACCESS_LOG_BATCH 262144
 
 struct access_log_batch {
     size_t size;
     char bytes[ACCESS_LOG_BATCH];
 };
+
+/* From any thread. NULL: no memory. */
+struct access_log_batch *access_log_batch_new(void);
+/* The batch, in no more memory than it needs where it is far from full: where little is logged, one of a few
+ * lines would else hold that of a full one for as long as it waits. */
+struct access_log_batch *access_log_batch_fit(struct access_log_batch *batch);
+void access_log_batch_free(struct access_log_batch *batch);
 
 struct access_log_entry {
     struct str client; /* address, as text of upswap's own: nothing in it is escaped */
@@ -40,7 +48,7 @@ struct access_log_entry {
 
 struct access_log;
 
-/* `hand_on` gets each batch, which is its own then (free()). */
+/* `hand_on` gets each batch, which is its own then. */
 struct access_log *access_log_new(struct loop *loop,
                                   void (*hand_on)(void *arg, struct access_log_batch *batch), void *arg);
 /* Hands on what is there. */

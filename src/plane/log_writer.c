@@ -117,7 +117,7 @@ static void done_with_first(struct log_writer *writer)
     STAILQ_REMOVE_HEAD(&writer->pieces, link);
     writer->written = 0;
     __atomic_sub_fetch(&writer->waiting, piece->batch->size, __ATOMIC_RELAXED);
-    free(piece->batch);
+    access_log_batch_free(piece->batch);
     free(piece);
 }
 
@@ -364,26 +364,16 @@ void log_writer_use(struct log_writer *writer, int fd)
     post(writer, &(struct errand){.type = ERRAND_USE, .fd = fd});
 }
 
-/* Where little is logged, a piece of a few lines would else hold the memory of a full one for as long as it
- * waits. */
-static struct access_log_batch *fit(struct access_log_batch *batch)
-{
-    if (batch->size > ACCESS_LOG_BATCH / 2)
-        return batch;
-    struct access_log_batch *less = realloc(batch, offsetof(struct access_log_batch, bytes) + batch->size);
-    return less != NULL ? less : batch;
-}
-
 void log_writer_hand(struct log_writer *writer, struct access_log_batch *batch)
 {
     if (__atomic_add_fetch(&writer->waiting, batch->size, __ATOMIC_RELAXED) <= LOG_WRITER_ROOM) {
-        post(writer, &(struct errand){.type = ERRAND_PIECE, .batch = fit(batch)});
+        post(writer, &(struct errand){.type = ERRAND_PIECE, .batch = access_log_batch_fit(batch)});
         return;
     }
     __atomic_sub_fetch(&writer->waiting, batch->size, __ATOMIC_RELAXED);
     if (lose(writer, (struct str){batch->bytes, batch->size}))
         post(writer, &(struct errand){.type = ERRAND_LOST});
-    free(batch);
+    access_log_batch_free(batch);
 }
 
 static bool ends_within(struct log_writer *writer, uint64_t ms)

@@ -20,7 +20,7 @@ struct log_writer *log_writer_start(struct err *err) MUST_CHECK;
 /* Lines go there from now on, also those that wait, and what was there before is closed; fd is the writer's.
  */
 void log_writer_use(struct log_writer *writer, int fd);
-/* From any thread; the batch (malloc'd) is the writer's then. */
+/* From any thread; the batch is the writer's then. */
 void log_writer_hand(struct log_writer *writer, struct access_log_batch *batch);
 /* Writes what waits, for as long as the patience lasts, and frees the writer. Nobody may hand it any more. A
  * thread that the kernel does not let go of is left behind after twice that time: the process must end. */

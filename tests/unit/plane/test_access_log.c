@@ -22,7 +22,7 @@ static void take(void *arg, struct access_log_batch *batch)
     taken->size += batch->size;
     taken->text[taken->size] = '\0';
     taken->batches++;
-    free(batch);
+    access_log_batch_free(batch);
 }
 
 struct desk {
@@ -204,6 +204,26 @@ static void a_full_batch_is_handed_on_and_no_line_is_torn(void **state)
     assert_int_equal(lines, 0);
 }
 
+static void a_full_batch_that_is_given_back_is_the_next_one_and_a_fitted_one_is_not(void **state)
+{
+    (void)state;
+    struct access_log_batch *full = access_log_batch_new();
+    full->size = ACCESS_LOG_BATCH;
+    assert_ptr_equal(access_log_batch_fit(full), full);
+    access_log_batch_free(full);
+    struct access_log_batch *next = access_log_batch_new();
+    assert_ptr_equal(next, full);
+    assert_int_equal(next->size, 0);
+    memcpy(next->bytes, "line\n", 5);
+    next->size = 5;
+    next = access_log_batch_fit(next);
+    assert_memory_equal(next->bytes, "line\n", 5);
+    access_log_batch_free(next);
+    next = access_log_batch_new();
+    memset(next->bytes, 'x', ACCESS_LOG_BATCH); /* has room for all */
+    access_log_batch_free(next);
+}
+
 static void stop_with_it(struct deadline *deadline)
 {
     loop_stop(deadline->loop);
@@ -232,6 +252,7 @@ int main(void)
         TEST(a_byte_is_escaped_wherever_it_stands),
         TEST(the_longest_line_fits_and_is_cut),
         TEST(a_full_batch_is_handed_on_and_no_line_is_torn),
+        TEST(a_full_batch_that_is_given_back_is_the_next_one_and_a_fitted_one_is_not),
         TEST(lines_are_handed_on_after_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

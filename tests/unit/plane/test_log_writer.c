@@ -85,7 +85,7 @@ static void end(void)
 static void hand(unsigned pieces)
 {
     while (pieces-- > 0) {
-        struct access_log_batch *batch = malloc(sizeof *batch);
+        struct access_log_batch *batch = access_log_batch_new();
         batch->size = PIECE;
         for (char *line = batch->bytes; line < batch->bytes + PIECE; line += LINE)
             snprintf(line, LINE + 1, "%0*u\n", LINE - 1, handed++);

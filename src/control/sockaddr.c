@@ -64,6 +64,15 @@ char *sockaddr_text(const struct sockaddr_storage *storage)
     return mem_dup(address_text(&address, text));
 }
 
+char *sockaddr_bound(int fd)
+{
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof bound;
+    if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0 || bound.ss_family == AF_UNIX)
+        return NULL;
+    return sockaddr_text(&bound);
+}
+
 /* One of IPv4 in the clothes of IPv6 becomes that one. */
 static void unmap(struct sockaddr_storage *storage)
 {

@@ -13,8 +13,10 @@ socklen_t sockaddr_of(const char *resolved, struct sockaddr_storage *address);
 socklen_t sockaddr_from(const struct address *parsed, struct sockaddr_storage *address);
 /* The text, to be freed; NULL for a socket of another kind. */
 char *sockaddr_text(const struct sockaddr_storage *address);
-/* The same of an address that is connected to: one text where two addresses lead to one place, such as
- * 0.0.0.0 and 127.0.0.1, or that in the clothes of IPv6, or a socket by two names of its folder. */
+/* The same of what a socket of TCP is bound to, such as "127.0.0.1:41234"; NULL where it is none of TCP. */
+char *sockaddr_bound(int fd);
+/* As sockaddr_text, of an address that is connected to: one text where two addresses lead to one place, such
+ * as 0.0.0.0 and 127.0.0.1, or that in the clothes of IPv6, or a socket by two names of its folder. */
 char *sockaddr_target(const struct sockaddr_storage *address);
 /* For who reads of an instance that was written as a name: " (10.0.0.5:8001)", where it is; else "". To be
  * freed. */

@@ -1,13 +1,11 @@
 /* sockets.c: a socket is known by the address as it is written in the config, so that one with port 0 stays
  * what it is over reloads and restarts; else by the one that it is bound to. Invariant: between prepare and
  * commit or discard, `opened` counts the listeners at the list's end that are new. */
-#include "control/sockets.h"
+#include "control/sockets_state.h"
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/reach.h"
 #include "config/places.h"
-#include "control/passed.h"
 #include "control/sockaddr.h"
 #include "io/listener.h"
 #include "route/snapshot.h"
@@ -25,30 +23,6 @@
 #define NAME_ADMIN_TCP "admin-tcp "
 #define NAME_LISTENER "listener "
 #define NAME_PASSED "passed "
-
-/* One socket of the API. */
-struct door {
-    const char *prefix; /* of its name at the keeper; the address follows */
-    int fd, next_fd;    /* -1: none */
-    int old_fd;         /* replaced, and still looked at by the API's server; -1: none */
-    char *address;      /* path, or HOST:PORT as configured; NULL: none */
-    char *next_address; /* what is prepared */
-    char *bound;        /* of a TCP socket */
-};
-
-struct sockets {
-    struct counters *counters; /* borrowed */
-    unsigned workers;
-    struct channel *keeper;
-    struct passed *passed;
-    struct listening *list;
-    size_t count;
-    size_t opened;
-    uint32_t next_id; /* ids go round, so that one is not soon used again */
-    struct door admin, admin_tcp;
-    mode_t mode; /* of the Unix socket's file, as prepared */
-    gid_t group; /* -1: as it is */
-};
 
 struct sockets *sockets_new(struct counters *counters, struct channel *keeper)
 {
@@ -80,16 +54,6 @@ static void keep_listening(struct sockets *sockets, const struct listening *list
     for (unsigned worker = 0; worker < sockets->workers; worker++)
         keep(sockets, stays ? listening->fds[worker] : -1, NAME_LISTENER "%" PRIu32 " %s/%u", listening->id,
              listening->address, worker);
-}
-
-/* "127.0.0.1:41234"; to be freed; NULL where it is none of TCP. */
-static char *bound_text(int fd)
-{
-    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
-    socklen_t length = sizeof bound;
-    if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0 || bound.ss_family == AF_UNIX)
-        return NULL;
-    return sockaddr_text(&bound);
 }
 
 /* ---- what an earlier control left ---- */
@@ -134,7 +98,7 @@ static bool restore_listening(struct sockets *sockets, struct str name, int fd)
         listening = add_listening(sockets, (uint32_t)id, name);
     listening->fds[worker] = fd;
     if (listening->bound == NULL)
-        listening->bound = bound_text(fd);
+        listening->bound = sockaddr_bound(fd);
     return true;
 }
 
@@ -142,7 +106,7 @@ static void restore_door(struct door *door, struct str address, int fd)
 {
     door->fd = fd;
     door->address = str_dup(address);
-    door->bound = bound_text(fd);
+    door->bound = sockaddr_bound(fd);
 }
 
 static bool take_prefix(struct str *name, const char *prefix)
@@ -217,107 +181,6 @@ int sockets_admin_tcp(const struct sockets *sockets)
 const char *sockets_admin_bound(const struct sockets *sockets)
 {
     return sockets->admin_tcp.bound;
-}
-
-/* ---- who is reached ---- */
-
-static bool is_there(const struct door *door, const char *address)
-{
-    return door->fd >= 0 && strcmp(door->address, address) == 0;
-}
-
-static bool arrives(const struct address *target, const char *listening)
-{
-    struct address address;
-    struct err ignored;
-    return listening != NULL && address_parse_instance(str_of(listening), &address, &ignored) &&
-           reach_arrives(target, &address);
-}
-
-/* By the folder's real name, as the target has it. */
-static bool arrives_at_path(const struct address *target, const char *path)
-{
-    char *text = mem_printf("unix:%s", path);
-    struct address address;
-    struct err ignored;
-    bool found = address_parse_instance(str_of(text), &address, &ignored);
-    free(text);
-    if (!found || target->kind != ADDRESS_UNIX)
-        return false;
-    struct sockaddr_storage name;
-    sockaddr_from(&address, &name);
-    text = sockaddr_target(&name);
-    found = arrives(target, text);
-    free(text);
-    return found;
-}
-
-static bool arrives_at_fd(const struct address *target, int fd)
-{
-    char *text = fd < 0 ? NULL : bound_text(fd);
-    bool found = arrives(target, text);
-    free(text);
-    return found;
-}
-
-static const char *reached_api(const struct sockets *sockets, const struct address *target,
-                               enum sockets_which which)
-{
-    const struct door *door = &sockets->admin, *tcp = &sockets->admin_tcp;
-    bool door_is_new = door->next_address != NULL && !is_there(door, door->next_address);
-    bool tcp_is_new = tcp->next_address != NULL && !is_there(tcp, tcp->next_address);
-    if (door->next_address != NULL && (door_is_new || which != SOCKETS_NEW) &&
-        arrives_at_path(target, door->next_address))
-        return door->next_address;
-    if (tcp->next_address != NULL && (tcp_is_new || which != SOCKETS_NEW) &&
-        arrives_at_fd(target, tcp_is_new ? tcp->next_fd : tcp->fd))
-        return tcp->next_address;
-    if (which != SOCKETS_ALL)
-        return NULL;
-    if (door->address != NULL && arrives_at_path(target, door->address))
-        return door->address;
-    return arrives(target, tcp->bound) ? tcp->address : NULL;
-}
-
-/* What the service manager has passed may be of another network, where our addresses are others'. */
-static bool is_of_our_network(int fd)
-{
-    uint64_t own, passed;
-    socklen_t length = sizeof own;
-    int any = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool known = any >= 0 && getsockopt(any, SOL_SOCKET, SO_NETNS_COOKIE, &own, &length) == 0 &&
-                 getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &passed, &length) == 0;
-    if (any >= 0)
-        close(any);
-    return !known || own == passed;
-}
-
-static bool is_one_of(const struct sockets *sockets, size_t i, enum sockets_which which)
-{
-    switch (which) {
-    case SOCKETS_ALL:
-        return true;
-    case SOCKETS_WANTED:
-        return sockets->list[i].wanted;
-    case SOCKETS_NEW:
-        break;
-    }
-    return i >= sockets_count(sockets);
-}
-
-const char *sockets_reached(const struct sockets *sockets, const char *target, enum sockets_which which)
-{
-    struct address address;
-    struct err ignored;
-    if (!address_parse_instance(str_of(target), &address, &ignored))
-        abort();
-    for (size_t i = 0; i < sockets->count; i++) {
-        const struct listening *listening = &sockets->list[i];
-        if (is_one_of(sockets, i, which) && arrives(&address, listening->bound) &&
-            is_of_our_network(listening->fds[0]))
-            return listening->address;
-    }
-    return reached_api(sockets, &address, which);
 }
 
 /* ---- changes ---- */
@@ -404,35 +267,13 @@ static bool free_id(struct sockets *sockets, uint32_t *id)
     return least != TRACES;
 }
 
-static bool is_beside(int fd, const struct sockaddr_storage *address)
-{
-    struct sockaddr_storage held;
-    socklen_t length = sizeof held;
-    return fd >= 0 && getsockname(fd, (struct sockaddr *)&held, &length) == 0 &&
-           sockaddr_overlaps(&held, address);
-}
-
-/* What we listen on that leaves no room for this address, as bound; NULL: nothing. */
-static const char *own_beside(const struct sockets *sockets, const struct address *address)
-{
-    struct sockaddr_storage wanted;
-    if (address->kind == ADDRESS_NAME || address->port == 0)
-        return NULL;
-    sockaddr_from(address, &wanted);
-    for (size_t i = 0; i < sockets->count; i++) {
-        if (is_beside(sockets->list[i].fds[0], &wanted))
-            return sockets->list[i].bound;
-    }
-    return is_beside(sockets->admin_tcp.fd, &wanted) ? sockets->admin_tcp.bound : NULL;
-}
-
 /* To share the port with the one that goes would leave a moment in which a handshake that it has begun ends
  * nowhere, so it is for whoever writes the config to say when. */
 static bool open_own(const struct sockets *sockets, struct address *address, unsigned count, int *fds,
                      struct err *err)
 {
     char text[ADDRESS_TEXT_MAX];
-    const char *own = own_beside(sockets, address);
+    const char *own = sockets_beside(sockets, address);
     if (own == NULL)
         return listener_open(address, count, fds, err);
     return err_set(err,
@@ -465,7 +306,7 @@ static bool open_listening(struct sockets *sockets, const struct config *config,
     if (ok && open_tcp(sockets, &address, sockets->workers, fds, err)) {
         struct listening *listening = add_listening(sockets, id, str_of(wanted->text));
         memcpy(listening->fds, fds, sockets->workers * sizeof *fds);
-        listening->bound = bound_text(fds[0]);
+        listening->bound = sockaddr_bound(fds[0]);
         take_there(listening, place);
         sockets->opened++;
     } else {
@@ -541,7 +382,7 @@ static bool prepare_admin(struct sockets *sockets, const struct config_admin *ad
     struct door *door = &sockets->admin;
     sockets->mode = (mode_t)admin->mode;
     door->next_address = mem_dup(admin->socket);
-    if (is_there(door, admin->socket))
+    if (door_is_there(door, admin->socket))
         return true;
     door->next_fd = open_unix(sockets, admin->socket, err);
     return door->next_fd >= 0;
@@ -554,7 +395,7 @@ static bool prepare_admin_tcp(struct sockets *sockets, const struct config_admin
     if (admin->listen == NULL)
         return true;
     door->next_address = mem_dup(admin->listen);
-    return is_there(door, admin->listen) || open_tcp(sockets, &address, 1, &door->next_fd, err);
+    return door_is_there(door, admin->listen) || open_tcp(sockets, &address, 1, &door->next_fd, err);
 }
 
 /* Puts the place of a key before the sentence; one that is not written has no line. Returns false. */
@@ -586,7 +427,7 @@ bool sockets_prepare(struct sockets *sockets, const struct config *config, struc
 
 static void commit_door(struct sockets *sockets, struct door *door)
 {
-    bool stays = door->next_address != NULL && is_there(door, door->next_address);
+    bool stays = door->next_address != NULL && door_is_there(door, door->next_address);
     if (!stays && door->fd >= 0) {
         keep(sockets, -1, "%s%s", door->prefix, door->address);
         door->old_fd = door->fd;

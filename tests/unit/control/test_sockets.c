@@ -2,8 +2,12 @@
 
 #include "unit.h"
 
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,14 +23,14 @@ struct place {
     struct sockets *sockets;
 };
 
-static struct config *parse(const struct place *place)
+static struct config *parse(const struct place *place, const char *address)
 {
     char text[512];
     struct err err;
     int n = snprintf(text, sizeof text,
-                     "admin = { socket = \"%s\"; };\nlisteners = ({ address = \"127.0.0.1:0\"; });\n"
+                     "admin = { socket = \"%s\"; };\nlisteners = ({ address = \"%s\"; });\n"
                      "services = ({ name = \"web\"; });\n",
-                     place->socket);
+                     place->socket, address);
     FILE *file = fmemopen(text, (size_t)n, "r");
     struct config *config = config_parse(file, "test.conf", &err);
     fclose(file);
@@ -48,7 +52,7 @@ static int set_up(void **state)
     place.loop = loop_new();
     place.keeper = channel_open(place.loop, ends[0], &callbacks, NULL);
     place.other_end = ends[1];
-    place.config = parse(&place);
+    place.config = parse(&place, "127.0.0.1:0");
     place.counters_fd = counters_create(2, &err);
     place.counters = counters_map(place.counters_fd, &err);
     assert_non_null(place.counters);
@@ -141,6 +145,75 @@ static void an_admin_socket_that_is_not_in_the_file_is_refused_without_a_line(vo
     config_free(config);
 }
 
+/* A socket that listens on 127.0.0.1, and its port. */
+static int listen_anywhere(uint16_t *port)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &length), 0);
+    *port = ntohs(name.sin_port);
+    return fd;
+}
+
+/* As a service manager may pass it. */
+static int listen_in_another_network(uint16_t *port)
+{
+    int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (unshare(CLONE_NEWNET) != 0)
+        skip();
+    int fd = listen_anywhere(port);
+    assert_int_equal(setns(own, CLONE_NEWNET), 0);
+    close(own);
+    return fd;
+}
+
+/* Has it for a listener of one worker, as if an earlier control had left it. */
+static void have_listener(const struct place *place, int fd, uint16_t port, char address[32])
+{
+    char name[64];
+    snprintf(address, 32, "127.0.0.1:%u", port);
+    snprintf(name, sizeof name, "listener 0 %s/0", address);
+    assert_true(sockets_restore(place->sockets, name, fd));
+}
+
+static void an_address_meets_the_listener_that_has_it(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    uint16_t port;
+    char address[32], all[32];
+    int fd = listen_anywhere(&port);
+    have_listener(place, fd, port, address);
+    assert_string_equal(sockets_reached(place->sockets, address, SOCKETS_ALL), address);
+    snprintf(all, sizeof all, "0.0.0.0:%u", port);
+    struct config *config = parse(place, all);
+    assert_false(sockets_prepare(place->sockets, config, &err));
+    assert_non_null(strstr(err.text, "while upswapd itself listens on"));
+    config_free(config);
+    assert_null(sockets_reached(place->sockets, "no address", SOCKETS_ALL));
+    sockets_close_listeners(place->sockets);
+}
+
+static void an_address_does_not_meet_a_listener_of_another_network(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    uint16_t port;
+    char address[32], all[32];
+    int fd = listen_in_another_network(&port);
+    have_listener(place, fd, port, address);
+    assert_null(sockets_reached(place->sockets, address, SOCKETS_ALL));
+    snprintf(all, sizeof all, "0.0.0.0:%u", port);
+    struct config *config = parse(place, all);
+    assert_true(sockets_prepare(place->sockets, config, &err));
+    sockets_discard(place->sockets);
+    sockets_close_listeners(place->sockets);
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +221,8 @@ int main(void)
         cmocka_unit_test(a_stop_while_a_config_is_prepared_leaves_no_listener),
         cmocka_unit_test(an_id_is_given_again_when_no_number_is_left_of_it),
         cmocka_unit_test(an_admin_socket_that_is_not_in_the_file_is_refused_without_a_line),
+        cmocka_unit_test(an_address_meets_the_listener_that_has_it),
+        cmocka_unit_test(an_address_does_not_meet_a_listener_of_another_network),
     };
     return cmocka_run_group_tests_name("sockets", tests, set_up, tear_down);
 }

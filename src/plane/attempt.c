@@ -3,7 +3,6 @@
  * request is sent again only where nobody can have acted on it, or may act on it twice (CONTRACT.md,
  * "Proxying"). */
 #include "plane/exchange.h"
-#include "plane/world.h"
 
 #include "base/mem.h"
 
@@ -133,16 +132,6 @@ static const struct end *tls_trouble(struct exchange *x)
     return failure->unverified ? &end_tls_unverified : &end_tls_failed;
 }
 
-bool attempt_use_tls(const struct view *view, struct str service, struct str instance,
-                     struct lending *lending)
-{
-    const struct upstream_context *context = upstream_contexts_find(world_contexts(view), service);
-    if (context == NULL)
-        return false;
-    lending->tls = context->tls;
-    return upstream_context_name(context, instance, &lending->server_name);
-}
-
 static struct counters_instance *cells_of(const struct exchange *x)
 {
     return counters_instance(x->worker->counters, x->worker->options.index, x->instance.slot);
@@ -166,7 +155,7 @@ static bool hold(const struct exchange *x)
 static bool use_tls(const struct exchange *x, struct lending *lending)
 {
     struct str service = snapshot_service_name(x->view->snapshot, x->service);
-    return attempt_use_tls(x->later != NULL ? x->later : x->view, service, x->instance.name, lending);
+    return lending_use_tls(lending, x->later != NULL ? x->later : x->view, service, x->instance.name);
 }
 
 static bool is_idempotent(const struct exchange *x)

@@ -8,6 +8,7 @@
 #include "io/direct.h"
 #include "plane/h2_back.h"
 #include "plane/upstream_state.h"
+#include "plane/world.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -258,6 +259,16 @@ static struct connection *obtain(struct upstream *upstream, const struct snapsho
     if (lending->h2 != NULL)
         return h2_back_lend(upstream, instance, lending);
     return begin(upstream, instance, lending);
+}
+
+bool lending_use_tls(struct lending *lending, const struct view *view, struct str service,
+                     struct str instance)
+{
+    const struct upstream_context *context = upstream_contexts_find(world_contexts(view), service);
+    if (context == NULL)
+        return false;
+    lending->tls = context->tls;
+    return upstream_context_name(context, instance, &lending->server_name);
 }
 
 struct connection *upstream_lend(struct upstream *upstream, const struct snapshot_instance *instance,

@@ -14,6 +14,7 @@
 #include "io/tls.h"
 #include "plane/inlet.h"
 #include "plane/upstream.h"
+#include "route/publish.h"
 #include "route/snapshot.h"
 
 struct worker;
@@ -62,6 +63,11 @@ struct lending {
     void (*ready)(void *arg);
     void *arg;
 };
+
+/* Speak TLS to this instance, by the contexts of the world that is viewed. False: there is no name to verify,
+ * or the keyring could not be used. */
+bool lending_use_tls(struct lending *lending, const struct view *view, struct str service,
+                     struct str instance);
 
 /* Lends a kept connection or begins a new one (state tells); the instance's address is looked at until it is
  * connected. NULL with errno: none could be begun. */

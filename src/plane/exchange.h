@@ -266,10 +266,6 @@ void attempt_lost(struct exchange *exchange);
 
 /* Does this error, of a connection, come of means of our own being used up? */
 bool attempt_is_ours(int error);
-/* Speak TLS to this instance, by the contexts of that world. False: there is no name to verify, or the
- * keyring could not be used. */
-bool attempt_use_tls(const struct view *view, struct str service, struct str instance,
-                     struct lending *lending);
 
 /* header_rules: those of the exchange's service; empty: none. */
 struct str header_rules_of(const struct exchange *exchange, enum snapshot_text direction);

@@ -343,7 +343,7 @@ static void go(struct mirror *mirror, bool fresh)
     struct upstream *upstream = upstream_of(worker->upstreams, &mirror->instance);
     lending.h2 = mirror->rules->h2 ? worker : NULL;
     if (upstream == NULL ||
-        (mirror->rules->tls && !attempt_use_tls(mirror->view, service, mirror->instance.name, &lending))) {
+        (mirror->rules->tls && !lending_use_tls(&lending, mirror->view, service, mirror->instance.name))) {
         give_up(mirror);
         return;
     }

@@ -71,7 +71,7 @@ static bool begin(struct warms *warms, const struct warm *warm, const struct sna
     struct str service = snapshot_service_name(worker->snapshot, warm->service);
     struct view *view = publisher_take(worker->options.publisher, worker->options.index);
     bool able = upstream != NULL && warming != NULL && view->snapshot == worker->snapshot &&
-                (!rules->tls || attempt_use_tls(view, service, instance->name, &lending));
+                (!rules->tls || lending_use_tls(&lending, view, service, instance->name));
     struct connection *connection = able ? upstream_lend(upstream, instance, &lending) : NULL;
     if (connection == NULL) {
         view_release(view, worker->options.index);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PATIENCE_MS 20 /* for a reader that is a little behind; none where something is lost already */
@@ -16,12 +18,34 @@ static const char *log_role = "";
 static enum log_level log_threshold = LOG_LEVEL_INFO;
 static enum log_format log_shape = LOG_FORMAT_TEXT;
 static unsigned log_lost; /* sentences, that nobody was told of; atomic */
+static bool log_is_journal;
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const priorities[] = {"<3>", "<4>", "<6>", "<7>"}; /* sd-daemon(3) */
+
+/* systemd names the device and inode of what it has made stderr (systemd.exec(5)): who has put another there
+ * does not mean it. */
+static bool is_journal(void)
+{
+    const char *told = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat status;
+    if (told == NULL || fstat(STDERR_FILENO, &status) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(told, own) == 0;
+}
 
 void log_open(const char *role)
 {
     log_role = role;
+    log_is_journal = is_journal();
+}
+
+/* What stands before a line, for the journal alone, which takes it off again. */
+static const char *priority(enum log_level level)
+{
+    return log_is_journal ? priorities[level] : "";
 }
 
 void log_configure(enum log_level level, enum log_format format)
@@ -68,13 +92,14 @@ static PRINTF_LIKE(3, 0) int compose(char line[LINE_SIZE], enum log_level level,
     if (log_shape == LOG_FORMAT_JSON) {
         char escaped[2048];
         escape(escaped, sizeof escaped, sentence);
-        return snprintf(line, LINE_SIZE,
-                        "{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"message\":\"%s\"}\n",
-                        time, level_names[level], log_role, (int)getpid(), escaped);
+        return snprintf(
+            line, LINE_SIZE,
+            "%s{\"time\":\"%s\",\"level\":\"%s\",\"role\":\"%s\",\"pid\":%d,\"message\":\"%s\"}\n",
+            priority(level), time, level_names[level], log_role, (int)getpid(), escaped);
     }
     flatten(sentence);
-    return snprintf(line, LINE_SIZE, "%s %-5s %s[%d] %s\n", time, level_names[level], log_role, (int)getpid(),
-                    sentence);
+    return snprintf(line, LINE_SIZE, "%s%s %-5s %s[%d] %s\n", priority(level), time, level_names[level],
+                    log_role, (int)getpid(), sentence);
 }
 
 /* A pipe whose reader stalls has none. It is not ours alone, so it cannot be told not to block. */
@@ -141,5 +166,5 @@ void log_last_word(const char *sentence)
     if (log_shape == LOG_FORMAT_JSON)
         log_error("%s", sentence);
     else
-        fprintf(stderr, "upswapd: %s\n", sentence);
+        fprintf(stderr, "%supswapd: %s\n", priority(LOG_LEVEL_ERROR), sentence);
 }

@@ -8,8 +8,8 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-/* `role` ("keeper", "control", "proxy") is in every line and must stay valid. Before this: text, info, no
- * role. */
+/* `role` ("keeper", "control", "proxy") is in every line and must stay valid. Where stderr is systemd's
+ * journal (JOURNAL_STREAM), each line has its priority from now on. Before this: text, info, no role. */
 void log_open(const char *role);
 void log_configure(enum log_level level, enum log_format format);
 

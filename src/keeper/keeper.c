@@ -527,7 +527,7 @@ int keeper_main(const struct keeper_options *options)
     if (keeper_open(&keeper, options, &err) && limit_privileges(&err) && keeper_start(&keeper, &err)) {
         loop_run(keeper.loop);
     } else {
-        fprintf(stderr, "upswapd: %s\n", err.text);
+        log_last_word(err.text);
         keeper.exit_status = 1;
     }
     keeper_close(&keeper);

@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIPE_SIZE 16384
@@ -61,6 +63,48 @@ static void a_sentence_is_one_line(void **state)
     assert_int_equal(count_lines(text), 1);
 }
 
+/* As if systemd had made this inode our stderr. */
+static void tell_journal(ino_t inode)
+{
+    struct stat status;
+    char told[64];
+    assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+    snprintf(told, sizeof told, "%ju:%ju", (uintmax_t)status.st_dev,
+             (uintmax_t)(inode != 0 ? inode : status.st_ino));
+    assert_int_equal(setenv("JOURNAL_STREAM", told, 1), 0);
+    log_open("test");
+}
+
+static void the_journal_is_told_how_bad_it_is(void **state)
+{
+    (void)state;
+    tell_journal(0);
+    log_error("a");
+    assert_memory_equal(read_out(), "<3>2", 4);
+    log_warn("b");
+    assert_memory_equal(read_out(), "<4>2", 4);
+    log_configure(LOG_LEVEL_DEBUG, LOG_FORMAT_JSON);
+    log_info("c");
+    assert_memory_equal(read_out(), "<6>{", 4);
+    log_debug("d");
+    assert_memory_equal(read_out(), "<7>{", 4);
+    log_configure(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    log_last_word("e");
+    assert_string_equal(read_out(), "<3>upswapd: e\n");
+}
+
+static void a_stderr_that_is_not_the_journal_gets_no_priority(void **state)
+{
+    (void)state;
+    tell_journal(1);
+    log_error("a");
+    assert_memory_equal(read_out(), "20", 2);
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+    log_open("test");
+    log_error("b");
+    assert_memory_equal(read_out(), "20", 2);
+}
+
 static void a_reader_that_stalls_holds_nobody_up_and_is_told_what_it_has_missed(void **state)
 {
     (void)state;
@@ -83,6 +127,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
         TEST(a_sentence_is_one_line),
+        TEST(the_journal_is_told_how_bad_it_is),
+        TEST(a_stderr_that_is_not_the_journal_gets_no_priority),
         TEST(a_reader_that_stalls_holds_nobody_up_and_is_told_what_it_has_missed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

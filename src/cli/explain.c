@@ -378,20 +378,21 @@ static enum course ended_course(const json_t *deployment)
     return COURSE_OTHER;
 }
 
-static void add_plan(json_t *facts, const json_t *deployment)
+/* `ails`: an instance is down, so that it would not be swapped in. */
+static void add_plan(json_t *facts, const json_t *deployment, bool ails)
 {
     bool canary = json_array_size(json_object_get(json_object_get(deployment, "canary"), "shares")) > 0;
     const char *then = canary ? "becomes a canary" : "is swapped in";
     set(facts, "then", field_true(deployment, "hold") ? "is held before the swap" : then);
     set(facts, "next", then);
-    set(facts, "lets_go", canary ? "makes it a canary" : "swaps it in");
+    set(facts, "lets_go", ails ? "would reject it now" : canary ? "makes it a canary" : "swaps it in");
     set_printf(facts, "share", mem_printf("%g", field_real(json_object_get(deployment, "canary"), "share")));
 }
 
 /* What a held one has lost since its gate. */
-static char *ailing(const json_t *pool)
+static char *ailing(const json_t *pool, size_t down)
 {
-    size_t count = json_array_size(json_object_get(pool, "instances")), down = count_state(pool, "down");
+    size_t count = json_array_size(json_object_get(pool, "instances"));
     const char *address = field_text(worst_instance(pool), "address", "?");
     if (down == 0)
         return mem_dup("");
@@ -406,6 +407,8 @@ static void add_deployment(json_t *facts, const json_t *deployment, const json_t
     const char *replaces = field_text(deployment, "replaces", "");
     double left = field_real(json_object_get(deployment, "watched"), "left");
     const json_t *old = pool_by(service, "deployment", replaces);
+    const json_t *pool = pool_by(service, "deployment", field_text(deployment, "deployment", ""));
+    size_t down = count_state(pool, "down");
     set(facts, "deployment", field_text(deployment, "deployment", "?"));
     set_release(facts, "staged_release", field_text(deployment, "release", ""));
     set(facts, "state", field_text(deployment, "state", "?"));
@@ -420,9 +423,8 @@ static void add_deployment(json_t *facts, const json_t *deployment, const json_t
                old == NULL ? mem_dup("")
                            : mem_printf(", and %s drains with %lld in flight", replaces,
                                         (long long)field_number(old, "in_flight", 0)));
-    set_printf(facts, "ailing",
-               ailing(pool_by(service, "deployment", field_text(deployment, "deployment", ""))));
-    add_plan(facts, deployment);
+    set_printf(facts, "ailing", ailing(pool, down));
+    add_plan(facts, deployment, down > 0);
 }
 
 /* ---- sentences ---- */

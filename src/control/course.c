@@ -244,18 +244,40 @@ static const struct instance *replaced_instance(const struct course *course, con
     return NULL;
 }
 
+/* The first that is down by its checks. NULL: none. */
+static const struct instance *ailing_instance(const struct course *course, const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->instance_count; i++) {
+        if (health_is_down(course->conductor->health, &pool->instances[i]))
+            return &pool->instances[i];
+    }
+    return NULL;
+}
+
+/* Why the pool is not what was tested, to be freed. NULL: it is. */
+static char *why_not_to_swap(const struct course *course, const struct pool *pool)
+{
+    struct err err;
+    const struct instance *ailing = course->ails ? ailing_instance(course, pool) : NULL;
+    const struct instance *replaced = replaced_instance(course, pool, &err);
+    if (replaced != NULL)
+        return mem_printf("instance %s (pid %lld) is not known to be the one that was tested: %s; stage the "
+                          "one that is there now",
+                          replaced->address, (long long)replaced->pid, err.text);
+    if (ailing != NULL)
+        return mem_printf("instance %s accepts connections, but its checks have found it down since it was "
+                          "tested; mend it and stage it again",
+                          ailing->address);
+    return NULL;
+}
+
 /* The swap's reason is that of the pass, or of the promotion, and this. */
 static void swap(struct course *course, const struct pool *pool)
 {
-    struct err err;
-    const struct instance *replaced = replaced_instance(course, pool, &err);
-    if (replaced != NULL) {
-        char *why =
-            mem_printf("instance %s (pid %lld) is not known to be the one that was tested: %s; stage the "
-                       "one that is there now",
-                       replaced->address, (long long)replaced->pid, err.text);
-        step_event(course, pool->name, EVENT_UNCONFIRMED, why);
-        free(why);
+    char *why_not = why_not_to_swap(course, pool);
+    if (why_not != NULL) {
+        step_event(course, pool->name, EVENT_UNCONFIRMED, why_not);
+        free(why_not);
         return;
     }
     const struct deployment *deployment = pool->deployment;
@@ -310,6 +332,7 @@ void course_confirm(struct course *course, const struct pool *pool)
 {
     course->warm_after = world_made(course->conductor->world);
     course->warm_until_ms = clock_mono_ms() + WARM_MS;
+    course->ails = ailing_instance(course, pool) != NULL;
     if (deployment_takes_over(pool->deployment))
         conductor_tell(course->conductor, pool->service);
     probe(course, pool, 0, on_confirmed);
@@ -342,10 +365,12 @@ static const struct pool *hopeless_other(const struct conductor *conductor, cons
     return other != NULL && health_is_hopeless(conductor->health, other) ? other : NULL;
 }
 
-static void doubt(struct course *course, const struct pool *pool, const char *why, const char *because)
+/* `once`: until then nothing can take it back; "" where it can be at once. */
+static void doubt(struct course *course, const struct pool *pool, const char *why, const char *because,
+                  const char *once)
 {
-    char *text = mem_printf("%s; %s: `upswap promote %s` keeps it, `upswap rollback %s` takes it back", why,
-                            because, course->service, course->service);
+    char *text = mem_printf("%s; %s: `upswap promote %s` keeps it, `upswap rollback %s` takes it back%s", why,
+                            because, course->service, course->service, once);
     step_event(course, pool->name, EVENT_DOUBTED, text);
     free(text);
 }
@@ -360,10 +385,10 @@ static void watch_failed(struct course *course, const struct pool *pool, const c
         log_warn("%s: its watch has failed: %s", pool->name, why);
         step_event(course, pool->name, EVENT_FLAWED, why);
     } else if (on_fail == CONFIG_HOLD) {
-        doubt(course, pool, why, "watch.on_fail is \"hold\"");
+        doubt(course, pool, why, "watch.on_fail is \"hold\"", "");
     } else if (hopeless != NULL) {
         char *because = mem_printf("it is not rolled back, since no instance of %s is up", hopeless->name);
-        doubt(course, pool, why, because);
+        doubt(course, pool, why, because, " once one of them is up again");
         free(because);
     } else {
         step_event(course, pool->name, EVENT_WATCH_FAILED, why);

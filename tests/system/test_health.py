@@ -206,6 +206,24 @@ def test_a_pool_that_is_swapped_in_counts_as_up(make_stand, make_backend):
     assert set(states(stand.admin).values()) == {"up"}
 
 
+@pytest.mark.parametrize("canary", [None, [50]], ids=["swap", "canary"])
+def test_a_held_pool_of_which_an_instance_is_down_is_rejected_when_it_is_promoted(make_stand, make_backend, canary):
+    """Though it accepts connections."""
+    stand = make_stand(live=1, service={"health": PATH})
+    switchable(stand.live[0])
+    stand.suite.shell("01_pass")
+    stand.start()
+    well, sick = (switchable(make_backend(name)) for name in ("well", "sick"))
+    held = stand.admin.stage([well.address, sick.address], hold=True, **({"canary": canary} if canary else {}))
+    stand.events.wait("deployment.held", deployment=held)
+    sick.health = "500 Oh"
+    assert stand.events.wait("instance.ejected", deployment=held)["instance"] == sick.address
+    stand.admin.command("promote")
+    assert stand.events.wait_end(held)["type"] == "deployment.rejected"
+    assert f"instance {sick.address} accepts connections, but its checks" in stand.admin.deployment(held)["reason"]
+    assert stand.ask().text == "live-0"
+
+
 def test_a_swap_works_while_states_change(make_stand, make_backend):
     stand = make_stand(live=2, service={"health": {**PATH, "interval": "10ms", "rise": 1, "fall": 1}})
     stand.suite.shell("01_pass")

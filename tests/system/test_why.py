@@ -61,7 +61,9 @@ def test_a_held_instance_that_has_died_is_told_before_it_is_promoted(make_stand,
     assert gone["instance"] == dead.address and "as if they were" not in gone["reason"]
     states = {each["address"]: each["state"] for each in stand.admin.pool(held)["instances"]}
     assert states == {dead.address: "down", alive.address: "up"}
-    assert f"held, as was asked for; now 1 of its 2 instances is down: {dead.address}." in why(stand.daemon)
+    told = why(stand.daemon)
+    assert f"held, as was asked for; now 1 of its 2 instances is down: {dead.address}." in told
+    assert '"upswap promote web" would reject it now' in told
     assert stand.ask().text == "live-0"
 
 

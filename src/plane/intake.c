@@ -234,6 +234,17 @@ static bool is_too_fast(struct exchange *x, const struct snapshot_rate *limit,
     return x->retry_after > 0;
 }
 
+/* Why it has none. What its service's mode tells is told only here: what else may end it, a redirect or a
+ * limit, comes first and has its own to tell. */
+static const struct end *without_pool(struct exchange *x)
+{
+    if (x->stopped == NULL)
+        return x->preview ? &end_no_staged_pool : &end_no_live_pool;
+    if (x->stopped == &end_maintenance)
+        x->retry_after = x->rules->maintenance_retry_s;
+    return x->stopped;
+}
+
 /* Of the body, where it is known before it comes; else 0. */
 static uint64_t length_of(const struct exchange *x, const struct http_request *request)
 {
@@ -263,7 +274,7 @@ const struct end *intake_read(struct exchange *x, const struct http_request *req
     if (leaves_prefix(request, prefix))
         return &end_path_above_prefix;
     if (x->pool == NULL)
-        return x->stopped != NULL ? x->stopped : x->preview ? &end_no_staged_pool : &end_no_live_pool;
+        return without_pool(x);
     x->up.most = x->rules->body_max != 0 ? x->rules->body_max : settings->body_max;
     if (x->up.most != 0 && length_of(x, request) > x->up.most)
         return &end_body_too_large;

@@ -6,12 +6,11 @@
 #include "base/mem.h"
 
 /* But who looks at the staged pool is among those who work on it; so it is in a pause. */
-static const struct end *turn_away(struct exchange *x, const struct http_request *request)
+static const struct end *turn_away(const struct exchange *x, const struct http_request *request)
 {
     if (snapshot_service_allows(x->view->snapshot, x->service, x->peer->address) ||
         sticky_is_preview(x, request))
         return NULL;
-    x->retry_after = x->rules->maintenance_retry_s;
     return &end_maintenance;
 }
 

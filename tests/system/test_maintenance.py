@@ -45,6 +45,23 @@ def test_every_request_gets_503_with_retry_after_until_it_is_taken_back(start):
     assert len(front.backend.requests) == 2
 
 
+@pytest.mark.parametrize("of_service, of_all", [(1000, 0), (0, 1000)])
+def test_retry_after_is_told_where_a_rate_is_limited_too(start_own_front, of_service, of_all):
+    service = {"health": OFF, "requests_per_address": of_service}
+    front = start_own_front(Backend("app"), service=service, limits={"requests_per_address": of_all})
+    switch(front, True)
+    response = front.ask()
+    assert_stopped(response)
+    assert response.get("Retry-After") == "60"
+
+
+def test_a_redirect_in_maintenance_has_nothing_to_wait_for(start):
+    front = start(redirect_https=True)
+    switch(front, True)
+    response = front.ask()
+    assert response.status == 308 and response.get("Retry-After") is None
+
+
 def test_the_message_is_shown_as_text_to_people_and_as_a_text_in_json(start):
     front = start()
     switch(front, True, message='Back at <14:00> & "soon" \\ ü')

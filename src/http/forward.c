@@ -211,13 +211,22 @@ struct str http_forward_request_id(const struct http_request *request, const str
     return sent.n <= REQUEST_ID_MAX && is_all_class(sent, CLASS_URI) ? sent : how->request_id;
 }
 
+/* Of a list. Proxies that stand one behind the other write "https, http": the first is what the client used,
+ * and so is it read by apps, which get the list as it came. */
+static struct str first_of(struct str list)
+{
+    struct str first = list;
+    str_split(&list, ',', &first);
+    return str_trim(first);
+}
+
 bool http_forward_is_https(const struct http_request *request, const struct http_forward *how)
 {
     const struct http_fields *fields = &request->fields;
     const uint64_t bit = HTTP_FIELD_BIT(HTTP_FIELD_X_FORWARDED_PROTO);
     struct str proto = how->proto;
     if (how->trusted && (fields->present & bit) && !(fields->repeated & bit))
-        proto = http_fields_find(fields, HTTP_FIELD_X_FORWARDED_PROTO)->value;
+        proto = first_of(http_fields_find(fields, HTTP_FIELD_X_FORWARDED_PROTO)->value);
     return str_equal_nocase(proto, STR("https"));
 }
 

@@ -47,7 +47,8 @@ size_t http_forward_request(const struct http_request *request, const struct htt
  * ASCII bytes, else how->request_id. */
 struct str http_forward_request_id(const struct http_request *request, const struct http_forward *how);
 
-/* Did the client use https, as far as upswap or a trusted peer can tell? */
+/* Did the client use https, as far as upswap or a trusted peer can tell? Of a list the first counts; what
+ * comes twice is not believed. */
 bool http_forward_is_https(const struct http_request *request, const struct http_forward *how);
 
 /* What the client side needs of a response. */

@@ -85,6 +85,13 @@ def test_https_at_a_trusted_proxy_counts_and_nobody_elses(https):
     assert https.ask(fields=["X-Forwarded-Proto: https"]).status == 308
 
 
+@pytest.mark.parametrize("said, status", [("https, http", 200), ("HTTPS,http", 200), ("http, https", 308), (", https", 308)])
+def test_of_what_proxies_one_behind_the_other_say_the_first_counts(https, said, status):
+    """Else a client of https would be sent to https for ever."""
+    with https.client(source="127.0.0.2") as proxy:
+        assert proxy.ask(fields=["X-Forwarded-Proto: " + said]).status == status
+
+
 def test_a_client_without_a_host_cannot_be_sent_anywhere(https):
     response = https.ask(host=None, version="1.0")
     assert (response.status, response.upswap) == (400, "missing-host")

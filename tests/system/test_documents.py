@@ -326,6 +326,14 @@ def test_every_key_and_command_that_the_page_for_newcomers_names_is_there(tmp_pa
             assert_key(name, page, tmp_path)
 
 
+def test_the_service_for_acme_on_that_page_is_taken(tmp_path):
+    block = re.search("```\n(.*?)```", documents.read("doc", "from-haproxy-nginx-kamal.md"), re.S).group(1)
+    services = f'services = (\n{block}, {{ name = "rest"; redirect_https = true; }} );'
+    (tmp_path / "upswapd.conf").write_text(f'listeners = ( {{ address = "127.0.0.1:0"; }} );\n{services}\n')
+    result = upswapd("-t", "-c", str(tmp_path / "upswapd.conf"))
+    assert result.returncode == 0, result
+
+
 def walks():
     """The parts of CONTRIBUTING.md that lead through the code: a paragraph or an item each."""
     text = documents.read("CONTRIBUTING.md")

@@ -61,7 +61,8 @@ static const struct section_key listener_tls_keys[] = {
      .kind = KEY_DURATION,
      FIELD(config_tls, hsts_ms),
      .fallback = "0s",
-     RANGE(0, 3 * 365 * DAY)},
+     RANGE(0, 3 * 365 * DAY),
+     .rule = rule_whole_seconds},
     {.name = NULL},
 };
 static const struct section listener_tls_section = {

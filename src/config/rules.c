@@ -2,6 +2,7 @@
 
 #include "base/address.h"
 #include "base/endpoint.h"
+#include "base/units.h"
 #include "config/config.h"
 #include "config/release.h"
 
@@ -49,6 +50,19 @@ bool rule_socket(struct str text, struct err *err)
         return err_set(err, "\"%.*s\" has %zu bytes, and the path of a Unix socket at most %zu; shorten it",
                        STR_ARG(text), text.n, most);
     return rule_absolute(text, err);
+}
+
+bool rule_whole_seconds(struct str text, struct err *err)
+{
+    uint64_t ms;
+    if (!units_duration(text, &ms, err))
+        return false;
+    return ms % 1000 == 0 ||
+           err_set(
+               err,
+               "\"%.*s\" is no whole number of seconds, and clients are told nothing finer; write it with "
+               "s, m, h or d",
+               STR_ARG(text));
 }
 
 bool rule_listen(struct str text, struct err *err)

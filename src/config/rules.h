@@ -27,6 +27,9 @@ bool rule_balance_read(struct str text, enum config_balance *balance, const char
 /* A cookie's name that upswap may give without TLS. */
 bool rule_cookie(struct str text, struct err *err) MUST_CHECK;
 bool rule_balance(struct str text, struct err *err) MUST_CHECK;
+/* A duration that is told in seconds: one that is cut to them would say less, or, of less than one, nothing.
+ */
+bool rule_whole_seconds(struct str text, struct err *err) MUST_CHECK;
 /* What nobody guesses: 16 to 255 visible letters of ASCII. */
 bool rule_secret(struct str text, struct err *err) MUST_CHECK;
 /* What ALPN may offer. */

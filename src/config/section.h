@@ -60,7 +60,7 @@ struct section_key {
     uint64_t least, most; /* of a value, or of a list's items */
     const struct section_word *words;
     const struct section *section;
-    bool (*rule)(struct str text, struct err *err); /* of a text, or of each one in a list */
+    bool (*rule)(struct str text, struct err *err); /* of a text, of each one in a list, or of a duration */
     bool is_defaults;                               /* the section that the others inherit */
     bool may_be_empty;                              /* a text */
 };

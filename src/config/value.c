@@ -47,7 +47,9 @@ static enum verdict read_duration(const struct section_key *key, struct str text
                                   struct err *err)
 {
     uint64_t value;
-    return units_duration(text, &value, err) ? within(key, value, field) : MISFITS;
+    if (!units_duration(text, &value, err) || within(key, value, field) == MISFITS)
+        return MISFITS;
+    return key->rule == NULL || key->rule(text, err) ? FITS : REFUSED;
 }
 
 /* To the nearest millionth; but what is above 0 never becomes 0. The bounds are compared as they are written.

@@ -306,6 +306,12 @@ static bool check_rate(const struct config *config, const struct config_rate *ra
                    rate->per_second, most);
 }
 
+/* Was the field of a service written in it, and not in the defaults that it has inherited? */
+static bool is_own(const struct config *config, const void *field, const void *inherited)
+{
+    return places_line(config->places, field, 0) != places_line(config->places, inherited, 0);
+}
+
 static bool check_rates(const struct config *config, struct err *err)
 {
     const struct config_rate *limit = &config->limits.rate;
@@ -314,7 +320,7 @@ static bool check_rates(const struct config *config, struct err *err)
     bool fine = check_rate(config, limit, 1, err);
     for (size_t i = 0; fine && i < config->service_count; i++) {
         const struct config_rate *rate = &config->services[i].rate;
-        bool own = rate->burst != config->defaults.rate.burst; /* one of the defaults is for who has a rate */
+        bool own = is_own(config, &rate->burst, &config->defaults.rate.burst); /* else for who has a rate */
         if (rate->per_second == 0 && rate->burst > 0 && own)
             return refuse_burst(config, rate, config->services[i].line, err);
         fine = check_rate(config, rate, config->services[i].line, err);
@@ -376,11 +382,28 @@ static bool check_schedules(const struct config *config, struct err *err)
     return true;
 }
 
+/* A pause that may not be as long as the first one is written to be. */
+static bool check_ejections(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        const struct config_ejection *ejection = &service->ejection;
+        unsigned line = places_line(config->places, &ejection->pause_ms, service->line);
+        if (ejection->longest_ms < ejection->pause_ms)
+            return err_set(
+                err,
+                "%s:%u: service \"%s\": ejection.longest is less than ejection.pause, and no pause "
+                "is longer; raise it, or shorten the pause",
+                config->path, places_line(config->places, &ejection->longest_ms, line), service->name);
+    }
+    return true;
+}
+
 bool config_check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_affinity(config, err) &&
            check_instances(config, err) && check_rates(config, err) && check_headers(config, err) &&
            check_pages(config, err) && check_upstreams(config, err) && check_schedules(config, err) &&
-           check_tls(config, err);
+           check_ejections(config, err) && check_tls(config, err);
 }

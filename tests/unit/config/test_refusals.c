@@ -490,6 +490,55 @@ static void a_burst_that_would_be_remembered_for_hours_is_refused(void **state)
     ASSERT_REFUSED(rows);
 }
 
+static void durations_that_clients_are_told_are_whole_seconds(void **state)
+{
+    (void)state;
+#define NOTHING_FINER \
+    " is no whole number of seconds, and clients are told nothing finer; write it with s, m, h or d"
+    static const struct row rows[] = {
+        {"listeners = ( { address = \"127.0.0.1:0\"; tls = { certificate = \"/c\";\n hsts = \"500ms\"; }; } "
+         ");",
+         "t.conf:2: tls.hsts: \"500ms\"" NOTHING_FINER},
+        {SERVICE("affinity = { duration = \"500ms\"; };"),
+         "t.conf:3: affinity.duration: \"500ms\"" NOTHING_FINER},
+        {SERVICE("pin_duration = \"1001ms\";"), "t.conf:3: pin_duration: \"1001ms\"" NOTHING_FINER},
+        {SERVICE("maintenance = { retry_after = \"1500ms\"; };"),
+         "t.conf:3: maintenance.retry_after: \"1500ms\"" NOTHING_FINER},
+        {SERVICE("pin_duration = \"999ms\";"),
+         "t.conf:3: pin_duration: must be a duration in quotes from 1s to 7d, not \"999ms\""},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(SERVICE("affinity = { duration = \"0\"; }; pin_duration = \"2000MS\";")));
+}
+
+static void an_ejection_whose_first_pause_may_not_be_so_long_is_refused(void **state)
+{
+    (void)state;
+#define LESS                                                                                            \
+    "service \"web\": ejection.longest is less than ejection.pause, and no pause is longer; raise it, " \
+    "or shorten the pause"
+    static const struct row rows[] = {
+        {SERVICE("ejection = { pause = \"10m\";\n longest = \"9m\"; };"), "t.conf:4: " LESS},
+        {SERVICE("ejection = {\n pause = \"301s\"; };"), "t.conf:4: " LESS},
+        {LISTEN "defaults = { ejection = { longest = \"5s\"; }; };\nservices = ( { name = \"web\"; } );",
+         "t.conf:2: " LESS},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(SERVICE("ejection = { pause = \"300s\"; };")));
+}
+
+static void a_burst_of_a_service_needs_a_rate_though_the_defaults_have_the_same(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {LISTEN
+         "defaults = { requests_burst = 7; };\nservices = ( { name = \"web\";\n requests_burst = 7; } );",
+         "t.conf:4: requests_burst: 7 does nothing without requests_per_address; write both, or neither"},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(LISTEN "defaults = { requests_burst = 7; };\nservices = ( { name = \"web\"; } );"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +564,9 @@ int main(void)
         cmocka_unit_test(two_listeners_may_ask_for_any_port),
         cmocka_unit_test(a_schedule_without_uptests_and_an_ejection_without_a_schedule_are_refused),
         cmocka_unit_test(a_burst_that_would_be_remembered_for_hours_is_refused),
+        cmocka_unit_test(durations_that_clients_are_told_are_whole_seconds),
+        cmocka_unit_test(an_ejection_whose_first_pause_may_not_be_so_long_is_refused),
+        cmocka_unit_test(a_burst_of_a_service_needs_a_rate_though_the_defaults_have_the_same),
     };
     return cmocka_run_group_tests_name("refusals", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "config/places.h"
 #include "config/token.h"
 #include "control/admin.h"
 #include "control/conduct.h"
@@ -167,10 +168,19 @@ static void forgotten(void *arg, const char *pool)
     archive_drop(control->archive, pool);
 }
 
-static bool open_state(struct control *control, const char *directory, struct err *err)
+/* What the key names is told with it. */
+static bool make_state(const struct config *config, struct err *err)
 {
+    return file_make_directory(config->state_directory, 0750, err) ||
+           err_prefix(err, "%s:%u: state_directory", config->path,
+                      places_line(config->places, &config->state_directory, 1));
+}
+
+static bool open_state(struct control *control, const struct config *config, struct err *err)
+{
+    const char *directory = config->state_directory;
     char *lock = mem_printf("%s/lock", directory);
-    bool ok = file_make_directory(directory, 0750, err);
+    bool ok = make_state(config, err);
     if (ok)
         control->lock = file_lock(lock, LOCK_WAIT_MS, err);
     free(lock);
@@ -373,8 +383,7 @@ static void begin(struct control *control)
     struct config *config = read_config(control, &text, &err);
     if (config != NULL)
         log_configure(config->log_level, config->log_format);
-    if (config == NULL || !open_state(control, config->state_directory, &err) ||
-        !open_counters(control, config, &err)) {
+    if (config == NULL || !open_state(control, config, &err) || !open_counters(control, config, &err)) {
         config_free(config);
         buf_free(&text);
         cannot_start(control, err.text);

@@ -72,7 +72,8 @@ static bool make_one(const char *path, mode_t mode, bool *made, struct err *err)
     int error = errno;
     if (stat(path, &found) != 0)
         return err_set(err, "cannot make the folder %s: %s", path, strerror(error));
-    return S_ISDIR(found.st_mode) || err_set(err, "%s is there and not a folder", path);
+    return S_ISDIR(found.st_mode) ||
+           err_set(err, "%s is there and not a folder; name one, or take it away", path);
 }
 
 bool file_make_directory(const char *path, mode_t mode, struct err *err)

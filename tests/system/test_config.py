@@ -235,7 +235,16 @@ def test_a_log_of_json_is_json_to_the_last_word_of_a_failed_start(make_daemon, s
 
 
 def test_a_state_directory_that_cannot_be_made_is_named_and_the_daemon_does_not_start(make_daemon):
-    assert "/proc/no" in ends_at_once(make_daemon(state_directory="/proc/no/state"))
+    daemon = make_daemon(state_directory="/proc/no/state")
+    assert f"{daemon.config_path}:2: state_directory: cannot make the folder /proc/no: " in ends_at_once(daemon)
+    assert config_text(daemon.config).splitlines()[1].startswith("state_directory = ")
+
+
+def test_a_state_directory_that_is_a_file_is_named_with_its_line(make_daemon, tmp_path):
+    (tmp_path / "file").touch()
+    daemon = make_daemon(state_directory=str(tmp_path / "file"))
+    said = f"{daemon.config_path}:2: state_directory: {tmp_path}/file is there and not a folder; name one, or take it away"
+    assert said in ends_at_once(daemon)
 
 
 # ---- reload ----

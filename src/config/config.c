@@ -30,7 +30,7 @@ static bool syntax_fault(const config_t *parsed, const char *path, struct err *e
 static bool fill(struct config *config, const config_t *parsed, struct err *err)
 {
     const config_setting_t *root = config_root_setting(parsed);
-    struct reader reader = {.path = config->path, .places = config->places};
+    struct reader reader = {.path = config->path, .root = &keys_file, .places = config->places};
     reader.defaults = config_setting_get_member(root, "defaults");
     if (!section_read(&reader, &keys_file, root, config, err))
         return false;

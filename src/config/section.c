@@ -5,13 +5,13 @@
 
 #include "base/mem.h"
 #include "config/config.h"
+#include "config/unknown.h"
 #include "config/value.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define NAME_MAX_DEPTH 8
-#define KEYS_MAX 64
 
 static void *field_of(const struct section_key *key, void *target)
 {
@@ -60,47 +60,6 @@ static const struct section_key *find_key(const struct section *section, const c
             return key;
     }
     return NULL;
-}
-
-/* The one section right below this one that has such a key; *below is the row that leads there first. NULL:
- * none has, or several have. */
-static const struct section *find_owner(const struct section *section, const char *name,
-                                        const struct section_key **below)
-{
-    const struct section *owner = NULL;
-    for (const struct section_key *key = section->keys; key->name != NULL; key++) {
-        if (key->section == NULL || key->section == owner || find_key(key->section, name) == NULL)
-            continue;
-        if (owner != NULL)
-            return NULL;
-        owner = key->section;
-        *below = key;
-    }
-    return owner;
-}
-
-static bool unknown_key(const struct reader *reader, const struct section *section,
-                        const config_setting_t *setting, struct err *err)
-{
-    const char *names[KEYS_MAX], *name = config_setting_name(setting);
-    const struct section_key *below;
-    const struct section *owner = find_owner(section, name, &below);
-    size_t count = 0;
-    if (owner != NULL) {
-        err_set(err, "\"%s\" is not a key of %s, but of %s; write it there%s", name, section->title,
-                owner->title, below->is_defaults ? ", or in \"defaults\"" : "");
-        return at_line(reader, setting, err);
-    }
-    for (const struct section_key *key = section->keys; key->name != NULL && count < KEYS_MAX; key++) {
-        if (key->kind != KEY_LATER)
-            names[count++] = key->name;
-    }
-    const char *nearest = str_nearest(str_of(name), names, count);
-    if (nearest != NULL)
-        err_set(err, "\"%s\" is not a key of %s; did you mean \"%s\"?", name, section->title, nearest);
-    else
-        err_set(err, "\"%s\" is not a key of %s; upswapd.conf(5) lists them", name, section->title);
-    return at_line(reader, setting, err);
 }
 
 static bool may_stand_here(const struct reader *reader, const struct section_key *key,
@@ -238,8 +197,10 @@ bool section_read(struct reader *reader, const struct section *section, const co
     for (int i = 0; i < config_setting_length(group); i++) {
         const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
         const struct section_key *key = find_key(section, config_setting_name(setting));
-        if (key == NULL)
-            return unknown_key(reader, section, setting, err);
+        if (key == NULL) {
+            unknown_key(reader->root, section, config_setting_name(setting), err);
+            return at_line(reader, setting, err);
+        }
         if (!read_key(reader, key, setting, target, err))
             return false;
     }

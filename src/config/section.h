@@ -45,6 +45,7 @@ struct section_word {
 
 struct reader {
     const char *path;
+    const struct section *root;       /* of the whole file */
     const config_setting_t *defaults; /* group of the file, or NULL */
     bool in_defaults;
     struct config_places *places;

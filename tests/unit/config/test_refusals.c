@@ -136,14 +136,48 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
         {"\ntimeouts = { idle = \"60s\"; };", "t.conf:2: \"timeouts\" is not a key of the file, but of a "
                                               "service; write it there, or in \"defaults\""},
         {"level = \"info\";", "t.conf:1: \"level\" is not a key of the file, but of log; write it there"},
-        {"format = \"json\";", "t.conf:1: \"format\" is not a key of the file; upswapd.conf(5) lists them"},
         {SERVICE("first_byte = \"1s\";"),
          "t.conf:3: \"first_byte\" is not a key of a service, but of timeouts; write it there"},
         {SERVICE("host = [ ];"), "t.conf:3: \"host\" is not a key of a service; did you mean \"hosts\"?"},
         {SERVICE("uptests = {\n timeot = \"1s\"; };"),
          "t.conf:4: \"timeot\" is not a key of uptests; did you mean \"timeout\"?"},
         {"defaults = { drain = { request = \"1s\"; }; };",
-         "t.conf:1: \"request\" is not a key of drain; did you mean \"requests\"?"},
+         "t.conf:1: \"request\" is not a key of drain, but of headers of a service; write it there, unless "
+         "\"requests\" is meant"},
+        {"defaults = { drain = { stream = \"1s\"; }; };",
+         "t.conf:1: \"stream\" is not a key of drain; did you mean \"streams\"?"},
+    };
+    ASSERT_REFUSED(rows);
+}
+
+static void a_key_in_the_wrong_place_is_told_where_it_belongs_before_any_guess(void **state)
+{
+    (void)state;
+#define ELSEWHERE(key, title, places) "\"" key "\" is not a key of " title ", but of " places "; write it "
+#define SEVERAL "in the one that is meant"
+    static const struct row rows[] = {
+        {"format = \"json\";", "t.conf:1: " ELSEWHERE("format", "the file", "log and access_log") SEVERAL},
+        {"name = \"web\";", "t.conf:1: " ELSEWHERE("name", "the file", "a service") "there"},
+        {"tls = { };", "t.conf:1: " ELSEWHERE("tls", "the file", "a listener and a service") SEVERAL},
+        {SERVICE("hsts = \"1d\";"),
+         "t.conf:3: " ELSEWHERE("hsts", "a service", "tls of a listener") "there, unless \"hosts\" is meant"},
+        {SERVICE("duration = \"1d\";"),
+         "t.conf:3: " ELSEWHERE("duration", "a service", "affinity and watch") SEVERAL},
+        {SERVICE("trusted_proxies = [ ];"),
+         "t.conf:3: " ELSEWHERE("trusted_proxies", "a service", "the file") "there"},
+        {SERVICE("limits = { };"), "t.conf:3: " ELSEWHERE("limits", "a service", "the file") "there"},
+        {SERVICE("redirect = \"https\";"),
+         "t.conf:3: " ELSEWHERE("redirect", "a service", "a listener") "there"},
+        {SERVICE("address = \"127.0.0.1:0\";"),
+         "t.conf:3: " ELSEWHERE("address", "a service", "a listener") "there"},
+        {SERVICE("uptests = { http2 = { }; };"),
+         "t.conf:3: " ELSEWHERE("http2", "uptests", "the file") "there"},
+        {"listeners = ( { health = { }; } );",
+         "t.conf:1: " ELSEWHERE("health", "a listener", "a service") "there, or in \"defaults\""},
+        {"listeners = ( { cookie = \"c\"; } );",
+         "t.conf:1: " ELSEWHERE("cookie", "a listener", "affinity of a service") "there"},
+        {SERVICE("timeouts = { read = \"1s\"; };"),
+         "t.conf:3: \"read\" is not a key of timeouts; upswapd.conf(5) lists them"},
     };
     ASSERT_REFUSED(rows);
 }
@@ -550,6 +584,7 @@ int main(void)
         cmocka_unit_test(what_libconfig_would_cut_is_refused),
         cmocka_unit_test(numbers_and_quotes_in_comments_and_texts_are_left_alone),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),
+        cmocka_unit_test(a_key_in_the_wrong_place_is_told_where_it_belongs_before_any_guess),
         cmocka_unit_test(a_tls_listener_without_what_it_needs_is_refused),
         cmocka_unit_test(keys_of_later_versions_are_refused_as_such),
         cmocka_unit_test(wrong_types_and_ranges_are_refused_with_what_is_wanted),

@@ -123,9 +123,23 @@ static bool check_word(struct cursor *cursor, struct err *err)
     return true;
 }
 
+/* What is never right behind what stood last; libconfig would say no more than that something is wrong. */
+static bool check_order(const struct cursor *cursor, char first, struct err *err)
+{
+    if (cursor->last == '[' && first == '{')
+        return err_set(err, "groups stand in a list; write ( ) around them in place of [ ]");
+    if (cursor->last == ',' && (first == ')' || first == ']'))
+        return err_set(err, "nothing stands between a comma and this %c; take the comma out", first);
+    if (cursor->last == '"' && (first == '=' || first == ':'))
+        return err_set(err, "the name before this %c is in quotes; write it without", first);
+    return true;
+}
+
 static bool check_token(struct cursor *cursor, struct err *err)
 {
     char first = *cursor->at;
+    if (!check_order(cursor, first, err))
+        return false;
     if (first == '"' && !check_comma(cursor, err))
         return false;
     cursor->last = first;

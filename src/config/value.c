@@ -322,13 +322,16 @@ static const char *type_name(int type)
     return names[type];
 }
 
-/* A text that is no duration at all lacks a unit, or has one that is not known. */
+/* A text that is no duration or size at all lacks a unit, or has one that is not known. */
 static const char *units_of(const struct section_key *key, struct str text)
 {
     struct err ignored;
     uint64_t value;
-    bool lacks = key->kind == KEY_DURATION && !units_duration(text, &value, &ignored);
-    return lacks ? "; write a whole number with ms, s, m, h or d behind it" : "";
+    if (key->kind == KEY_DURATION && !units_duration(text, &value, &ignored))
+        return "; write a whole number with ms, s, m, h or d behind it";
+    if (key->kind == KEY_SIZE && !units_size(text, &value, &ignored))
+        return "; write a whole number, of bytes or with k, m or g behind it";
+    return "";
 }
 
 bool value_refuse(const struct section_key *key, const config_setting_t *setting, struct err *err)

@@ -81,6 +81,24 @@ static void texts_in_a_list_without_a_comma_between_them_are_refused(void **stat
     ASSERT_REFUSED(rows);
 }
 
+static void brackets_commas_and_quotes_that_are_never_right_are_told_as_what_they_are(void **state)
+{
+    (void)state;
+#define IN_A_LIST "groups stand in a list; write ( ) around them in place of [ ]"
+#define NO_ITEM "nothing stands between a comma and this "
+    static const struct row rows[] = {
+        {"listeners = [ # all\n { address = \"127.0.0.1:0\"; } ];", "t.conf:2: " IN_A_LIST},
+        {LISTEN "services = ( { name = \"a\"; },\n/* b */ );", "t.conf:3: " NO_ITEM "); take the comma out"},
+        {SERVICE("hosts = [ \"a.test\", ];"), "t.conf:3: " NO_ITEM "]; take the comma out"},
+        {SERVICE("headers = { request = { set = {\n \"X-A\" = \"b\"; }; }; };"),
+         "t.conf:4: the name before this = is in quotes; write it without"},
+        {SERVICE("uptests = { environment = { \"A\" : \"b\"; }; };"),
+         "t.conf:3: the name before this : is in quotes; write it without"},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(SERVICE("hosts = [ ], uptests : { runner = ( \"[,]{\" ), timeout = \"1s\", },")));
+}
+
 static void a_long_text_may_be_written_in_pieces(void **state)
 {
     (void)state;
@@ -228,6 +246,9 @@ static void wrong_types_and_ranges_are_refused_with_what_is_wanted(void **state)
         {"admin = { mode = \"0680\"; };",
          "t.conf:1: admin.mode: must be an octal file mode in quotes such as \"0660\", not \"0680\""},
         {"limits = { head = \"2m\"; };", "t.conf:1: limits.head: must be a size from 512 to 1m, not \"2m\""},
+        {"limits = { body = \"10kb\"; };",
+         "t.conf:1: limits.body: must be a size from 0 to 1048576g, not \"10kb\"; write a whole number, of "
+         "bytes or with k, m or g behind it"},
         {"limits = { head = 10; };", "t.conf:1: limits.head: must be a size from 512 to 1m, not 10"},
         {"listeners = { };", "t.conf:1: listeners: must be a list of groups, not a group"},
         {"listeners = ( \"0.0.0.0:80\" );", "t.conf:1: listeners: each item must be a group { ... }"},
@@ -580,6 +601,7 @@ int main(void)
         cmocka_unit_test(a_byte_order_mark_is_told_as_one),
         cmocka_unit_test(a_comment_that_is_not_closed_is_refused_with_the_line_where_it_opens),
         cmocka_unit_test(texts_in_a_list_without_a_comma_between_them_are_refused),
+        cmocka_unit_test(brackets_commas_and_quotes_that_are_never_right_are_told_as_what_they_are),
         cmocka_unit_test(a_long_text_may_be_written_in_pieces),
         cmocka_unit_test(what_libconfig_would_cut_is_refused),
         cmocka_unit_test(numbers_and_quotes_in_comments_and_texts_are_left_alone),

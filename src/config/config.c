@@ -12,9 +12,7 @@
 #include "config/whole.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* libconfig's own words are short; these say what to look for. */
 static bool syntax_fault(const config_t *parsed, const char *path, struct err *err)
@@ -73,28 +71,13 @@ struct config *config_parse(FILE *file, const char *path, struct err *err)
     return config;
 }
 
-/* As the daemon takes it: a FIFO would wait for a writer, and be empty at the next reload. */
-static FILE *open_regular(const char *path, struct err *err)
+struct config *config_load(const char *path, struct err *err)
 {
-    struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    FILE *file = fopen(path, "re");
     if (file == NULL) {
         err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
         return NULL;
     }
-    if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
-        return file;
-    fclose(file);
-    err_set(err, "%s: cannot be read: it is not a regular file", path);
-    return NULL;
-}
-
-struct config *config_load(const char *path, struct err *err)
-{
-    FILE *file = open_regular(path, err);
-    if (file == NULL)
-        return NULL;
     struct config *config = config_parse(file, path, err);
     fclose(file);
     return config;

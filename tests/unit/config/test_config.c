@@ -6,8 +6,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
 
@@ -212,22 +210,6 @@ static void a_file_that_is_not_there_is_named(void **state)
     assert_non_null(strstr(err.text, "/nonexistent/upswapd.conf: cannot be opened: No such file"));
 }
 
-static void a_fifo_is_refused_at_once(void **state)
-{
-    (void)state;
-    struct err err;
-    char folder[] = "/tmp/upswap-XXXXXX", path[sizeof folder + 16];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/upswapd.conf", folder);
-    assert_int_equal(mkfifo(path, 0600), 0);
-    alarm(5);
-    assert_null(config_load(path, &err));
-    alarm(0);
-    unlink(path);
-    rmdir(folder);
-    assert_non_null(strstr(err.text, "/upswapd.conf: cannot be read: it is not a regular file"));
-}
-
 static void release_names_cannot_leave_their_folder(void **state)
 {
     (void)state;
@@ -288,7 +270,6 @@ int main(void)
         cmocka_unit_test(defaults_are_overridden_key_by_key),
         cmocka_unit_test(a_service_is_found_by_its_whole_name),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
-        cmocka_unit_test(a_fifo_is_refused_at_once),
         cmocka_unit_test(release_names_cannot_leave_their_folder),
         cmocka_unit_test(calls_over_http2_have_no_minimum_rate_unless_it_is_written),
         cmocka_unit_test(every_release_in_a_text_is_replaced),

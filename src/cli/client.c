@@ -344,7 +344,7 @@ static enum client_turn refused(const struct client_stream *stream, struct err *
     reply.json = stream->text.n > 0 ? json_loadb(stream->text.p, stream->text.n, 0, NULL) : NULL;
     client_reply_refusal(&reply, err);
     json_decref(reply.json);
-    return STREAM_REFUSED;
+    return reply.status == 503 ? STREAM_BUSY : STREAM_REFUSED;
 }
 
 enum client_turn client_stream_turn(struct client_stream *stream, uint64_t ms, struct err *err)

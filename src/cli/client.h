@@ -65,10 +65,11 @@ enum client_turn {
     STREAM_ENDED,       /* the daemon ended it in order */
     STREAM_BROKEN,      /* it broke, or there was no connection */
     STREAM_REFUSED,     /* the daemon refused it; the sentence is the daemon's */
+    STREAM_BUSY,        /* so for now: too many follow the events already */
     STREAM_INTERRUPTED, /* Ctrl-C */
 };
 
-/* Waits at most so long for lines and hands them on. `err` is set with BROKEN and REFUSED. */
+/* Waits at most so long for lines and hands them on. `err` is set with BROKEN, REFUSED and BUSY. */
 enum client_turn client_stream_turn(struct client_stream *stream, uint64_t ms, struct err *err) MUST_CHECK;
 
 /* Waits without a stream. False: interrupted. */

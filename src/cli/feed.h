@@ -1,5 +1,6 @@
 /* feed: the daemon's events in their order, each once, across restarts of the daemon's control process: a
- * broken stream is opened again behind the last event that was seen. */
+ * broken stream is opened again behind the last event that was seen. Where more follow than the daemon lets,
+ * the events are asked for now and then instead: they come a little later, and none is missed. */
 #pragma once
 
 #include "cli/client.h"
@@ -10,7 +11,8 @@ struct feed_options {
     const char *service; /* NULL: of all */
     uint64_t since;      /* only events with a higher number */
     bool follow;         /* goes on with what happens from now on */
-    bool patient;        /* the daemon was there a moment ago: as long as for one that is lost on the way */
+    bool patient;        /* the daemon was there a moment ago: as long as for one that is lost on the way, and
+                          * where too many follow, events are asked for instead; else that is a refusal */
 };
 
 /* `line` is the event as it came; `event` is borrowed. */

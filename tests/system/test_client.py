@@ -72,6 +72,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(*self.server.play.post(self.path))
 
     def stream(self):
+        if self.server.play.crowded and "follow=1" in self.path:
+            self.answer(503, {"status": 503, "detail": "128 clients follow the events already; end one of them"})
+            return
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()
@@ -103,6 +106,7 @@ class Play:
         self.events = []
         self.follows = True
         self.break_after = None  # events, then the stream breaks, once
+        self.crowded = False  # as many as may follow the events
         self.anew = None  # what the events are then
         self.loses = None  # what is done with the connection instead of an answer to a POST
         self.changed = threading.Condition()
@@ -372,6 +376,35 @@ def test_a_stream_that_breaks_is_taken_up_behind_the_last_event(play):
     assert client.returncode == 0
     assert [json.loads(line)["seq"] for line in out.splitlines()[:-1]] == list(range(1, len(DONE) + 1))
     assert "since=4&" in play.asked("/v1/events")[1]
+
+
+def test_what_cannot_be_followed_for_too_many_followers_is_asked_for_until_its_end(play):
+    play.crowded = True
+    play.happens(DONE[:3])
+    client = start(play, "stage", "web", "127.0.0.1:1", "--json")
+    play.wait_for(lambda: "/v1/events?since=3&service=web" in play.asked("/v1/events"))
+    play.happens([*DONE[3:-1], ("deployment.rolled_back", {})], "rolled_back")
+    out, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, errors) == (4, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["seq"] for line in lines[:-1]] == list(range(1, len(DONE) + 1))
+    assert lines[-1]["state"] == "rolled_back"
+
+
+def test_an_upgrade_that_cannot_be_followed_for_too_many_followers_is_seen_to_its_end(play):
+    play.crowded = True
+    play.answers["/v1/upgrade"] = (202, {"since": 0})
+    client = start(play, "upgrade")
+    play.wait_for(lambda: "/v1/events?since=0" in play.asked("/v1/events"))
+    play.happens([("daemon.upgraded", {"from": "1.0", "version": "1.1"})])
+    out, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, out, errors) == (0, "upgraded from version 1.0 to 1.1\n", "")
+
+
+def test_who_asks_for_nothing_but_events_is_told_that_too_many_follow_them(play):
+    play.crowded = True
+    done = run(play, "events", "-f")
+    assert (done.returncode, done.stderr) == (1, "upswap: 128 clients follow the events already; end one of them\n")
 
 
 def test_events_are_followed_where_their_numbers_have_begun_anew(play):

@@ -13,8 +13,8 @@ int ask_fail(int status, const struct err *err)
 
 int ask_end(enum client_result result, struct client_reply *reply, struct err *err)
 {
-    if (result == CLIENT_INTERRUPTED)
-        return CLI_INTERRUPTED;
+    if (result == CLIENT_INTERRUPTED || result == CLIENT_ABANDONED)
+        return ask_fail(CLI_INTERRUPTED, err);
     if (result != CLIENT_ANSWERED)
         return ask_fail(CLI_UNREACHABLE, err);
     if (reply->status < 400)
@@ -29,6 +29,8 @@ int ask(const struct session *session, const char *method, const char *path, con
 {
     struct err err;
     enum client_result result = client_request(session->client, method, path, body, timeout_ms, reply, &err);
+    if (result == CLIENT_INTERRUPTED || result == CLIENT_ABANDONED)
+        return CLI_INTERRUPTED; /* it only asks: there is nothing to tell */
     return ask_end(result, reply, &err);
 }
 
@@ -42,9 +44,10 @@ int ask_change(const struct session *session, const char *path, const json_t *bo
                struct client_reply *reply)
 {
     struct err err;
+    client_catch_interrupt(session->client);
     enum client_result result = client_request(session->client, "POST", path, body, timeout_ms, reply, &err);
-    if (result == CLIENT_UNANSWERED)
-        ask_doubt(&err, "\"upswap status\" and \"upswap events\" tell");
+    if (result == CLIENT_UNANSWERED || result == CLIENT_ABANDONED)
+        ask_doubt(&err, ASK_TELLS);
     return ask_end(result, reply, &err);
 }
 

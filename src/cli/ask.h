@@ -14,12 +14,15 @@
 int ask(const struct session *session, const char *method, const char *path, const json_t *body,
         uint64_t timeout_ms, struct client_reply *reply) MUST_CHECK;
 
-/* As ask, by POST, for what changes something: where the answer is lost, the sentence
- * says that it may have been done. */
+/* As ask, by POST, for what changes something: where the answer is lost, or Ctrl-C does not wait for it, the
+ * sentence says that it may have been done. */
 int ask_change(const struct session *session, const char *path, const json_t *body, uint64_t timeout_ms,
                struct client_reply *reply) MUST_CHECK;
 
-/* Adds to the sentence of CLIENT_UNANSWERED that what was asked for may have been done, and what tells. */
+#define ASK_TELLS "\"upswap status\" and \"upswap events\" tell"
+
+/* Adds to the sentence of CLIENT_UNANSWERED or CLIENT_ABANDONED that what was asked for may have been done,
+ * and what tells. */
 void ask_doubt(struct err *err, const char *tells);
 
 /* What a request came to, as ask returns it: the sentence, the daemon's or `err`, is printed. A reply that is

@@ -62,6 +62,8 @@ void client_free(struct client *client)
 void client_catch_interrupt(struct client *client)
 {
     sigset_t set;
+    if (client->interrupt_fd >= 0)
+        return;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigprocmask(SIG_BLOCK, &set, NULL);
@@ -178,6 +180,16 @@ static bool is_away(CURL *easy, CURLcode code)
     return code == CURLE_COULDNT_CONNECT && (number == ENOENT || number == ECONNREFUSED);
 }
 
+static enum client_result interrupted(CURL *easy, struct err *err)
+{
+    if (was_asked(easy)) {
+        err_set(err, "interrupted before the daemon had answered");
+        return CLIENT_ABANDONED;
+    }
+    err_set(err, "interrupted before the daemon was asked for anything");
+    return CLIENT_INTERRUPTED;
+}
+
 static enum client_result finish(struct client *client, CURL *easy, uint64_t timeout_ms, struct err *err)
 {
     CURLcode code = CURLE_OK;
@@ -189,13 +201,13 @@ static enum client_result finish(struct client *client, CURL *easy, uint64_t tim
         if (timeout_ms != CLIENT_FOREVER)
             curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(timeout_ms - gone));
         if (!perform(client, easy, &code))
-            return CLIENT_INTERRUPTED;
+            return interrupted(easy, err);
         if (code == CURLE_OK)
             return CLIENT_ANSWERED;
     } while (is_away(easy, code) && client_wait(client, LOOK_MS) &&
              (gone = clock_mono_ms() - start) < patience);
     if (client->interrupted)
-        return CLIENT_INTERRUPTED;
+        return interrupted(easy, err);
     no_answer(client, easy, code, err);
     return was_asked(easy) ? CLIENT_UNANSWERED : CLIENT_UNREACHABLE;
 }

@@ -15,7 +15,8 @@ enum client_result {
     CLIENT_ANSWERED,
     CLIENT_UNREACHABLE, /* no connection, so nothing was asked; the sentence names the socket */
     CLIENT_UNANSWERED,  /* asked, but the connection broke or the time was over: it may have been done */
-    CLIENT_INTERRUPTED, /* Ctrl-C, after client_catch_interrupt */
+    CLIENT_INTERRUPTED, /* Ctrl-C, after client_catch_interrupt; nothing was asked */
+    CLIENT_ABANDONED,   /* Ctrl-C, too, but asked: it may have been done */
 };
 
 /* An answer. Free with client_reply_free. */
@@ -28,7 +29,7 @@ struct client_reply {
 struct client *client_new(const char *socket);
 void client_free(struct client *client);
 
-/* From now on Ctrl-C ends waiting instead of the process. */
+/* From now on Ctrl-C ends waiting instead of the process. May be called again. */
 void client_catch_interrupt(struct client *client);
 
 #define CLIENT_FOREVER 0

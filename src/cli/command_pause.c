@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "cli/fields.h"
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 
 #define USUAL_MS 30000
+#define NS_PER_MS 1000000
 
 /* Whatever else is to happen in the pause must not, while something is in flight. */
 static int tell(const struct session *session, const char *service, const struct client_reply *reply)
@@ -27,16 +29,41 @@ static int tell(const struct session *session, const char *service, const struct
     return ask_fail(CLI_TIMEOUT, &err);
 }
 
+/* Nobody waits any more for the service to be quiet. */
+static int leave(const char *service, uint64_t until_ns)
+{
+    struct err err;
+    char until[CLOCK_TEXT_SIZE];
+    clock_text(until_ns, until);
+    err_set(&err, "interrupted; %s is or will be paused until %.8s UTC, and \"upswap resume %s\" ends that",
+            service, until + strlen("2026-11-22T"), service);
+    return ask_fail(CLI_INTERRUPTED, &err);
+}
+
+static int ask_pause(const struct session *session, const char *service, const json_t *body, uint64_t max_ms,
+                     struct client_reply *reply)
+{
+    struct err err;
+    uint64_t until_ns = clock_wall_ns() + max_ms * NS_PER_MS;
+    char *path = client_path("/v1/services/", service, "/pause");
+    client_catch_interrupt(session->client);
+    enum client_result result =
+        client_request(session->client, "POST", path, body, max_ms + ASK_MS, reply, &err);
+    free(path);
+    if (result == CLIENT_ABANDONED)
+        return leave(service, until_ns);
+    if (result == CLIENT_UNANSWERED)
+        ask_doubt(&err, ASK_TELLS);
+    return ask_end(result, reply, &err);
+}
+
 static int run(const struct session *session, const struct arguments *arguments)
 {
     struct client_reply reply;
     const char *service = arguments_operand(arguments, 0);
     json_t *body = json_pack("{s:s*, s:s*}", "max", arguments_text(arguments, "max"), "wait",
                              arguments_text(arguments, "wait"));
-    char *path = client_path("/v1/services/", service, "/pause");
-    uint64_t wait_ms = arguments_number(arguments, "max", USUAL_MS) + ASK_MS;
-    int status = ask_change(session, path, body, wait_ms, &reply);
-    free(path);
+    int status = ask_pause(session, service, body, arguments_number(arguments, "max", USUAL_MS), &reply);
     json_decref(body);
     if (status != CLI_DONE)
         return status;

@@ -59,8 +59,11 @@ static int watch(const struct session *session, uint64_t since)
     if (state == FEED_OPEN)
         err_set(&err, "the upgrade has not ended within %d s; `upswap events` tells of it",
                 UPGRADE_MS / 1000);
-    return state == FEED_INTERRUPTED ? CLI_INTERRUPTED
-                                     : ask_fail(state == FEED_REFUSED ? CLI_REFUSED : CLI_UNREACHABLE, &err);
+    if (state == FEED_INTERRUPTED) {
+        err_set(&err, "interrupted; the upgrade goes on: \"upswap events\" tells how it ends");
+        return ask_fail(CLI_INTERRUPTED, &err);
+    }
+    return ask_fail(state == FEED_REFUSED ? CLI_REFUSED : CLI_UNREACHABLE, &err);
 }
 
 static int run(const struct session *session, const struct arguments *arguments)

@@ -57,16 +57,18 @@ static enum client_result send(const struct session *session, const struct erran
         return result;
     uint64_t gone = clock_mono_ms() - start_ms;
     plan.most_ms = timeout_ms == 0 ? RECALL_MS : timeout_ms > gone ? timeout_ms - gone : 0;
-    return errand->recall(session->client, &plan, reply) ? CLIENT_ANSWERED : CLIENT_UNANSWERED;
+    if (errand->recall(session->client, &plan, reply))
+        return CLIENT_ANSWERED;
+    return client_wait(session->client, 0) ? CLIENT_UNANSWERED : CLIENT_ABANDONED;
 }
 
 /* The answer stays lost. */
-static int leave(const char *service, bool is_late, struct err *err)
+static int leave(const char *service, int status, struct err *err)
 {
     char *tells = mem_printf("\"upswap history %s\" tells", service);
     ask_doubt(err, tells);
     free(tells);
-    return ask_fail(is_late ? CLI_TIMEOUT : CLI_UNREACHABLE, err);
+    return ask_fail(status, err);
 }
 
 int errand_run(const struct session *session, const struct arguments *arguments, const struct errand *errand)
@@ -74,9 +76,13 @@ int errand_run(const struct session *session, const struct arguments *arguments,
     struct err err;
     struct client_reply reply;
     uint64_t start_ms = clock_mono_ms(), timeout_ms = arguments_number(arguments, "timeout", 0);
+    client_catch_interrupt(session->client);
     enum client_result result = send(session, errand, timeout_ms, &reply, &err);
+    bool is_late = timeout_ms != 0 && clock_mono_ms() - start_ms >= timeout_ms;
+    if (result == CLIENT_ABANDONED)
+        return leave(errand->service, CLI_INTERRUPTED, &err);
     if (result == CLIENT_UNANSWERED)
-        return leave(errand->service, timeout_ms != 0 && clock_mono_ms() - start_ms >= timeout_ms, &err);
+        return leave(errand->service, is_late ? CLI_TIMEOUT : CLI_UNREACHABLE, &err);
     int status = ask_end(result, &reply, &err);
     if (status != CLI_DONE)
         return status;

@@ -524,6 +524,51 @@ def test_ctrl_c_ends_the_client_and_not_the_deployment(play):
     assert "web-2 goes on" in errors
 
 
+def interrupt(play, asked, *words):
+    """Ctrl-C once the daemon has been asked for that."""
+    client = start(play, *words)
+    play.wait_for(lambda: asked in [path for _, path, _ in play.requests])
+    client.send_signal(signal.SIGINT)
+    out, errors = client.communicate(timeout=PATIENCE)
+    return client.returncode, out, errors
+
+
+def test_ctrl_c_before_an_answer_says_what_may_have_been_done(play):
+    play.loses = lambda connection: play.wait_for(lambda: not play.follows)
+    for path, tells, *words in (
+        ("/v1/services/web/deployments", '"upswap history web" tells', "stage", "web", "127.0.0.1:1"),
+        ("/v1/services/web/promote", '"upswap history web" tells', "promote", "web"),
+        ("/v1/services/web/rollback", '"upswap status" and "upswap events" tell', "rollback", "web"),
+    ):
+        done = "it may have been done all the same"
+        assert interrupt(play, path, *words) == (130, "", f"upswap: interrupted before the daemon had answered; {done}: {tells}\n")
+
+
+def test_ctrl_c_while_a_lost_answer_is_looked_for_says_what_may_have_been_done(play):
+    path = "/v1/services/web/deployments?limit=20"
+    play.loses = lambda connection: None
+    play.answers[path] = (500, {})
+    status, _, errors = interrupt(play, path, "stage", "web", "127.0.0.1:1")
+    assert status == 130
+    assert 'it may have been done all the same: "upswap history web" tells' in errors
+
+
+def test_ctrl_c_while_a_pause_waits_for_quiet_says_until_when_it_lasts_and_what_ends_it(play):
+    play.loses = lambda connection: play.wait_for(lambda: not play.follows)
+    status, _, errors = interrupt(play, "/v1/services/web/pause", "pause", "web", "--max", "10m")
+    assert status == 130
+    told = r'upswap: interrupted; web is or will be paused until (..:..:..) UTC, and "upswap resume web" ends that\n'
+    until = datetime.datetime.strptime(re.fullmatch(told, errors).group(1), "%H:%M:%S")
+    left = until - datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert 600 - PATIENCE < left.seconds <= 600
+
+
+def test_ctrl_c_while_an_upgrade_is_followed_says_that_it_goes_on(play):
+    play.answers["/v1/upgrade"] = (202, {"since": 0})
+    done = interrupt(play, "/v1/events?since=0&follow=1", "upgrade")
+    assert done == (130, "", 'upswap: interrupted; the upgrade goes on: "upswap events" tells how it ends\n')
+
+
 def test_a_refusal_is_the_daemons_sentence(play):
     play.answers["/v1/services/web/deployments"] = (409, {"status": 409, "detail": "web-1 is running; abort it"})
     done = run(play, "stage", "web", "127.0.0.1:1")

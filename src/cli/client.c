@@ -62,7 +62,9 @@ void client_free(struct client *client)
 void client_catch_interrupt(struct client *client)
 {
     sigset_t set;
-    if (client->interrupt_fd >= 0)
+    struct sigaction action;
+    sigaction(SIGINT, NULL, &action);
+    if (client->interrupt_fd >= 0 || action.sa_handler == SIG_IGN) /* as of a script's "upswap ... &" */
         return;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);

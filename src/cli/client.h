@@ -29,7 +29,8 @@ struct client_reply {
 struct client *client_new(const char *socket);
 void client_free(struct client *client);
 
-/* From now on Ctrl-C ends waiting instead of the process. May be called again. */
+/* From now on Ctrl-C ends waiting instead of the process. May be called again. Does nothing where whoever has
+ * started the process has it ignore Ctrl-C. */
 void client_catch_interrupt(struct client *client);
 
 #define CLIENT_FOREVER 0

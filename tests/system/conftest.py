@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -18,6 +19,8 @@ _daemons = []  # those of the present test and module, for the report
 
 def pytest_configure():
     processes.adopt_orphans()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a script's "pytest &"; what is tested would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Files that take long: they begin first, so that nobody waits for the last of them.

@@ -194,8 +194,10 @@ def run(play, *words, **options):
     )
 
 
-def start(play, *words):
-    return subprocess.Popen(command(play, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(play, *words, **options):
+    return subprocess.Popen(
+        command(play, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_stage_follows_a_deployment_until_it_is_done(play):
@@ -522,6 +524,16 @@ def test_ctrl_c_ends_the_client_and_not_the_deployment(play):
     _, errors = client.communicate(timeout=PATIENCE)
     assert client.returncode == 130
     assert "web-2 goes on" in errors
+
+
+def test_ctrl_c_that_is_ignored_from_the_start_stays_ignored(play):
+    play.happens(DONE[:3])
+    client = start(play, "stage", "web", "127.0.0.1:1", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    play.wait_for(lambda: play.asked("/v1/deployments/web-2"))
+    client.send_signal(signal.SIGINT)
+    play.happens(DONE[3:], "done")
+    _, errors = client.communicate(timeout=PATIENCE)
+    assert (client.returncode, errors) == (0, "")
 
 
 def interrupt(play, asked, *words):

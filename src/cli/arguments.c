@@ -11,7 +11,7 @@
 #define OPTIONS_MAX 16
 
 const struct option_row common_options[] = {
-    {"socket", 's', OPTION_TEXT, "SOCKET", "of the daemon; else $UPSWAP_SOCKET, or the usual"},
+    {"socket", 's', OPTION_NAME, "SOCKET", "of the daemon; else $UPSWAP_SOCKET, or the usual"},
     {"json", 0, OPTION_FLAG, NULL, "print the API's JSON"},
     {"help", 'h', OPTION_FLAG, NULL, "print this help"},
     {"version", 'V', OPTION_FLAG, NULL, "print the version"},
@@ -95,6 +95,10 @@ static bool convert(struct given *given, struct err *err)
     struct str text = str_of(given->text);
     char quote[UTF8_QUOTE_SIZE];
     switch (given->row->kind) {
+    case OPTION_NAME:
+        return str_trim(text).n > 0 ||
+               err_set(err, "--%s has an empty value (of a variable that is not set?); it takes %s", name,
+                       given->row->value);
     case OPTION_NUMBER:
         return str_to_u64(text, &given->number) ||
                err_set(err, "--%s takes a whole number, not \"%s\"", name, utf8_quote(text, quote));

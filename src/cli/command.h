@@ -14,7 +14,8 @@ struct client;
 
 enum option_kind {
     OPTION_FLAG,
-    OPTION_TEXT,
+    OPTION_TEXT, /* whatever, nothing too */
+    OPTION_NAME, /* of a thing, or what it consists of: not empty, as an unset variable would make it */
     OPTION_NUMBER,
     OPTION_DURATION,
 };

@@ -56,7 +56,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
-    {"release", 0, OPTION_TEXT, "RELEASE", "its name, for %{release} and the history"},
+    {"release", 0, OPTION_NAME, "RELEASE", "its name, for %{release} and the history"},
     STAGING_OPTIONS,
     {.name = NULL},
 };

@@ -50,7 +50,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
-    {"release", 0, OPTION_TEXT, "RELEASE", "whose suite to run; the live release's unless told"},
+    {"release", 0, OPTION_NAME, "RELEASE", "whose suite to run; the live release's unless told"},
     {.name = NULL},
 };
 

@@ -13,8 +13,8 @@
         {"no-wait", 0, OPTION_FLAG, NULL, "return when it is staged"},                                 \
         {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},       \
         {"watch", 0, OPTION_DURATION, "DURATION", "how long the old pool stays armed after the swap"}, \
-        {"canary", 0, OPTION_TEXT, "PCT,PCT,...", "shares of the new sessions before the swap"},       \
-        {"pause-with", 0, OPTION_TEXT, "COMMAND", "pause, run it, test and swap, resume"},             \
+        {"canary", 0, OPTION_NAME, "PCT,PCT,...", "shares of the new sessions before the swap"},       \
+        {"pause-with", 0, OPTION_NAME, "COMMAND", "pause, run it, test and swap, resume"},             \
         {"pause-max", 0, OPTION_DURATION, "DURATION", "of all that (30s)"},                            \
     {                                                                                                  \
         "step", 0, OPTION_DURATION, "DURATION", "how long each share is watched (60s)"                 \

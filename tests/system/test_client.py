@@ -837,6 +837,11 @@ def test_events_that_nobody_reads_end_as_any_writer_of_a_pipe(play):
         (["stage", "web", "h:1", "--canary", "0x10"], '--canary takes shares in percent, such as 1,10,50, not "0x10"'),
         (["stage", "web", "h:1", "--watch", "60"], '--watch: "60" is not a duration'),
         (["stage", "web", "h:1,pid=x"], '"h:1,pid=x": pid must be a number'),
+        (["stage", "web", "h:1", "--pause-with", ""], "--pause-with has an empty value (of a variable that is not set?)"),
+        (["deploy", "web", "v1", "--pause-with= "], "--pause-with has an empty value"),
+        (["stage", "web", "h:1", "--release="], "--release has an empty value"),
+        (["uptest", "web", "--release", ""], "--release has an empty value"),
+        (["stage", "web", "h:1", "--canary", ""], "--canary has an empty value"),
         (["status", b"\xff"], "argument 4 is not valid UTF-8"),
     ],
 )

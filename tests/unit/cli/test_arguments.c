@@ -127,6 +127,34 @@ static void wrong_usage_is_told_in_a_sentence(void **state)
     }
 }
 
+/* As "$VARIABLE" of a script, where it is not set. */
+static void an_option_that_names_something_is_not_given_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[5], *sentence; /* "": taken */
+    } rows[] = {
+        {{"-s", "", "status"},
+         "--socket has an empty value (of a variable that is not set?); it takes SOCKET"},
+        {{"stage", "web", "h:1", "--pause-with", " "},
+         "--pause-with has an empty value (of a variable that is not set?); it takes COMMAND"},
+        {{"--release=", "uptest", "web"},
+         "--release has an empty value (of a variable that is not set?); it takes RELEASE"},
+        {{"abort", "web", "--reason", ""}, ""},
+        {{"maintenance", "web", "on", "--message="}, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err err = {""};
+        int count = 0;
+        while (count < 5 && rows[i].words[count] != NULL)
+            count++;
+        struct arguments *arguments = arguments_parse(count, (char **)rows[i].words, &err);
+        assert_string_equal(err.text, rows[i].sentence);
+        assert_int_equal(arguments == NULL, rows[i].sentence[0] != '\0');
+        arguments_free(arguments);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +164,7 @@ int main(void)
         cmocka_unit_test(two_dashes_end_the_options),
         cmocka_unit_test(help_needs_no_operands),
         cmocka_unit_test(wrong_usage_is_told_in_a_sentence),
+        cmocka_unit_test(an_option_that_names_something_is_not_given_nothing),
     };
     return cmocka_run_group_tests_name("arguments", tests, NULL, NULL);
 }

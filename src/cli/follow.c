@@ -328,6 +328,24 @@ static void show_next(struct follower *follower, const char *state)
     free(text);
 }
 
+/* The next one may have been swapped in while the pool before this one drained. */
+static void show_done(struct follower *follower)
+{
+    unsigned ignored;
+    const char *service = follower->plan->service, *deployment = follower->plan->deployment;
+    double seconds = (double)elapsed(follower) / 1000;
+    json_t *json = get(follower, "/v1/services/", service, &ignored);
+    const char *live = field_text(json, "live", deployment);
+    if (strcmp(live, deployment) == 0)
+        terminal_line(&follower->terminal, TONE_GOOD, "%s: %s is live, after %.1f s", service, deployment,
+                      seconds);
+    else
+        terminal_line(&follower->terminal, TONE_GOOD,
+                      "%s: %s is done, after %.1f s, and was live; %s is live now", service, deployment,
+                      seconds, live);
+    json_decref(json);
+}
+
 static void show_end(struct follower *follower)
 {
     const char *service = follower->plan->service, *state = field_text(follower->deployment, "state", "");
@@ -339,8 +357,7 @@ static void show_end(struct follower *follower)
         terminal_line(terminal, TONE_GOOD, "%s: promoted; %s is %s", service, deployment,
                       strcmp(state, "canary") == 0 ? "a canary" : "live");
     else if (strcmp(state, "done") == 0)
-        terminal_line(terminal, TONE_GOOD, "%s: %s is live, after %.1f s", service, deployment,
-                      (double)elapsed(follower) / 1000);
+        show_done(follower);
     else if (strcmp(state, "held") == 0)
         terminal_line(terminal, TONE_PLAIN,
                       "%s: %s waits; \"upswap promote %s\" swaps, \"upswap abort %s\" gives it up", service,

@@ -208,15 +208,27 @@ char *failed_teardowns(const struct pool *pool)
                                     failed, tried, pool->name);
 }
 
+/* Another may have been swapped in while the pool before it drained. */
+static char *standing_of(const struct pool *pool)
+{
+    const struct pool *live = pool->service->live;
+    return live == NULL || live == pool ? mem_dup("live") : mem_printf("was live, as %s is now", live->name);
+}
+
 /* `old`: the pool before it; NULL: there was none, or nothing is known of it any more. */
 static void finish(struct course *course, const struct deployment *deployment, const struct pool *old)
 {
     char *failed = old == NULL ? NULL : failed_teardowns(old);
-    char *why = deployment->replaces == NULL ? mem_dup("live; there was no pool before it")
-                : failed == NULL             ? mem_dup("live; the pool before it is drained and torn down")
-                                 : mem_printf("live; the pool before it is drained, but %s", failed);
+    char *standing = standing_of(deployment->pool), *why;
+    if (deployment->replaces == NULL)
+        why = mem_printf("%s; there was no pool before it", standing);
+    else if (failed == NULL)
+        why = mem_printf("%s; the pool before it is drained and torn down", standing);
+    else
+        why = mem_printf("%s; the pool before it is drained, but %s", standing, failed);
     step_event(course, deployment->pool->name, EVENT_OLD_RETIRED, why);
     free(why);
+    free(standing);
     free(failed);
 }
 

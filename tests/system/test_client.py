@@ -141,7 +141,8 @@ class Play:
             return self.answers[path]
         if path.startswith("/v1/deployments/"):
             return 200, self.deployment
-        return 200, {"service": "web", "state": "serving", "live": "web-1", "pools": self.pools}
+        live = "web-2" if self.deployment["state"] == "done" else "web-1"
+        return 200, {"service": "web", "state": "serving", "live": live, "pools": self.pools}
 
     def post(self, path):
         return self.answers.get(path, (202, {"deployment": "web-2"}))
@@ -230,6 +231,14 @@ def test_a_deployment_that_the_daemon_has_forgotten_is_not_waited_for(play):
     play.answers["/v1/deployments/web-2"] = (404, {"status": 404, "detail": "no such deployment"})
     done = run(play, "stage", "web", "127.0.0.1:1")
     assert (done.returncode, done.stderr) == (1, "upswap: the daemon knows no deployment web-2 any more\n")
+
+
+def test_one_that_was_replaced_while_the_pool_before_it_drained_is_not_called_live(play):
+    play.answers["/v1/services/web"] = (200, {"service": "web", "state": "serving", "live": "web-3", "pools": []})
+    play.happens(DONE, "done")
+    done = run(play, "stage", "web", "127.0.0.1:1")
+    assert done.returncode == 0
+    assert re.search(r"web: web-2 is done, after [0-9.]+ s, and was live; web-3 is live now\n$", done.stdout), done.stdout
 
 
 def test_events_of_other_deployments_are_not_shown(play):

@@ -397,7 +397,9 @@ def test_a_draining_pool_does_not_hinder_the_next_deployment(stand, make_backend
         held.release()
         assert client.response().text == "oldest"
     stand.events.wait_end(second)
+    assert stand.admin.deployment(second)["timeline"][-1]["why"] == f"was live, as {third} is now; the pool before it is drained and torn down"
     stand.events.wait_end(third)
+    assert stand.admin.deployment(third)["timeline"][-1]["why"] == "live; the pool before it is drained and torn down"
     wait_until(lambda: len(stand.admin.service()["pools"]) == 1)
 
 

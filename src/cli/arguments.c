@@ -157,13 +157,21 @@ static bool take_long(struct arguments *arguments, const char *word, struct word
                        : unknown_option(arguments, name, err);
 }
 
+static bool unknown_letter(const char *letter, struct err *err)
+{
+    size_t n = 1;
+    while (((unsigned char)letter[n] & 0xc0) == 0x80) /* the rest of a character in UTF-8 */
+        n++;
+    return err_set(err, "there is no option -%.*s", (int)n, letter);
+}
+
 /* -n 5, -n5, -fn5 */
 static bool take_letters(struct arguments *arguments, const char *word, struct words *words, struct err *err)
 {
     for (const char *letter = word + 1; *letter != '\0'; letter++) {
         const struct option_row *row = row_of(arguments->command, STR(""), *letter);
         if (row == NULL)
-            return err_set(err, "there is no option -%c", *letter);
+            return unknown_letter(letter, err);
         bool has_value = row->kind != OPTION_FLAG;
         if (!take_value(arguments, row, has_value && letter[1] != '\0' ? letter + 1 : NULL, words, err))
             return false;

@@ -5,9 +5,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* It may quote what somebody has typed, or the daemon's peers. */
+void ask_warn(const char *before, const char *sentence)
+{
+    struct buf clean = terminal_clean(str_of(sentence));
+    fprintf(stderr, "%s%.*s\n", before, STR_ARG(buf_str(&clean)));
+    buf_free(&clean);
+}
+
 int ask_fail(int status, const struct err *err)
 {
-    fprintf(stderr, "upswap: %s\n", err->text);
+    ask_warn("upswap: ", err->text);
     return status;
 }
 

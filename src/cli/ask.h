@@ -40,7 +40,10 @@ int ask_post(const struct session *session, char *path, json_t *body, char *sent
 int ask_verb(const struct session *session, const char *service, const char *verb, json_t *body,
              const char *words) MUST_CHECK;
 
-/* Prints a sentence on stderr. Returns status. */
+/* Prints a sentence on stderr, the only way to there: control characters in it are shown as "?". */
+void ask_warn(const char *before, const char *sentence);
+
+/* The same behind "upswap: ". Returns status. */
 int ask_fail(int status, const struct err *err);
 
 /* Prints the reply's text as it came. */

@@ -39,12 +39,6 @@ static bool is_utf8(int argc, char **argv, struct err *err)
     return true;
 }
 
-static int usage_fault(const struct err *err)
-{
-    fprintf(stderr, "upswap: %s\n", err->text);
-    return CLI_USAGE;
-}
-
 /* $UPSWAP_SOCKET set to nothing is as good as unset. */
 static const char *socket_of(const struct arguments *arguments)
 {
@@ -72,7 +66,7 @@ static int dispatch(const struct arguments *arguments)
         return print_help(arguments_command(arguments));
     if (arguments_command(arguments) == NULL) {
         err_set(&err, "a command is missing; \"upswap --help\" lists them");
-        return usage_fault(&err);
+        return ask_fail(CLI_USAGE, &err);
     }
     return run_command(arguments);
 }
@@ -84,7 +78,7 @@ static int print_words(int argc, char **argv)
     struct outlook look = arguments_look(argc, argv);
     const struct command *command = look.command != NULL ? command_find(look.command, &err) : NULL;
     if (look.command != NULL && command == NULL)
-        return usage_fault(&err);
+        return ask_fail(CLI_USAGE, &err);
     if (look.value_due)
         puts("value");
     else
@@ -118,10 +112,10 @@ static int run(int argc, char **argv)
     if (argc > 0 && strcmp(argv[0], "--words") == 0)
         return print_words(argc - 1, argv + 1);
     if (!is_utf8(argc, argv, &err))
-        return usage_fault(&err);
+        return ask_fail(CLI_USAGE, &err);
     struct arguments *arguments = arguments_parse(argc, argv, &err);
     if (arguments == NULL)
-        return usage_fault(&err);
+        return ask_fail(CLI_USAGE, &err);
     int status = dispatch(arguments);
     arguments_free(arguments);
     return status;

@@ -8,14 +8,15 @@ static int run(const struct session *session, const struct arguments *arguments)
 {
     (void)session;
     struct err err;
+    struct terminal terminal = terminal_open(stdout);
     const char *path = arguments_operand(arguments, 0);
     struct config *config = config_load(path, &err);
     bool valid = config != NULL && config_check(config, certificate_files_check, &err) &&
                  config_check_instances(config, &err);
     if (!valid || !config_check_users(config, child_user_check, &err))
-        fprintf(stderr, "%s\n", err.text);
+        ask_warn("", err.text);
     if (valid)
-        printf("%s: valid\n", path);
+        terminal_line(&terminal, TONE_PLAIN, "%s: valid", path);
     config_free(config);
     return valid ? CLI_DONE : CLI_REFUSED;
 }

@@ -10,7 +10,7 @@ static void show_warnings(const json_t *answer)
     json_array_foreach (json_object_get(answer, "warnings"), i, warning) {
         const char *sentence = json_string_value(warning);
         if (sentence != NULL)
-            fprintf(stderr, "upswap: %s\n", sentence);
+            ask_warn("upswap: ", sentence);
     }
 }
 

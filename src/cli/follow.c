@@ -375,9 +375,11 @@ static int leave(struct follower *follower, int status, const char *why)
 {
     const char *deployment = follower->plan->deployment, *service = follower->plan->service;
     bool is_live = field_is(follower->deployment, "state", "watching"); /* too late for an abort */
+    char *sentence = mem_printf("%s; %s goes on: \"upswap show %s\" tells how, \"upswap %s %s\" gives it up",
+                                why, deployment, deployment, is_live ? "rollback" : "abort", service);
     terminal_settle(&follower->terminal);
-    fprintf(stderr, "upswap: %s; %s goes on: \"upswap show %s\" tells how, \"upswap %s %s\" gives it up\n",
-            why, deployment, deployment, is_live ? "rollback" : "abort", service);
+    ask_warn("upswap: ", sentence);
+    free(sentence);
     return status;
 }
 

@@ -74,14 +74,23 @@ bool terminal_is_control(struct str text, size_t at)
     return (c < 0x20 && c != '\t') || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0);
 }
 
-static void put(const struct terminal *terminal, struct str text)
+struct buf terminal_clean(struct str text)
 {
+    struct buf out = BUF_EMPTY;
     for (size_t i = 0; i < text.n; i++) {
         bool control = terminal_is_control(text, i);
-        fputc(control ? '?' : text.p[i], terminal->out);
+        buf_add(&out, control ? "?" : text.p + i, 1);
         if (control && (unsigned char)text.p[i] == 0xc2)
             i++;
     }
+    return out;
+}
+
+static void put(const struct terminal *terminal, struct str text)
+{
+    struct buf clean = terminal_clean(text);
+    fwrite(clean.p, 1, clean.n, terminal->out);
+    buf_free(&clean);
 }
 
 static void put_line(struct terminal *terminal, enum tone tone, struct str text)

@@ -1,6 +1,7 @@
 /* terminal: lines for a person, with colour and a line of progress only where that person can see them. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -41,6 +42,8 @@ void terminal_entry(struct terminal *terminal, enum tone tone, const char *label
 const char *terminal_colour(enum tone tone);
 /* Is there a control character, of one byte or (U+0080 to U+009F) of two? */
 bool terminal_is_control(struct str text, size_t at);
+/* The text with "?" in the place of each. To be freed. */
+struct buf terminal_clean(struct str text);
 
 /* Takes away what terminal_draw (screen.h) has shown. */
 void terminal_settle(struct terminal *terminal);

@@ -596,6 +596,25 @@ def test_a_refusal_is_the_daemons_sentence(play):
     assert (done.returncode, done.stderr) == (1, "upswap: web-1 is running; abort it\n")
 
 
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["abort", "w\033[2Jb\nup"], 'no service "w?[2Jb?up"'),
+        (["status", "--\u009b2J"], "no option --?2J"),
+        (["st\033us\nup"], 'no command "st?us?up"'),
+        (["status", "-é"], "no option -é\n"),
+        (["maintenance", "web", "\033[31m"], '"?[31m" is neither'),
+        (["check", "/none\033\n.conf"], "/none??.conf"),
+        (["reload"], "upswap: the w?rning\n"),
+    ],
+)
+def test_what_is_quoted_on_stderr_moves_no_cursor(play, words, told):
+    play.answers["/v1/services/w%1B%5B2Jb%0Aup/abort"] = (404, {"status": 404, "detail": 'no service "w\033[2Jb\nup"'})
+    play.answers["/v1/reload"] = (200, {"warnings": ["the w\007rning"]})
+    done = run(play, *words)
+    assert told in done.stderr and done.stderr.count("\n") == 1 and "\033" not in done.stderr
+
+
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_name_of_dots_is_a_name_and_no_way_up(play, name):
     run(play, "status", name)

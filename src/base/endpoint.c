@@ -45,12 +45,11 @@ bool endpoint_parse(struct str text, struct endpoint *endpoint, struct err *err)
 {
     struct str rest = text, option;
     int64_t weight = 0;
-    char quote[UTF8_QUOTE_SIZE];
     *endpoint = (struct endpoint){.weight = 1};
     (void)str_split(&rest, ',', &endpoint->address);
     while (str_split(&rest, ',', &option)) {
         if (!take_option(option, endpoint, &weight, err))
-            return err_prefix(err, "\"%s\"", utf8_quote(text, quote));
+            return false;
     }
     if (weight != 0)
         endpoint->weight = (uint32_t)weight;

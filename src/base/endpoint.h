@@ -13,7 +13,8 @@ struct endpoint {
     int64_t pid;        /* of its process; 0: none is written */
 };
 
-/* Takes the text apart; the address points into it. */
+/* Takes the text apart; the address points into it. The sentence is about one option: whoever calls knows how
+ * the whole was written. */
 bool endpoint_parse(struct str text, struct endpoint *endpoint, struct err *err) MUST_CHECK;
 
 /* Is it a weight? False with a sentence. */

@@ -1,4 +1,5 @@
 #include "base/endpoint.h"
+#include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/ask.h"
 #include "cli/staging.h"
@@ -7,8 +8,11 @@
 static json_t *instance_of(const char *text, struct err *err)
 {
     struct endpoint endpoint;
-    if (!endpoint_parse(str_of(text), &endpoint, err))
+    char quote[UTF8_QUOTE_SIZE];
+    if (!endpoint_parse(str_of(text), &endpoint, err)) {
+        err_prefix(err, "\"%s\"", utf8_quote(str_of(text), quote));
         return NULL;
+    }
     if (endpoint.address.n == strlen(text))
         return json_string(text);
     return json_pack("{s:s%, s:I, s:o*}", "address", endpoint.address.p, endpoint.address.n, "weight",

@@ -3,6 +3,7 @@
 #include "base/address.h"
 #include "base/endpoint.h"
 #include "base/units.h"
+#include "base/utf8.h"
 #include "config/config.h"
 #include "config/release.h"
 
@@ -79,7 +80,10 @@ bool rule_instance(struct str text, struct err *err)
 {
     struct address address;
     struct endpoint endpoint;
-    if (!endpoint_parse(text, &endpoint, err) || !address_parse_instance(endpoint.address, &address, err))
+    char quote[UTF8_QUOTE_SIZE];
+    if (!endpoint_parse(text, &endpoint, err))
+        return err_prefix(err, "\"%s\"", utf8_quote(text, quote));
+    if (!address_parse_instance(endpoint.address, &address, err))
         return false;
     return endpoint.pid == 0 ||
            err_set(err, "\"%.*s\" names a process, which does not outlive this file; take pid= out",

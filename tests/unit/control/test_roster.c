@@ -93,6 +93,7 @@ static void what_is_no_instance_is_refused_with_its_line(void **state)
     assert_refuses("10.0.0.1:80 and more\n", "\"and\" is no option of an instance");
     assert_refuses("10.0.0.1:80,weight=0\n", "the weight 0 is not from 1 to");
     assert_refuses("10.0.0.1:80,,pid=3\n", "is no option of an instance");
+    assert_refuses("no address\n", "line 1 of its stdout, \"no address\": \"address\" is no option");
     assert_refuses("no end", "line 1 of its stdout, \"no end\"");
 }
 

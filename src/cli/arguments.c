@@ -261,7 +261,7 @@ static bool check_operands(const struct arguments *arguments, struct err *err)
 {
     const struct command *command = arguments->command;
     char quote[UTF8_QUOTE_SIZE];
-    if (command == NULL || arguments_has(arguments, "help"))
+    if (command == NULL || arguments_has(arguments, "help") || arguments_has(arguments, "version"))
         return true;
     if (arguments->operand_count < command->least)
         return err_set(err, "\"%s\" needs %s", command->name, command->operands);

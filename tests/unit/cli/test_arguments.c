@@ -87,11 +87,14 @@ static void two_dashes_end_the_options(void **state)
     arguments_free(arguments);
 }
 
-static void help_needs_no_operands(void **state)
+static void help_and_version_need_no_operands(void **state)
 {
     (void)state;
     struct arguments *arguments = must_parse("stage -h");
     assert_true(arguments_has(arguments, "help"));
+    arguments_free(arguments);
+    arguments = must_parse("stage --version");
+    assert_true(arguments_has(arguments, "version"));
     arguments_free(arguments);
 }
 
@@ -162,7 +165,7 @@ int main(void)
         cmocka_unit_test(letters_may_be_joined_with_their_value_and_each_other),
         cmocka_unit_test(options_of_a_command_may_stand_before_it),
         cmocka_unit_test(two_dashes_end_the_options),
-        cmocka_unit_test(help_needs_no_operands),
+        cmocka_unit_test(help_and_version_need_no_operands),
         cmocka_unit_test(wrong_usage_is_told_in_a_sentence),
         cmocka_unit_test(an_option_that_names_something_is_not_given_nothing),
     };

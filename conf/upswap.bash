@@ -30,7 +30,8 @@ _upswap() {
         [[ ${line[${#line[@]} - 1]} =~ ^(-s|--socket)$ ]] && COMPREPLY=($(compgen -f -- "$word"))
         return
         ;;
-    -*,none | -*,service | -*,file | -*,other) words=${words#*$'\n'} ;;
+    -*) words=${words#*$'\n'} ;;
+    *,word) words=$(sed '1d; /^-/d' <<<"$words") ;;
     *,service) words=$(_upswap_services "${socket[@]}") ;;
     *,file) COMPREPLY=($(compgen -f -- "$word")); return ;;
     *,none | *,other) return ;;

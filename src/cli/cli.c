@@ -71,6 +71,15 @@ static int dispatch(const struct arguments *arguments)
     return run_command(arguments);
 }
 
+static enum operand next_operand(const struct command *command, size_t operands)
+{
+    if (command == NULL)
+        return OPERAND_WORD; /* its name */
+    if (operands == 0)
+        return command->first;
+    return operands == 1 && command->second != NULL ? OPERAND_WORD : OPERAND_OTHER;
+}
+
 /* upswap --words [WORD...]: for the shell's completion of the word behind these. */
 static int print_words(int argc, char **argv)
 {
@@ -82,7 +91,7 @@ static int print_words(int argc, char **argv)
     if (look.value_due)
         puts("value");
     else
-        help_words(stdout, command, command == NULL || look.operands > 0 ? OPERAND_OTHER : command->first);
+        help_words(stdout, command, next_operand(command, look.operands));
     return CLI_DONE;
 }
 

@@ -29,7 +29,7 @@ struct option_row {
 };
 
 /* What a positional argument is, for completion. */
-enum operand { OPERAND_NONE, OPERAND_SERVICE, OPERAND_FILE, OPERAND_OTHER };
+enum operand { OPERAND_NONE, OPERAND_SERVICE, OPERAND_FILE, OPERAND_WORD, OPERAND_OTHER };
 
 /* What a command is given to work with. */
 struct session {
@@ -43,7 +43,8 @@ struct command {
     const char *summary;  /* a line of help */
     const char *details;  /* a paragraph more, or NULL */
     enum operand first;
-    size_t least, most; /* operands */
+    const char *const *second; /* the words of which the second operand is one; NULL: it is something else */
+    size_t least, most;        /* operands */
     const struct option_row *options;
     /* Returns the exit status. */
     int (*run)(const struct session *session, const struct arguments *arguments);

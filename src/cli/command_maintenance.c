@@ -24,11 +24,14 @@ static const struct option_row options[] = {
     {.name = NULL},
 };
 
+static const char *const words[] = {"on", "off", NULL};
+
 const struct command command_maintenance = {
     .name = "maintenance",
     .operands = "SERVICE on|off",
     .summary = "answer a service's requests with 503, or serve them again",
     .first = OPERAND_SERVICE,
+    .second = words,
     .least = 2,
     .most = 2,
     .options = options,

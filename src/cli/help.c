@@ -40,7 +40,19 @@ void help_command(FILE *out, const struct command *command)
     print_options(out, common_options);
 }
 
-static void print_words(FILE *out, const struct option_row *rows)
+static void print_words(FILE *out, const char *const *words)
+{
+    for (; words != NULL && *words != NULL; words++)
+        fprintf(out, "%s\n", *words);
+}
+
+static void print_commands(FILE *out)
+{
+    for (const struct command *const *command = commands; *command != NULL; command++)
+        fprintf(out, "%s\n", (*command)->name);
+}
+
+static void print_names(FILE *out, const struct option_row *rows)
 {
     for (; rows != NULL && rows->name != NULL; rows++)
         fprintf(out, "--%s\n", rows->name);
@@ -48,13 +60,13 @@ static void print_words(FILE *out, const struct option_row *rows)
 
 void help_words(FILE *out, const struct command *command, enum operand next)
 {
-    static const char *const operands[] = {"none", "service", "file", "other"};
-    if (command == NULL) {
-        for (const struct command *const *each = commands; *each != NULL; each++)
-            fprintf(out, "%s\n", (*each)->name);
-        return;
-    }
+    static const char *const operands[] = {"none", "service", "file", "word", "other"};
     fprintf(out, "%s\n", operands[next]);
-    print_words(out, command->options);
-    print_words(out, common_options);
+    if (command == NULL)
+        print_commands(out);
+    else if (next == OPERAND_WORD)
+        print_words(out, command->second);
+    if (command != NULL)
+        print_names(out, command->options);
+    print_names(out, common_options);
 }

@@ -1100,6 +1100,12 @@ def test_completion_offers_commands_options_and_services(play, shell, script):
         return done.stdout.split()
 
     assert complete("upswap", "st") == ["status", "stage"]
+    assert complete("upswap", "--") == ["--socket", "--json", "--help", "--version"]
+    assert complete("upswap", "--json", "re") == ["resume", "reload"]
+    assert complete("upswap", "maintenance", "web", "") == ["on", "off"]
+    assert complete("upswap", "maintenance", "web", "--m") == ["--message"]
+    assert complete("upswap", "maintenance", "web", "on", "") == []
+    assert not [word for word in complete("upswap", "") if word.startswith("-")]
     assert complete("upswap", "stage", "") == ["web", "shop"]
     assert complete("upswap", "stage", "web", "--re") == ["--release"]
     assert complete("upswap", "-s", play.path, "drain", "s") == ["shop"]

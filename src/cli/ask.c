@@ -85,7 +85,7 @@ int ask_show(const struct session *session, char *path, ask_show_fn *show)
 int ask_post(const struct session *session, char *path, json_t *body, char *sentence)
 {
     struct client_reply reply;
-    int status = ask_change(session, path, body, ASK_MS, &reply);
+    int status = ask_change(session, path, body, ASK_CHANGE_MS, &reply);
     if (status == CLI_DONE) {
         if (session->json)
             ask_print(&reply);

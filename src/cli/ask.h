@@ -6,9 +6,8 @@
 #include "cli/command.h"
 #include "cli/terminal.h"
 
-#define ASK_MS                                                                                  \
-    30000 /* the daemon answers at once, but a reload with thousands of services takes its time \
-           */
+#define ASK_MS 10000        /* the daemon answers a question at once */
+#define ASK_CHANGE_MS 30000 /* and a change soon, but a reload with thousands of services takes its time */
 
 /* CLI_DONE: reply is a success and must be freed. Else the exit status; the sentence is on stderr. */
 int ask(const struct session *session, const char *method, const char *path, const json_t *body,

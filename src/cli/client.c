@@ -138,6 +138,11 @@ static void no_answer(const struct client *client, CURL *easy, CURLcode code, st
     if (strlen(client->socket) > SOCKET_PATH_MAX)
         err_set(err, "the path of a socket may have at most %zu bytes, and \"%s\" has %zu; -s names another",
                 SOCKET_PATH_MAX, utf8_quote(str_of(client->socket), quote), strlen(client->socket));
+    else if (was_asked(easy) && code == CURLE_OPERATION_TIMEDOUT)
+        err_set(err,
+                "no answer from the daemon at %s in time: its control does not start, or is held up; the "
+                "daemon's log says why",
+                client->socket);
     else if (was_asked(easy))
         err_set(err, "no answer from the daemon at %s: %s", client->socket, why);
     else

@@ -17,7 +17,7 @@ static int run(const struct session *session, const struct arguments *arguments)
     const char *service = arguments_operand(arguments, 0), *reason = arguments_text(arguments, "reason");
     json_t *body = reason != NULL ? json_pack("{s:s}", "reason", reason) : json_object();
     char *path = client_path("/v1/services/", service, "/abort");
-    int status = ask_change(session, path, body, ASK_MS, &reply);
+    int status = ask_change(session, path, body, ASK_CHANGE_MS, &reply);
     free(path);
     json_decref(body);
     if (status != CLI_DONE)

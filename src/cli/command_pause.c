@@ -48,7 +48,7 @@ static int ask_pause(const struct session *session, const char *service, const j
     char *path = client_path("/v1/services/", service, "/pause");
     client_catch_interrupt(session->client);
     enum client_result result =
-        client_request(session->client, "POST", path, body, max_ms + ASK_MS, reply, &err);
+        client_request(session->client, "POST", path, body, max_ms + ASK_CHANGE_MS, reply, &err);
     free(path);
     if (result == CLIENT_ABANDONED)
         return leave(service, until_ns);

@@ -19,7 +19,7 @@ static int run(const struct session *session, const struct arguments *arguments)
     struct client_reply reply;
     (void)arguments;
     json_t *body = json_object();
-    int status = ask_change(session, "/v1/reload", body, ASK_MS, &reply);
+    int status = ask_change(session, "/v1/reload", body, ASK_CHANGE_MS, &reply);
     json_decref(body);
     if (status != CLI_DONE)
         return status;

@@ -40,7 +40,7 @@ static int stay(const struct session *session, const struct arguments *arguments
 /* How long the daemon may take to answer: --timeout bounds it too. */
 static uint64_t answer_ms(uint64_t timeout_ms)
 {
-    return timeout_ms != 0 && timeout_ms < ASK_MS ? timeout_ms : ASK_MS;
+    return timeout_ms != 0 && timeout_ms < ASK_CHANGE_MS ? timeout_ms : ASK_CHANGE_MS;
 }
 
 /* Where the answer is lost, the deployment is looked for, for as long as --timeout leaves. */

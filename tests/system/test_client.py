@@ -502,6 +502,18 @@ def test_a_command_whose_answer_was_lost_says_that_it_may_have_been_done(play):
         assert 'may have been done all the same: "upswap status" and "upswap events" tell' in done.stderr
 
 
+def test_a_daemon_that_listens_and_says_nothing_is_not_waited_for_without_end(tmp_path):
+    """Its keeper holds the socket while its control does not start."""
+    path = str(tmp_path / "admin.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        argv = [os.path.join(BUILD, "upswap"), "-s", path, "status"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout) == (7, "")
+    assert f"no answer from the daemon at {path} in time: its control does not start" in done.stderr
+
+
 def test_the_time_of_timeout_bounds_a_daemon_that_does_not_answer(play):
     play.loses = lambda connection: play.wait_for(lambda: not play.follows)
     done = run(play, "stage", "web", "127.0.0.1:1", "--timeout", "300ms")

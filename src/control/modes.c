@@ -8,13 +8,16 @@
 #include <stdlib.h>
 
 #define NS_PER_S 1e9
+#define NS_PER_MS 1000000
 
 /* What a step that changes a mode is about. */
 struct change {
     const char *event;
-    uint64_t wait_ms;  /* of a pause: for the service to be quiet */
-    uint64_t since_ns; /* of an end that nobody asked for: of which pause; 0: of any */
-    bool owned;        /* it is a deployment's */
+    uint64_t wait_ms;   /* of a pause: for the service to be quiet */
+    uint64_t since_ns;  /* of an end that nobody asked for: of which pause; 0: of any */
+    uint64_t length_ms; /* and of how long a one: it may have been prolonged meanwhile */
+    bool owned;         /* it is a deployment's */
+    bool prolongs;      /* the pause that is */
     enum mode_kind before;
     uint64_t before_ns; /* since when */
 };
@@ -149,6 +152,13 @@ static bool is_needed(struct step *step)
     return pool != NULL && deployment_pauses(pool->deployment);
 }
 
+/* Of a pause. */
+static uint64_t passed_ms(const struct mode *mode)
+{
+    uint64_t now_ns = clock_steady_ns();
+    return now_ns > mode->since_ns ? (now_ns - mode->since_ns) / NS_PER_MS : 0;
+}
+
 /* Whoever has paused by hand ends that pause, no deployment does. */
 static bool is_by_hand(struct step *step)
 {
@@ -160,6 +170,20 @@ static bool is_by_hand(struct step *step)
         "the service is paused by hand, and a deployment does not end that pause; `upswap resume` it, then "
         "stage again");
     return true;
+}
+
+/* It stays the pause that it was, with who waits for its quiet, and ends at the later of the two ends. It has
+ * no traffic by which to tell a rate. */
+static void prolong(struct step *step, const struct mode *before)
+{
+    struct change *change = step->data;
+    struct mode *mode = &step->record.mode;
+    uint64_t length_ms = passed_ms(before) + mode->length_ms;
+    change->prolongs = true;
+    step->record.asker = before->asker;
+    mode->since_ns = before->since_ns;
+    mode->length_ms = length_ms > before->length_ms ? length_ms : before->length_ms;
+    mode->rate = before->rate;
 }
 
 static bool prepare_pause(struct step *step)
@@ -177,9 +201,8 @@ static bool prepare_pause(struct step *step)
     mode->slot = pauses_slot(conductor->pauses, service);
     if (mode->slot == 0)
         return step_refuse(step, 409, "%d services are paused already; resume one of them", MODE_SLOTS - 1);
-    /* One that is prolonged has no traffic by which to tell. */
-    if (service != NULL && service->mode.kind == MODE_PAUSED)
-        mode->rate = service->mode.rate;
+    if (mode_of(step)->kind == MODE_PAUSED)
+        prolong(step, mode_of(step));
     else
         mode->rate = service == NULL ? 0 : recent_rate(conductor->recent, service);
     return number(step);
@@ -197,14 +220,15 @@ void conductor_pause(struct conductor *conductor, const char *service, const str
     step_submit(step);
 }
 
-/* Dropped where it is another pause by now. */
+/* Dropped where it is another pause by now, or a longer one. */
 static bool prepare_resume(struct step *step)
 {
     const struct change *change = step->data;
     const struct mode *mode = mode_of(step);
     if (change->since_ns == 0 && is_owned(step))
         return false;
-    if (mode->kind != MODE_PAUSED || (change->since_ns != 0 && change->since_ns != mode->since_ns))
+    bool is_other = change->since_ns != mode->since_ns || change->length_ms != mode->length_ms;
+    if (mode->kind != MODE_PAUSED || (change->since_ns != 0 && is_other))
         return refuse_end(step, "paused");
     return number(step);
 }
@@ -225,7 +249,9 @@ void conductor_resume(struct conductor *conductor, const char *service, const st
 static void end_pause(struct course *course, const struct service *service, const char *why)
 {
     struct step *step = step_new(course, RECORD_MODE, NULL);
-    begin(step, MODE_SERVING, "pause.ended")->since_ns = service->mode.since_ns;
+    struct change *change = begin(step, MODE_SERVING, "pause.ended");
+    change->since_ns = service->mode.since_ns;
+    change->length_ms = service->mode.length_ms;
     record_set_why(&step->record, why);
     step->prepare = prepare_resume;
     step_submit(step);
@@ -325,16 +351,23 @@ static void await_quiet(struct step *step, const struct service *service)
 
 /* ---- what follows ---- */
 
+/* From its event on. */
+static uint64_t left_ms(const struct change *change, const struct mode *mode)
+{
+    uint64_t passed = change->prolongs ? passed_ms(mode) : 0;
+    return mode->length_ms > passed ? mode->length_ms - passed : 0;
+}
+
 static void announce(const struct step *step, const struct mode *mode)
 {
     const struct change *change = step->data;
     const struct record *record = &step->record;
     struct course *course = step->course;
-    json_t *more = view_cause(record->why, &record->asker);
+    json_t *more = view_cause(record->why, change->prolongs ? &step->asker : &record->asker);
     if (mode->message != NULL)
         json_object_set_new(more, "message", view_text(mode->message));
     if (mode->kind == MODE_PAUSED)
-        json_object_set_new(more, "max", json_real((double)mode->length_ms / 1e3));
+        json_object_set_new(more, "max", json_real((double)left_ms(change, mode) / 1e3));
     else if (change->before == MODE_PAUSED && mode->since_ns > change->before_ns)
         json_object_set_new(more, "seconds",
                             json_real((double)(mode->since_ns - change->before_ns) / NS_PER_S));

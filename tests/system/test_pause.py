@@ -313,6 +313,38 @@ def test_a_pause_is_prolonged_by_another(start):
     assert client.response().status == 200
 
 
+def test_a_pause_is_never_shortened_by_another(start):
+    front = start()
+    events = front.daemon.events()
+    pause(front, max="60s")
+    first = front.admin.service()["mode"]
+    told = pause(front, max="300ms")
+    assert (told["mode"]["since"], told["mode"]["until"]) == (first["since"], first["until"])
+    assert 30 < events.wait("pause.started", count=2)["max"] < 60, "what is left of it"
+    assert stays(lambda: front.admin.service()["state"] == "paused", 0.8) is None
+    resume(front)
+
+
+def test_who_waits_for_quiet_waits_on_where_the_pause_is_prolonged(start):
+    front = start()
+    held = Held()
+    front.backend.on("/held", held)
+    with front.client() as busy:
+        busy.request(target="/held")
+        held.wait()
+        answers = []
+        pauser = threading.Thread(target=lambda: answers.append(front.admin.command("pause", max="60s")))
+        pauser.start()
+        wait_until(lambda: front.admin.service()["state"] == "paused", what="the pause")
+        assert not pause(front, max="50s", wait="10ms")["quiet"]
+        assert stays(lambda: not answers, 0.2) is None
+        held.release()
+        pauser.join()
+        assert busy.response().status == 200
+    assert answers[0].status == 200 and answers[0].json["quiet"], answers
+    resume(front)
+
+
 def test_a_stop_answers_who_waits(start):
     front = start()
     pause(front)

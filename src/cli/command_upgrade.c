@@ -14,12 +14,20 @@ struct watching {
     int status; /* -1: not known yet */
 };
 
+/* Is it the end of an upgrade that had begun? Whoever asks for another meanwhile is refused, which names
+ * them.
+ */
+static bool is_refusal(const json_t *event)
+{
+    return field_is(event, "type", "daemon.upgrade_refused") && json_object_get(event, "asked_by") == NULL;
+}
+
 static void take_event(void *arg, struct str line, const json_t *event)
 {
     struct watching *watching = arg;
     struct err err;
     bool done = field_is(event, "type", "daemon.upgraded");
-    if (watching->status >= 0 || !(done || field_is(event, "type", "daemon.upgrade_refused")))
+    if (watching->status >= 0 || !(done || is_refusal(event)))
         return;
     watching->status = done ? CLI_DONE : CLI_REFUSED;
     if (watching->session->json)

@@ -292,7 +292,7 @@ void conductor_reload(struct conductor *conductor, const struct asker *asker, ou
 
 void conductor_upgrade(struct conductor *conductor, const struct asker *asker, outcome_fn done, void *arg)
 {
-    if (conductor->upgrade_done != NULL || conductor->stopping) {
+    if (conductor->upgrade_done != NULL || conductor->upgrading || conductor->stopping) {
         refuse(done, arg, 409, "%s",
                conductor->stopping ? "the daemon is stopping; ask again when it is up"
                                    : "an upgrade is under way; wait for its end");

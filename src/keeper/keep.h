@@ -130,8 +130,9 @@ void elders_close(struct keeper *keeper);
 
 /* Before anything else; finds out where the next program will be looked for. */
 void upgrade_init(struct keeper *keeper);
-/* Somebody asks for an upgrade; whatever comes of it is told to control and the log. */
-void upgrade_ask(struct keeper *keeper);
+/* Somebody asks for an upgrade; whatever comes of it is told to control and the log. One that is refused
+ * since another is under way may be told to the log alone. */
+void upgrade_ask(struct keeper *keeper, bool by_signal);
 /* This program was executed to take over, or to have back. False: it cannot. */
 bool upgrade_take(struct keeper *keeper, struct err *err) MUST_CHECK;
 /* A role has ended. True: that belongs to the upgrade, and is seen to. */

@@ -84,7 +84,7 @@ static void control_received(void *arg, const struct message *message)
         upgrade_serving(keeper);
         break;
     case MESSAGE_UPGRADE:
-        upgrade_ask(keeper);
+        upgrade_ask(keeper, false);
         break;
     case MESSAGE_RELOADED:
         on_reloaded(keeper, message->payload);
@@ -429,7 +429,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         tell(keeper, CONTROL, MESSAGE_REOPEN);
         break;
     case SIGUSR2:
-        upgrade_ask(keeper);
+        upgrade_ask(keeper, true);
         break;
     default:
         if (!keeper->stopping) {

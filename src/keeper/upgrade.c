@@ -219,10 +219,22 @@ static bool start_trial(struct keeper *keeper, struct err *err)
     return keeper->upgrade.trial != NULL;
 }
 
-void upgrade_ask(struct keeper *keeper)
+/* Control would take the refusal of another for the end of the one that is under way. A signal waits for no
+ * answer, and whoever asked control has had one with UPGRADING. */
+static bool is_for_log_only(const struct keeper *keeper, bool by_signal)
+{
+    enum upgrade_phase phase = keeper->upgrade.phase;
+    return phase == UPGRADE_MAKING_WAY || (by_signal && phase != UPGRADE_NONE);
+}
+
+void upgrade_ask(struct keeper *keeper, bool by_signal)
 {
     struct err err;
     const char *why = obstacle(keeper);
+    if (why != NULL && is_for_log_only(keeper, by_signal)) {
+        log_warn("no other upgrade: %s", why);
+        return;
+    }
     if (why != NULL) {
         refused(keeper, why);
         return;

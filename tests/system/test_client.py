@@ -799,6 +799,19 @@ def test_history_and_show_tell_what_became_of_a_deployment(play):
         assert sentence in show
 
 
+def test_a_refusal_that_somebody_else_has_got_is_not_the_end_of_an_upgrade(play):
+    play.answers["/v1/upgrade"] = (202, {"from": "1.0", "version": "7.7", "since": 0})
+    other = {"uid": 0, "user": "root", "pid": 1}
+    play.happens([("daemon.upgrade_refused", {"reason": "an upgrade is under way", "asked_by": other})])
+    play.happens([("daemon.upgraded", {"from": "1.0", "version": "7.7"})])
+    done = run(play, "upgrade")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "upgraded from version 1.0 to 7.7\n", "")
+    play.happens([("daemon.upgrade_refused", {"reason": "it did not serve"})])
+    play.answers["/v1/upgrade"] = (202, {"from": "1.0", "version": "7.7", "since": 2})
+    done = run(play, "upgrade")
+    assert (done.returncode, done.stderr) == (1, "upswap: it did not serve\n")
+
+
 def test_events_are_printed_one_a_line_and_followed_on_demand(play):
     play.happens(DONE[:2])
     assert [json.loads(line) for line in run(play, "events", "--since", "1").stdout.splitlines()] == play.events[1:]

@@ -1,6 +1,7 @@
 """Hot upgrade: another program takes over with the same pid and sockets, and nothing is lost; or it does not, and says why."""
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -574,6 +575,51 @@ def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
             seen = len(load.exchanges)
             wait_until(lambda: len(load.exchanges) > seen + 20)
     load.assert_flawless()
+
+
+# ---- another upgrade at the same time ----
+
+
+def test_of_two_upgrades_at_once_one_is_done_and_the_other_refused(upgrading):
+    stand = upgrading()
+    install(stand.daemon, version("7.7"))
+    clients = [stand.daemon.spawn_upswap("upgrade") for _ in range(2)]
+    told = [client.communicate(timeout=60) for client in clients]
+    ends = sorted((processes.finish(client), *said) for client, said in zip(clients, told))
+    assert ends[0] == (0, "upgraded from version 1.0 to 7.7\n", ""), ends
+    assert ends[1][0] == 1 and "an upgrade is under way; wait for its end" in ends[1][2], ends
+
+
+def test_until_an_upgrade_is_done_another_and_a_reload_are_refused_and_change_nothing(upgrading):
+    stand = upgrading()
+    install(stand.daemon, version("7.7"))
+    assert stand.admin.post("/v1/upgrade").status == 202
+    told = {"/v1/upgrade": "an upgrade is under way; wait for its end", "/v1/reload": "an upgrade is under way; reload again when it is done"}
+    for path in list(told) * 50:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # a control ends, and the next one begins
+            answer = stand.admin.post(path)
+            if answer.status != 409:
+                break
+            assert answer.detail == told[path]
+    assert stand.admin.status()["version"] == "7.7", "nothing is taken before the new control is there"
+    stand.events.wait("daemon.upgraded", count=2 if answer.status == 202 else 1)
+    assert all("asked_by" in event for event in stand.events.of("daemon.upgrade_refused")), "none ends the first"
+
+
+def test_a_signal_that_comes_while_an_upgrade_is_under_way_does_not_end_it_for_who_asked(upgrading):
+    stand = upgrading()
+    daemon = stand.daemon
+    before = daemon.pids["control"]
+    install(daemon, version("7.7"))
+    client = daemon.spawn_upswap("upgrade")
+    new = wait_until(lambda: [pid for pid in cmdlines(daemon, b"--role=control") if pid != before], what="a new control")[0]
+    os.kill(new, signal.SIGSTOP)
+    daemon.signal(signal.SIGUSR2)
+    wait_until(lambda: "no other upgrade: an upgrade is under way" in daemon.stderr(), what="the line of the second")
+    os.kill(new, signal.SIGCONT)
+    out, err = client.communicate(timeout=60)
+    assert (processes.finish(client), out) == (0, "upgraded from version 1.0 to 7.7\n"), err
+    assert not stand.events.of("daemon.upgrade_refused")
 
 
 # ---- a reload at the same time ----

@@ -14,7 +14,7 @@ struct reader {
     struct api *api;
     struct admin_request *request;
     char *service; /* NULL: of all */
-    uint64_t seen;
+    uint64_t seen; /* and what was not for it */
     bool follows;
     bool full; /* waits for room */
     struct event_subscription subscription;
@@ -39,7 +39,6 @@ static bool send_event(void *arg, uint64_t seq, struct str line)
     else
         buf_printf(&text, "%.*s\n", STR_ARG(line));
     reader->full = !admin_stream_send(reader->request, buf_str(&text));
-    reader->seen = seq;
     buf_free(&text);
     return !reader->full;
 }
@@ -48,7 +47,7 @@ static bool send_event(void *arg, uint64_t seq, struct str line)
 static void send_events(struct reader *reader)
 {
     reader->full = false;
-    event_log_read(reader->api->events, reader->seen, reader->service, send_event, reader);
+    reader->seen = event_log_read(reader->api->events, reader->seen, reader->service, send_event, reader);
     if (reader->full || reader->follows)
         return;
     struct admin_request *request = reader->request;

@@ -385,15 +385,33 @@ static size_t index_above(const struct event_log *log, uint64_t since)
     return low;
 }
 
-void event_log_read(struct event_log *log, uint64_t since, const char *service,
-                    bool (*each)(void *arg, uint64_t seq, struct str line), void *arg)
+/* No event of the log: it is made for this reader, whose place is behind what is gone. */
+static bool tell_missed(uint64_t first, uint64_t last, bool (*each)(void *arg, uint64_t seq, struct str line),
+                        void *arg)
 {
+    char *text = compose(last, "events.missed", NULL, NULL,
+                         json_pack("{s:I, s:I}", "first", (json_int_t)first, "last", (json_int_t)last));
+    bool goes_on = each(arg, last, str_of(text));
+    free(text);
+    return goes_on;
+}
+
+uint64_t event_log_read(struct event_log *log, uint64_t since, const char *service,
+                        bool (*each)(void *arg, uint64_t seq, struct str line), void *arg)
+{
+    uint64_t seen = since;
     for (size_t i = index_above(log, since); i < log->count; i++) {
         const struct entry *entry = entry_at(log, i);
         bool wanted = service == NULL || (entry->service != NULL && strcmp(entry->service, service) == 0);
-        if (wanted && !each(arg, entry->seq, entry_line(entry)))
-            return;
+        uint64_t missed = seen == 0 ? entry->seq : seen + 1;
+        seen = entry->seq - 1;
+        if (missed < entry->seq && !tell_missed(missed, seen, each, arg))
+            return seen;
+        seen = entry->seq;
+        if (wanted && !each(arg, seen, entry_line(entry)))
+            return seen;
     }
+    return seen;
 }
 
 void event_log_subscribe(struct event_log *log, struct event_subscription *subscription)

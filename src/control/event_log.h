@@ -36,9 +36,11 @@ uint64_t event_log_add(struct event_log *log, const char *type, const char *serv
 json_t *event_log_tail(struct str text);
 
 /* Calls `each` with every kept event above `since` (of `service`, unless NULL), oldest first, until it
- * returns false; line is one JSON object without line end. */
-void event_log_read(struct event_log *log, uint64_t since, const char *service,
-                    bool (*each)(void *arg, uint64_t seq, struct str line), void *arg);
+ * returns false; line is one JSON object without line end. Where numbers above `since` (0: above the oldest
+ * that is kept) are gone, a line "events.missed" with the "first" and the "last" of them stands in their
+ * place, and has the number of the last. Returns the number up to which all was read. */
+uint64_t event_log_read(struct event_log *log, uint64_t since, const char *service,
+                        bool (*each)(void *arg, uint64_t seq, struct str line), void *arg);
 
 /* Tells of each event as it is added. Embedded in its owner. `added` may unsubscribe its own subscription, no
  * other, and adds no event. */

@@ -218,6 +218,33 @@ def test_events_since_a_number_are_those_above_it(front):
     assert [json.loads(line)["seq"] for line in some] == [last]
 
 
+def test_a_reader_that_asks_for_events_that_are_gone_is_told_which(make_stand):
+    stand = make_stand()
+    stand.suite.shell("01")
+    state = stand.daemon.config["state_directory"]
+    os.makedirs(state, exist_ok=True)
+    with open(os.path.join(state, "events.jsonl"), "w", encoding="utf-8") as file:
+        for seq in range(2101, 12101):
+            file.write(json.dumps({"seq": seq, "time": "2026-11-22T10:00:00.000Z", "type": "gate.passed"}) + "\n")
+    stand.start()
+    oldest = json.loads(stand.admin.request("GET", "/v1/events?since=0").body.splitlines()[0])
+    assert oldest["type"] == "gate.passed" and oldest["seq"] > 2101
+    gone = oldest["seq"] - 1
+    assert json.loads(stand.admin.request("GET", f"/v1/events?since={gone}").body.splitlines()[0]) == oldest
+    first, second, *_ = stand.daemon.upswap("events", "--since", "5").stdout.splitlines()
+    missed = json.loads(first)
+    assert missed.pop("time")
+    assert missed == {"seq": gone, "type": "events.missed", "first": 6, "last": gone}
+    assert json.loads(second) == oldest
+    wire = stand.admin.raw()
+    wire.send(b"GET /v1/events?since=5&follow=1&service=web HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+    wire.until(b"\r\n\r\n")
+    assert b'"first":6' in wire.until(b"\n\n")
+    stand.admin.command("pause")
+    assert b'"pause.started"' in wire.until(b"\n\n"), "it is told once"
+    wire.close()
+
+
 def test_the_socket_has_its_mode_and_the_kernel_says_who_asked(make_stand, make_backend):
     stand = make_stand()
     stand.daemon.config["admin"]["mode"] = "0600"

@@ -140,7 +140,7 @@ static void numbers_grow_across_a_restart_whose_file_lacks_the_last_events(void 
     assert_int_equal(event_log_last(log), 51);
     assert_int_equal(event_log_add(log, "gate.passed", "api", NULL, NULL), 52);
     assert_int_equal(carried, 52);
-    assert_read(log, 0, NULL, "1 2 52 ");
+    assert_read(log, 0, NULL, "1 2 51 52 "); /* 51: that 3 to 51 are gone */
     assert_read(log, 51, NULL, "52 ");
     event_log_close(log);
 }
@@ -201,6 +201,54 @@ static void only_the_last_ones_are_kept(void **state)
     assert_memory_equal(all.p, "7 8 ", 4);
     buf_free(&all);
     free(first);
+    event_log_close(log);
+}
+
+static bool collect_text(void *arg, uint64_t seq, struct str line)
+{
+    (void)seq;
+    json_t *event = json_loadb(line.p, line.n, 0, NULL);
+    assert_non_null(json_object_get(event, "time"));
+    json_object_del(event, "time");
+    char *text = json_dumps(event, JSON_COMPACT);
+    buf_printf(arg, "%s\n", text);
+    free(text);
+    json_decref(event);
+    return false;
+}
+
+static void assert_first(struct event_log *log, uint64_t since, const char *service, const char *text)
+{
+    struct buf found = BUF_EMPTY;
+    event_log_read(log, since, service, collect_text, &found);
+    assert_string_equal(found.p, text);
+    buf_free(&found);
+}
+
+static void a_reader_is_told_first_which_of_the_events_that_it_asks_for_are_gone(void **state)
+{
+    (void)state;
+    struct event_log *log = open_log();
+    for (int i = 0; i < EVENT_LOG_KEPT + 5; i++)
+        event_log_add(log, "gate.passed", "web", NULL, NULL);
+    static const char kept[] = "{\"seq\":6,\"service\":\"web\",\"type\":\"gate.passed\"}\n";
+    static const char gone[] = "{\"seq\":5,\"type\":\"events.missed\",\"first\":3,\"last\":5}\n";
+    assert_first(log, 0, NULL, kept);
+    assert_first(log, 5, NULL, kept);
+    assert_first(log, 2, NULL, gone);
+    assert_first(log, 2, "api", gone);
+    event_log_close(log);
+}
+
+static void a_reader_of_a_service_has_read_what_is_not_for_it(void **state)
+{
+    (void)state;
+    struct event_log *log = open_log();
+    struct buf none = BUF_EMPTY;
+    event_log_add(log, "gate.passed", "web", NULL, NULL);
+    event_log_add(log, "gate.passed", "web", NULL, NULL);
+    assert_int_equal(event_log_read(log, 1, "api", collect, &none), 2);
+    assert_int_equal(none.n, 0);
     event_log_close(log);
 }
 
@@ -288,6 +336,8 @@ int main(void)
         TEST(a_torn_last_line_is_cut_off_and_a_line_of_something_else_is_left_out),
         TEST(a_file_that_holds_nothing_but_a_torn_line_is_emptied),
         TEST(only_the_last_ones_are_kept),
+        TEST(a_reader_is_told_first_which_of_the_events_that_it_asks_for_are_gone),
+        TEST(a_reader_of_a_service_has_read_what_is_not_for_it),
         TEST(a_full_file_is_rotated_once_and_both_are_read_back),
         TEST(followers_are_told_of_each_event_until_they_leave),
         TEST(a_folder_that_is_not_there_is_an_error_that_names_the_file),

@@ -15,7 +15,8 @@ static int run(const struct session *session, const struct arguments *arguments)
 {
     struct client_reply reply;
     const char *service = arguments_operand(arguments, 0), *reason = arguments_text(arguments, "reason");
-    json_t *body = reason != NULL ? json_pack("{s:s}", "reason", reason) : json_object();
+    json_t *body =
+        json_pack("{s:s*, s:s*}", "reason", reason, "deployment", arguments_text(arguments, "deployment"));
     char *path = client_path("/v1/services/", service, "/abort");
     int status = ask_change(session, path, body, ASK_CHANGE_MS, &reply);
     free(path);
@@ -31,6 +32,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
+    {"deployment", 0, OPTION_TEXT, "ID", "only if it is this one that runs, such as web-17"},
     {"reason", 0, OPTION_TEXT, "TEXT", "why, for the history"},
     {.name = NULL},
 };

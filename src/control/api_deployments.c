@@ -237,36 +237,34 @@ void api_stage(struct api *api, struct admin_request *request, const char *servi
 
 /* ---- the other commands ---- */
 
-void api_promote(struct api *api, struct admin_request *request, const char *service)
+/* `keys` are what the body may have beside the deployment that is meant: a reason, or nothing. */
+static void decide(struct api *api, struct admin_request *request, const char *service, size_t keys,
+                   void (*command)(struct conductor *, const char *, const struct decision *,
+                                   const struct asker *, outcome_fn, void *))
 {
-    json_t *object;
-    if (!api_read_body(request, NULL, 0, &object, NULL))
+    static const struct api_key known[] = {{"deployment", API_TEXT, false}, {"reason", API_TEXT, false}};
+    json_t *object, *values[] = {NULL, NULL};
+    if (!api_read_body(request, known, keys, &object, values))
         return;
-    conductor_promote(api->conductor, service, &request->asker, api_outcome, request);
+    const struct decision decision = {.deployment = json_string_value(values[0]),
+                                      .reason = text_or_empty(values[1])};
+    command(api->conductor, service, &decision, &request->asker, api_outcome, request);
     json_decref(object);
 }
 
-/* One with a reason. */
-static void end(struct api *api, struct admin_request *request, const char *service,
-                void (*command)(struct conductor *, const char *, const char *, const struct asker *,
-                                outcome_fn, void *))
+void api_promote(struct api *api, struct admin_request *request, const char *service)
 {
-    static const struct api_key key = {"reason", API_TEXT, false};
-    json_t *object, *reason;
-    if (!api_read_body(request, &key, 1, &object, &reason))
-        return;
-    command(api->conductor, service, text_or_empty(reason), &request->asker, api_outcome, request);
-    json_decref(object);
+    decide(api, request, service, 1, conductor_promote);
 }
 
 void api_abort(struct api *api, struct admin_request *request, const char *service)
 {
-    end(api, request, service, conductor_abort);
+    decide(api, request, service, 2, conductor_abort);
 }
 
 void api_rollback(struct api *api, struct admin_request *request, const char *service)
 {
-    end(api, request, service, conductor_rollback);
+    decide(api, request, service, 2, conductor_rollback);
 }
 
 static void rotate(struct api *api, struct admin_request *request, const char *service, bool drain)

@@ -33,6 +33,25 @@ static struct deployment *running(const struct step *step)
     return service == NULL ? NULL : service->running;
 }
 
+/* What was meant may have ended since it was looked at, and another may have been staged. */
+static bool is_meant(struct step *step)
+{
+    const char *meant = step->data, *service = step->course->service;
+    const struct deployment *deployment = running(step);
+    if (meant == NULL || (deployment != NULL && strcmp(deployment->pool->name, meant) == 0))
+        return true;
+    if (deployment == NULL)
+        return step_refuse(step, 409,
+                           "no deployment of service \"%s\" runs, and so not \"%.64s\"; nothing was changed, "
+                           "and `upswap history %s` tells how those before ended",
+                           service, meant, service);
+    return step_refuse(step, 409,
+                       "the deployment of service \"%s\" that runs is not \"%.64s\" but %s, which is %s; "
+                       "nothing was changed, and `upswap history %s` tells how those before ended",
+                       service, meant, deployment->pool->name, deployment_state_shown(deployment->state),
+                       service);
+}
+
 static bool prepare_event(struct step *step, struct deployment *deployment)
 {
     struct err err;
@@ -47,6 +66,8 @@ static bool prepare_event(struct step *step, struct deployment *deployment)
 static bool prepare_promote(struct step *step)
 {
     struct deployment *deployment = running(step);
+    if (!is_meant(step))
+        return false;
     if (deployment == NULL)
         return step_refuse(step, 409,
                            "service \"%s\" has no deployment to promote; stage one with --hold first",
@@ -69,6 +90,8 @@ static void add_to_why(struct record *record, const char *more)
 static bool prepare_abort(struct step *step)
 {
     struct deployment *deployment = running(step);
+    if (!is_meant(step))
+        return false;
     if (deployment == NULL)
         return step_refuse(step, 409,
                            "service \"%s\" has no deployment that could be aborted: none is staged, testing, "
@@ -151,6 +174,8 @@ static bool prepare_rollback(struct step *step)
     const struct conductor *conductor = step->course->conductor;
     const struct service *service = registry_service(conductor->options.registry, step->course->service);
     struct deployment *deployment = running(step);
+    if (!is_meant(step))
+        return false;
     if (deployment == NULL || pool_transition(deployment->pool, EVENT_ROLLED_BACK) == NULL)
         return refuse_rollback(step, service);
     const struct pool *before = pool_before(service, deployment->pool);
@@ -167,40 +192,50 @@ static bool prepare_rollback(struct step *step)
     return prepare_event(step, deployment);
 }
 
-void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+static void free_data(struct step *step, bool used)
+{
+    (void)used;
+    free(step->data);
+}
+
+static void decide(struct step *step, enum deployment_event event, const struct decision *decision,
+                   const char *otherwise)
+{
+    step->record.event = event;
+    step->data = mem_dup(decision->deployment);
+    step->release = free_data;
+    record_set_why(&step->record, decision->reason[0] != '\0' ? decision->reason : otherwise);
+    step_submit(step);
+}
+
+void conductor_rollback(struct conductor *conductor, const char *service, const struct decision *decision,
                         const struct asker *asker, outcome_fn done, void *arg)
 {
     struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
-    step->record.event = EVENT_ROLLED_BACK;
-    record_set_why(&step->record, reason != NULL && reason[0] != '\0' ? reason : "rolled back by hand");
     step->prepare = prepare_rollback;
-    step_submit(step);
+    decide(step, EVENT_ROLLED_BACK, decision, "rolled back by hand");
 }
 
-void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
-                       outcome_fn done, void *arg)
+void conductor_promote(struct conductor *conductor, const char *service, const struct decision *decision,
+                       const struct asker *asker, outcome_fn done, void *arg)
 {
     struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
-    step->record.event = EVENT_PROMOTED;
-    record_set_why(&step->record, "promoted by hand");
     step->prepare = prepare_promote;
-    step_submit(step);
+    decide(step, EVENT_PROMOTED, decision, "promoted by hand");
 }
 
-void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+void conductor_abort(struct conductor *conductor, const char *service, const struct decision *decision,
                      const struct asker *asker, outcome_fn done, void *arg)
 {
     struct step *step = conductor_command(conductor, service, RECORD_EVENT, asker, done, arg);
     if (step == NULL)
         return;
-    step->record.event = EVENT_ABORTED;
-    record_set_why(&step->record, reason != NULL && reason[0] != '\0' ? reason : "aborted by hand");
     step->prepare = prepare_abort;
-    step_submit(step);
+    decide(step, EVENT_ABORTED, decision, "aborted by hand");
 }
 
 /* ---- drain and enable ---- */
@@ -225,12 +260,6 @@ static bool prepare_rotate(struct step *step)
     return true;
 }
 
-static void release_address(struct step *step, bool used)
-{
-    (void)used;
-    free(step->data);
-}
-
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
                       const struct asker *asker, outcome_fn done, void *arg)
 {
@@ -239,7 +268,7 @@ void conductor_rotate(struct conductor *conductor, const char *service, const ch
         return;
     step->record.out = drain;
     step->data = mem_dup(instance);
-    step->release = release_address;
+    step->release = free_data;
     step->prepare = prepare_rotate;
     step_submit(step);
 }

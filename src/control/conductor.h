@@ -38,6 +38,12 @@ struct pause_request {
     uint64_t wait_ms; /* for the service to be quiet */
 };
 
+/* What somebody decides about the deployment that runs. */
+struct decision {
+    const char *deployment; /* refused with 409 where it is another, or none; NULL: whichever runs */
+    const char *reason;     /* "": none is given */
+};
+
 struct stage_request {
     const struct stage_instance *instances;
     size_t instance_count;
@@ -56,12 +62,12 @@ struct stage_request {
 /* `done` may be called before these return. Unknown services are a 404 that names the nearest. */
 void conductor_stage(struct conductor *conductor, const char *service, const struct stage_request *request,
                      const struct asker *asker, outcome_fn done, void *arg);
-void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
-                       outcome_fn done, void *arg);
-void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+void conductor_promote(struct conductor *conductor, const char *service, const struct decision *decision,
+                       const struct asker *asker, outcome_fn done, void *arg);
+void conductor_abort(struct conductor *conductor, const char *service, const struct decision *decision,
                      const struct asker *asker, outcome_fn done, void *arg);
 /* Takes a pool back that has clients: the armed one is live again, or a canary's share is none. */
-void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+void conductor_rollback(struct conductor *conductor, const char *service, const struct decision *decision,
                         const struct asker *asker, outcome_fn done, void *arg);
 /* Takes a live instance out of rotation (drain true) or back in. The last one in rotation is refused with
  * 409. */

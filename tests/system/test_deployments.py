@@ -128,6 +128,25 @@ def test_a_held_deployment_waits_for_promote(stand, make_backend):
     assert stand.ask().text == "fresh"
 
 
+@pytest.mark.parametrize("verb", ["promote", "abort", "rollback"])
+def test_a_decision_about_another_deployment_than_the_one_that_runs_changes_nothing(stand, make_backend, verb):
+    meant = stand.admin.stage([make_backend().address], hold=True)
+    stand.events.wait("deployment.held", deployment=meant)
+    assert stand.admin.command("abort", deployment=meant).status == 200
+    answer = stand.admin.command(verb, deployment=meant)
+    assert answer.status == 409 and f'no deployment of service "web" runs, and so not "{meant}"' in answer.detail
+    other = stand.admin.stage([make_backend().address], hold=True)
+    stand.events.wait("deployment.held", deployment=other)
+    for name in (meant, "", "x" * 1000):
+        answer = stand.admin.command(verb, deployment=name)
+        assert answer.status == 409 and f'is not "{name[:64]}" but {other}, which is held' in answer.detail
+    result = stand.daemon.upswap(verb, "web", "--deployment", meant)
+    assert result.returncode == 1 and f"but {other}, which is held; nothing was changed" in result.stderr
+    assert stand.state(other) == "held"
+    assert stand.admin.command("promote", deployment=other).status == 200
+    assert stand.events.wait_end(other)["type"] == "deployment.done"
+
+
 def test_a_hold_timeout_that_a_reload_shortens_holds_for_what_is_held_already(make_stand, make_backend):
     stand = make_stand(service={"hold_timeout": "1h"})
     stand.suite.shell("01")

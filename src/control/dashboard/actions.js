@@ -98,7 +98,8 @@ async function carryOut(action, before, value) {
   const now = await get(servicePath(before.service));
   if (situation(now) !== situation(before))
     throw new Error(`${before.service} has moved on since you opened this: cancel, and look again.`);
-  const body = { ...action.extra };
+  const meant = action.when ? { deployment: before.deployment.deployment } : {};
+  const body = { ...meant, ...action.extra };
   if (action.field && value !== "") body[action.field.name] = value;
   await post(servicePath(before.service, `/${action.verb}`), body);
 }

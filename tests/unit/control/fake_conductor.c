@@ -100,22 +100,30 @@ void conductor_stage(struct conductor *conductor, const char *service, const str
         request->hold, request->allow_untested, options, instances);
 }
 
-void conductor_promote(struct conductor *conductor, const char *service, const struct asker *asker,
-                       outcome_fn done, void *arg)
+static void ask_decision(struct conductor *conductor, const char *verb, const char *service,
+                         const struct decision *decision, const struct asker *asker, outcome_fn done,
+                         void *arg)
 {
-    ask(conductor, asker, done, arg, "promote %s", service);
+    ask(conductor, asker, done, arg, "%s %s deployment=%s reason=%s", verb, service,
+        decision->deployment == NULL ? "-" : decision->deployment, decision->reason);
 }
 
-void conductor_abort(struct conductor *conductor, const char *service, const char *reason,
+void conductor_promote(struct conductor *conductor, const char *service, const struct decision *decision,
+                       const struct asker *asker, outcome_fn done, void *arg)
+{
+    ask_decision(conductor, "promote", service, decision, asker, done, arg);
+}
+
+void conductor_abort(struct conductor *conductor, const char *service, const struct decision *decision,
                      const struct asker *asker, outcome_fn done, void *arg)
 {
-    ask(conductor, asker, done, arg, "abort %s reason=%s", service, reason);
+    ask_decision(conductor, "abort", service, decision, asker, done, arg);
 }
 
-void conductor_rollback(struct conductor *conductor, const char *service, const char *reason,
+void conductor_rollback(struct conductor *conductor, const char *service, const struct decision *decision,
                         const struct asker *asker, outcome_fn done, void *arg)
 {
-    ask(conductor, asker, done, arg, "rollback %s reason=%s", service, reason);
+    ask_decision(conductor, "rollback", service, decision, asker, done, arg);
 }
 
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,

@@ -561,7 +561,8 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
          "the key \\\"step\\\" must be at least 1 ms"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"watch\":\"60\"}", "the key \\\"watch\\\""},
         {"/v1/services/web/promote", "{\"now\":true}",
-         "the key \\\"now\\\" is not known; none is taken here"},
+         "the key \\\"now\\\" is not known; these are: deployment"},
+        {"/v1/reload", "{\"now\":true}", "the key \\\"now\\\" is not known; none is taken here"},
         {"/v1/services/web/abort", "{\"reason\":null}", "the key \\\"reason\\\" must be a text, not null"},
         {"/v1/services/web/drain", "{}", "the key \\\"instance\\\" is missing"},
         {"/v1/services/web/promote?now=1", "", "a POST takes no query"},
@@ -612,11 +613,14 @@ static void commands_reach_the_conductor_with_who_asked(void **state)
     assert_int_equal(conductor->asker.pid, getpid());
     assert_true(conductor->asker.user[0] != '\0');
     conductor->status = 200;
-    assert_answer("POST", "/v1/services/web/promote", "", "200 OK", "promote web");
-    assert_answer("POST", "/v1/services/web/abort", "", "200 OK", "abort web reason=\"");
-    assert_answer("POST", "/v1/services/web/rollback", "{\"reason\":\"slow\"}", "200 OK",
-                  "rollback web reason=slow");
-    assert_answer("POST", "/v1/services/web/abort", "{\"reason\":\"late\"}", "200 OK", "reason=late");
+    assert_answer("POST", "/v1/services/web/promote", "", "200 OK", "promote web deployment=- reason=\"");
+    assert_answer("POST", "/v1/services/web/promote", "{\"deployment\":\"web-2\"}", "200 OK",
+                  "promote web deployment=web-2 reason=\"");
+    assert_answer("POST", "/v1/services/web/abort", "", "200 OK", "abort web deployment=- reason=\"");
+    assert_answer("POST", "/v1/services/web/rollback", "{\"reason\":\"slow\",\"deployment\":\"web-2\"}",
+                  "200 OK", "rollback web deployment=web-2 reason=slow");
+    assert_answer("POST", "/v1/services/web/abort", "{\"reason\":\"late\",\"deployment\":\"\"}", "200 OK",
+                  "abort web deployment= reason=late");
     assert_answer("POST", "/v1/services/web/drain", "{\"instance\":\"a:1\"}", "200 OK", "drain web a:1");
     assert_answer("POST", "/v1/services/web/maintenance", "{\"on\":true,\"message\":\"m\"}", "200 OK",
                   "maintenance web 1 m");
@@ -743,7 +747,7 @@ static void chunked_bodies_and_expect_are_understood(void **state)
     peer_expect(peer, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_int_equal(peer->received.n, 0);
     peer_send(peer, "9\r\n{\"reason\"\r\n7\r\n:\"why\"}\r\n0\r\n\r\n");
-    peer_expect(peer, "abort web reason=why");
+    peer_expect(peer, "abort web deployment=- reason=why");
     peer_free(peer);
 }
 

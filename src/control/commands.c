@@ -201,6 +201,11 @@ static void free_data(struct step *step, bool used)
 static void decide(struct step *step, enum deployment_event event, const struct decision *decision,
                    const char *otherwise)
 {
+    if (strlen(decision->reason) > REASON_MAX) {
+        step_refuse(step, 422, "reason: it has more than %d bytes; shorten it", REASON_MAX);
+        step_reject(step);
+        return;
+    }
     step->record.event = event;
     step->data = mem_dup(decision->deployment);
     step->release = free_data;

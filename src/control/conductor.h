@@ -41,8 +41,9 @@ struct pause_request {
 /* What somebody decides about the deployment that runs. */
 struct decision {
     const char *deployment; /* refused with 409 where it is another, or none; NULL: whichever runs */
-    const char *reason;     /* "": none is given */
+    const char *reason;     /* "": none is given; refused with 422 where it is longer than REASON_MAX */
 };
+#define REASON_MAX 4096 /* bytes */
 
 struct stage_request {
     const struct stage_instance *instances;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define RETRY_MS 1000
-#define WHY_MAX 4096
+#define WHY_MAX (REASON_MAX + 1024) /* what is added to a reason takes nothing from it */
 
 static void take_turn(struct course *course);
 

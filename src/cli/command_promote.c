@@ -10,7 +10,8 @@ static int run(const struct session *session, const struct arguments *arguments)
         err_set(&err, "--follow and --no-wait cannot both be; leave one out");
         return ask_fail(CLI_USAGE, &err);
     }
-    json_t *body = json_pack("{s:s*}", "deployment", arguments_text(arguments, "deployment"));
+    json_t *body = json_pack("{s:s*, s:s*}", "deployment", arguments_text(arguments, "deployment"), "from",
+                             arguments_text(arguments, "from"));
     struct errand errand = {
         .service = arguments_operand(arguments, 0),
         .verb = "/promote",
@@ -27,6 +28,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 
 static const struct option_row options[] = {
     {"deployment", 0, OPTION_TEXT, "ID", "only if it is this one that runs, such as web-17"},
+    {"from", 0, OPTION_TEXT, "STATE", "only if held, canary, canary:PERCENT or watching"},
     {"follow", 0, OPTION_FLAG, NULL, "follow it to its end, as \"stage\" does"},
     {"no-wait", 0, OPTION_FLAG, NULL, "return when it is promoted, before the swap"},
     {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},

@@ -237,14 +237,57 @@ void api_stage(struct api *api, struct admin_request *request, const char *servi
 
 /* ---- the other commands ---- */
 
-/* `keys` are what the body may have beside the deployment that is meant: a reason, or nothing. */
-static void decide(struct api *api, struct admin_request *request, const char *service, size_t keys,
-                   void (*command)(struct conductor *, const char *, const struct decision *,
-                                   const struct asker *, outcome_fn, void *))
+/* Digits, with or without a point, and within what read_share takes. */
+static bool read_share_text(const char *text, uint32_t *share)
 {
-    static const struct api_key known[] = {{"deployment", API_TEXT, false}, {"reason", API_TEXT, false}};
-    json_t *object, *values[] = {NULL, NULL};
-    if (!api_read_body(request, known, keys, &object, values))
+    char *end = NULL;
+    size_t n = strspn(text, "0123456789.");
+    json_t *number = json_real(strtod(text, &end));
+    bool ok = n > 0 && text[n] == '\0' && end == text + n && read_share(number, share);
+    json_decref(number);
+    return ok;
+}
+
+/* A state from which one is promoted; a canary's with its share, if that is told: "canary:5". */
+static bool read_from(const char *text, struct decision *decision, struct err *err)
+{
+    static const char *const states[] = {"held", "canary", "watching"};
+    for (size_t i = 0; text != NULL && i < sizeof states / sizeof *states; i++) {
+        if (strcmp(text, states[i]) == 0)
+            decision->from = states[i];
+    }
+    if (text != NULL && strncmp(text, "canary:", 7) == 0 && read_share_text(text + 7, &decision->from_share))
+        decision->from = "canary";
+    return text == NULL || decision->from != NULL ||
+           err_set(err,
+                   "the key \"from\" is \"%.64s\"; it must be \"held\", \"canary\", \"canary:PERCENT\" or "
+                   "\"watching\"",
+                   text);
+}
+
+void api_promote(struct api *api, struct admin_request *request, const char *service)
+{
+    static const struct api_key keys[] = {{"deployment", API_TEXT, false}, {"from", API_TEXT, false}};
+    json_t *object, *values[2];
+    struct err err;
+    if (!api_read_body(request, keys, 2, &object, values))
+        return;
+    struct decision decision = {.deployment = json_string_value(values[0]), .reason = ""};
+    if (read_from(json_string_value(values[1]), &decision, &err))
+        conductor_promote(api->conductor, service, &decision, &request->asker, api_outcome, request);
+    else
+        admin_problem(request, 400, "%s", err.text);
+    json_decref(object);
+}
+
+/* One with a reason. */
+static void end(struct api *api, struct admin_request *request, const char *service,
+                void (*command)(struct conductor *, const char *, const struct decision *,
+                                const struct asker *, outcome_fn, void *))
+{
+    static const struct api_key keys[] = {{"deployment", API_TEXT, false}, {"reason", API_TEXT, false}};
+    json_t *object, *values[2];
+    if (!api_read_body(request, keys, 2, &object, values))
         return;
     const struct decision decision = {.deployment = json_string_value(values[0]),
                                       .reason = text_or_empty(values[1])};
@@ -252,19 +295,14 @@ static void decide(struct api *api, struct admin_request *request, const char *s
     json_decref(object);
 }
 
-void api_promote(struct api *api, struct admin_request *request, const char *service)
-{
-    decide(api, request, service, 1, conductor_promote);
-}
-
 void api_abort(struct api *api, struct admin_request *request, const char *service)
 {
-    decide(api, request, service, 2, conductor_abort);
+    end(api, request, service, conductor_abort);
 }
 
 void api_rollback(struct api *api, struct admin_request *request, const char *service)
 {
-    decide(api, request, service, 2, conductor_rollback);
+    end(api, request, service, conductor_rollback);
 }
 
 static void rotate(struct api *api, struct admin_request *request, const char *service, bool drain)

@@ -33,10 +33,45 @@ static struct deployment *running(const struct step *step)
     return service == NULL ? NULL : service->running;
 }
 
-/* What was meant may have ended since it was looked at, and another may have been staged. */
-static bool is_meant(struct step *step)
+/* What a step that carries out a decision keeps of it. */
+struct meant {
+    char *deployment;
+    char *from;
+    uint32_t share;
+};
+
+/* As `from` is written: "held", "canary:5". */
+static const char *state_words(char words[64], const char *state, uint32_t share)
 {
-    const char *meant = step->data, *service = step->course->service;
+    if (share > 0)
+        snprintf(words, 64, "\"%s:%.6g\"", state, (double)share * 100 / CANARY_WHOLE);
+    else
+        snprintf(words, 64, "\"%s\"", state);
+    return words;
+}
+
+/* A decision that was carried out already, and whose answer was lost, is not to be another when it comes
+ * again.
+ */
+static bool is_in_meant_state(struct step *step, const struct meant *meant)
+{
+    const struct deployment *deployment = running(step);
+    char found[64], wanted[64];
+    if (meant->from == NULL || deployment == NULL)
+        return true;
+    uint32_t share = meant->share == 0 ? 0 : deployment_share(deployment);
+    const char *state = deployment_state_shown(deployment->state);
+    if (strcmp(state, meant->from) == 0 && share == meant->share)
+        return true;
+    return step_refuse(step, 409, "deployment %s is %s, and not %s as was meant; nothing was changed",
+                       deployment->pool->name, state_words(found, state, deployment_share(deployment)),
+                       state_words(wanted, meant->from, meant->share));
+}
+
+/* What was meant may have ended since it was looked at, and another may have been staged. */
+static bool is_meant_one(struct step *step, const char *meant)
+{
+    const char *service = step->course->service;
     const struct deployment *deployment = running(step);
     if (meant == NULL || (deployment != NULL && strcmp(deployment->pool->name, meant) == 0))
         return true;
@@ -50,6 +85,12 @@ static bool is_meant(struct step *step)
                        "nothing was changed, and `upswap history %s` tells how those before ended",
                        service, meant, deployment->pool->name, deployment_state_shown(deployment->state),
                        service);
+}
+
+static bool is_meant(struct step *step)
+{
+    const struct meant *meant = step->data;
+    return is_meant_one(step, meant->deployment) && is_in_meant_state(step, meant);
 }
 
 static bool prepare_event(struct step *step, struct deployment *deployment)
@@ -192,10 +233,13 @@ static bool prepare_rollback(struct step *step)
     return prepare_event(step, deployment);
 }
 
-static void free_data(struct step *step, bool used)
+static void forget_meant(struct step *step, bool used)
 {
+    struct meant *meant = step->data;
     (void)used;
-    free(step->data);
+    free(meant->deployment);
+    free(meant->from);
+    free(meant);
 }
 
 static void decide(struct step *step, enum deployment_event event, const struct decision *decision,
@@ -207,8 +251,12 @@ static void decide(struct step *step, enum deployment_event event, const struct 
         return;
     }
     step->record.event = event;
-    step->data = mem_dup(decision->deployment);
-    step->release = free_data;
+    struct meant *meant = mem_alloc(sizeof *meant);
+    *meant = (struct meant){.deployment = mem_dup(decision->deployment),
+                            .from = mem_dup(decision->from),
+                            .share = decision->from_share};
+    step->data = meant;
+    step->release = forget_meant;
     record_set_why(&step->record, decision->reason[0] != '\0' ? decision->reason : otherwise);
     step_submit(step);
 }
@@ -265,6 +313,12 @@ static bool prepare_rotate(struct step *step)
     return true;
 }
 
+static void release_address(struct step *step, bool used)
+{
+    (void)used;
+    free(step->data);
+}
+
 void conductor_rotate(struct conductor *conductor, const char *service, const char *instance, bool drain,
                       const struct asker *asker, outcome_fn done, void *arg)
 {
@@ -273,7 +327,7 @@ void conductor_rotate(struct conductor *conductor, const char *service, const ch
         return;
     step->record.out = drain;
     step->data = mem_dup(instance);
-    step->release = free_data;
+    step->release = release_address;
     step->prepare = prepare_rotate;
     step_submit(step);
 }

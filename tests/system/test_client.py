@@ -697,6 +697,7 @@ def test_no_uptests_at_all_are_no_pass(play):
         (["promote", "web", "--no-wait"], "/v1/services/web/promote", {}),
         (["abort", "web", "--reason", "why not"], "/v1/services/web/abort", {"reason": "why not"}),
         (["promote", "web", "--no-wait", "--deployment", "web-2"], "/v1/services/web/promote", {"deployment": "web-2"}),
+        (["promote", "web", "--no-wait", "--from", "canary:5"], "/v1/services/web/promote", {"from": "canary:5"}),
         (["abort", "web", "--deployment", "web-2"], "/v1/services/web/abort", {"deployment": "web-2"}),
         (["rollback", "web", "--deployment="], "/v1/services/web/rollback", {"deployment": ""}),
         (["drain", "web", "h:1"], "/v1/services/web/drain", {"instance": "h:1"}),

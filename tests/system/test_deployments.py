@@ -147,6 +147,26 @@ def test_a_decision_about_another_deployment_than_the_one_that_runs_changes_noth
     assert stand.events.wait_end(other)["type"] == "deployment.done"
 
 
+def test_a_promotion_that_is_repeated_takes_no_further_step_where_it_says_from_what(stand, make_backend):
+    deployment = stand.admin.stage([make_backend().address], hold=True, canary=[5, 12.5], step="60s", watch="60s")
+    stand.events.wait("deployment.held", deployment=deployment)
+
+    def promote_twice(state, then):
+        answer = stand.admin.command("promote", **{"from": state, "deployment": deployment})
+        assert answer.status == 200, answer
+        wait_until(lambda: stand.admin.deployment(deployment)["phase"] == then.split(":")[0], what=then)
+        answer = stand.admin.command("promote", **{"from": state})
+        detail = f'deployment {deployment} is "{then}", and not "{state}" as was meant; nothing was changed'
+        assert (answer.status, answer.detail) == (409, detail)
+
+    assert stand.admin.command("promote", **{"from": "watching"}).status == 409
+    promote_twice("held", "canary:5")
+    promote_twice("canary:5", "canary:12.5")
+    promote_twice("canary:12.5", "watching")
+    assert stand.admin.command("promote", **{"from": "canary"}).status == 409
+    assert stand.admin.command("rollback", deployment=deployment).status == 200
+
+
 def test_a_hold_timeout_that_a_reload_shortens_holds_for_what_is_held_already(make_stand, make_backend):
     stand = make_stand(service={"hold_timeout": "1h"})
     stand.suite.shell("01")

@@ -104,8 +104,11 @@ static void ask_decision(struct conductor *conductor, const char *verb, const ch
                          const struct decision *decision, const struct asker *asker, outcome_fn done,
                          void *arg)
 {
-    ask(conductor, asker, done, arg, "%s %s deployment=%s reason=%s", verb, service,
-        decision->deployment == NULL ? "-" : decision->deployment, decision->reason);
+    char from[64] = "";
+    if (decision->from != NULL)
+        snprintf(from, sizeof from, " from=%s/%u", decision->from, decision->from_share);
+    ask(conductor, asker, done, arg, "%s %s deployment=%s%s reason=%s", verb, service,
+        decision->deployment == NULL ? "-" : decision->deployment, from, decision->reason);
 }
 
 void conductor_promote(struct conductor *conductor, const char *service, const struct decision *decision,

@@ -561,7 +561,15 @@ static void wrong_bodies_and_queries_are_refused_by_name_and_nothing_is_asked(vo
          "the key \\\"step\\\" must be at least 1 ms"},
         {"/v1/services/web/deployments", "{\"instances\":[],\"watch\":\"60\"}", "the key \\\"watch\\\""},
         {"/v1/services/web/promote", "{\"now\":true}",
-         "the key \\\"now\\\" is not known; these are: deployment"},
+         "the key \\\"now\\\" is not known; these are: deployment, from"},
+        {"/v1/services/web/promote", "{\"from\":\"testing\"}",
+         "it must be \\\"held\\\", \\\"canary\\\", \\\"canary:PERCENT\\\" or \\\"watching\\\""},
+        {"/v1/services/web/promote", "{\"from\":\"canary:\"}", "the key \\\"from\\\" is \\\"canary:\\\""},
+        {"/v1/services/web/promote", "{\"from\":\"canary:100\"}", "the key \\\"from\\\""},
+        {"/v1/services/web/promote", "{\"from\":\"canary:1e1\"}", "the key \\\"from\\\""},
+        {"/v1/services/web/promote", "{\"from\":\"canary:1.2.3\"}", "the key \\\"from\\\""},
+        {"/v1/services/web/promote", "{\"from\":\"canary: 5\"}", "the key \\\"from\\\""},
+        {"/v1/services/web/abort", "{\"from\":\"held\"}", "the key \\\"from\\\" is not known"},
         {"/v1/reload", "{\"now\":true}", "the key \\\"now\\\" is not known; none is taken here"},
         {"/v1/services/web/abort", "{\"reason\":null}", "the key \\\"reason\\\" must be a text, not null"},
         {"/v1/services/web/drain", "{}", "the key \\\"instance\\\" is missing"},
@@ -616,6 +624,10 @@ static void commands_reach_the_conductor_with_who_asked(void **state)
     assert_answer("POST", "/v1/services/web/promote", "", "200 OK", "promote web deployment=- reason=\"");
     assert_answer("POST", "/v1/services/web/promote", "{\"deployment\":\"web-2\"}", "200 OK",
                   "promote web deployment=web-2 reason=\"");
+    assert_answer("POST", "/v1/services/web/promote", "{\"from\":\"held\"}", "200 OK",
+                  "promote web deployment=- from=held/0 reason=\"");
+    assert_answer("POST", "/v1/services/web/promote", "{\"from\":\"canary:0.5\"}", "200 OK",
+                  "promote web deployment=- from=canary/5000 reason=\"");
     assert_answer("POST", "/v1/services/web/abort", "", "200 OK", "abort web deployment=- reason=\"");
     assert_answer("POST", "/v1/services/web/rollback", "{\"reason\":\"slow\",\"deployment\":\"web-2\"}",
                   "200 OK", "rollback web deployment=web-2 reason=slow");

@@ -580,16 +580,6 @@ def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):
 # ---- another upgrade at the same time ----
 
 
-def test_of_two_upgrades_at_once_one_is_done_and_the_other_refused(upgrading):
-    stand = upgrading()
-    install(stand.daemon, version("7.7"))
-    clients = [stand.daemon.spawn_upswap("upgrade") for _ in range(2)]
-    told = [client.communicate(timeout=60) for client in clients]
-    ends = sorted((processes.finish(client), *said) for client, said in zip(clients, told))
-    assert ends[0] == (0, "upgraded from version 1.0 to 7.7\n", ""), ends
-    assert ends[1][0] == 1 and "an upgrade is under way; wait for its end" in ends[1][2], ends
-
-
 def test_until_an_upgrade_is_done_another_and_a_reload_are_refused_and_change_nothing(upgrading):
     stand = upgrading()
     install(stand.daemon, version("7.7"))

@@ -45,8 +45,14 @@ static bool check_redirect(const struct config *config, const struct config_list
                    config->path, places_line(config->places, &listener->redirect, listener->line));
 }
 
+/* Where "off" is written, the authorities wait for another word; else the word has been forgotten. */
 static bool check_client_ca(const struct config *config, const struct config_tls *tls, struct err *err)
 {
+    if (tls->client_ca != NULL && places_line(config->places, &tls->client_verify, 0) == 0)
+        return err_set(err,
+                       "%s:%u: tls.client_ca does nothing without tls.client_verify; write \"required\", "
+                       "\"optional\" or \"off\" there, or remove tls.client_ca",
+                       config->path, places_line(config->places, &tls->client_ca, tls->line));
     if (tls->client_verify == CONFIG_CLIENT_OFF || tls->client_ca != NULL)
         return true;
     return err_set(err, "%s:%u: tls.client_verify needs tls.client_ca, the authorities that sign for clients",

@@ -119,10 +119,11 @@ static bool read_listener(struct credentials *credentials, const struct config *
                             .listener = {.minimum = tls->minimum,
                                          .verify = tls->client_verify,
                                          .h2 = offers_h2(&tls->protocols)}};
-    if (tls->client_verify != CONFIG_CLIENT_OFF &&
-        !certificate_files_authorities(&draft->client_ca, tls->client_ca, err))
+    if (tls->client_ca != NULL && !certificate_files_authorities(&draft->client_ca, tls->client_ca, err))
         return err_prefix(err, "%s:%u", config->path,
                           places_line(config->places, &tls->client_ca, tls->line));
+    if (tls->client_verify == CONFIG_CLIENT_OFF)
+        buf_free(&draft->client_ca); /* looked at, so that it is good on the day when clients are asked */
     return read_pairs(draft, credentials->checked, config, tls, err);
 }
 

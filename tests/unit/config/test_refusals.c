@@ -216,6 +216,11 @@ static void a_tls_listener_without_what_it_needs_is_refused(void **state)
          "\"required\"; }; } "
          ");",
          "t.conf:2: tls.client_verify needs tls.client_ca, the authorities that sign for clients"},
+        {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\";\n client_ca = \"/b\"; }; } "
+         ");",
+         "t.conf:2: tls.client_ca does nothing without tls.client_verify; write \"required\", \"optional\" "
+         "or "
+         "\"off\" there, or remove tls.client_ca"},
         {"listeners = ( { address = \"[::]:443\"; tls = { certificate = \"/a\"; };\n redirect = \"https\"; } "
          ");",
          "t.conf:2: a listener with tls cannot redirect to https; remove one of the two"},

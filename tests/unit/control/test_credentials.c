@@ -147,6 +147,32 @@ static void what_was_made_for_another_config_stays_where_the_files_are_no_good(v
     assert_int_equal(count(KEYRING_KEY), 1);
 }
 
+/* Prepares this listener's keys of tls, with the certificate that is there. */
+static bool prepares(const char *keys, struct err *err)
+{
+    char text[512];
+    snprintf(text, sizeof text,
+             "listeners = ({ address = \"127.0.0.1:0\"; tls = { certificate = \"%s\"; %s }; });\n", pem,
+             keys);
+    FILE *file = fmemopen(text, strlen(text), "r");
+    struct config *config = config_parse(file, "test.conf", err);
+    fclose(file);
+    bool good = config != NULL && credentials_prepare(begin(), config, err);
+    config_free(config);
+    return good;
+}
+
+static void the_authorities_of_clients_are_read_where_none_is_asked_too(void **state)
+{
+    (void)state;
+    char keys[256];
+    struct err err = {""};
+    assert_false(prepares("client_verify = \"off\"; client_ca = \"/no/such.pem\";", &err));
+    assert_string_equal(err.text, "test.conf:1: cannot open /no/such.pem: No such file or directory");
+    snprintf(keys, sizeof keys, "client_verify = \"off\"; client_ca = \"%s\";", pem);
+    assert_true(prepares(keys, &err));
+}
+
 #define HOUR (3600 * UINT64_C(1000)) /* ms */
 #define KEYS_MOST 8
 
@@ -293,6 +319,7 @@ int main(void)
         TEST(a_control_that_comes_after_takes_what_there_is_without_the_files),
         TEST(what_was_made_for_another_config_is_made_anew),
         TEST(what_was_made_for_another_config_stays_where_the_files_are_no_good),
+        TEST(the_authorities_of_clients_are_read_where_none_is_asked_too),
         TEST(a_ticket_is_taken_until_the_fourth_key_after_its_own_eight_hours_each),
         TEST(a_key_has_its_eight_hours_over_every_control),
     };

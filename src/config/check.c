@@ -142,10 +142,10 @@ static bool check_certificates(const struct config *config, const struct config_
 {
     for (size_t i = 0; tls->line > 0 && i < config_identity_count(tls); i++) {
         const struct config_identity *identity = config_identity(tls, i);
-        if (!certificate_check(identity->certificate, identity->key, identity->ocsp, NULL, err))
+        if (!certificate_check(identity->certificate, identity->key, identity->ocsp, i > 0, NULL, err))
             return at(config, &identity->certificate, tls->line, err);
     }
-    return tls->client_ca == NULL || certificate_check(NULL, NULL, NULL, tls->client_ca, err) ||
+    return tls->client_ca == NULL || certificate_check(NULL, NULL, NULL, false, tls->client_ca, err) ||
            at(config, &tls->client_ca, tls->line, err);
 }
 
@@ -154,9 +154,10 @@ static bool check_upstream(const struct config *config, const struct config_upst
 {
     if (tls->line == 0)
         return true;
-    if (tls->ca_file != NULL && !certificate_check(NULL, NULL, NULL, tls->ca_file, err))
+    if (tls->ca_file != NULL && !certificate_check(NULL, NULL, NULL, false, tls->ca_file, err))
         return at(config, &tls->ca_file, tls->line, err);
-    return tls->certificate == NULL || certificate_check(tls->certificate, tls->key, NULL, NULL, err) ||
+    return tls->certificate == NULL ||
+           certificate_check(tls->certificate, tls->key, NULL, false, NULL, err) ||
            at(config, &tls->certificate, tls->line, err);
 }
 

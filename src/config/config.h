@@ -374,9 +374,10 @@ const struct config_file *config_file(const struct config *config, const char *p
  * start and reload: users, groups, runner and teardown programs and the token file are there, and
  * admin.listen is a loopback address. The fault as "PATH:LINE: sentence". `certificate_check` (of this room
  * nobody can) looks at the files of a certificate, its key and its OCSP response, where the last two may be
- * NULL, or at one of authorities (`certificate` NULL); NULL: somebody else does, and opens the access log. */
+ * NULL, and whether it has a name where it is found `by_name` alone, or at one of authorities (`certificate`
+ * NULL); NULL: somebody else does, and opens the access log. */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
-                                      const char *authorities, struct err *err);
+                                      bool by_name, const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
 

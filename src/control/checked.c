@@ -11,7 +11,7 @@
 
 #include <uthash.h>
 
-enum kind { PAIR, END };
+enum kind { PAIR, PAIR_BY_NAME, END };
 
 #define PARTS_MAX 3
 
@@ -55,9 +55,9 @@ static void keep(struct checked *checked, const struct digest *digest, int64_t e
 }
 
 bool checked_read(struct checked *checked, struct certificate_files *files, const char *certificate,
-                  const char *key, const char *ocsp, struct err *err)
+                  const char *key, const char *ocsp, bool by_name, struct err *err)
 {
-    struct digest digest = {.kind = PAIR};
+    struct digest digest = {.kind = by_name ? PAIR_BY_NAME : PAIR};
     if (!certificate_files_load(files, certificate, key, ocsp, err))
         return false;
     add_part(&digest, 0, buf_str(&files->certificate));
@@ -66,7 +66,7 @@ bool checked_read(struct checked *checked, struct certificate_files *files, cons
         add_part(&digest, 2, buf_str(&files->ocsp));
     if (find(checked, &digest) != NULL)
         return true;
-    if (!certificate_files_check_pair(files, certificate, ocsp, err))
+    if (!certificate_files_check_pair(files, certificate, ocsp, by_name, err))
         return false;
     keep(checked, &digest, 0);
     return true;

@@ -16,7 +16,7 @@ struct checked *checked_new(void);
 
 /* As certificate_files_load and certificate_files_check_pair, the latter only of bytes that are new. */
 bool checked_read(struct checked *checked, struct certificate_files *files, const char *certificate,
-                  const char *key, const char *ocsp, struct err *err) MUST_CHECK;
+                  const char *key, const char *ocsp, bool by_name, struct err *err) MUST_CHECK;
 /* As certificate_end. */
 int64_t checked_end(struct checked *checked, struct str pem);
 /* Forgets what nobody has asked for since the last sweep. */

@@ -91,7 +91,7 @@ static bool read_pairs(struct draft *draft, struct checked *checked, const struc
         const struct config_identity *identity = config_identity(tls, i);
         draft->count = i + 1;
         if (!checked_read(checked, &draft->files[i], identity->certificate, identity->key, identity->ocsp,
-                          err))
+                          i > 0, err))
             return err_prefix(err, "%s:%u", config->path,
                               places_line(config->places, &identity->certificate, tls->line));
     }

@@ -60,7 +60,7 @@ static bool read_service(struct upstream_file *file, const struct config *config
                                          tls->ca_file != NULL ? tls->ca_file : system_authorities(), err))
         return err_prefix(err, "%s:%u", config->path, places_line(config->places, &tls->ca_file, tls->line));
     if (tls->certificate == NULL ||
-        checked_read(checked, &file->shown, tls->certificate, tls->key, NULL, err))
+        checked_read(checked, &file->shown, tls->certificate, tls->key, NULL, false, err))
         return true;
     return err_prefix(err, "%s:%u", config->path, places_line(config->places, &tls->certificate, tls->line));
 }

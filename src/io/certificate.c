@@ -109,6 +109,40 @@ static EVP_PKEY *read_key(struct str text, struct err *err)
     return NULL;
 }
 
+#define RSA_BITS_LEAST 2048
+
+static bool is_spoken_curve(const char *name)
+{
+    return strcmp(name, SN_X9_62_prime256v1) == 0 || strcmp(name, SN_secp384r1) == 0 ||
+           strcmp(name, SN_secp521r1) == 0;
+}
+
+/* OpenSSL makes a context with any key that can sign, and each handshake fails. */
+static bool is_spoken(const EVP_PKEY *key, struct err *err)
+{
+    char curve[64] = "";
+    const char *kind = EVP_PKEY_get0_type_name(key);
+    switch (EVP_PKEY_get_base_id(key)) {
+    case EVP_PKEY_RSA:
+    case EVP_PKEY_RSA_PSS:
+        return EVP_PKEY_get_bits(key) >= RSA_BITS_LEAST ||
+               err_set(err, "its RSA key has %d bits, which is too weak; make a new pair, with %d or more",
+                       EVP_PKEY_get_bits(key), RSA_BITS_LEAST);
+    case EVP_PKEY_ED25519:
+    case EVP_PKEY_ED448:
+        return true;
+    case EVP_PKEY_EC:
+        if (EVP_PKEY_get_group_name(key, curve, sizeof curve, NULL) == 1 && is_spoken_curve(curve))
+            return true;
+        kind = curve[0] != '\0' ? curve : "EC on a curve without a name";
+    }
+    return err_set(
+        err,
+        "its key (%s) is of a kind that no client takes; make a new pair, with a key of EC on P-256, "
+        "P-384 or P-521, of Ed25519, or of RSA",
+        kind);
+}
+
 /* OpenSSL's own checks, which else would first speak when a context is made. */
 static bool fits(const struct certificate *certificate, struct err *err)
 {
@@ -118,6 +152,8 @@ static bool fits(const struct certificate *certificate, struct err *err)
                        "the key does not belong to the certificate; give the pair that was made together, "
                        "and in the chain the server's own certificate first");
     }
+    if (!is_spoken(certificate->key, err))
+        return err_prefix(err, "the certificate cannot be used");
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     bool good = context != NULL && SSL_CTX_use_cert_and_key(context, certificate->leaf, certificate->key,
                                                             certificate->chain, 1) == 1;

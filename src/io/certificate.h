@@ -16,8 +16,8 @@ struct certificate {
 };
 
 /* Reads a PEM chain, the leaf first, and the PEM key that belongs to the leaf. NULL: a sentence that says
- * which of the two is at fault: no PEM, an encrypted key, a key of another certificate, or one too weak for
- * OpenSSL's default security level. */
+ * which of the two is at fault: no PEM, an encrypted key, a key of another certificate, one of a kind that
+ * clients do not take, or one too weak for OpenSSL's default security level. */
 struct certificate *certificate_read(struct str chain, struct str key, struct err *err) MUST_CHECK;
 void certificate_free(struct certificate *certificate);
 

@@ -5,6 +5,7 @@
 
 #include "io/certificate.h"
 #include "io/file.h"
+#include "io/tls_names.h"
 
 #include <string.h>
 
@@ -27,14 +28,26 @@ static bool read_file(const char *path, struct buf *out, struct err *err)
     return good;
 }
 
+static bool can_be_asked_for(struct certificate *certificate, struct err *err)
+{
+    return tls_names_has_any(certificate) ||
+           err_set(err,
+                   "no client is ever shown the certificate: it has a subjectAltName without a DNS name, or "
+                   "neither that nor a common name; get one with the names that it is for");
+}
+
 bool certificate_files_check_pair(const struct certificate_files *files, const char *certificate_path,
-                                  const char *ocsp_path, struct err *err)
+                                  const char *ocsp_path, bool by_name, struct err *err)
 {
     time_t until;
     struct certificate *certificate =
         certificate_read(buf_str(&files->certificate), buf_str(&files->key), err);
     if (certificate == NULL)
         return err_prefix(err, "%s", certificate_path);
+    if (by_name && !can_be_asked_for(certificate, err)) {
+        certificate_free(certificate);
+        return err_prefix(err, "%s", certificate_path);
+    }
     bool good = ocsp_path == NULL ||
                 certificate_check_staple(certificate, buf_str(&files->ocsp), &until, err) ||
                 err_prefix(err, "%s", ocsp_path);
@@ -69,13 +82,14 @@ bool certificate_files_authorities(struct buf *text, const char *path, struct er
     return true;
 }
 
-bool certificate_files_check(const char *certificate, const char *key, const char *ocsp,
+bool certificate_files_check(const char *certificate, const char *key, const char *ocsp, bool by_name,
                              const char *authorities, struct err *err)
 {
     struct certificate_files files = {BUF_EMPTY, BUF_EMPTY, BUF_EMPTY};
-    bool good = authorities != NULL ? certificate_files_authorities(&files.certificate, authorities, err)
-                                    : certificate_files_load(&files, certificate, key, ocsp, err) &&
-                                          certificate_files_check_pair(&files, certificate, ocsp, err);
+    bool good = authorities != NULL
+                    ? certificate_files_authorities(&files.certificate, authorities, err)
+                    : certificate_files_load(&files, certificate, key, ocsp, err) &&
+                          certificate_files_check_pair(&files, certificate, ocsp, by_name, err);
     certificate_files_wipe(&files);
     return good;
 }

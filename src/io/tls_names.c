@@ -104,6 +104,14 @@ void tls_names_free(struct tls_names *names)
     free(names->list);
 }
 
+bool tls_names_has_any(struct certificate *certificate)
+{
+    struct tls_names names;
+    tls_names_make(&names, &certificate, 1);
+    tls_names_free(&names);
+    return names.count > 0;
+}
+
 static const struct tls_name *look_up(const struct tls_names *names, char *text, bool wildcard)
 {
     struct tls_name key = {.text = text, .wildcard = wildcard};

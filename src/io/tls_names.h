@@ -25,6 +25,9 @@ struct tls_names {
 void tls_names_make(struct tls_names *names, struct certificate *const *certificates, size_t count);
 void tls_names_free(struct tls_names *names);
 
+/* Can a client ask for this certificate? */
+bool tls_names_has_any(struct certificate *certificate);
+
 /* The name that this one (in any case, with or without the last dot) matches: an exact one, else a wildcard
  * that stands for its first label. NULL: none. */
 const struct tls_name *tls_names_find(const struct tls_names *names, const char *asked);

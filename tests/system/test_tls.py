@@ -235,6 +235,21 @@ def test_a_bad_pair_is_refused_with_its_place_and_the_old_one_stays(start_own_fr
     assert "the key does not belong to the certificate" in check.stderr
 
 
+def test_a_certificate_that_nobody_could_ask_for_is_refused_at_the_check_and_at_a_reload(start_own_front, own_site):
+    authority, site = own_site
+    front = start_own_front(Backend("one"), listeners=[tls_listener(site)])
+    nameless = tls_listener(site, certificates=[authority.issue("127.0.0.1").setting])
+    front.daemon.write_config(front.daemon.changed_config(lambda config: config.update(listeners=[nameless])))
+    check = subprocess.run(
+        [program("upswapd"), "-t", "-c", front.daemon.config_path], capture_output=True, text=True, check=False
+    )
+    reload = front.daemon.upswap("reload")
+    for result in (check, reload):
+        assert result.returncode == 1
+        assert "no client is ever shown the certificate" in result.stderr
+    assert shown(front.port, authority, "app.test") == site.serial
+
+
 looks_into_roles = pytest.mark.skipif(os.getuid() != 0, reason="only root may look into a role")
 
 

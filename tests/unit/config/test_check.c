@@ -132,10 +132,11 @@ static void what_the_start_refuses_as_a_token_is_refused(void **state)
 }
 
 /* Instead of io/certificate_files.h, which this room does not know. */
-static bool believes_one(const char *certificate, const char *key, const char *ocsp, const char *authorities,
-                         struct err *err)
+static bool believes_one(const char *certificate, const char *key, const char *ocsp, bool by_name,
+                         const char *authorities, struct err *err)
 {
     (void)key;
+    (void)by_name;
     (void)ocsp;
     assert_null(certificate);
     return strcmp(authorities, "/etc/ssl/mine.pem") == 0 || err_set(err, "%s: no authorities", authorities);

@@ -47,13 +47,18 @@ static int end(void **state)
     return rmdir(folder);
 }
 
-static bool is_good(struct err *err)
+static bool is_good_for(bool by_name, struct err *err)
 {
     struct certificate_files files;
-    bool good = checked_read(checked, &files, pem, key, NULL, err);
+    bool good = checked_read(checked, &files, pem, key, NULL, by_name, err);
     assert_int_equal(files.key.n > 0, true);
     certificate_files_wipe(&files);
     return good;
+}
+
+static bool is_good(struct err *err)
+{
+    return is_good_for(false, err);
 }
 
 /* ns of processor for so many readings, of which each is the first one after a sweep, or none is. */
@@ -106,6 +111,19 @@ static void a_pair_one_of_whose_files_is_another_is_checked(void **state)
     issued_free(&other);
 }
 
+static void a_pair_without_a_name_is_good_only_where_it_needs_none(void **state)
+{
+    (void)state;
+    struct err err;
+    struct issued nameless = issue("IP:127.0.0.1", false);
+    write_file(pem, nameless.certificate);
+    write_file(key, nameless.key);
+    assert_true(is_good_for(false, &err));
+    assert_false(is_good_for(true, &err));
+    assert_non_null(strstr(err.text, "no client is ever shown the certificate"));
+    issued_free(&nameless);
+}
+
 static void an_end_is_that_of_the_text_that_is_asked_about(void **state)
 {
     (void)state;
@@ -123,6 +141,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_pair_that_has_not_changed_is_not_checked_again_until_nobody_asks_for_it_any_more, begin, end),
         cmocka_unit_test_setup_teardown(a_pair_one_of_whose_files_is_another_is_checked, begin, end),
+        cmocka_unit_test_setup_teardown(a_pair_without_a_name_is_good_only_where_it_needs_none, begin, end),
         cmocka_unit_test_setup_teardown(an_end_is_that_of_the_text_that_is_asked_about, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

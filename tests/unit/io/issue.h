@@ -21,11 +21,10 @@ struct issued {
     char *certificate, *key; /* PEM */
 };
 
-/* Self-signed, for this subjectAltName ("DNS:example.com"; NULL: none), with an RSA or a P-256 key; its
+/* Self-signed, for this subjectAltName ("DNS:example.com"; NULL: none), with this key, which is freed; its
  * common name is "test". */
-static struct issued issue(const char *names, bool rsa)
+static struct issued issue_with(EVP_PKEY *key, const EVP_MD *digest, const char *names)
 {
-    EVP_PKEY *key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
     X509 *x509 = X509_new();
     X509V3_CTX context;
     X509_set_version(x509, 2);
@@ -42,7 +41,7 @@ static struct issued issue(const char *names, bool rsa)
         X509_add_ext(x509, extension, -1);
         X509_EXTENSION_free(extension);
     }
-    assert_true(X509_sign(x509, key, EVP_sha256()) > 0);
+    assert_true(X509_sign(x509, key, digest) > 0);
 
     BIO *certificate_bio = BIO_new(BIO_s_mem()), *key_bio = BIO_new(BIO_s_mem());
     PEM_write_bio_X509(certificate_bio, x509);
@@ -50,6 +49,12 @@ static struct issued issue(const char *names, bool rsa)
     X509_free(x509);
     EVP_PKEY_free(key);
     return (struct issued){bio_text(certificate_bio), bio_text(key_bio)};
+}
+
+/* With an RSA or a P-256 key. */
+static struct issued issue(const char *names, bool rsa)
+{
+    return issue_with(rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"), EVP_sha256(), names);
 }
 
 static void issued_free(struct issued *issued)

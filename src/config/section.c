@@ -78,13 +78,16 @@ static bool may_stand_here(const struct reader *reader, const struct section_key
     return at_line(reader, setting, err);
 }
 
+static bool read_group(struct reader *reader, const struct section *section, const config_setting_t *group,
+                       void *target, struct err *err);
+
 /* A struct of the section on its own: defaults first, then the file's, then the group's. */
 static bool read_item(struct reader *reader, const struct section *section, const config_setting_t *group,
                       void *item, struct err *err)
 {
     if (section->inherits && reader->defaults != NULL) {
         reader->in_defaults = true;
-        bool read = section_read(reader, section, reader->defaults, item, err);
+        bool read = read_group(reader, section, reader->defaults, item, err);
         reader->in_defaults = false;
         if (!read)
             return false;
@@ -148,7 +151,8 @@ static bool read_section(struct reader *reader, const struct section_key *key,
     }
     bool before = reader->in_defaults;
     reader->in_defaults = before || key->is_defaults;
-    bool read = section_read(reader, key->section, setting, field, err);
+    bool read = reader->in_defaults ? read_group(reader, key->section, setting, field, err)
+                                    : section_read(reader, key->section, setting, field, err);
     reader->in_defaults = before;
     return read;
 }
@@ -176,11 +180,20 @@ static bool read_key(struct reader *reader, const struct section_key *key, const
     }
 }
 
+/* Every required field begins with a pointer, which is NULL while nothing has been read into it. */
+static bool is_absent(const struct section_key *key, const void *target)
+{
+    void *first;
+    memcpy(&first, (const char *)target + key->offset, sizeof first);
+    return first == NULL;
+}
+
+/* What a service has from `defaults` is there too. */
 static bool has_required(const struct reader *reader, const struct section *section,
-                         const config_setting_t *group, struct err *err)
+                         const config_setting_t *group, const void *target, struct err *err)
 {
     for (const struct section_key *key = section->keys; key->name != NULL; key++) {
-        if (key->required && !reader->in_defaults && config_setting_get_member(group, key->name) == NULL) {
+        if (key->required && is_absent(key, target)) {
             err_set(err, "%s needs \"%s\"", section->title, key->name);
             return err_prefix(err, "%s:%u", reader->path, line_of(group) > 0 ? line_of(group) : 1);
         }
@@ -188,8 +201,8 @@ static bool has_required(const struct reader *reader, const struct section *sect
     return true;
 }
 
-bool section_read(struct reader *reader, const struct section *section, const config_setting_t *group,
-                  void *target, struct err *err)
+static bool read_group(struct reader *reader, const struct section *section, const config_setting_t *group,
+                       void *target, struct err *err)
 {
     unsigned line = line_of(group);
     if (section->has_line)
@@ -204,7 +217,14 @@ bool section_read(struct reader *reader, const struct section *section, const co
         if (!read_key(reader, key, setting, target, err))
             return false;
     }
-    return has_required(reader, section, group, err);
+    return true;
+}
+
+bool section_read(struct reader *reader, const struct section *section, const config_setting_t *group,
+                  void *target, struct err *err)
+{
+    return read_group(reader, section, group, target, err) &&
+           has_required(reader, section, group, target, err);
 }
 
 static void fill_fields(const struct section *section, void *target)

@@ -55,7 +55,7 @@ struct section_key {
     const char *name; /* NULL ends the table */
     enum section_kind kind;
     enum section_scope scope;
-    bool required;
+    bool required;        /* a text or a list; in `defaults` only within the items of a list */
     size_t offset;        /* of the field in the section's struct */
     const char *fallback; /* the default as it would be written; NULL: absent (0, NULL or empty) */
     uint64_t least, most; /* of a value, or of a list's items */
@@ -77,7 +77,8 @@ struct section {
 
 /* Clears the struct at target and gives every field its default. */
 void section_fill(const struct section *section, void *target);
-/* Reads the group over what is there. False: the fault as "PATH:LINE: sentence"; release it all the same. */
+/* Reads the group over what is there, which then has every required key. False: the fault as "PATH:LINE:
+ * sentence"; release it all the same. */
 bool section_read(struct reader *reader, const struct section *section, const config_setting_t *group,
                   void *target, struct err *err) MUST_CHECK;
 /* Frees what the fields own, not the struct. */

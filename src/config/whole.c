@@ -344,6 +344,19 @@ static bool check_headers(const struct config *config, struct err *err)
     return true;
 }
 
+/* One that a service takes over whole from `defaults` is seen to be without a secret here only. */
+static bool check_previews(const struct config *config, struct err *err)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        if (service->preview.line > 0 && service->preview.secret == NULL)
+            return err_set(
+                err, "%s:%u: service \"%s\": preview needs \"secret\"; write one, here or in the service",
+                config->path, service->preview.line, service->name);
+    }
+    return true;
+}
+
 /* Its header says whose connection it is, and one of HTTP/2 is everybody's. */
 static bool check_upstreams(const struct config *config, struct err *err)
 {
@@ -410,6 +423,6 @@ bool config_check_whole(const struct config *config, struct err *err)
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_affinity(config, err) &&
            check_instances(config, err) && check_rates(config, err) && check_headers(config, err) &&
-           check_pages(config, err) && check_upstreams(config, err) && check_schedules(config, err) &&
-           check_ejections(config, err) && check_tls(config, err);
+           check_pages(config, err) && check_previews(config, err) && check_upstreams(config, err) &&
+           check_schedules(config, err) && check_ejections(config, err) && check_tls(config, err);
 }

@@ -301,6 +301,30 @@ static void missing_keys_are_refused_with_their_section(void **state)
     ASSERT_REFUSED(rows);
 }
 
+static void what_a_service_needs_may_come_from_the_defaults_and_is_missed_where_it_does_not(void **state)
+{
+    (void)state;
+    static const struct row rows[] = {
+        {LISTEN "defaults = {\n preview = { }; };\n services = ( { name = \"web\"; } );",
+         "t.conf:3: service \"web\": preview needs \"secret\"; write one, here or in the service"},
+        {LISTEN "defaults = {\n preview = { header = \"X-My\"; }; };\n services = ( { name = \"web\"; } );",
+         "t.conf:3: service \"web\": preview needs \"secret\"; write one, here or in the service"},
+        {LISTEN
+         "defaults = { preview = { header = \"X-My\"; }; };\n services = ( { name = \"web\";\n preview = { "
+         "}; } );",
+         "t.conf:4: preview needs \"secret\""},
+        {LISTEN "defaults = { error_pages = (\n{ html = \"/down.html\"; } ); };",
+         "t.conf:3: an error page needs \"status\""},
+        {LISTEN "services = ( { name = \"web\"; error_pages = (\n{ html = \"/down.html\"; } ); } );",
+         "t.conf:3: an error page needs \"status\""},
+    };
+    ASSERT_REFUSED(rows);
+    config_free(must_read(LISTEN "defaults = { preview = { secret = \"0123456789abcdef\"; }; };\n"
+                                 "services = ( { name = \"web\"; preview = { header = \"X-My\"; }; } );"));
+    config_free(must_read(LISTEN "defaults = { preview = { header = \"X-My\"; }; };\n services = ( { name = "
+                                 "\"web\"; preview = { secret = \"0123456789abcdef\"; }; } );"));
+}
+
 static void texts_that_break_their_rule_are_refused(void **state)
 {
     (void)state;
@@ -616,6 +640,7 @@ int main(void)
         cmocka_unit_test(keys_of_later_versions_are_refused_as_such),
         cmocka_unit_test(wrong_types_and_ranges_are_refused_with_what_is_wanted),
         cmocka_unit_test(missing_keys_are_refused_with_their_section),
+        cmocka_unit_test(what_a_service_needs_may_come_from_the_defaults_and_is_missed_where_it_does_not),
         cmocka_unit_test(texts_that_break_their_rule_are_refused),
         cmocka_unit_test(a_fraction_outside_its_bounds_is_refused_as_it_was_written),
         cmocka_unit_test(a_fraction_with_many_decimals_is_taken_to_the_nearest_millionth),

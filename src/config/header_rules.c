@@ -1,5 +1,6 @@
 #include "config/header_rules.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 128
@@ -173,6 +174,43 @@ bool rule_preview_header(struct str text, struct err *err)
                    "\"%.*s\" means something in requests already, and the app never sees the field that is "
                    "named here; write a name of your own, such as \"X-Upswap-Preview\"",
                    STR_ARG(text));
+}
+
+static bool is_removed(struct str name, struct str removal)
+{
+    if (!str_ends_with(removal, STR("*")))
+        return str_equal_nocase(name, removal);
+    removal.n--;
+    return name.n >= removal.n && str_equal_nocase((struct str){name.p, removal.n}, removal);
+}
+
+static void drop(struct config_list *fields, struct str removal)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < fields->count; i++) {
+        struct str rest = str_of(fields->items[i]), name;
+        str_split(&rest, '=', &name);
+        if (is_removed(name, removal))
+            free(fields->items[i]);
+        else
+            fields->items[kept++] = fields->items[i];
+    }
+    fields->count = kept;
+}
+
+/* Fields are set and added after others are removed, so that without this nothing would be done to them. What
+ * is no text is refused when it is read. */
+void header_rules_take_back(const config_setting_t *group, void *target)
+{
+    struct config_headers *headers = target;
+    const config_setting_t *removals = config_setting_get_member(group, "remove");
+    for (int i = 0; removals != NULL && i < config_setting_length(removals); i++) {
+        const char *removal = config_setting_get_string_elem(removals, i);
+        if (removal == NULL)
+            continue;
+        drop(&headers->set, str_of(removal));
+        drop(&headers->add, str_of(removal));
+    }
 }
 
 static size_t size_of(const struct config_list *list)

@@ -111,8 +111,11 @@ static const struct section_key request_headers_keys[] = {
      .rule = rule_removal},
     {.name = NULL},
 };
-static const struct section request_headers_section = {.title = "headers.request",
-                                                       .keys = request_headers_keys};
+static const struct section request_headers_section = {
+    .title = "headers.request",
+    .keys = request_headers_keys,
+    .take_back = header_rules_take_back,
+};
 
 static const struct section_key response_headers_keys[] = {
     {.name = "set", .kind = KEY_FIELDS, FIELD(config_headers, set), .rule = rule_response_field},
@@ -124,8 +127,11 @@ static const struct section_key response_headers_keys[] = {
      .rule = rule_removal},
     {.name = NULL},
 };
-static const struct section response_headers_section = {.title = "headers.response",
-                                                        .keys = response_headers_keys};
+static const struct section response_headers_section = {
+    .title = "headers.response",
+    .keys = response_headers_keys,
+    .take_back = header_rules_take_back,
+};
 
 static const struct section_key headers_keys[] = {
     {.name = "request",

@@ -207,6 +207,8 @@ static bool read_group(struct reader *reader, const struct section *section, con
     unsigned line = line_of(group);
     if (section->has_line)
         memcpy((char *)target + section->line_offset, &line, sizeof line);
+    if (section->take_back != NULL)
+        section->take_back(group, target);
     for (int i = 0; i < config_setting_length(group); i++) {
         const config_setting_t *setting = config_setting_get_elem(group, (unsigned)i);
         const struct section_key *key = find_key(section, config_setting_name(setting));

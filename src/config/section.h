@@ -73,6 +73,8 @@ struct section {
     bool has_line;
     size_t line_offset; /* of an unsigned, set where has_line */
     bool inherits;      /* `defaults` is read into it first */
+    /* Drops from the target, before the group is read over it, what the group takes back of the defaults. */
+    void (*take_back)(const config_setting_t *group, void *target);
 };
 
 /* Clears the struct at target and gives every field its default. */

@@ -173,6 +173,16 @@ static bool text_of(const struct kind *kind, const config_setting_t *setting, ch
     }
 }
 
+/* A service takes back with "" what `defaults` says where nothing is an answer too. */
+static bool takes_back(const struct section_key *key, struct str text, const void *field)
+{
+    static const char nothing[sizeof(void *)];
+    bool may_be_absent = key->fallback == NULL && !key->required;
+    size_t size = key->kind == KEY_TEXT ? sizeof(char *) : sizeof(int);
+    return text.n == 0 && may_be_absent && (key->kind == KEY_TEXT || key->kind == KEY_WORD) &&
+           memcmp(field, nothing, size) != 0;
+}
+
 bool value_read(const struct section_key *key, const config_setting_t *setting, void *field, struct err *err)
 {
     const struct kind *kind = &kinds[key->kind];
@@ -180,6 +190,10 @@ bool value_read(const struct section_key *key, const config_setting_t *setting, 
     struct str text;
     if (!text_of(kind, setting, number, &text))
         return value_refuse(key, setting, err);
+    if (takes_back(key, text, field)) {
+        value_release(key, field);
+        return true;
+    }
     enum verdict verdict = kind->read(key, text, field, err);
     return verdict == FITS || (verdict == MISFITS && value_refuse(key, setting, err));
 }
@@ -300,6 +314,8 @@ void value_release(const struct section_key *key, void *field)
         memcpy(&text, field, sizeof text);
         free(text);
         memset(field, 0, sizeof text);
+    } else if (key->kind == KEY_WORD) {
+        memset(field, 0, sizeof(int));
     } else if (key->kind == KEY_TEXTS || key->kind == KEY_NUMBERS || key->kind == KEY_ENVIRONMENT ||
                key->kind == KEY_FIELDS) {
         struct config_list *list = field;

@@ -2,6 +2,8 @@
 
 #include "unit.h"
 
+#include <signal.h>
+
 #include "read.h"
 
 #include <signal.h>
@@ -190,6 +192,29 @@ static void defaults_are_overridden_key_by_key(void **state)
     config_free(config);
 }
 
+static void a_text_of_the_defaults_is_taken_back_by_an_empty_one(void **state)
+{
+    (void)state;
+    struct config *config = must_read(
+        LISTEN "defaults = { canonical_host = \"x\"; uptests = { user = \"u\"; chdir = \"/c\"; env_file = "
+               "\"/e\"; };\n"
+               "  teardown = { signal = \"INT\"; }; tls = { ca_file = \"/ca\"; }; };\n"
+               "services = ( { name = \"a\"; canonical_host = \"\"; teardown = { signal = \"\"; };\n"
+               "  uptests = { user = \"\"; env_file = \"\"; }; tls = { ca_file = \"\"; }; },\n"
+               "  { name = \"b\"; hosts = [ \"b\" ]; } );");
+    const struct config_service *a = &config->services[0], *b = &config->services[1];
+    assert_null(a->canonical_host);
+    assert_null(a->uptests.user);
+    assert_string_equal(a->uptests.chdir, "/c");
+    assert_null(a->uptests.env_file);
+    assert_int_equal(a->teardown.signal, 0);
+    assert_null(a->tls.ca_file);
+    assert_string_equal(b->canonical_host, "x");
+    assert_string_equal(b->uptests.user, "u");
+    assert_int_equal(b->teardown.signal, SIGINT);
+    config_free(config);
+}
+
 static void a_service_is_found_by_its_whole_name(void **state)
 {
     (void)state;
@@ -268,6 +293,7 @@ int main(void)
         cmocka_unit_test(a_service_that_says_nothing_has_every_default),
         cmocka_unit_test(every_value_reaches_its_field),
         cmocka_unit_test(defaults_are_overridden_key_by_key),
+        cmocka_unit_test(a_text_of_the_defaults_is_taken_back_by_an_empty_one),
         cmocka_unit_test(a_service_is_found_by_its_whole_name),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
         cmocka_unit_test(release_names_cannot_leave_their_folder),

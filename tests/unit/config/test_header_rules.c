@@ -193,9 +193,42 @@ static void the_field_of_previews_is_none_that_a_request_has_of_itself(void **st
     config_free(must_read(SERVICE("preview = { header = \"Acceptance\"; secret = \"0123456789abcdef\"; };")));
 }
 
+static void assert_fields(const struct config_list *fields, const char *wanted)
+{
+    char text[256] = "";
+    for (size_t i = 0; i < fields->count; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%s ", fields->items[i]);
+    assert_string_equal(text, wanted);
+}
+
+static void what_the_defaults_set_or_add_is_taken_back_by_its_name_in_remove(void **state)
+{
+    (void)state;
+    struct config *config = must_read(
+        LISTEN
+        "defaults = { headers = { response = { set = { X-A = \"1\"; X-B = \"2\"; X-Bc = \"3\"; };\n"
+        "  add = { X-C = \"4\"; }; remove = [ \"Server\" ]; }; request = { set = { X-A = \"5\"; }; }; }; };\n"
+        "services = ( { name = \"a\"; headers = { response = {\n"
+        "  set = { X-D = \"6\"; }; remove = [ \"x-a\", \"X-C\", \"X-D\", \"Server\" ]; }; }; },\n"
+        "  { name = \"b\"; hosts = [ \"b\" ]; headers = { response = { remove = [ \"x-b*\" ]; }; }; },\n"
+        "  { name = \"c\"; hosts = [ \"c\" ]; } );");
+    const struct config_header_rules *a = &config->services[0].headers, *b = &config->services[1].headers,
+                                     *c = &config->services[2].headers;
+    assert_fields(&a->response.set, "X-B=2 X-Bc=3 X-D=6 "); /* its own stays */
+    assert_fields(&a->response.add, "");
+    assert_fields(&a->response.remove, "x-a X-C X-D Server ");
+    assert_fields(&a->request.set, "X-A=5 ");
+    assert_fields(&b->response.set, "X-A=1 ");
+    assert_fields(&b->response.add, "X-C=4 ");
+    assert_fields(&c->response.set, "X-A=1 X-B=2 X-Bc=3 ");
+    assert_fields(&c->response.remove, "Server ");
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_defaults_set_or_add_is_taken_back_by_its_name_in_remove),
         cmocka_unit_test(what_is_upswaps_own_cannot_be_set_added_or_removed),
         cmocka_unit_test(every_refusal_has_its_line_and_sentence),
         cmocka_unit_test(more_rules_than_the_proxy_has_room_for_are_refused),

@@ -277,6 +277,13 @@ static void wrong_types_and_ranges_are_refused_with_what_is_wanted(void **state)
          "character"},
         {SERVICE("uptests = { user = \"\"; };"),
          "t.conf:3: uptests.user: the text is empty; write one, or remove the key"},
+        {LISTEN "defaults = { canonical_host = \"\"; };",
+         "t.conf:2: defaults.canonical_host: the text is empty; write one, or remove the key"},
+        {LISTEN "defaults = { preview = { secret = \"0123456789abcdef\"; }; };\n"
+                "services = ( { name = \"web\"; preview = { secret = \"\"; }; } );",
+         "t.conf:3: preview.secret: the text is empty; write one, or remove the key"},
+        {LISTEN "defaults = { balance = \"random\"; };\nservices = ( { name = \"web\"; balance = \"\"; } );",
+         "t.conf:3: balance: the text is empty; write one, or remove the key"},
         {SERVICE("uptests = { user = \"a\\nb\"; };"),
          "t.conf:3: uptests.user: the text holds a control character; take it out"},
         {SERVICE("uptests = { environment = { A = 1; }; };"),

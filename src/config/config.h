@@ -333,6 +333,10 @@ struct config_service {
     unsigned line;
 };
 
+/* What the proxy has counters for at a time, those that drain included. */
+#define CONFIG_POOLS_MAX 32768
+#define CONFIG_INSTANCES_MAX 65536
+
 struct config {
     char *path;       /* of the file, for messages */
     uint64_t workers; /* as written; 0: one a CPU */

@@ -222,6 +222,27 @@ static bool check_instances(const struct config *config, struct err *err)
     return true;
 }
 
+/* A start would get so far, and find no room for the first pool of the next service. */
+static bool check_room(const struct config *config, struct err *err)
+{
+    size_t pools = 0, instances = 0;
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_service *service = &config->services[i];
+        pools += service->instances.count > 0;
+        instances += service->instances.count;
+        if (pools <= CONFIG_POOLS_MAX && instances <= CONFIG_INSTANCES_MAX)
+            continue;
+        const char *what = pools > CONFIG_POOLS_MAX ? "services with instances" : "instances";
+        return err_set(
+            err,
+            "%s:%u: service \"%s\": with it there are %zu %s, and a daemon has room for %d; divide the "
+            "services among several daemons",
+            config->path, service->line, service->name, pools > CONFIG_POOLS_MAX ? pools : instances, what,
+            pools > CONFIG_POOLS_MAX ? CONFIG_POOLS_MAX : CONFIG_INSTANCES_MAX);
+    }
+    return true;
+}
+
 static bool check_pages(const struct config *config, struct err *err)
 {
     for (size_t i = 0; i < config->service_count; i++) {
@@ -422,7 +443,8 @@ bool config_check_whole(const struct config *config, struct err *err)
 {
     return check_admin(config, err) && check_doors(config, err) && check_listeners(config, err) &&
            check_names(config, err) && check_routes(config, err) && check_affinity(config, err) &&
-           check_instances(config, err) && check_rates(config, err) && check_headers(config, err) &&
-           check_pages(config, err) && check_previews(config, err) && check_upstreams(config, err) &&
-           check_schedules(config, err) && check_ejections(config, err) && check_tls(config, err);
+           check_instances(config, err) && check_room(config, err) && check_rates(config, err) &&
+           check_headers(config, err) && check_pages(config, err) && check_previews(config, err) &&
+           check_upstreams(config, err) && check_schedules(config, err) && check_ejections(config, err) &&
+           check_tls(config, err);
 }

@@ -2,6 +2,8 @@
 #include "base/mem.h"
 #include "control/conduct.h"
 
+_Static_assert(CONFIG_POOLS_MAX == COUNTERS_POOLS && CONFIG_INSTANCES_MAX == COUNTERS_INSTANCES, "");
+
 static bool pool_is_busy(void *arg, uint32_t slot)
 {
     return counters_pool_is_busy(arg, slot);
@@ -24,7 +26,11 @@ bool slotting_give_instance(struct conductor *conductor, struct instance *instan
     struct counters *counters = conductor->options.counters;
     if (!slots_get(conductor->instance_slots, counters_version(counters), instance_is_busy, counters,
                    &instance->slot))
-        return err_set(err, "there are too many instances; wait until some are retired");
+        return err_set(
+            err,
+            "there is no room for another instance beside %d, those that drain included; try again "
+            "when some are retired, or divide the services among several daemons",
+            COUNTERS_INSTANCES);
     counters_clear_instance(counters, instance->slot);
     instance->id = ++conductor->last_instance;
     return true;
@@ -35,7 +41,11 @@ bool slotting_give(struct conductor *conductor, struct pool *pool, struct err *e
     struct counters *counters = conductor->options.counters;
     uint64_t version = counters_version(counters);
     if (!slots_get(conductor->pool_slots, version, pool_is_busy, counters, &pool->slot))
-        return err_set(err, "there are too many pools; wait until some are retired");
+        return err_set(
+            err,
+            "there is no room for another pool beside %d, those that drain included; try again when "
+            "some are retired, or divide the services among several daemons",
+            COUNTERS_POOLS);
     counters_clear_pool(counters, pool->slot);
     for (size_t i = 0; i < pool->instance_count; i++) {
         if (slotting_give_instance(conductor, &pool->instances[i], err))

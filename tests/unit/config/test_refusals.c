@@ -2,6 +2,8 @@
 
 #include "unit.h"
 
+#include "base/buf.h"
+
 #include "read.h"
 
 #define LISTEN "listeners = ( { address = \"127.0.0.1:0\"; } );\n"
@@ -630,6 +632,42 @@ static void a_burst_of_a_service_needs_a_rate_though_the_defaults_have_the_same(
     config_free(must_read(LISTEN "defaults = { requests_burst = 7; };\nservices = ( { name = \"web\"; } );"));
 }
 
+/* Services with so many instances each, one a line from the third on. */
+static void assert_room(unsigned services, unsigned instances, const char *sentence)
+{
+    struct buf text = BUF_EMPTY;
+    struct err err = {"(accepted)"};
+    buf_printf(&text, LISTEN "services = (");
+    for (unsigned i = 0; i < services; i++) {
+        buf_printf(&text, "%s\n{ name = \"s%u\"; hosts = [ \"h%u\" ]; instances = [", i > 0 ? "," : "", i, i);
+        for (unsigned k = 0; k < instances; k++)
+            buf_printf(&text, "%s\"a%u:80\"", k > 0 ? ", " : "", k);
+        buf_printf(&text, "]; }");
+    }
+    buf_printf(&text, ");");
+    struct config *config = read_text(text.p, &err);
+    config_free(config);
+    buf_free(&text);
+    if (config != NULL)
+        strcpy(err.text, "(accepted)");
+    assert_string_equal(err.text, sentence);
+}
+
+static void more_first_pools_than_a_daemon_has_room_for_are_refused(void **state)
+{
+    (void)state;
+    assert_room(32768, 1, "(accepted)");
+    assert_room(
+        32769, 1,
+        "t.conf:32771: service \"s32768\": with it there are 32769 services with instances, and a daemon "
+        "has room for 32768; divide the services among several daemons");
+    assert_room(32769, 0, "(accepted)");
+    assert_room(
+        10, 7000,
+        "t.conf:12: service \"s9\": with it there are 70000 instances, and a daemon has room for 65536; "
+        "divide the services among several daemons");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -657,6 +695,7 @@ int main(void)
         cmocka_unit_test(affinity_cookies_that_would_replace_each_other_are_refused),
         cmocka_unit_test(two_listeners_may_ask_for_any_port),
         cmocka_unit_test(a_schedule_without_uptests_and_an_ejection_without_a_schedule_are_refused),
+        cmocka_unit_test(more_first_pools_than_a_daemon_has_room_for_are_refused),
         cmocka_unit_test(a_burst_that_would_be_remembered_for_hours_is_refused),
         cmocka_unit_test(durations_that_clients_are_told_are_whole_seconds),
         cmocka_unit_test(an_ejection_whose_first_pause_may_not_be_so_long_is_refused),

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/reach.h"
 #include "config/config.h"
+#include "config/log_place.h"
 #include "config/pages.h"
 #include "config/places.h"
 #include "config/token.h"
@@ -213,7 +214,7 @@ bool config_check(struct config *config, config_certificate_check *certificate_c
             !check_upstream(config, &config->services[i].tls, certificate_check, err))
             return false;
     }
-    return pages_load(config, err);
+    return pages_load(config, err) && log_place_is_free(config, err);
 }
 
 bool config_check_instances(const struct config *config, struct err *err)

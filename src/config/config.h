@@ -375,11 +375,12 @@ void config_free(struct config *config);
 const struct config_file *config_file(const struct config *config, const char *path);
 
 /* Reads the files of error pages into the config, and checks what only the machine can tell, for -t, the
- * start and reload: users, groups, runner and teardown programs and the token file are there, and
- * admin.listen is a loopback address. The fault as "PATH:LINE: sentence". `certificate_check` (of this room
- * nobody can) looks at the files of a certificate, its key and its OCSP response, where the last two may be
- * NULL, and whether it has a name where it is found `by_name` alone, or at one of authorities (`certificate`
- * NULL); NULL: somebody else does, and opens the access log. */
+ * start and reload: users, groups, runner and teardown programs and the token file are there, admin.listen is
+ * a loopback address, and the access log is written where nothing else is. The fault as "PATH:LINE:
+ * sentence". `certificate_check` (of this room nobody can) looks at the files of a certificate, its key and
+ * its OCSP response, where the last two may be NULL, and whether it has a name where it is found `by_name`
+ * alone, or at one of authorities (`certificate` NULL); NULL: somebody else does, and opens the access log.
+ */
 typedef bool config_certificate_check(const char *certificate, const char *key, const char *ocsp,
                                       bool by_name, const char *authorities, struct err *err);
 bool config_check(struct config *config, config_certificate_check *certificate_check,

@@ -192,6 +192,14 @@ static void defaults_are_overridden_key_by_key(void **state)
     config_free(config);
 }
 
+static void the_last_line_needs_no_end(void **state)
+{
+    (void)state;
+    config_free(must_read(LISTEN "# end"));
+    config_free(must_read(LISTEN "// end"));
+    config_free(must_read("listeners = ( { address = \"127.0.0.1:0\"; } );"));
+}
+
 static void a_text_of_the_defaults_is_taken_back_by_an_empty_one(void **state)
 {
     (void)state;
@@ -293,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_service_that_says_nothing_has_every_default),
         cmocka_unit_test(every_value_reaches_its_field),
         cmocka_unit_test(defaults_are_overridden_key_by_key),
+        cmocka_unit_test(the_last_line_needs_no_end),
         cmocka_unit_test(a_text_of_the_defaults_is_taken_back_by_an_empty_one),
         cmocka_unit_test(a_service_is_found_by_its_whole_name),
         cmocka_unit_test(a_file_that_is_not_there_is_named),

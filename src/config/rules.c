@@ -66,10 +66,22 @@ bool rule_whole_seconds(struct str text, struct err *err)
                STR_ARG(text));
 }
 
+/* A socket of IPv6 is for IPv6 alone, so the kernel takes no such address. */
+static bool is_not_mapped(const struct address *address, struct str text, struct err *err)
+{
+    uint8_t bytes[16];
+    char ip4[INET_ADDRSTRLEN];
+    if (address->kind != ADDRESS_IPV6 || inet_pton(AF_INET6, address->host, bytes) != 1 ||
+        !address_is_mapped(bytes))
+        return true;
+    return err_set(err, "\"%.*s\" is an IPv4 address in the form of IPv6; write \"%s:%u\"", STR_ARG(text),
+                   inet_ntop(AF_INET, bytes + 12, ip4, sizeof ip4), address->port);
+}
+
 bool rule_listen(struct str text, struct err *err)
 {
     struct address address;
-    if (!address_parse(text, true, &address, err))
+    if (!address_parse(text, true, &address, err) || !is_not_mapped(&address, text, err))
         return false;
     if (address.kind != ADDRESS_NAME)
         return true;
@@ -196,13 +208,19 @@ static bool is_host(struct str text, bool name_only)
            (!name_only || address.kind == ADDRESS_NAME);
 }
 
-bool rule_server_name(struct str text, struct err *err)
+/* Without brackets. */
+static bool is_ipv6(struct str text)
 {
     uint8_t bytes[16];
     char copy[64] = "";
     if (text.n < sizeof copy)
         memcpy(copy, text.p, text.n);
-    if (is_host(text, false) || inet_pton(AF_INET6, copy, bytes) == 1)
+    return inet_pton(AF_INET6, copy, bytes) == 1;
+}
+
+bool rule_server_name(struct str text, struct err *err)
+{
+    if (is_host(text, false) || is_ipv6(text))
         return true;
     return err_set(err, "\"%.*s\" is no name of a server; write a host name or an IP address", STR_ARG(text));
 }
@@ -216,6 +234,9 @@ bool rule_host(struct str text, struct err *err)
         return err_set(err, "\"*\" is no host; leave \"hosts\" out to take any host");
     if (is_host(name, wildcard))
         return true;
+    if (is_ipv6(text))
+        return err_set(err, "\"%.*s\" is an IPv6 address without brackets; write \"[%.*s]\"", STR_ARG(text),
+                       STR_ARG(text));
     if (address_parse(text, true, &address, err))
         return err_set(err, "\"%.*s\" has a port; a host is matched without it", STR_ARG(text));
     return err_set(err, "\"%.*s\" is no host; write a name such as \"example.com\" or \"*.example.com\"",

@@ -340,6 +340,9 @@ static void texts_that_break_their_rule_are_refused(void **state)
     static const struct row rows[] = {
         {"listeners = ( { address = \"localhost:80\"; } );",
          "t.conf:1: address: \"localhost:80\" is a name; write the IP address to listen on"},
+        {"listeners = ( { address = \"[::ffff:127.0.0.1]:80\"; } );",
+         "t.conf:1: address: \"[::ffff:127.0.0.1]:80\" is an IPv4 address in the form of IPv6; write "
+         "\"127.0.0.1:80\""},
         {"state_directory = \"var\";",
          "t.conf:1: state_directory: \"var\" is not an absolute path; begin it with /"},
         {"trusted_proxies = [ \"10.0.0.0/8\",\n \"10.0.0.1/8\" ];",
@@ -350,6 +353,8 @@ static void texts_that_break_their_rule_are_refused(void **state)
          "t.conf:2: name: \"Web\" is no service name; write 1 to 63 of a-z, 0-9 and -"},
         {SERVICE("hosts = [ \"example.com:80\" ];"),
          "t.conf:3: hosts: \"example.com:80\" has a port; a host is matched without it"},
+        {SERVICE("hosts = [ \"::1\" ];"),
+         "t.conf:3: hosts: \"::1\" is an IPv6 address without brackets; write \"[::1]\""},
         {SERVICE("hosts = [ \"*\" ];"),
          "t.conf:3: hosts: \"*\" is no host; leave \"hosts\" out to take any host"},
         {SERVICE("hosts = [ \"a.*.b\" ];"),

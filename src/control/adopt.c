@@ -361,6 +361,12 @@ static bool check_own(const struct adoption *adoption, const struct config_servi
     return true;
 }
 
+/* Puts the place of the service before the sentence. Returns false. */
+static bool at_service(const struct adoption *adoption, const struct config_service *service, struct err *err)
+{
+    return err_prefix(err, "%s:%u: service \"%s\"", adoption->config->path, service->line, service->name);
+}
+
 static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer,
                             const struct probe_target *targets, struct err *err)
 {
@@ -376,8 +382,10 @@ static bool make_first_pool(struct adoption *adoption, struct newcomer *newcomer
         pool->instances[i].resolved = sockaddr_target(&targets[i].address);
         pool->instances[i].state = INSTANCE_UP;
     }
-    if (!check_twins(pool, err) || !check_own(adoption, service, pool, err) ||
-        !slotting_give(adoption->conductor, pool, err)) {
+    bool is_fine = (check_twins(pool, err) || at_service(adoption, service, err)) &&
+                   check_own(adoption, service, pool, err) &&
+                   (slotting_give(adoption->conductor, pool, err) || at_service(adoption, service, err));
+    if (!is_fine) {
         pool_free(pool);
         return false;
     }
@@ -394,15 +402,15 @@ static void on_resolved(void *arg, const struct probe_target *targets, const cha
     struct newcomer *newcomer = &adoption->newcomers[adoption->resolved];
     struct err err;
     adoption->resolve = NULL;
-    if (targets == NULL)
+    if (targets == NULL) {
         err_set(&err, "%s", reason);
+        at_service(adoption, newcomer->service, &err);
+    }
     if (targets != NULL && make_first_pool(adoption, newcomer, targets, &err)) {
         adoption->resolved++;
         resolve_next(adoption);
         return;
     }
-    err_prefix(&err, "%s:%u: service \"%s\"", adoption->config->path, newcomer->service->line,
-               newcomer->service->name);
     refuse_all(adoption, 422, err.text);
 }
 

@@ -133,15 +133,13 @@ static void what_the_start_refuses_as_a_token_is_refused(void **state)
 
 static char place[64];
 
-/* What a config with this state_directory and more keys, of which the last is the log's path, is refused with
- * behind the path; "": it is not. All paths are in the folder. */
-static void assert_place(const char *keys, const char *log, const char *sentence)
+/* What a config with that state_directory is refused with for this log, behind the path; "": it is not. */
+static void assert_place(const char *log, const char *sentence)
 {
     char text[512], whole[256] = "";
     struct err err = {""};
-    snprintf(text, sizeof text,
-             LISTEN "state_directory = \"%s/state\"; %s\naccess_log = { path = \"%s/%s\"; };", place, keys,
-             place, log);
+    snprintf(text, sizeof text, LISTEN "state_directory = \"%s/state\";\naccess_log = { path = \"%s/%s\"; };",
+             place, place, log);
     if (sentence[0] != '\0')
         snprintf(whole, sizeof whole, "t.conf:3: access_log.path: \"%s/%s\" %s", place, log, sentence);
     struct config *config = must_read(text);
@@ -150,37 +148,27 @@ static void assert_place(const char *keys, const char *log, const char *sentence
     assert_string_equal(fine ? "" : err.text, whole);
 }
 
-static void an_access_log_that_would_be_written_into_another_file_is_refused(void **state)
+static void an_access_log_that_would_be_written_into_the_journal_is_refused(void **state)
 {
     (void)state;
-    static const char in_state[] =
-        "lies in state_directory, which is for upswap's own files; name a file elsewhere";
-    static const char *const made[] = {"state/journal", "state", "token", "link", "way", "hard", "state-2"};
-    char paths[sizeof made / sizeof *made][96], keys[256];
+    static const char own[] = "is a file of upswap's own in state_directory, and lines would be written into "
+                              "it; name another";
+    static const char *const made[] = {"state/journal", "state", "link", "way"};
+    char paths[sizeof made / sizeof *made][96];
     strcpy(place, "/tmp/upswap-place-XXXXXX");
     assert_non_null(mkdtemp(place));
     for (size_t i = 0; i < sizeof made / sizeof *made; i++)
         snprintf(paths[i], sizeof paths[i], "%s/%s", place, made[i]);
     assert_int_equal(mkdir(paths[1], 0700), 0);
     put(paths[0], "x", 1);
-    put(paths[2], "word\n", 5);
-    assert_int_equal(symlink(paths[0], paths[3]) | symlink(paths[1], paths[4]) | link(paths[2], paths[5]), 0);
-    assert_place("", "state/journal", in_state);
-    assert_place("", "state/new", in_state);
-    assert_place("", "link", in_state);
-    assert_place("", "way/new", in_state);
-    assert_place("", "state-2", "");
-    snprintf(keys, sizeof keys,
-             "admin = { listen = \"127.0.0.1:0\"; token_file = \"%s\"; socket = \"%s/s\"; };", paths[2],
-             place);
-    assert_place(
-        keys, "hard",
-        "is the file that is named as admin.token_file too, and lines would be written into it; name "
-        "another");
-    assert_place(
-        keys, "s",
-        "is the file that is named as admin.socket too, and lines would be written into it; name another");
-    assert_place(keys, "log", "");
+    assert_int_equal(symlink(paths[0], paths[2]) | symlink(paths[1], paths[3]), 0);
+    assert_place("state/journal", own);
+    assert_place("state/events.jsonl", own);
+    assert_place("state/deployments/web-1", own);
+    assert_place("link", own);
+    assert_place("way/secrets", own);
+    assert_place("state/access.log", "");
+    assert_place("state-2/journal", "");
     for (size_t i = sizeof made / sizeof *made; i > 0; i--)
         remove(paths[i - 1]);
     remove(paths[1]);
@@ -256,7 +244,7 @@ int main(void)
         cmocka_unit_test(the_admin_api_listens_on_loopback_only),
         cmocka_unit_test(what_the_start_refuses_as_a_token_is_refused),
         cmocka_unit_test(a_token_file_that_is_a_fifo_is_refused_and_not_waited_for),
-        cmocka_unit_test(an_access_log_that_would_be_written_into_another_file_is_refused),
+        cmocka_unit_test(an_access_log_that_would_be_written_into_the_journal_is_refused),
         cmocka_unit_test(authorities_of_instances_are_looked_at_as_those_of_clients),
         cmocka_unit_test(an_instance_that_is_the_daemon_itself_is_refused),
     };

@@ -3,6 +3,8 @@
 #include "plane/h2_session.h"
 #include "plane/worker.h"
 
+#define UPDATES_BESIDE 2 /* updates of windows, that ride along with a frame of data (gRPC) */
+
 static struct str front_of(const struct h2 *h2, size_t count)
 {
     return (struct str){h2->in->p, count};
@@ -69,6 +71,8 @@ static bool begin_data(struct h2 *h2, const struct h2_frame *frame)
     struct h2_stream *s = receiver_of(h2, frame);
     if (s != NULL)
         h2_stream_open_window(s, around);
+    if (s != NULL && frame->size > around)
+        h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, UPDATES_BESIDE);
     h2->data = (struct h2_data){.stream = frame->stream,
                                 .left = frame->size - around,
                                 .padding = padding,

@@ -7,6 +7,7 @@
 
 #define BATCH_MAX (48 << 10) /* bytes that are gathered from streams before they are sent */
 #define TINY 64              /* bytes of a frame that a peer's window has cut short */
+#define UPDATES_EARNED 10    /* updates of windows, by a frame of data */
 #define ACKS_MAX 1000        /* that wait for a peer that goes on asking and does not read */
 
 /* Room for so many bytes, to be closed with put_end; NULL: nothing is said any more. */
@@ -145,12 +146,20 @@ static char *start_data(struct h2_stream *s, uint32_t count, bool ends)
     return h2_put_frame(to, (struct h2_frame){count, H2_DATA, ends ? H2_END_STREAM : 0, s->id});
 }
 
-/* Data is answered by updates of the windows; and some measure the way by a ping for each of it, one after
- * the other (gRPC). */
-static void earn(struct h2 *h2)
+/* Data is answered by updates of the windows: of the stream's and the connection's, and where many messages
+ * went as one frame, with whatever the peer says to each (gRPC). And some measure the way by a ping for each
+ * frame, one after the other (gRPC too). */
+static void earn(struct h2 *h2, uint32_t updates)
 {
-    h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, 2);
-    h2_guard_earn(&h2->guard, COUNTERS_PINGS, 1);
+    h2_guard_earn(&h2->guard, COUNTERS_WINDOW_UPDATES, updates);
+    h2_guard_earn(&h2->guard, COUNTERS_PINGS, updates > 0);
+}
+
+/* A window that lets through a few bytes at a time earns nothing, and none pays for more updates than one for
+ * each TINY / 2 bytes; else those of one byte could live on a larger one now and then. */
+static uint32_t updates_for(const struct h2_stream *s, uint32_t count)
+{
+    return h2_stream_has_data(s) ? least(UPDATES_EARNED, 2 * (count / TINY)) : UPDATES_EARNED;
 }
 
 static void write_data(struct h2_stream *s, uint32_t count, bool ends)
@@ -161,9 +170,7 @@ static void write_data(struct h2_stream *s, uint32_t count, bool ends)
         return;
     h2_stream_copy(s, to, count);
     put_end(h2, to + count);
-    /* A window that lets through a few bytes at a time earns nothing. */
-    if (count >= TINY || outlet_waiting(&s->out) == 0)
-        earn(h2);
+    earn(h2, updates_for(s, count));
 }
 
 static void write_trailers(struct h2_stream *s)
@@ -219,7 +226,7 @@ bool h2_write_last(struct h2_stream *s, struct str data)
     if (data.n > 0)
         memcpy(to, data.p, data.n);
     put_end(h2, to + data.n);
-    earn(h2);
+    earn(h2, UPDATES_EARNED);
     h2_stream_end_sent(s);
     return true;
 }

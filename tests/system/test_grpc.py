@@ -142,6 +142,18 @@ def test_many_requests_many_answers_in_lock_step(channel):
     assert list(call) == [] and call.code() == grpc.StatusCode.OK
 
 
+def test_a_client_of_many_small_messages_is_no_flood(make_daemon, instance):
+    """C-core opens its windows along with what it writes, and upswap joins what the instance writes."""
+    service = {"name": "web", "upstream": "h2", "instances": [instance.address]}
+    daemon = make_daemon([service], workers=1, http2={"window_updates": 50}).start()
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+        unary = channel.unary_unary("/test/unary")
+        assert {unary(b"x", timeout=PATIENCE) for _ in range(200)} == {b"one x"}
+        answers = channel.stream_stream("/test/both")(iter([b"x"] * 2000), timeout=PATIENCE)
+        assert sum(answer == b"one x" for answer in answers) == 2000
+    assert not any(count for (name, _), count in daemon.admin.metrics().items() if name == "upswap_http2_floods_total")
+
+
 def test_errors_arrive_with_their_words(channel):
     with pytest.raises(grpc.RpcError) as failed:
         channel.unary_unary("/test/fail")(b"", timeout=PATIENCE)

@@ -15,6 +15,7 @@ from harness.http2 import (
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
+    GOAWAY,
     HEADERS,
     PADDED,
     PING,
@@ -256,6 +257,39 @@ def test_a_client_may_ping_for_each_piece_of_data_that_it_gets(start_own_front, 
                 pass
 
 
+WITH_TRAILERS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nGrpc-Status: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("reply", [answer(b"ok"), WITH_TRAILERS], ids=["without trailers", "with trailers"])
+def test_a_client_may_open_windows_and_ping_for_each_frame_of_data_however_small(start_own_front, make_backend, reply):
+    """Ten for one, as gRPC does where many messages come as one frame."""
+    backend = make_backend("limits")
+    backend.on("/small", reply)
+    front = start_own_front(backend, http2={"pings": 3, "window_updates": 12})
+    with RawHttp2(front.port) as raw:
+        for stream in range(1, 41, 2):
+            raw.send(request(stream, "/small"))
+            while raw.read()[0] != DATA:
+                pass
+            raw.send(frame(WINDOW_UPDATE, 0, 0, number(1)) * 10 + frame(PING, 0, 0, b"12345678"))
+            while raw.read()[0] != PING:
+                pass
+
+
+def test_a_client_may_open_two_windows_beside_each_frame_of_data_that_it_sends(start_own_front, make_backend):
+    backend = make_backend("limits")
+    backend.on("/held", Held())
+    front = start_own_front(backend, http2={"window_updates": 3})
+    with RawHttp2(front.port) as raw:
+        updates = frame(WINDOW_UPDATE, 0, 0, number(1)) + frame(WINDOW_UPDATE, 0, 1, number(1))
+        raw.send(request(1, "/held", "POST", END_HEADERS) + (updates + frame(DATA, 0, 1, b"x")) * 40)
+        raw.send(frame(PING, 0, 0, b"12345678"))
+        while raw.read()[0] != PING:
+            pass
+        raw.send((updates + frame(DATA, 0, 1)) * 2)
+        assert raw.goaway()[2] == b"window-flood"
+
+
 @pytest.mark.parametrize("end", [frame(HEADERS, END_STREAM | END_HEADERS), frame(DATA, END_STREAM)], ids=["head", "data"])
 def test_a_client_whose_requests_are_answered_early_may_still_end_each(start_own_front, make_backend, end):
     """With trailers, or without: they cross the reset, which says NO_ERROR."""
@@ -312,6 +346,22 @@ def test_windows_of_one_byte_are_a_flood(front):
         except ConnectionError:
             pass
         assert raw.goaway()[2] == b"window-flood"
+
+
+def test_windows_of_one_byte_do_not_live_on_larger_ones_among_them(start_own_front, make_backend):
+    backend = make_backend("big")
+    backend.on("/big", answer(b"x" * MIB))
+    front = start_own_front(backend, http2={"window_updates": 50})
+    with RawHttp2(front.port) as raw:
+        raw.send(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1)) + request(1, "/big"))
+        for size in 20 * ([64] + 9 * [1]):
+            kind = None
+            while kind not in (DATA, GOAWAY):  # one window after the other, so that each is a frame
+                kind, _, _, payload = raw.read()
+            if kind == GOAWAY:
+                break
+            raw.send(frame(WINDOW_UPDATE, 0, 1, number(size)))
+        assert kind == GOAWAY and payload[8:] == b"window-flood"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -20,6 +20,12 @@
 
 #define GATHER_MAX 2048 /* bytes */
 
+/* The kernel's own 7200 s are long for who waits behind one that has vanished, and NATs forget much sooner.
+ */
+#define KEEP_ALIVE_IDLE_S 120
+#define KEEP_ALIVE_INTERVAL_S 30
+#define KEEP_ALIVE_PROBES 4
+
 static ssize_t failed(struct stream *stream)
 {
     if (stream->error == 0)
@@ -235,6 +241,19 @@ ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
 void stream_acknowledge(const struct stream *stream)
 {
     setsockopt(stream->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+}
+
+void stream_keep_alive(const struct stream *stream)
+{
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){KEEP_ALIVE_IDLE_S}, sizeof(int));
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){KEEP_ALIVE_INTERVAL_S}, sizeof(int));
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){KEEP_ALIVE_PROBES}, sizeof(int));
+    setsockopt(stream->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+}
+
+void stream_expect_taking(const struct stream *stream, unsigned ms)
+{
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 void stream_shut(struct stream *stream)

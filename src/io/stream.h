@@ -117,6 +117,14 @@ ssize_t stream_send(struct stream *stream, const struct iovec *parts, int count)
  * over another protocol than TCP it does nothing. */
 void stream_acknowledge(const struct stream *stream);
 
+/* From now on the kernel looks for a peer that is silent for two minutes, and the stream breaks two more
+ * minutes later where it has vanished without a word (SO_KEEPALIVE, tcp(7)). Only of streams with a
+ * descriptor; over another protocol than TCP it does nothing, as the next. */
+void stream_keep_alive(const struct stream *stream);
+/* From now on the stream breaks where the peer's kernel takes nothing of what was sent for so many ms
+ * (TCP_USER_TIMEOUT), also where it only has no room; so for who always reads. */
+void stream_expect_taking(const struct stream *stream, unsigned ms);
+
 /* Sends an end to the peer (SHUT_WR). */
 void stream_shut(struct stream *stream);
 

@@ -96,6 +96,7 @@ struct h2 {
     bool again; /* waits in the loop's deferred list */
     bool calm_said;
     bool ended;    /* the peer has sent its end, or the wire is broken, or there is no memory */
+    bool spoke;    /* a head or data has come since the owner has cleared this */
     bool settled;  /* the peer's settings have come */
     bool agreed;   /* it has acknowledged ours */
     bool leaving;  /* we have told it the last stream that is served */

@@ -17,6 +17,7 @@
 #define STREAMS_FIRST 100 /* before the instance has said how many */
 #define STREAMS_MOST 1000
 #define SILENCE_MS 10000 /* with requests in flight: until a sign of life is asked for, and must come */
+#define REST_MS 330000   /* between two that are asked for of who says nothing else */
 
 struct h2_back {
     struct h2 h2;
@@ -28,9 +29,10 @@ struct h2_back {
     char *server_name;       /* as tls_connect takes it; NULL: none */
     int error;               /* of the connecting */
     bool connected;
-    bool settled; /* the instance's settings are here */
-    bool offered; /* more requests may go over it */
-    bool asked;   /* for a sign of life */
+    bool settled;            /* the instance's settings are here */
+    bool offered;            /* more requests may go over it */
+    bool asked;              /* for a sign of life */
+    uint64_t rests_until_ms; /* it is not asked again before, unless it has spoken */
     uint32_t leases;
     uint32_t keep_ms;
     struct deadline deadline; /* idle, or silent */
@@ -217,23 +219,38 @@ static void changed(struct h2 *h2)
         wait_idle(back);
 }
 
+/* What was said before the answer was, in the peer's eyes, said before the question. While it is not asked
+ * again the kernel sees whether its host is there: by probes, and by whether it takes what it is sent. */
 static void answered(struct h2 *h2)
 {
-    (void)h2; /* it was heard, as everything is */
+    h2->spoke = false;
+    stream_keep_alive(h2->wire);
+    stream_expect_taking(h2->wire, 2 * SILENCE_MS);
 }
 
 static const struct h2_role role = {begin, head, too_large, forget, lose, changed, answered, over};
 
+/* Servers of gRPC take who asks again within five minutes, while they have sent neither a head nor data, for
+ * an attacker: the third time they end the connection (too_many_pings), with all requests. */
+static void ask(struct h2_back *back, uint64_t now)
+{
+    back->asked = true;
+    back->rests_until_ms = now + REST_MS;
+    back->h2.spoke = false;
+    h2_probe(&back->h2);
+    deadline_set(&back->deadline, SILENCE_MS);
+}
+
 static void timed_out(struct deadline *deadline)
 {
     struct h2_back *back = mem_container(deadline, struct h2_back, deadline);
-    if (back->asked || back->idle) {
+    uint64_t now = loop_ms(back->h2.worker->loop);
+    if (back->asked || back->idle)
         close_back(back);
-        return;
-    }
-    back->asked = true;
-    h2_probe(&back->h2);
-    deadline_set(&back->deadline, SILENCE_MS);
+    else if (back->h2.spoke || now >= back->rests_until_ms)
+        ask(back, now);
+    else
+        deadline_set(&back->deadline, back->rests_until_ms - now);
 }
 
 static void tell_leases(struct h2_back *back)

@@ -266,6 +266,7 @@ static bool step(struct h2 *h2)
         h2_finish(h2, fault);
         return false;
     }
+    h2->spoke |= frame.type == H2_DATA || frame.type == H2_HEADERS;
     if (frame.type == H2_DATA)
         return begin_data(h2, &frame);
     if (h2->in->n < H2_HEAD_SIZE + frame.size) {

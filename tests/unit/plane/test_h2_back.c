@@ -7,6 +7,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
 #define SILENCE 10000 /* ms, see h2_back.c */
@@ -76,14 +77,19 @@ static void answer(struct h2_end *end, int32_t stream)
     h2_end_say(end, stream, NGHTTP2_FLAG_END_STREAM, ":status: 204\n");
 }
 
-static void expect_answer(struct bench *bench, struct connection *connection)
+static void expect_head(struct bench *bench, struct connection *connection, const char *line)
 {
     char text[256];
     while (!connection->stream.readable)
         bench_turn(bench);
     ssize_t count = stream_recv(&connection->stream, text, sizeof text);
     assert_true(count > 12);
-    assert_memory_equal(text, "HTTP/1.1 204", 12);
+    assert_memory_equal(text, line, 12);
+}
+
+static void expect_answer(struct bench *bench, struct connection *connection)
+{
+    expect_head(bench, connection, "HTTP/1.1 204");
 }
 
 static void exchange(struct bench *bench, struct connection *connection, struct h2_end *end)
@@ -203,21 +209,106 @@ static void a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up(void
     h2_end_free(end);
 }
 
-static void an_instance_that_answers_the_ping_has_all_the_time_it_wants(void **state)
+static void answer_ping(struct bench *bench, struct h2_end *end)
+{
+    h2_end_read(end, NGHTTP2_PING);
+    h2_end_send(end, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, end->payload, 8);
+    settle(bench);
+}
+
+/* So much time passes, and the instance is asked nothing. */
+static void expect_rest(struct bench *bench, const struct h2_end *end, uint64_t ms)
+{
+    char byte;
+    for (uint64_t passed = 0; passed < ms; passed += SILENCE)
+        pass(bench->loop, SILENCE);
+    settle(bench);
+    assert_int_equal(recv(end->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+    assert_int_equal(bench_cells(bench)->connections, 1);
+}
+
+/* A server of gRPC ends the connection of who asks more often (too_many_pings). */
+static void who_has_answered_a_ping_is_not_asked_again_within_five_minutes(void **state)
 {
     struct bench *bench = *state;
     struct h2_end *end;
     struct connection *connection = begin(bench, 100, &end);
     int32_t stream = ask(connection, end);
-    for (int i = 0; i < 5; i++) {
-        pass(bench->loop, SILENCE + 100);
+    for (int i = 0; i < 3; i++) {
+        pass(bench->loop, i == 0 ? SILENCE + 100 : 40000);
+        answer_ping(bench, end);
+        h2_end_send(end, NGHTTP2_PING, 0, 0, "windows?", 8); /* is nothing said */
+        h2_end_send(end, NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\1", 4);
         h2_end_read(end, NGHTTP2_PING);
-        h2_end_send(end, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, end->payload, 8);
-        settle(bench);
+        expect_rest(bench, end, 300000);
     }
     answer(end, stream);
     expect_answer(bench, connection);
     connection_release(connection, KEEP, false);
+    goodbye(bench, end);
+}
+
+static void who_has_said_something_since_is_asked_after_its_next_silence(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *first = begin(bench, 100, &end), *second = lend(bench);
+    int32_t stream = ask(first, end), other = ask(second, end);
+    pass(bench->loop, SILENCE + 100);
+    answer_ping(bench, end);
+    h2_end_say(end, stream, 0, ":status: 200\n");
+    expect_head(bench, first, "HTTP/1.1 200");
+    pass(bench->loop, SILENCE + 100);
+    answer_ping(bench, end);
+    h2_end_send(end, NGHTTP2_DATA, 0, stream, "ok", 2);
+    settle(bench);
+    pass(bench->loop, SILENCE + 100);
+    h2_end_read(end, NGHTTP2_PING);
+    h2_end_send(end, NGHTTP2_DATA, 0, stream, "ok", 2); /* it may be older than the ping */
+    h2_end_send(end, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, end->payload, 8);
+    settle(bench);
+    expect_rest(bench, end, 300000);
+    answer(end, other);
+    expect_answer(bench, second);
+    connection_release(first, 0, true);
+    connection_release(second, KEEP, false);
+    goodbye(bench, end);
+}
+
+/* Our end of the connection: the test's process has both. */
+static int our_end(const struct h2_end *end)
+{
+    struct sockaddr_in theirs, peer;
+    assert_int_equal(getsockname(end->fd, (struct sockaddr *)&theirs, &(socklen_t){sizeof theirs}), 0);
+    for (int fd = 0; fd < 1024; fd++) {
+        socklen_t size = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_port == theirs.sin_port)
+            return fd;
+    }
+    fail();
+    return -1;
+}
+
+static int option_of(int fd, int level, int name)
+{
+    int value = -1;
+    assert_int_equal(getsockopt(fd, level, name, &value, &(socklen_t){sizeof value}), 0);
+    return value;
+}
+
+static void who_is_not_asked_again_is_watched_by_the_kernel(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    int ours = our_end(end);
+    ask(connection, end);
+    pass(bench->loop, SILENCE + 100);
+    answer_ping(bench, end);
+    assert_int_equal(option_of(ours, SOL_SOCKET, SO_KEEPALIVE), 1);
+    assert_true(option_of(ours, IPPROTO_TCP, TCP_KEEPIDLE) < 300);
+    assert_int_equal(option_of(ours, IPPROTO_TCP, TCP_USER_TIMEOUT), 2 * SILENCE);
+    connection_release(connection, 0, true);
     goodbye(bench, end);
 }
 
@@ -407,7 +498,9 @@ int main(void)
         TEST(what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished),
         TEST(a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up),
         TEST(an_instance_that_ends_a_whole_answer_a_moment_later_is_not_told_of_a_reset),
-        TEST(an_instance_that_answers_the_ping_has_all_the_time_it_wants),
+        TEST(who_has_answered_a_ping_is_not_asked_again_within_five_minutes),
+        TEST(who_has_said_something_since_is_asked_after_its_next_silence),
+        TEST(who_is_not_asked_again_is_watched_by_the_kernel),
         TEST(an_idle_connection_is_kept_for_its_time),
         TEST(an_idle_connection_that_is_lent_again_in_its_last_moment_stays),
         TEST(idle_ones_count_in_the_workers_share_and_the_one_kept_for_longest_goes),

@@ -3,6 +3,7 @@
  * a WebSocket stands between two frames, is the last thing that it sends there, and answers to nobody's
  * Close. */
 #include "plane/exchange.h"
+#include "plane/h2_stream.h"
 
 /* One direction. */
 struct flow {
@@ -232,11 +233,14 @@ bool tunnel_client_is_told(const struct exchange *x)
     return x->state == EXCHANGE_TUNNEL && x->parting && knows_end(&x->says_down, &x->says_up);
 }
 
-/* A peer that has vanished without a word is found by the kernel's keep-alive. */
-static void watch(const struct stream *stream)
+/* A peer that has vanished without a word is found by the kernel's keep-alive; no deadline looks for it. */
+static void watch(struct stream *stream)
 {
+    const struct h2 *h2 = stream->fd >= 0 ? NULL : h2_stream_of(stream)->h2;
     if (stream->fd >= 0)
-        setsockopt(stream->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+        stream_keep_alive(stream);
+    else if (h2 != NULL)
+        stream_keep_alive(h2->wire);
 }
 
 void tunnel_start(struct exchange *x, struct str head, bool websocket, bool extended)

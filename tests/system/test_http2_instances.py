@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import hpack
 import pytest
 
+from harness import frames
 from harness.backend import Backend, Held
+from harness.client import RawClient
 from harness.http1 import Response, answer
 from harness.http2 import END_HEADERS, GOAWAY, HEADERS, PROTOCOL_ERROR, RST_STREAM, Http2Client, Http2Instance, frame
 from harness.processes import resident_bytes
@@ -339,6 +341,30 @@ def test_a_websocket_over_http2_reaches_an_instance_of_http1(start_own_front, ma
         request = backend.requests_of("/chat")[0]
         assert request.method == "GET" and request.get("Upgrade") == "websocket"
         assert len(base64.b64decode(request.get("Sec-WebSocket-Key"))) == 16
+
+
+def keep_alive_seconds(ours, theirs):
+    """Until the kernel looks whether the other end is there (proc(5), /proc/net/tcp); None: it does not."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        for line in list(file)[1:]:
+            _, local, remote, _, _, timer = line.split()[:6]
+            if [int(name.split(":")[1], 16) for name in (local, remote)] == [ours, theirs]:
+                kind, ticks = timer.split(":")
+                return int(ticks, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else None
+    return None
+
+
+def test_a_websockets_client_that_vanishes_is_looked_for_by_the_kernel(start_own_front, make_backend):
+    backend = make_backend("ws")
+    backend.on("/chat", shake_hands())
+    front = start_own_front(backend)
+    with Http2Client(front.port) as client, RawClient(front.port) as plain:
+        stream = client.begin(fields=connect_fields(client), end=False)
+        client.until(lambda: client.answers[stream].fields, "the answer")
+        assert plain.ask(target="/chat", fields=frames.UPGRADE).status == 101
+        for end in (client.socket, plain.socket):
+            seconds = keep_alive_seconds(front.port, end.getsockname()[1])
+            assert seconds is not None and 60 < seconds <= 120
 
 
 def test_an_instance_that_accepts_wrongly_is_a_502(start_own_front, make_backend):

@@ -98,12 +98,15 @@ static bool read_pairs(struct draft *draft, struct checked *checked, const struc
     return true;
 }
 
-static bool offers_h2(const struct config_list *protocols)
+/* The list has one or two, or is absent. */
+static enum tls_protocols protocols_of(const struct config_list *list)
 {
-    bool found = protocols->count == 0;
-    for (size_t i = 0; i < protocols->count; i++)
-        found |= strcmp(protocols->items[i], "h2") == 0;
-    return found;
+    if (list->count == 0)
+        return TLS_H2_HTTP1;
+    bool first = strcmp(list->items[0], "h2") == 0, last = strcmp(list->items[list->count - 1], "h2") == 0;
+    if (first == last)
+        return first ? TLS_H2 : TLS_HTTP1;
+    return first ? TLS_H2_HTTP1 : TLS_HTTP1_H2;
 }
 
 static bool read_listener(struct credentials *credentials, const struct config *config, size_t place,
@@ -118,7 +121,7 @@ static bool read_listener(struct credentials *credentials, const struct config *
     *draft = (struct draft){.place = place,
                             .listener = {.minimum = tls->minimum,
                                          .verify = tls->client_verify,
-                                         .h2 = offers_h2(&tls->protocols)}};
+                                         .protocols = protocols_of(&tls->protocols)}};
     if (tls->client_ca != NULL && !certificate_files_authorities(&draft->client_ca, tls->client_ca, err))
         return err_prefix(err, "%s:%u", config->path,
                           places_line(config->places, &tls->client_ca, tls->line));

@@ -29,11 +29,15 @@ struct tls_ticket_key {
 };
 #define TLS_TICKET_KEYS_MAX 8
 
+/* What a server chooses from by ALPN, in its order; a client that offers none of it is refused (RFC 7301
+ * section 3.2), one that does not ask has HTTP/1.1 in any case. */
+enum tls_protocols { TLS_HTTP1, TLS_H2_HTTP1, TLS_H2, TLS_HTTP1_H2, TLS_PROTOCOLS };
+
 struct tls_server_options {
     const struct tls_pair *pairs; /* at least one; the first is shown to who names none, or an unknown one */
     size_t count;
     enum tls_minimum minimum;
-    bool h2;                              /* offer HTTP/2 by ALPN before HTTP/1.1 */
+    enum tls_protocols protocols;
     const struct tls_ticket_key *tickets; /* the first seals, all open; none: sessions are not resumed */
     size_t ticket_count;
     enum tls_verify verify; /* of clients */

@@ -28,7 +28,7 @@ struct tls_server {
     struct tls_names names;
     SSL_CTX **contexts;
     size_t context_count;
-    bool h2;
+    enum tls_protocols protocols;
     X509_STORE *authorities; /* of clients; NULL: none is asked for a certificate */
     STACK_OF(X509_NAME) * authority_names;
     struct tls_ticket_key *tickets; /* a secret; NULL: there are none */
@@ -37,19 +37,29 @@ struct tls_server {
 
 /* ---- choices during a handshake ---- */
 
-/* What the client offers, in our order. Where nothing is common the connection goes on as HTTP/1.1: many
- * clients offer what they do not insist on. */
+#define H2 "\x02h2"
+#define HTTP1 "\x08http/1.1\x08http/1.0" /* whoever has the first speaks the second */
+#define PROTOCOLS(TEXT)       \
+    {                         \
+        TEXT, sizeof TEXT - 1 \
+    }
+
+/* What the client offers, in our order. Who has nothing in common with us may have been led here by somebody
+ * between, who would have it take our answers for those of another protocol (ALPACA). */
 static int select_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_size,
                            const unsigned char *offered, unsigned size, void *arg)
 {
-    static const unsigned char protocols[] = "\x02h2\x08http/1.1";
+    static const struct str lists[TLS_PROTOCOLS] = {[TLS_HTTP1] = PROTOCOLS(HTTP1),
+                                                    [TLS_H2_HTTP1] = PROTOCOLS(H2 HTTP1),
+                                                    [TLS_H2] = PROTOCOLS(H2),
+                                                    [TLS_HTTP1_H2] = PROTOCOLS(HTTP1 H2)};
     const struct tls_server *server = arg;
-    const unsigned char *ours = server->h2 ? protocols : protocols + 3;
+    struct str ours = lists[server->protocols];
     unsigned char *chosen;
     (void)ssl;
-    if (SSL_select_next_proto(&chosen, out_size, ours, server->h2 ? 12 : 9, offered, size) !=
-        OPENSSL_NPN_NEGOTIATED)
-        return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto(&chosen, out_size, (const unsigned char *)ours.p, (unsigned)ours.n, offered,
+                              size) != OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
 }
@@ -336,7 +346,7 @@ struct tls_context *tls_server_new(const struct tls_server_options *options, str
     struct tls_server *server = mem_zero(1, sizeof *server);
     context->references = 1;
     context->server = server;
-    server->h2 = options->h2;
+    server->protocols = options->protocols;
     SSL_CTX *first = NULL;
     if (take_tickets(server, options, err) && read_pairs(server, options, err) &&
         read_authorities(server, options, err) && make_contexts(server, options, err))

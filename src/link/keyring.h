@@ -26,10 +26,10 @@ enum keyring_kind {
 };
 
 struct keyring_listener {
-    uint32_t id;      /* as in the snapshot */
-    uint32_t minimum; /* enum tls_minimum */
-    uint32_t verify;  /* enum tls_verify */
-    uint32_t h2;      /* bool */
+    uint32_t id;        /* as in the snapshot */
+    uint32_t minimum;   /* enum tls_minimum */
+    uint32_t verify;    /* enum tls_verify */
+    uint32_t protocols; /* enum tls_protocols */
 };
 
 /* Texts end with NUL. */

@@ -42,10 +42,11 @@ static bool begin(struct draft *draft, struct str bytes, struct err *err)
     if (bytes.n != sizeof draft->listener)
         return err_set(err, "the keyring has a listener of %zu bytes", bytes.n);
     memcpy(&draft->listener, bytes.p, sizeof draft->listener);
-    if (draft->listener.minimum > TLS_MINIMUM_1_3 || draft->listener.verify > TLS_VERIFY_REQUIRED)
+    if (draft->listener.minimum > TLS_MINIMUM_1_3 || draft->listener.verify > TLS_VERIFY_REQUIRED ||
+        draft->listener.protocols >= TLS_PROTOCOLS)
         return err_set(err, "the keyring asks for a policy that there is not");
     *options = (struct tls_server_options){.minimum = (enum tls_minimum)draft->listener.minimum,
-                                           .h2 = draft->listener.h2 != 0,
+                                           .protocols = (enum tls_protocols)draft->listener.protocols,
                                            .verify = (enum tls_verify)draft->listener.verify,
                                            .tickets = options->tickets,
                                            .ticket_count = options->ticket_count};

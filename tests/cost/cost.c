@@ -119,7 +119,8 @@ static void run(struct cost *cost, unsigned long rounds)
 
 static void send_keyring(struct cost *cost)
 {
-    const struct keyring_listener listener = {.id = 1, .minimum = TLS_MINIMUM_1_3, .h2 = cost->h2};
+    const struct keyring_listener listener = {
+        .id = 1, .minimum = TLS_MINIMUM_1_3, .protocols = cost->h2 ? TLS_H2 : TLS_HTTP1};
     const struct tls_ticket_key ticket = {.name = "k"};
     struct issued site = issue("DNS:www.example.com", false);
     struct buf image = BUF_EMPTY;

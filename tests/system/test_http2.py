@@ -2,6 +2,7 @@
 
 import os
 import signal
+import ssl
 import struct
 import subprocess
 import threading
@@ -551,6 +552,41 @@ def test_http2_is_not_offered_where_the_config_says_so(start_own_front, make_bac
     with TlsClient(front.port, authority.context()) as client:
         client.send(PREFACE)
         assert client.to_end_or_reset().startswith(b"HTTP/1.1 ")
+
+
+ALPN = [
+    (None, ["http/1.1", "h2"], "h2"),
+    (["h2"], ["http/1.1", "h2"], "h2"),
+    (["http/1.1", "h2"], ["h2", "http/1.1"], "http/1.1"),
+    (None, None, None),
+    (["h2"], None, None),
+    (None, ["acme-tls/1", "http/1.0"], "http/1.0"),
+    (["h2"], ["http/1.1"], "refused"),
+    (["http/1.1"], ["h2"], "refused"),
+    (None, ["ftp"], "refused"),
+]
+
+
+def agreed(front, authority, offered):
+    context = authority.context()
+    if offered:
+        context.set_alpn_protocols(offered)
+    try:
+        with TlsClient(front.port, context) as client:
+            return client.socket.selected_alpn_protocol()
+    except ssl.SSLError as error:
+        assert "alert no application protocol" in str(error)
+        return "refused"
+
+
+@pytest.mark.parametrize("protocols, offered, chosen", ALPN, ids=[f"{ours} {theirs}" for ours, theirs, _ in ALPN])
+def test_what_is_agreed_on_is_of_the_list_and_who_offers_none_of_it_is_refused(
+    start_own_front, make_backend, authority, protocols, offered, chosen
+):
+    settings = {"protocols": protocols} if protocols else {}
+    front = start_tls(start_own_front, make_backend("tls"), authority, **settings)
+    assert agreed(front, authority, offered) == chosen
+    assert curl_tls(front, authority, "--no-alpn") == [b"tls", b"1.1"]
 
 
 def test_h2load_over_tls_fails_no_request(start_own_front, make_backend, authority):

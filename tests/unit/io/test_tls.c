@@ -354,7 +354,8 @@ static void alpn_names_what_both_speak(void **state)
     assert_str_equal(tls_alpn(&stream), "h2");
 }
 
-static void what_a_client_insists_on_is_no_reason_to_refuse_it(void **state)
+/* RFC 7301 section 3.2: who has been led here for another protocol is told so. */
+static void who_offers_nothing_that_is_spoken_is_refused(void **state)
 {
     (void)state;
     char none[16];
@@ -364,9 +365,11 @@ static void what_a_client_insists_on_is_no_reason_to_refuse_it(void **state)
                         (const unsigned char *)"\x03"
                                                "ftp",
                         4);
-    accept_from(peer, none, sizeof none);
-    assert_true(tls_is_up(&stream));
-    assert_str_equal(tls_alpn(&stream), "");
+    assert_int_equal(accept_from(peer, none, sizeof none), STREAM_FAILED);
+    peer_hear();
+    assert_int_equal(SSL_do_handshake(peer), -1);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_TLSV1_ALERT_NO_APPLICATION_PROTOCOL);
+    ERR_clear_error();
 }
 
 /* ---- as a client ---- */
@@ -541,7 +544,7 @@ int main(void)
         TEST(a_key_update_is_answered),
         TEST(a_recv_that_waits_to_write_goes_on_when_it_can),
         TEST_BOTH(alpn_names_what_both_speak),
-        TEST(what_a_client_insists_on_is_no_reason_to_refuse_it),
+        TEST(who_offers_nothing_that_is_spoken_is_refused),
         TEST(a_client_verifies_the_name),
         TEST(a_client_takes_bytes_one_at_a_time),
         TEST(a_client_refuses_another_name),

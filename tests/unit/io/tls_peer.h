@@ -99,7 +99,8 @@ static int set_up(void **state)
     int fds[2];
     good = issue("DNS:example.com, IP:127.0.0.1", false);
     struct tls_pair pair = {.certificate = str_of(good.certificate), .key = str_of(good.key)};
-    server = tls_server_new(&(struct tls_server_options){.pairs = &pair, .count = 1, .h2 = true}, &err);
+    server = tls_server_new(
+        &(struct tls_server_options){.pairs = &pair, .count = 1, .protocols = TLS_H2_HTTP1}, &err);
     client = tls_client_new(
         &(struct tls_client_options){.verify = true, .authorities = str_of(good.certificate)}, &err);
     assert_non_null(server);

@@ -121,6 +121,7 @@ static void a_listener_of_another_size_or_with_impossible_numbers_is_refused(voi
                                                   {.id = UINT32_MAX},
                                                   {.id = 3, .minimum = TLS_MINIMUM_1_3 + 1},
                                                   {.id = 3, .verify = TLS_VERIFY_REQUIRED + 1},
+                                                  {.id = 3, .protocols = TLS_PROTOCOLS},
                                                   {.id = 3, .verify = TLS_VERIFY_REQUIRED}}; /* by nobody */
     struct part parts[PARTS];
     fill(parts);

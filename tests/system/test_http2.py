@@ -589,6 +589,18 @@ def test_what_is_agreed_on_is_of_the_list_and_who_offers_none_of_it_is_refused(
     assert curl_tls(front, authority, "--no-alpn") == [b"tls", b"1.1"]
 
 
+def test_who_has_agreed_on_http2_is_answered_in_nothing_else(start_own_front, make_backend, authority):
+    backend = make_backend("tls")
+    front = start_tls(start_own_front, backend, authority)
+    context = authority.context()
+    context.set_alpn_protocols(["h2"])
+    for begin in (b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n", PREFACE[:10] + b"GET / HTTP/1.1\r\n\r\n"):
+        with TlsClient(front.port, context) as client:
+            client.send(begin)
+            assert b"HTTP/1.1 " not in client.to_end_or_reset()
+    assert not backend.requests
+
+
 def test_h2load_over_tls_fails_no_request(start_own_front, make_backend, authority):
     front = start_tls(start_own_front, make_backend("tls"), authority)
     argv = ["h2load", "-n", "500", "-c", "4", "-m", "16", f"https://127.0.0.1:{front.port}/"]

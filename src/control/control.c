@@ -14,6 +14,7 @@
 #include "control/credentials.h"
 #include "control/finishing.h"
 #include "control/secrets.h"
+#include "control/state.h"
 #include "control/steady.h"
 #include "io/cgroup.h"
 #include "io/child.h"
@@ -36,6 +37,7 @@
 #define LOCK_WAIT_MS 3000
 #define NAME_CONFIG "config"
 #define NAME_COUNTERS "counters"
+#define NAME_STATE "state"
 #define FINISH_MORE_MS 15000 /* beyond that, for a proxy to finish: lingering, and a slow machine */
 
 /* A descriptor that an earlier control left with the keeper. */
@@ -176,11 +178,39 @@ static bool make_state(const struct config *config, struct err *err)
                       places_line(config->places, &config->state_directory, 1));
 }
 
+/* Only the first control of a daemon may make a folder: the proxy has the world of the one before, and one
+ * made of nothing would take its place. */
+static bool find_state(struct control *control, const struct config *config, struct err *err)
+{
+    const char *directory = config->state_directory;
+    if (control->start.restarts == 0)
+        return make_state(config, err);
+    int mark = take_stored(control, NAME_STATE); /* an earlier program may have left none */
+    bool ok = state_is_there(directory, err) && (mark < 0 || state_is_marked(directory, mark, err));
+    if (mark >= 0)
+        close(mark);
+    return ok;
+}
+
+/* For the next control. */
+static void mark_state(struct control *control, const char *directory)
+{
+    struct err err;
+    int mark = state_mark(directory, &err);
+    if (mark >= 0)
+        store(control, NAME_STATE, mark);
+    else
+        log_warn("a control that is started again will not see whether its state folder is another: %s",
+                 err.text);
+    if (mark >= 0)
+        close(mark);
+}
+
 static bool open_state(struct control *control, const struct config *config, struct err *err)
 {
     const char *directory = config->state_directory;
     char *lock = mem_printf("%s/lock", directory);
-    bool ok = make_state(config, err);
+    bool ok = find_state(control, config, err);
     if (ok)
         control->lock = file_lock(lock, LOCK_WAIT_MS, err);
     free(lock);
@@ -196,6 +226,8 @@ static bool open_state(struct control *control, const struct config *config, str
     control->registry = registry_new();
     control->journal = journal_open(control->loop, directory, control->registry, JOURNAL_COMPACT_BYTES,
                                     forgotten, control, err);
+    if (control->journal != NULL)
+        mark_state(control, directory);
     return control->journal != NULL;
 }
 

@@ -35,6 +35,7 @@ struct journal {
     uint64_t last; /* number of the last record on disk */
     struct entries waiting, writing;
     uint64_t failures; /* batches that were not written */
+    bool is_lost;      /* said once: the file is not where the next control looks for it */
     bool closing;
 };
 
@@ -238,6 +239,17 @@ static void drop(struct entries *entries)
     }
 }
 
+/* Nothing ends for it: what runs goes on, and what is decided still holds. */
+static void look_for_file(struct journal *journal)
+{
+    bool was_lost = journal->is_lost;
+    journal->is_lost = !appender_is_in_place(journal->appender);
+    if (journal->is_lost && !was_lost)
+        log_error("%s is gone, or is another file: what is decided does not outlive this control; put "
+                  "state_directory back, or restart the daemon to begin anew",
+                  journal->path);
+}
+
 static void written(void *arg, int error)
 {
     struct journal *journal = arg;
@@ -245,6 +257,7 @@ static void written(void *arg, int error)
     if (journal->closing)
         return;
     journal->failures += error != 0;
+    look_for_file(journal);
     STAILQ_INIT(&ended);
     STAILQ_CONCAT(&ended, &journal->writing);
     struct entry *entry;

@@ -245,6 +245,13 @@ void appender_write(struct appender *appender, struct str bytes, void (*done)(vo
     pthread_mutex_unlock(&appender->shared.lock);
 }
 
+bool appender_is_in_place(const struct appender *appender)
+{
+    struct stat there, ours;
+    return stat(appender->path, &there) == 0 && fstat(appender->fd, &ours) == 0 &&
+           there.st_dev == ours.st_dev && there.st_ino == ours.st_ino;
+}
+
 bool appender_write_now(struct appender *appender, struct str bytes, struct err *err)
 {
     struct entry *entry = mem_alloc(sizeof *entry + bytes.n);

@@ -36,6 +36,9 @@ void appender_write(struct appender *appender, struct str bytes, void (*done)(vo
  * for what is queued. */
 bool appender_write_now(struct appender *appender, struct str bytes, struct err *err) MUST_CHECK;
 
+/* Is the file still where it was opened? Else what is written goes where nobody will read it. */
+bool appender_is_in_place(const struct appender *appender);
+
 /* Bytes in the file, without what is waiting. */
 uint64_t appender_size(const struct appender *appender);
 

@@ -82,8 +82,8 @@ struct message_start {
     uint32_t finishing;  /* bit by bit: the generations of proxies of earlier programs that are still there */
 };
 
-/* Names of stored descriptors: "config", "keyring", "counters", "listener N ADDRESS/WORKER", "admin",
- * "admin-tcp"; by the keeper itself "passed N NAME". */
+/* Names of stored descriptors: "config", "state", "keyring", "counters", "listener N ADDRESS/WORKER",
+ * "admin", "admin-tcp"; by the keeper itself "passed N NAME". */
 struct message_name {
     char name[MESSAGE_NAME_MAX]; /* NUL-terminated */
 };

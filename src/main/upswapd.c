@@ -7,6 +7,7 @@
 #include "config/config.h"
 #include "control/config_text.h"
 #include "control/control.h"
+#include "control/state.h"
 #include "io/certificate_files.h"
 #include "io/child.h"
 #include "io/confine.h"
@@ -69,7 +70,9 @@ static bool can_count(int fd, struct err *err)
 }
 
 /* Both texts count: the one in force, with which it would take over, and the file, with which the service
- * manager would start it some day. */
+ * manager would start it some day. Of the one in force the state folder, too: control could not go on
+ * without.
+ */
 static bool can_use_configs(const char *path, struct err *err)
 {
     struct buf text = BUF_EMPTY;
@@ -80,9 +83,10 @@ static bool can_use_configs(const char *path, struct err *err)
         return false;
     config = config_text_from(STDIN_FILENO, &text, err) ? config_text_parse(buf_str(&text), path, err) : NULL;
     buf_free(&text);
-    ok = config != NULL;
+    ok = (config != NULL || err_prefix(err, "the config in force")) &&
+         state_is_there(config->state_directory, err);
     config_free(config);
-    return ok || err_prefix(err, "the config in force");
+    return ok;
 }
 
 /* Another upswapd asks (keeper/trial.h) whether this program could take over from it. */

@@ -339,6 +339,84 @@ def journal_of(stand):
     return os.path.join(folder, name)
 
 
+def away(folder):
+    """Moves it away, as a volume that is unmounted; returns what brings it back."""
+    os.rename(folder, f"{folder}.away")
+    return lambda: os.rename(f"{folder}.away", folder)
+
+
+def emptied(folder):
+    """As a cleaner of old files does."""
+    os.rename(os.path.join(folder, "journal"), f"{folder}.journal")
+    return lambda: os.rename(f"{folder}.journal", os.path.join(folder, "journal"))
+
+
+def copied(folder):
+    """An older folder in its place, as below a volume that is unmounted."""
+    back = away(folder)
+    shutil.copytree(f"{folder}.away", folder)
+
+    def put_back():
+        shutil.rmtree(folder)
+        back()
+
+    return put_back
+
+
+@pytest.fixture
+def deployed(make_stand, make_backend):
+    """A stand that serves other instances than the file names."""
+    stand = make_stand(live=1)
+    stand.suite.shell("01")
+    stand.start()
+    stand.deployment = stand.admin.stage([make_backend("fresh").address])
+    stand.events.wait_end(stand.deployment)
+    return stand
+
+
+@pytest.mark.parametrize("lose", [away, emptied, copied])
+def test_a_control_that_finds_another_state_folder_or_none_does_not_begin_anew(deployed, lose):
+    daemon, folder = deployed.daemon, deployed.daemon.config["state_directory"]
+    put_back = lose(folder)
+    os.kill(daemon.pids["control"], signal.SIGKILL)
+    wait_until(lambda: "put state_directory back, or restart" in daemon.stderr(), what="control to refuse")
+    assert_live_right(deployed, "fresh")
+    put_back()
+    wait_until(daemon.is_serving, what="control to go on")
+    assert deployed.admin.live() == deployed.deployment
+    assert_live_right(deployed, "fresh")
+
+
+def test_a_daemon_that_is_restarted_begins_anew_where_its_state_folder_is_gone(deployed):
+    shutil.rmtree(deployed.daemon.config["state_directory"])
+    deployed.daemon.crash()
+    deployed.daemon.start()
+    assert_live_right_on(deployed, "live-0")
+
+
+@pytest.mark.parametrize("lose", [away, emptied])
+def test_an_upgrade_without_the_state_folder_is_refused(deployed, lose):
+    daemon = deployed.daemon
+    before = daemon.pids
+    put_back = lose(daemon.config["state_directory"])
+    refused = daemon.upswap("upgrade")
+    assert refused.returncode == 1 and "journal cannot be opened" in refused.stderr, refused
+    assert "put state_directory back" in refused.stderr
+    assert daemon.pids == before
+    put_back()
+    assert daemon.upswap("upgrade").returncode == 0
+    assert_live_right(deployed, "fresh")
+
+
+def test_a_journal_that_is_gone_is_told_at_the_next_record(deployed):
+    put_back = emptied(deployed.daemon.config["state_directory"])
+    for _ in range(2):
+        assert deployed.admin.post("/v1/reload").status == 200
+    wait_until(lambda: "journal is gone" in deployed.daemon.stderr())
+    assert deployed.daemon.stderr().count("journal is gone") == 1
+    put_back()
+
+
 def test_a_torn_last_record_is_dropped(stand, make_backend):
     deployment = stand.admin.stage([make_backend("fresh").address])
     stand.events.wait_end(deployment)

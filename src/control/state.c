@@ -1,0 +1,86 @@
+/* A folder is known by its inode and the time of its birth. Not by its device, whose number may be another
+ * after the same volume was mounted again; and no descriptor of it is kept, which would hold that volume.
+ */
+#include "control/state.h"
+
+#include "base/fault.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PUT_BACK "put state_directory back, or restart the daemon to begin anew"
+
+struct mark {
+    uint64_t inode;
+    int64_t born_s; /* 0: the file system does not know */
+    uint32_t born_ns;
+    uint32_t unused;
+};
+
+static bool is_lost(int error)
+{
+    return error == ENOENT || error == ENOTDIR;
+}
+
+static bool cannot_go_on(const char *path, int error, struct err *err)
+{
+    return err_set(err, "%s cannot be opened: %s; %s", path, strerror(error),
+                   is_lost(error) ? PUT_BACK : "let the daemon write to it and to its folder");
+}
+
+bool state_is_there(const char *directory, struct err *err)
+{
+    char *journal = mem_printf("%s/journal", directory);
+    int fd = open(journal, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 || cannot_go_on(journal, errno, err);
+    if (fd >= 0)
+        close(fd);
+    free(journal);
+    return ok && (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ||
+                  cannot_go_on(directory, errno, err));
+}
+
+static bool look_at(const char *directory, struct mark *mark, struct err *err)
+{
+    struct statx found;
+    if (statx(AT_FDCWD, directory, 0, STATX_INO | STATX_BTIME, &found) != 0)
+        return err_set(err, "cannot look at %s: %s", directory, strerror(errno));
+    *mark = (struct mark){.inode = found.stx_ino};
+    if ((found.stx_mask & STATX_BTIME) != 0) {
+        mark->born_s = found.stx_btime.tv_sec;
+        mark->born_ns = found.stx_btime.tv_nsec;
+    }
+    return true;
+}
+
+int state_mark(const char *directory, struct err *err)
+{
+    struct mark mark;
+    if (!look_at(directory, &mark, err))
+        return -1;
+    int fd = FAULTY("state.memfd", EMFILE, memfd_create("upswap-state", MFD_CLOEXEC));
+    if (fd >= 0 && FAULTY("state.write", ENOMEM, pwrite(fd, &mark, sizeof mark, 0)) == sizeof mark)
+        return fd;
+    err_set(err, "no memory file can be had: %s", strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+bool state_is_marked(const char *directory, int mark, struct err *err)
+{
+    struct mark before, now;
+    if (pread(mark, &before, sizeof before, 0) != sizeof before)
+        return err_set(err, "what the state folder is known by cannot be read: %s", strerror(errno));
+    if (!look_at(directory, &now, err))
+        return false;
+    return memcmp(&before, &now, sizeof now) == 0 ||
+           err_set(err, "%s is not the folder with which the daemon has run until now; " PUT_BACK, directory);
+}

@@ -1,0 +1,15 @@
+/* state: the state folder of a daemon that runs. A control that takes the place of another goes on with what
+ * that one has left, and never begins anew: what is live would be forgotten. */
+#pragma once
+
+#include "base/err.h"
+
+/* Is there a folder to go on with, and may this process write to it? Changes nothing. False with a sentence
+ * that says what can be done. */
+bool state_is_there(const char *directory, struct err *err) MUST_CHECK;
+
+/* What the next control knows the folder by: a memory file, or -1. */
+int state_mark(const char *directory, struct err *err) MUST_CHECK;
+
+/* Is it the folder that the mark was made of? A copy of it is not, nor is what lies below a volume. */
+bool state_is_marked(const char *directory, int mark, struct err *err) MUST_CHECK;

@@ -28,6 +28,24 @@ static bool user_exists(const char *user, struct err *err)
     return err_set(err, "there is no user \"%s\" on this machine; add it, or name another", user);
 }
 
+const char *config_proxy_user(const struct config *config)
+{
+    if (config->user != NULL)
+        return config->user;
+    if (getpwnam("upswap") != NULL)
+        return "upswap";
+    return getpwnam("nobody") != NULL ? "nobody" : NULL;
+}
+
+/* Root's own rights are for the proxy only where the file says so. */
+static bool proxy_has_user(const struct config *config, struct err *err)
+{
+    if (geteuid() != 0 || config_proxy_user(config) != NULL)
+        return user_exists(config->user, err);
+    return err_set(err, "there is no user \"upswap\" or \"nobody\" on this machine, as whom the proxy would "
+                        "run; add one of them, or name another as user");
+}
+
 static bool group_exists(const char *group, struct err *err)
 {
     if (group == NULL || getgrnam(group) != NULL)
@@ -197,7 +215,7 @@ static bool instances_are_others(const struct config *config, const struct confi
 
 bool config_check(struct config *config, config_certificate_check *certificate_check, struct err *err)
 {
-    if (!user_exists(config->user, err))
+    if (!proxy_has_user(config, err))
         return at(config, &config->user, 1, err);
     if (!check_admin(config, err))
         return false;
@@ -229,10 +247,24 @@ bool config_check_instances(const struct config *config, struct err *err)
 static bool check_user(const struct config *config, const char *const *user, unsigned line, const char *key,
                        config_user_check *user_check, struct err *err)
 {
-    if (*user == NULL || user_check(*user, err))
+    struct err why;
+    if (*user == NULL || user_check(*user, &why))
         return true;
-    err_prefix(err, "%s", key);
+    err_set(err, "%s: %s, or take the key out", key, why.text);
     return at(config, user, line, err);
+}
+
+/* As root only: else the proxy stays the daemon's user, as it does where it has the same name. */
+static bool check_proxy_user(const struct config *config, config_user_check *user_check, struct err *err)
+{
+    const char *name = config_proxy_user(config);
+    const struct passwd *user = name == NULL ? NULL : getpwnam(name);
+    struct err why;
+    if (geteuid() != 0 || user == NULL || (user->pw_uid == 0 && user->pw_gid == getegid()) ||
+        user_check(name, &why))
+        return true;
+    err_set(err, "the proxy's user: %s, or as another user than root", why.text);
+    return at(config, &config->user, 1, err);
 }
 
 bool config_check_users(const struct config *config, config_user_check *user_check, struct err *err)
@@ -246,5 +278,5 @@ bool config_check_users(const struct config *config, config_user_check *user_che
                         err))
             return false;
     }
-    return true;
+    return check_proxy_user(config, user_check, err);
 }

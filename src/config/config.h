@@ -386,12 +386,16 @@ typedef bool config_certificate_check(const char *certificate, const char *key, 
 bool config_check(struct config *config, config_certificate_check *certificate_check,
                   struct err *err) MUST_CHECK;
 
+/* Whom the proxy runs as where the daemon is root: `user`, else upswap or nobody, whichever there is. NULL:
+ * there is none of them. */
+const char *config_proxy_user(const struct config *config);
+
 /* For -t: is no instance one of the daemon's own sockets? A start and a reload ask it of those that they take
  * from the file (control/adopt.c). The fault as "PATH:LINE: sentence". */
 bool config_check_instances(const struct config *config, struct err *err) MUST_CHECK;
 
-/* Can this process run programs as the users that are named for them? `user_check` (of this room nobody can)
- * looks at one. The fault as "PATH:LINE: sentence". */
+/* Can this process run programs as the users that are named for them, and the proxy as its own? `user_check`
+ * (of this room nobody can) looks at one. The fault as "PATH:LINE: sentence". */
 typedef bool config_user_check(const char *user, struct err *err);
 bool config_check_users(const struct config *config, config_user_check *user_check,
                         struct err *err) MUST_CHECK;

@@ -71,6 +71,8 @@ struct control {
     struct credentials *credentials;
     struct conductor *conductor;
     struct behalf proxy; /* its rights */
+    uid_t proxy_uid;     /* where this process is root */
+    gid_t proxy_gid;
     struct admin *admin;
     char *token, *next_token; /* NULL: none */
     bool stopping;
@@ -262,11 +264,26 @@ static void restore_sockets(struct control *control)
 
 /* ---- what the conductor tells ---- */
 
+static bool find_proxy_user(struct control *control, const struct config *config, struct err *err)
+{
+    const char *name = config_proxy_user(config);
+    const struct passwd *user = name == NULL ? NULL : getpwnam(name);
+    if (geteuid() != 0)
+        return true;
+    if (user == NULL)
+        return err_set(err, "the proxy's user \"%s\" is gone; add it, or name another",
+                       name == NULL ? "" : name);
+    control->proxy_uid = user->pw_uid;
+    control->proxy_gid = user->pw_gid;
+    return true;
+}
+
 static bool acceptable(void *arg, const struct config *config, struct err *err)
 {
     struct control *control = arg;
     free(control->next_token);
-    return token_read(config, &control->next_token, err) &&
+    control->next_token = NULL;
+    return find_proxy_user(control, config, err) && token_read(config, &control->next_token, err) &&
            credentials_prepare(control->credentials, config, err);
 }
 
@@ -295,20 +312,16 @@ static uint32_t finish_ms(const struct config *config)
     return longest < INT32_MAX ? (uint32_t)longest : INT32_MAX;
 }
 
-/* Absent `user`, as root: upswap where there is such a user, else nobody. */
 static struct message_ready make_ready(const struct control *control, const struct config *config)
 {
     struct message_ready ready = {.workers = control->workers,
                                   .log_level = config->log_level,
                                   .log_format = config->log_format,
                                   .finish_ms = finish_ms(config)};
-    const struct passwd *user = getpwnam(config->user == NULL ? "upswap" : config->user);
-    if (user == NULL)
-        user = getpwnam("nobody");
-    ready.change_user = geteuid() == 0 && user != NULL;
+    ready.change_user = geteuid() == 0;
     if (ready.change_user) {
-        ready.uid = user->pw_uid;
-        ready.gid = user->pw_gid;
+        ready.uid = control->proxy_uid;
+        ready.gid = control->proxy_gid;
     }
     return ready;
 }

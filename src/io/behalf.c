@@ -26,8 +26,8 @@ struct call {
 /* A raw call, since that of libc would make all threads follow. What was asked for is read back. */
 static bool become(const struct behalf *behalf)
 {
-    if (syscall(SYS_setgroups, 0, NULL) != 0)
-        return false;
+    if (syscall(SYS_setgroups, 0, NULL) != 0 && (geteuid() != behalf->uid || getegid() != behalf->gid))
+        return false; /* else it keeps its groups, and so does that process */
     setfsgid(behalf->gid);
     setfsuid(behalf->uid);
     errno = EPERM;

@@ -76,15 +76,18 @@ bool child_user_find(const char *name, struct child_user *user, struct err *err)
 
 bool child_user_check(const char *name, struct err *err)
 {
-    const uint64_t needed = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID);
+    uint64_t needed = CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID);
     struct child_user user;
     if (!child_user_find(name, &user, err))
         return false;
+    if (user.uid != geteuid())
+        needed |= CAPABILITY(CAP_KILL);
     return !job_must_become(&user) || (capabilities_permitted() & needed) == needed ||
-           err_set(err,
-                   "no program can be run as \"%s\" from here; start the daemon as root, or with CAP_SETUID "
-                   "and CAP_SETGID, or take the key out",
-                   name);
+           err_set(
+               err,
+               "no program can be run as \"%s\", and ended, from here: that takes CAP_SETUID, CAP_SETGID "
+               "and CAP_KILL; start the daemon with these, as root has them where no container drops them",
+               name);
 }
 
 static void close_pipe(struct event *event, int *fd)

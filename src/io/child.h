@@ -21,7 +21,8 @@ struct child_user {
 /* Looks a user up, with its groups. */
 bool child_user_find(const char *name, struct child_user *user, struct err *err) MUST_CHECK;
 
-/* Could this process run a program as that user? False with a sentence where it may not change to it. */
+/* Could this process run a program as that user, and end it? False with a sentence where it may not change to
+ * it, or send it a signal. */
 bool child_user_check(const char *name, struct err *err) MUST_CHECK;
 
 struct child_spec {

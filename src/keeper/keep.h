@@ -81,7 +81,8 @@ struct keeper {
     struct upgrade upgrade;
     struct store *store;
     struct message_ready ready;
-    bool is_ready; /* control has been ready once: from now on its death is an accident */
+    bool is_ready;   /* control has been ready once: from now on its death is an accident */
+    bool has_served; /* the same of the proxy */
     /* Signals that have asked for a reload while this control runs, or none does, and those of them that it
      * says are over. What is not is left to the next control, or to that of the next program. */
     uint32_t reloads, reloads_over;

@@ -80,6 +80,7 @@ static void control_received(void *arg, const struct message *message)
         on_ready(keeper, message->payload);
         break;
     case MESSAGE_SERVING:
+        keeper->has_served = true;
         notify_ready();
         upgrade_serving(keeper);
         break;
@@ -332,6 +333,17 @@ static void ended_while_stopping(struct role *role, const char *how)
     keeper_proxy_gone(role->keeper);
 }
 
+static void begin_stop(struct keeper *keeper);
+
+/* What it has said is the cause, and would be the next one's too: who started the daemon is to hear of it. */
+static void proxy_cannot_start(struct keeper *keeper, const char *how)
+{
+    log_error("the proxy %s before it served; the daemon ends: mend what is said above, and start it again",
+              how);
+    keeper->exit_status = 1;
+    begin_stop(keeper);
+}
+
 static void role_ended(struct role *role, int status)
 {
     struct keeper *keeper = role->keeper;
@@ -349,6 +361,8 @@ static void role_ended(struct role *role, int status)
         return;
     } else if (is_control && !keeper->is_ready) {
         stop(keeper, 1);
+    } else if (!is_control && !keeper->has_served && WIFEXITED(status)) {
+        proxy_cannot_start(keeper, how);
     } else {
         log_error("%s %s; it is started again", role->name, how);
         start_again(role);

@@ -13,7 +13,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define EXIT_CANNOT_START 127
 #define PROGRAM_FD (ROLE_PEER_FD + 1) /* until the exec */
 
 static void say(const char *what, const char *why)
@@ -54,20 +53,27 @@ static void default_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static bool become_user(uid_t uid, gid_t gid)
+static bool is_user(uid_t uid, gid_t gid)
 {
     uid_t r, e, s;
     gid_t gr, ge, gs;
-    if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0)
-        return false;
     return getresuid(&r, &e, &s) == 0 && getresgid(&gr, &ge, &gs) == 0 && r == uid && e == uid && s == uid &&
            gr == gid && ge == gid && gs == gid;
+}
+
+/* Who is that user already and may not give up its groups keeps them, as the proxy of a daemon does that is
+ * not root. */
+static bool become_user(uid_t uid, gid_t gid)
+{
+    if (setgroups(0, NULL) != 0 && !is_user(uid, gid))
+        return false;
+    return setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0 && is_user(uid, gid);
 }
 
 _Noreturn static void give_up(const char *what)
 {
     say(what, strerrordesc_np(errno));
-    _exit(EXIT_CANNOT_START);
+    _exit(ROLE_CANNOT_START);
 }
 
 _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
@@ -81,7 +87,7 @@ _Noreturn static void become_role(const struct role_spec *spec, pid_t parent)
         give_up("upswapd: the proxy's capabilities could not be dropped: ");
     /* After the change of user, which would clear it; the keeper may have died before it was set. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0 || getppid() != parent)
-        _exit(EXIT_CANNOT_START);
+        _exit(ROLE_CANNOT_START);
     if (place_descriptors(spec)) {
         close_range(PROGRAM_FD + 1, ~0U, 0);
         FAULTY("role.exec", ENOMEM, fexecve(PROGRAM_FD, (char *const *)spec->argv, environ));

@@ -9,6 +9,8 @@
 
 /* The descriptors that a role finds when it starts. */
 enum { ROLE_KEEPER_FD = 3, ROLE_PEER_FD = 4 };
+/* The exit status of one that has come no further than to be forked. */
+enum { ROLE_CANNOT_START = 127 };
 
 struct role_spec {
     int program; /* the binary, opened with O_PATH: a restart runs what the keeper runs, whatever is on disk
@@ -25,5 +27,6 @@ struct role_spec {
 };
 
 /* Starts it; the descriptors stay the caller's. The process is killed when the keeper dies. Returns its pid,
- * or -1. A program that cannot be executed, or a user that cannot be changed to, shows as exit status 127. */
+ * or -1. A program that cannot be executed, or a user that cannot be changed to, shows as exit status
+ * ROLE_CANNOT_START. */
 pid_t role_start(const struct role_spec *spec, struct err *err) MUST_CHECK;

@@ -385,7 +385,7 @@ bool upgrade_take(struct keeper *keeper, struct err *err)
     if (ok) {
         handover_keep(handover, keeper->store, false);
         keeper->ready = handover->ready;
-        keeper->is_ready = true;
+        keeper->is_ready = keeper->has_served = true;
         log_configure(keeper->ready.log_level, keeper->ready.log_format);
         snprintf(keeper->program_path, sizeof keeper->program_path, "%s", handover->program_path);
         if (handover->is_return)

@@ -166,25 +166,61 @@ def test_a_valid_config_is_valid_and_t_leaves_no_trace(tmp_path):
     assert os.listdir(tmp_path) == ["upswapd.conf"]
 
 
-def without_setuid(*command):
-    """As root that may not change its user, as in a container that keeps few capabilities."""
-    drop = "-setuid,-setgid"
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give up what root may")
+
+
+def without(drop, *command):
+    """As root that may not do all, as in a container that keeps few capabilities."""
     command = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", program("upswapd"), *command]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up what root may")
-@pytest.mark.parametrize("key", ["uptests", "launch"])
-def test_a_user_that_nothing_can_be_run_as_is_told_before_the_first_gate(tmp_path, key):
-    text = GOOD.format(folder=tmp_path).replace("  name =", f'  {key} = {{ user = "nobody"; }};\n  name =')
-    path = write(tmp_path, text)
-    said = f'{path}:5: {key}.user: no program can be run as "nobody" from here; start the daemon as root'
-    # Another user than the daemon's may ask, so it is a warning.
-    checked = without_setuid("-t", "-c", path)
+def assert_told_at_once(path, drop, said):
+    """Another user than the daemon's may ask for a check, so there it is a warning."""
+    checked = without(drop, "-t", "-c", path)
     assert checked.returncode == 0 and checked.stderr.startswith(said) and checked.stdout == f"{path}: valid\n"
-    started = without_setuid("-c", path)
+    started = without(drop, "-c", path)
     assert started.returncode == 1 and said in started.stderr
     assert upswapd("-t", "-c", path).stderr == ""
+
+
+NO_RIGHTS = 'no program can be run as "nobody", and ended, from here: that takes CAP_SETUID, CAP_SETGID and CAP_KILL'
+
+
+@as_root
+@pytest.mark.parametrize("key", ["uptests", "launch"])
+@pytest.mark.parametrize("drop", ["-setuid", "-setgid", "-kill"])
+def test_a_user_that_nothing_can_be_run_as_or_ended_is_told_before_the_first_gate(tmp_path, key, drop):
+    text = GOOD.format(folder=tmp_path).replace("  name =", f'  {key} = {{ user = "nobody"; }};\n  name =')
+    path = write(tmp_path, text)
+    assert_told_at_once(path, drop, f"{path}:5: {key}.user: {NO_RIGHTS}")
+
+
+@as_root
+@pytest.mark.parametrize("drop", ["-setuid", "-setgid", "-kill", "-all"])
+def test_a_user_that_the_proxy_cannot_be_run_as_is_told_at_the_start(tmp_path, drop):
+    path = write(tmp_path, '\nuser = "nobody";\n' + GOOD.format(folder=tmp_path))
+    assert_told_at_once(path, drop, f"{path}:2: the proxy's user: {NO_RIGHTS}")
+
+
+@as_root
+def test_where_there_is_no_user_for_the_proxy_it_does_not_run_as_root_unasked(tmp_path):
+    """As in an image without /etc/passwd."""
+    path = write(tmp_path, GOOD.format(folder=tmp_path))
+    (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tmp_path / "nsswitch.conf").write_text("passwd: files\n")
+    mounts = " && ".join(f"mount --bind {tmp_path}/{name} /etc/{name}" for name in ("passwd", "nsswitch.conf"))
+    bare = ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    if subprocess.run([*bare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no mounts here")
+    for options in (["-t"], []):
+        result = subprocess.run(
+            [*bare, program("upswapd"), *options, "-c", path], capture_output=True, text=True, check=False, timeout=30
+        )
+        assert result.returncode == 1 and f'{path}:1: there is no user "upswap" or "nobody"' in result.stderr, result
+    path = write(tmp_path, 'user = "root";\n' + GOOD.format(folder=tmp_path))
+    result = subprocess.run([*bare, program("upswapd"), "-t", "-c", path], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and result.stderr == "", result
 
 
 def test_a_file_that_is_not_there_is_named():

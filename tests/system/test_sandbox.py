@@ -206,6 +206,33 @@ def test_the_daemon_needs_no_root(make_stand):
     assert stand.ask().status == 200
 
 
+@as_root
+def test_as_root_by_name_the_proxy_needs_no_right_of_roots(make_stand):
+    """As in a container that keeps no capability, with a group of its volume."""
+    stand = make_stand(user="root")
+    stand.daemon.prefix = ["setpriv", "--groups=1", "--bounding-set=-all", "--inh-caps=-all", "--"]
+    stand.suite.shell("01")
+    stand.start()
+    assert stand.ask().status == 200
+    stand.daemon.kill_role("proxy")
+    assert stand.ask().status == 200
+    for tid in threads(stand.daemon.pids["proxy"]):
+        status = status_of(tid)
+        assert status["Uid"].split() == ["0"] * 4 and int(status["CapPrm"], 16) == 0 and status["NoNewPrivs"] == "1"
+
+
+@as_root
+def test_a_proxy_that_cannot_be_started_at_the_first_start_ends_the_daemon(make_daemon):
+    daemon = make_daemon(user="daemon")
+    daemon.prefix = ["prlimit", "--nproc=0", "--"]  # which root is free of, until it becomes another user
+    daemon.write_config()
+    daemon.spawn()
+    assert daemon.wait_end() == 1
+    assert "raise the limit of processes" in daemon.stderr()
+    assert "the proxy ended with status 1 before it served; the daemon ends" in daemon.stderr()
+    assert not os.path.exists(daemon.socket)
+
+
 def can_read(path, user):
     result = subprocess.run(
         ["setpriv", f"--reuid={user}", "--clear-groups", "--inh-caps=-all", "head", "-c1", path], capture_output=True, check=False

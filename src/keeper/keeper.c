@@ -150,6 +150,7 @@ static bool role_run(struct keeper *keeper, struct role *role, struct role_spec 
 {
     struct err err;
     int ends[2];
+    role->started_ms = clock_mono_ms(); /* also where it fails: it has not lived */
     if (!channel_pair(ends, &err)) {
         log_error("%s", err.text);
         return false;
@@ -165,7 +166,6 @@ static bool role_run(struct keeper *keeper, struct role *role, struct role_spec 
         return false;
     }
     role->starts++;
-    role->started_ms = clock_mono_ms();
     role->channel_fd = ends[0];
     role->channel = channel_open(keeper->loop, ends[0], callbacks, keeper);
     return true;

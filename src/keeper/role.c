@@ -15,6 +15,11 @@
 
 #define PROGRAM_FD (ROLE_PEER_FD + 1) /* until the exec */
 
+#define FEW_PROCESSES                                                                               \
+    "; too many processes run: end some, or raise the limit (of the user: ulimit -u; of the unit: " \
+    "TasksMax; "                                                                                    \
+    "of the container: its limit of pids)"
+
 static void say(const char *what, const char *why)
 {
     struct iovec parts[] = {{(char *)what, strlen(what)}, {(char *)why, strlen(why)}, {(char *)"\n", 1}};
@@ -105,7 +110,8 @@ pid_t role_start(const struct role_spec *spec, struct err *err)
     if (pid == 0)
         become_role(spec, parent);
     if (pid < 0)
-        err_set(err, "%s could not be started: %s", spec->argv[0], strerror(errno));
+        err_set(err, "%s could not be started: %s%s", spec->argv[0], strerror(errno),
+                errno == EAGAIN ? FEW_PROCESSES : "");
     fault_die("role.after", name);
     return pid;
 }

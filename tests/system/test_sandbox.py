@@ -2,13 +2,16 @@
 
 import contextlib
 import errno
+import fcntl
 import grp
 import os
 import platform
 import pwd
+import resource
 import socket
 import struct
 import subprocess
+from datetime import datetime
 
 import pytest
 
@@ -231,6 +234,36 @@ def test_a_proxy_that_cannot_be_started_at_the_first_start_ends_the_daemon(make_
     assert "raise the limit of processes" in daemon.stderr()
     assert "the proxy ended with status 1 before it served; the daemon ends" in daemon.stderr()
     assert not os.path.exists(daemon.socket)
+
+
+def test_a_proxy_that_cannot_be_forked_is_tried_again_after_longer_and_longer_pauses(make_daemon):
+    """Control waits for its lock until the keeper may have no process more."""
+    daemon = make_daemon()
+    if os.getuid() == 0:  # whom no limit holds
+        daemon.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+        os.chown(daemon.folder, pwd.getpwnam("nobody").pw_uid, -1)
+
+    def limit_keeper(most):
+        command = [*daemon.prefix, "prlimit", f"--pid={daemon.process.pid}", f"--nproc={most}:"]
+        subprocess.run(command, capture_output=True, check=True)
+
+    state = daemon.config["state_directory"]
+    os.mkdir(state)
+    os.chmod(state, 0o777)
+    with open(os.path.join(state, "lock"), "w", encoding="ascii") as lock:
+        os.chmod(lock.name, 0o666)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        daemon.write_config()
+        daemon.spawn()
+        wait_until(lambda: processes.descendants(daemon.process.pid), what="control")
+        limit_keeper(0)
+    said = "upswapd: proxy could not be started: Resource temporarily unavailable; too many processes run"
+    wait_until(lambda: daemon.stderr().count(said) >= 5, what="the fifth attempt")
+    times = [datetime.fromisoformat(line.split()[0]) for line in daemon.stderr().splitlines() if said in line]
+    assert (times[4] - times[0]).total_seconds() > 0.6, "pauses of 0, 100, 200 and 400 ms"
+    most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    limit_keeper("unlimited" if most == resource.RLIM_INFINITY else most)
+    wait_until(daemon.is_serving, what="the proxy to be started")
 
 
 def can_read(path, user):

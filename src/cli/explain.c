@@ -17,6 +17,7 @@ struct row {
 
 /* What clients get. */
 enum traffic {
+    TRAFFIC_NO_PROXY,
     TRAFFIC_MAINTENANCE,
     TRAFFIC_PAUSED,
     TRAFFIC_PAUSED_FOR,
@@ -31,6 +32,8 @@ enum traffic {
 };
 
 static const struct row traffic_rows[] = {
+    [TRAFFIC_NO_PROXY] = {"No proxy runs, so the clients of {service} wait for an answer.",
+                          "It is being started, again and again; the daemon's log says what prevents that."},
     [TRAFFIC_MAINTENANCE] = {"{service} answers every request with 503 since {since}, because {by} put it "
                              "into maintenance{message}.",
                              "It is served again after \"upswap maintenance {service} off\"; nothing else "
@@ -280,6 +283,8 @@ static enum traffic traffic_of_pool(const json_t *pool)
 static enum traffic traffic_of(const json_t *service)
 {
     const json_t *live = pool_by(service, "state", "live");
+    if (json_is_false(json_object_get(service, "proxy_runs"))) /* a daemon of another version does not say */
+        return TRAFFIC_NO_PROXY;
     if (field_is(service, "state", "maintenance"))
         return TRAFFIC_MAINTENANCE;
     if (field_is(service, "state", "paused"))

@@ -181,6 +181,10 @@ void render_status(struct terminal *terminal, const json_t *status)
     render_attention(terminal, services);
     if (json_array_size(services) == 0)
         terminal_line(terminal, TONE_PLAIN, "no services are configured");
+    if (field_number(json_object_get(status, "pids"), "proxy", -1) == 0)
+        terminal_line(terminal, TONE_BAD,
+                      "! no proxy runs, and clients wait: it is being started; the daemon's log says what "
+                      "prevents that");
 }
 
 static enum tone tone_of(const json_t *deployment)

@@ -363,6 +363,7 @@ void conductor_begin(struct conductor *conductor, struct config *config, struct 
                      void *arg);
 /* The keeper has started a proxy. */
 void conductor_proxy_started(struct conductor *conductor, int32_t pid);
+void conductor_proxy_ended(struct conductor *conductor, int32_t pid);
 /* The keeper says that another program takes over now, or why none does (asked for here or by a signal). */
 void conductor_upgrading(struct conductor *conductor, const char *version);
 void conductor_upgrade_refused(struct conductor *conductor, const char *sentence);

@@ -454,6 +454,11 @@ void conductor_proxy_started(struct conductor *conductor, int32_t pid)
     world_proxy_started(conductor->world, pid);
 }
 
+void conductor_proxy_ended(struct conductor *conductor, int32_t pid)
+{
+    world_proxy_ended(conductor->world, pid);
+}
+
 void conductor_keyring(struct conductor *conductor, int fd)
 {
     world_keyring(conductor->world, fd);

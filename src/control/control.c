@@ -515,6 +515,14 @@ static void proxy_started(struct control *control, const struct message_proxy *p
             json_pack("{s:i, s:I}", "pid", (int)proxy->pid, "restarts", (json_int_t)proxy->restarts));
 }
 
+static void proxy_ended(struct control *control, const struct message_ended *ended)
+{
+    if (control->proxy_pid == ended->pid)
+        control->proxy_pid = 0;
+    if (control->conductor != NULL)
+        conductor_proxy_ended(control->conductor, ended->pid);
+}
+
 static void upgraded(struct control *control, const char *from)
 {
     if (control->events != NULL)
@@ -574,6 +582,9 @@ static void received(void *arg, const struct message *message)
     case MESSAGE_FINISHED:
         if (control->finishing != NULL)
             finishing_end(control->finishing, message->payload);
+        break;
+    case MESSAGE_PROXY_ENDED:
+        proxy_ended(control, message->payload);
         break;
     case MESSAGE_STOP:
         stop(control);

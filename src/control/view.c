@@ -415,8 +415,9 @@ static json_t *service_json(struct conductor *conductor, const char *name, bool 
     const struct pool *live = service == NULL ? NULL : service->live;
     const struct deployment *running = service == NULL ? NULL : service->running;
     const struct config_service *settings = conductor_settings(conductor, name);
-    return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service),
-                     "launches", settings != NULL && settings->launch.command.count > 0, "mode",
+    return json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service),
+                     "proxy_runs", world_proxy_pid(conductor->world) != 0, "launches",
+                     settings != NULL && settings->launch.command.count > 0, "mode",
                      mode_json(conductor, service), "live",
                      live == NULL ? json_null() : json_string(live->name), "deployment",
                      running == NULL ? json_null() : view_deployment(conductor, running->pool, false),

@@ -355,6 +355,14 @@ void world_proxy_started(struct world *world, int32_t pid)
         world->greeted = false;
 }
 
+void world_proxy_ended(struct world *world, int32_t pid)
+{
+    if (pid != world->proxy_pid)
+        return;
+    world->proxy_pid = 0;
+    world->greeted = false;
+}
+
 uint64_t world_published(const struct world *world)
 {
     return world->published;

@@ -67,9 +67,12 @@ void world_access_log(struct world *world, int fd);
 
 /* The keeper has started this proxy: nothing is sent until it has said hello. */
 void world_proxy_started(struct world *world, int32_t pid);
+/* It has ended; another may have said hello already. */
+void world_proxy_ended(struct world *world, int32_t pid);
 
 /* The version that the proxy has published last; 0: none yet. */
 uint64_t world_published(const struct world *world);
 /* The version that was made last; 0: none was. */
 uint64_t world_made(const struct world *world);
+/* 0: none runs, or it has not said hello. */
 int32_t world_proxy_pid(const struct world *world);

@@ -348,6 +348,7 @@ static void role_ended(struct role *role, int status)
 {
     struct keeper *keeper = role->keeper;
     bool is_control = role == &keeper->roles[CONTROL];
+    const struct message_ended ended = {role->pid};
     char how[KEEPER_HOW_MAX];
     keeper_describe(status, how);
     deadline_clear(&role->overdue);
@@ -364,6 +365,8 @@ static void role_ended(struct role *role, int status)
     } else if (!is_control && !keeper->has_served && WIFEXITED(status)) {
         proxy_cannot_start(keeper, how);
     } else {
+        if (!is_control)
+            keeper_tell_control(keeper, MESSAGE_PROXY_ENDED, &ended, sizeof ended, -1);
         log_error("%s %s; it is started again", role->name, how);
         start_again(role);
     }

@@ -49,6 +49,7 @@ static const struct shape shapes[MESSAGE_TYPES] = {
     [MESSAGE_LISTENER_PASSED] = {"passed listener", sizeof(struct message_listener), true, 0, 0},
     [MESSAGE_GROUND] = {"ground", sizeof(struct message_world), true, 0, 0},
     [MESSAGE_RELOADED] = {"reloaded", sizeof(struct message_reloaded), false, 0, 0},
+    [MESSAGE_PROXY_ENDED] = {"proxy ended", sizeof(struct message_ended), false, 0, 0},
 };
 
 static const struct shape *shape_of(uint32_t type)

@@ -67,6 +67,9 @@ enum message_type {
     /* control -> keeper */
     MESSAGE_RELOADED, /* no MESSAGE_RELOAD is to be done any more: struct message_reloaded */
 
+    /* keeper -> control */
+    MESSAGE_PROXY_ENDED, /* and none runs until MESSAGE_PROXY_STARTED: struct message_ended */
+
     MESSAGE_TYPES
 };
 
@@ -129,6 +132,10 @@ struct message_world {
     uint64_t version;
     uint64_t decided_ns; /* monotonic: when control decided on it */
     uint64_t size;       /* bytes of the image */
+};
+
+struct message_ended {
+    int32_t pid;
 };
 
 struct message_hello {

@@ -8,6 +8,7 @@ import os
 import platform
 import pwd
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -261,9 +262,16 @@ def test_a_proxy_that_cannot_be_forked_is_tried_again_after_longer_and_longer_pa
     wait_until(lambda: daemon.stderr().count(said) >= 5, what="the fifth attempt")
     times = [datetime.fromisoformat(line.split()[0]) for line in daemon.stderr().splitlines() if said in line]
     assert (times[4] - times[0]).total_seconds() > 0.6, "pauses of 0, 100, 200 and 400 ms"
+    assert "no proxy runs" in daemon.upswap("status").stdout
+    assert "No proxy runs" in daemon.upswap("why", "web").stdout
     most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     limit_keeper("unlimited" if most == resource.RLIM_INFINITY else most)
     wait_until(daemon.is_serving, what="the proxy to be started")
+    assert "no proxy runs" not in daemon.upswap("status").stdout
+    limit_keeper(0)
+    os.kill(daemon.pids["proxy"], signal.SIGKILL)
+    wait_until(lambda: daemon.pids["proxy"] == 0, what="the end of the proxy to be told")
+    assert "no proxy runs" in daemon.upswap("status").stdout
 
 
 def can_read(path, user):

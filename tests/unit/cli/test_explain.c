@@ -76,6 +76,9 @@ static void what_clients_get_is_told_with_its_cause_and_its_remedy(void **state)
     static const struct example examples[] = {
         {SERVICE("serving", "", POOL(UP)), DONE,
          SERVED STAGED "\"upswap stage web HOST:PORT...\" brings the next release live."},
+        {SERVICE("serving", "\"proxy_runs\":false,", POOL(UP)), DONE,
+         "No proxy runs, so the clients of web wait for an answer. " STAGED
+         "It is being started, again and again; the daemon's log says what prevents that."},
         {SERVICE("maintenance", MODE(",\"message\":\"back at 11.\""), POOL(UP)), DONE,
          "web answers every request with 503 since 2026-11-22 10:00:00 UTC, because ann put it into "
          "maintenance, with the message: back at 11. " STAGED

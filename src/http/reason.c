@@ -24,6 +24,7 @@ static const struct http_reason reasons[] = {
     {"websocket-not-offered", "502", "The instance does not offer WebSockets over HTTP/2."},
     {"tls-failed", "502", "No instance could be spoken to by TLS."},
     {"tls-unverified", "502", "The certificate of the instance is not believed."},
+    {"refused-by-instance", "502", "The instances took no more requests over HTTP/2."},
     {"closed-early", "502", "The instance closed the connection before it had answered."},
     {"bad-response", "502", "The instance gave an answer that is not valid HTTP."},
     {"response-head-too-large", "502", "The head of the answer is over the limit."},

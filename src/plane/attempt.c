@@ -61,13 +61,13 @@ void attempt_give_verdict(struct exchange *x, enum verdict verdict)
     }
 }
 
-/* May the request go to one more instance? One that is not there has been asked for nothing, so to ask
- * another is no load that was not there, and costs nothing of the budget. */
+/* May the request go to one more instance? One that is not there, or has refused to look at it, has done
+ * nothing for it, so to ask another is no load that was not there, and costs nothing of the budget. */
 static bool may_retry(struct exchange *x)
 {
     if (x->wish.tried.count > x->rules->retries_attempts)
         return false;
-    if (x->trouble == &end_connect_refused)
+    if (x->trouble == &end_connect_refused || x->trouble == &end_refused)
         return true;
     struct worker *worker = x->worker;
     struct budget *budget = &worker->budgets[snapshot_pool_slot(x->pool)];
@@ -331,13 +331,19 @@ static void give_up_lease(struct exchange *x)
     attempt_release(x, 0, false);
 }
 
-static void connect_failed(struct exchange *x, const struct end *trouble)
+/* The chosen instance has nothing of the request. */
+static void go_elsewhere(struct exchange *x, const struct end *trouble)
 {
-    give_up_lease(x);
     if (may_go_on(x, trouble))
         attempt_start(x);
     else
         give_up(x);
+}
+
+static void connect_failed(struct exchange *x, const struct end *trouble)
+{
+    give_up_lease(x);
+    go_elsewhere(x, trouble);
 }
 
 bool attempt_connected(struct exchange *x)
@@ -440,7 +446,14 @@ void attempt_doubt_is_over(struct exchange *x)
 /* The instance has not looked at it: no harm is done by asking once more, whatever the method. */
 static bool was_refused(const struct exchange *x)
 {
-    return x->request.hold && x->retries < REFUSALS_MAX && connection_was_refused(x->lease);
+    return x->request.hold && connection_was_refused(x->lease);
+}
+
+/* A connection that has served may have been at its end. One that is new speaks for the instance, which is
+ * left alone then, if there is another. */
+static bool is_refused_for_good(const struct exchange *x)
+{
+    return x->retries >= REFUSALS_MAX || (connection_refuses_all(x->lease) && may_find_another(x));
 }
 
 void attempt_lost(struct exchange *x)
@@ -451,6 +464,11 @@ void attempt_lost(struct exchange *x)
         return;
     }
     bool refused = was_refused(x);
+    if (refused && is_refused_for_good(x)) {
+        take_back(x);
+        go_elsewhere(x, &end_refused);
+        return;
+    }
     if (!refused && !may_repeat(x)) {
         lost_for_good(x);
         return;

@@ -398,3 +398,8 @@ bool connection_was_refused(const struct connection *connection)
 {
     return connection->h2 && h2_back_was_refused(connection);
 }
+
+bool connection_refuses_all(const struct connection *connection)
+{
+    return connection->h2 && h2_back_refuses_all(connection);
+}

@@ -84,6 +84,8 @@ void connection_release(struct connection *connection, uint32_t keep_ms, bool re
 
 /* Has the instance said that it did not look at the request? Then it may be sent again. */
 bool connection_was_refused(const struct connection *connection);
+/* And would it hardly look at one that comes over another connection? */
+bool connection_refuses_all(const struct connection *connection);
 
 /* Closes the idle one of this instance that nobody has used for longest, or about so. False: none is idle. */
 bool connection_close_oldest(struct upstream *upstream);

@@ -35,6 +35,7 @@ const struct end end_connect_timeout = {"connect-timeout", 504, COUNTERS_CONNECT
 const struct end end_no_tunnels = {"websocket-not-offered", 502, END_NO_ERROR};
 const struct end end_tls_failed = {"tls-failed", 502, COUNTERS_CONNECT_OTHER};
 const struct end end_tls_unverified = {"tls-unverified", 502, COUNTERS_CONNECT_OTHER};
+const struct end end_refused = {"refused-by-instance", 502, COUNTERS_CLOSED_EARLY};
 const struct end end_closed_early = {"closed-early", 502, COUNTERS_CLOSED_EARLY};
 const struct end end_bad_response = {"bad-response", 502, COUNTERS_BAD_RESPONSE};
 const struct end end_head_too_large = {"response-head-too-large", 502, COUNTERS_BAD_RESPONSE};

@@ -45,6 +45,7 @@ extern const struct end end_connect_timeout;
 extern const struct end end_no_tunnels;
 extern const struct end end_tls_failed;
 extern const struct end end_tls_unverified;
+extern const struct end end_refused; /* by the instance, which has not looked at it */
 extern const struct end end_closed_early;
 extern const struct end end_bad_response; /* a 101 that nobody asked for */
 extern const struct end end_head_too_large;

@@ -452,6 +452,18 @@ bool h2_back_was_refused(const struct connection *connection)
     return stream_of(connection)->h2.refused;
 }
 
+/* Was it not even asked, since others came first while nobody knew how many it takes? */
+static bool was_full(const struct h2_stream *s)
+{
+    return s->id == 0 && s->h2 != NULL && h2_takes_requests(s->h2) && s->h2->peer.streams > 0;
+}
+
+bool h2_back_refuses_all(const struct connection *connection)
+{
+    const struct h2_stream *s = &stream_of(connection)->h2;
+    return s->refused && !connection->kept && !was_full(s);
+}
+
 void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset)
 {
     struct h2_back_stream *stream = stream_of(connection);

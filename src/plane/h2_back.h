@@ -13,6 +13,8 @@ struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot
 int h2_back_check(const struct connection *connection);
 /* Was the request not looked at (RFC 9113 section 8.7)? It may be sent again, whatever its method. */
 bool h2_back_was_refused(const struct connection *connection);
+/* And over a connection that was new, and not full? */
+bool h2_back_refuses_all(const struct connection *connection);
 /* Ends the stream. Its connection stays `keep_ms` when it has no other. */
 void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset);
 /* No new requests come here: what is idle is closed, the rest when it is. */

@@ -207,7 +207,43 @@ def test_what_was_refused_is_sent_again_whatever_the_method(start, make_instance
     assert (response.status, response.body) == (200, b"abc") and len(refused) == 1
     instance.scripts["/never"] = lambda served, stream, *_: served.refuse(stream)
     response = front.ask("POST", "/never", ["Content-Length: 3"], b"abc")
-    assert (response.status, response.upswap) == (502, "closed-early")
+    assert (response.status, response.upswap) == (502, "refused-by-instance")
+
+
+def go_away(served, last, close):
+    served.socket.sendall(frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4)))
+    if close:
+        served.close()
+
+
+WAYS_TO_REFUSE = {
+    "a stream": lambda served, stream, *_: served.refuse(stream),
+    "a connection": lambda served, *_: go_away(served, 0, close=False),
+    "a connection, which ends": lambda served, *_: go_away(served, 0, close=True),
+    "all streams": None,
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_REFUSE)
+def test_what_an_instance_refuses_goes_to_another_one_whatever_the_method(start, make_instance, way):
+    shy, healthy = make_instance(streams=100 if WAYS_TO_REFUSE[way] else 0), make_instance()
+    shy.scripts["/x"] = WAYS_TO_REFUSE[way]
+    front = start(shy, healthy)
+    for method in ["POST", "GET"] * 3:
+        response = front.ask(method, "/x", ["Content-Length: 3"], b"abc")
+        assert (response.status, response.body) == (200, b"/x")
+    assert [body for _, _, body in healthy.requests] == [b"abc"] * 6
+    # A new connection speaks for it, and it is left alone for a second.
+    assert len(shy.connections) <= 5
+
+
+def test_what_an_instance_may_have_looked_at_goes_to_no_other(start, make_instance):
+    shy, healthy = make_instance(), make_instance()
+    shy.scripts["/x"] = lambda served, stream, *_: go_away(served, stream, close=True)
+    front = start(shy, healthy)
+    answers = [front.ask("POST", "/x", ["Content-Length: 3"], b"abc") for _ in range(4)]
+    assert [each.upswap for each in answers if each.status == 502] == ["closed-early"] * len(shy.requests)
+    assert len(shy.requests) == 2 and len(healthy.requests) == 2
 
 
 def test_a_connection_that_is_told_to_go_away_takes_no_more(start, make_instance):

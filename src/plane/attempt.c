@@ -5,6 +5,7 @@
 #include "plane/exchange.h"
 
 #include "base/mem.h"
+#include "plane/h2_back.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -415,6 +416,33 @@ static void doubt(struct exchange *x)
     deadline_set(&x->deadline, DOUBT_MS);
 }
 
+static enum h2_fault fault_of(const struct exchange *x)
+{
+    return x->lease->h2 ? h2_back_fault(x->lease) : H2_NO_FAULT;
+}
+
+/* Over HTTP/2 the word does not tell what was malformed, so that the log has to say where to look. */
+const struct end *attempt_why_lost(const struct exchange *x)
+{
+    if (connection_was_refused(x->lease))
+        return &end_refused;
+    switch (fault_of(x)) {
+    case H2_NO_FAULT:
+        return &end_closed_early;
+    case H2_HEAD_TOO_LARGE:
+        return &end_head_too_large;
+    case H2_FAULT_BESIDE:
+    case H2_MALFORMED:
+        break;
+    }
+    worker_complain(
+        x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name,
+        "has answered with malformed HTTP/2: without :status, with a field that is not allowed there "
+        "such as connection, or with another length than announced, for example; it is to be mended "
+        "in the app or its server");
+    return &end_bad_response;
+}
+
 /* The request may not be sent there again. Over HTTP/2 others may have lost the same connection. */
 static void lost_for_good(struct exchange *x)
 {
@@ -426,7 +454,7 @@ static void lost_for_good(struct exchange *x)
     else if (may_leave && !h2 && may_find_another(x))
         doubt(x);
     else
-        exchange_end(x, &end_closed_early);
+        exchange_end(x, attempt_why_lost(x));
 }
 
 void attempt_note_cut(const struct exchange *x)
@@ -461,6 +489,10 @@ void attempt_lost(struct exchange *x)
     if (tls_is_refused(&x->lease->stream)) {
         upstream_note_failure(x->lease->upstream, &x->lease->stream);
         exchange_end(x, tls_trouble(x));
+        return;
+    }
+    if (fault_of(x) >= H2_MALFORMED) {
+        exchange_end(x, attempt_why_lost(x)); /* it was answered */
         return;
     }
     bool refused = was_refused(x);

@@ -100,14 +100,20 @@ void h2_close(struct h2_stream *s, enum h2_code code)
     h2_tell(s);
 }
 
-/* What we reset because of what the peer did is as cheap for it as if it had done it itself (CVE-2025-8671).
- */
 static bool is_peers_fault(enum h2_code code)
 {
     return code == H2_PROTOCOL_ERROR || code == H2_FLOW_CONTROL_ERROR || code == H2_STREAM_CLOSED ||
-           code == H2_FRAME_SIZE_ERROR;
+           code == H2_FRAME_SIZE_ERROR || code == H2_COMPRESSION_ERROR;
 }
 
+static void blame(struct h2_stream *s)
+{
+    if (s->fault == H2_NO_FAULT)
+        s->fault = H2_MALFORMED;
+}
+
+/* What we reset because of what the peer did is as cheap for it as if it had done it itself (CVE-2025-8671).
+ */
 void h2_reset_id(struct h2 *h2, uint32_t id, enum h2_code code)
 {
     if (is_peers_fault(code))
@@ -121,6 +127,8 @@ void h2_reset_id(struct h2 *h2, uint32_t id, enum h2_code code)
 void h2_reset(struct h2_stream *s, enum h2_code code)
 {
     s->h2->cut += !s->in_ended;
+    if (is_peers_fault(code))
+        blame(s);
     h2_reset_id(s->h2, s->id, code);
     h2_close(s, code);
 }
@@ -326,6 +334,10 @@ void h2_finish(struct h2 *h2, enum h2_code code)
 {
     if (h2->finished)
         return;
+    h2->faulty = is_peers_fault(code);
+    struct h2_stream *guilty = h2->faulty ? h2_find(h2, h2->at) : NULL;
+    if (guilty != NULL)
+        blame(guilty);
     h2_write_goaway(h2, h2->last_seen, code, STR(""));
     h2->finished = true;
     h2_wake(h2);

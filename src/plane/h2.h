@@ -101,6 +101,7 @@ struct h2 {
     bool agreed;   /* it has acknowledged ours */
     bool leaving;  /* we have told it the last stream that is served */
     bool left;     /* it has told us so */
+    bool faulty;   /* the peer has sent what ends the connection */
     bool finished; /* no stream is served any more: a GOAWAY has said why */
     bool busy;     /* it is on the stack */
     bool held;     /* the owner's: nothing goes over the wire yet */
@@ -109,6 +110,7 @@ struct h2 {
 
     struct h2_peer peer;
     uint32_t magic;     /* bytes of the client's magic that have come */
+    uint32_t at;        /* stream of the frame that is being read, or was last */
     uint32_t last;      /* stream that the peer has opened */
     uint32_t last_seen; /* of these, that was begun */
     uint32_t next;      /* number of the stream that we open */
@@ -146,5 +148,6 @@ void h2_probe(struct h2 *h2);
 void h2_give_notice(struct h2 *h2);
 /* Says which stream is the last one; the connection is over when none is left. */
 void h2_leave(struct h2 *h2);
-/* Says that it is over, with this code; it is when that is on its way. */
+/* Says that it is over, with this code; it is when that is on its way. Where the code tells of a fault, that
+ * was in the frame that is being read. */
 void h2_finish(struct h2 *h2, enum h2_code code);

@@ -136,7 +136,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
 
 static bool too_large(struct h2_stream *s)
 {
-    (void)s;
+    s->fault = H2_HEAD_TOO_LARGE;
     return false;
 }
 
@@ -462,6 +462,11 @@ bool h2_back_refuses_all(const struct connection *connection)
 {
     const struct h2_stream *s = &stream_of(connection)->h2;
     return s->refused && !connection->kept && !was_full(s);
+}
+
+enum h2_fault h2_back_fault(const struct connection *connection)
+{
+    return stream_of(connection)->h2.fault;
 }
 
 void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "plane/connection.h"
+#include "plane/h2_stream.h"
 
 /* A stream of a connection that has room, or of a new one; connecting, or lent at once. NULL with errno:
  * EPROTONOSUPPORT: a tunnel is wanted, and the instance does not offer any. */
@@ -15,6 +16,8 @@ int h2_back_check(const struct connection *connection);
 bool h2_back_was_refused(const struct connection *connection);
 /* And over a connection that was new, and not full? */
 bool h2_back_refuses_all(const struct connection *connection);
+/* Did it break because of what the instance had sent? */
+enum h2_fault h2_back_fault(const struct connection *connection);
 /* Ends the stream. Its connection stays `keep_ms` when it has no other. */
 void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset);
 /* No new requests come here: what is idle is closed, the rest when it is. */

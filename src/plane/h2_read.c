@@ -261,6 +261,7 @@ static bool step(struct h2 *h2)
     if (h2->in->n < H2_HEAD_SIZE)
         return false;
     struct h2_frame frame = h2_get_frame(h2->in->p);
+    h2->at = frame.stream;
     enum h2_code fault = fault_of(h2, &frame);
     if (fault != H2_NO_ERROR) {
         h2_finish(h2, fault);

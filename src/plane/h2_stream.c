@@ -441,6 +441,8 @@ void h2_stream_gone(struct h2_stream *s, enum h2_code code)
 
 void h2_stream_lose(struct h2_stream *s)
 {
+    if (s->h2->faulty && s->fault == H2_NO_FAULT)
+        s->fault = H2_FAULT_BESIDE;
     s->h2 = NULL;
     s->open = s->told = s->queued = false;
     outlet_clear(&s->out, s->worker->buffers);

@@ -12,19 +12,28 @@
 
 #define H2_OUT_MAX 16000 /* bytes of one stream's body that wait for the peer */
 
+/* What was wrong with what the peer sent. */
+enum h2_fault {
+    H2_NO_FAULT,
+    H2_FAULT_BESIDE, /* the connection has ended for something, which may have been of another stream */
+    H2_MALFORMED,
+    H2_HEAD_TOO_LARGE
+};
+
 struct h2_stream {
     struct h2 *h2; /* NULL: the connection is gone */
     struct worker *worker;
     struct stream *stream; /* the virtual one */
     uint32_t id;
-    bool server;  /* we answer */
-    bool open;    /* frames of it may come and go */
-    bool closed;  /* whoever stood on it has left */
-    bool broken;  /* it was reset, or its connection was lost, before it had ended */
-    bool refused; /* the peer has not looked at it: it may be sent again */
-    bool head;    /* the request is HEAD */
-    bool tunnel;  /* bytes both ways, after an extended CONNECT */
-    bool told;    /* is listed in h2->news */
+    bool server;   /* we answer */
+    bool open;     /* frames of it may come and go */
+    bool closed;   /* whoever stood on it has left */
+    bool broken;   /* it was reset, or its connection was lost, before it had ended */
+    bool refused;  /* the peer has not looked at it: it may be sent again */
+    uint8_t fault; /* enum h2_fault; it was reset for this, or lost with its connection */
+    bool head;     /* the request is HEAD */
+    bool tunnel;   /* bytes both ways, after an extended CONNECT */
+    bool told;     /* is listed in h2->news */
     bool has_websocket;
     char websocket[DIGEST_SHA1_BASE64]; /* the Sec-WebSocket-Accept of a tunnel that is asked for */
 

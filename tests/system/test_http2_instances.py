@@ -15,7 +15,20 @@ from harness import frames
 from harness.backend import Backend, Held
 from harness.client import RawClient
 from harness.http1 import Response, answer
-from harness.http2 import END_HEADERS, GOAWAY, HEADERS, PROTOCOL_ERROR, RST_STREAM, Http2Client, Http2Instance, frame
+from harness.http2 import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PROTOCOL_ERROR,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    Http2Client,
+    Http2Instance,
+    frame,
+)
 from harness.processes import resident_bytes
 from harness.waiting import wait_until
 from harness.wire import Wire
@@ -244,6 +257,72 @@ def test_what_an_instance_may_have_looked_at_goes_to_no_other(start, make_instan
     answers = [front.ask("POST", "/x", ["Content-Length: 3"], b"abc") for _ in range(4)]
     assert [each.upswap for each in answers if each.status == 502] == ["closed-early"] * len(shy.requests)
     assert len(shy.requests) == 2 and len(healthy.requests) == 2
+
+
+def head_of(served, stream, *fields, flags=END_HEADERS | END_STREAM):
+    return frame(HEADERS, flags, stream, served.h2.encoder.encode(fields))
+
+
+OK = (":status", "200")
+MALFORMED = {
+    "no status": lambda served, stream: head_of(served, stream, ("x", "y")),
+    "a field of connections": lambda served, stream: head_of(served, stream, OK, ("connection", "close")),
+    "a large letter": lambda served, stream: head_of(served, stream, OK, ("X", "y")),
+    "two lengths": lambda served, stream: head_of(served, stream, OK, ("content-length", "0"), ("content-length", "0")),
+    "a 101": lambda served, stream: head_of(served, stream, (":status", "101"), flags=END_HEADERS),
+    "data before a head": lambda served, stream: frame(DATA, END_STREAM, stream, b"abc"),
+    "an end before the length": lambda served, stream: head_of(served, stream, OK, ("content-length", "3")),
+    "a window of nothing": lambda served, stream: frame(WINDOW_UPDATE, 0, stream, bytes(4)),
+    "no HPACK": lambda served, stream: frame(HEADERS, END_HEADERS | END_STREAM, stream, b"\xff\xff\xff\xff\xff"),
+    "a frame of the wrong size": lambda served, stream: frame(WINDOW_UPDATE, 0, stream, bytes(3)),
+}
+
+
+def test_a_malformed_answer_is_told_as_such_and_nothing_is_asked_twice(start, make_instance):
+    instance = make_instance()
+    for target, (_, make) in enumerate(MALFORMED.items()):
+        instance.scripts[f"/{target}"] = lambda served, stream, *_, make=make: served.socket.sendall(make(served, stream))
+    front = start(instance)
+    for target, way in enumerate(MALFORMED):
+        assert front.ask(target="/ok").status == 200  # the connection is kept
+        response = front.ask(target=f"/{target}")
+        assert (response.status, response.upswap) == (502, "bad-response"), way
+        assert [dict(fields)[":path"] for _, fields, _ in instance.requests].count(f"/{target}") == 1, way
+    assert f"instance {instance.address} of web has answered with malformed HTTP/2" in front.daemon.stderr()
+
+
+def test_a_head_over_the_limit_is_told_as_such_over_http2(start, make_instance):
+    instance = make_instance()
+    large = [(f"x-{i}", "y" * 8000) for i in range(5)]
+    instance.scripts["/large"] = lambda served, stream, *_: served.socket.sendall(
+        frame(HEADERS, END_STREAM, stream, served.h2.encoder.encode([OK, *large[:2]]))
+        + frame(CONTINUATION, 0, stream, served.h2.encoder.encode(large[2:4]))
+        + frame(CONTINUATION, END_HEADERS, stream, served.h2.encoder.encode(large[4:]))
+    )
+    response = start(instance).ask(target="/large")
+    assert (response.status, response.upswap) == (502, "response-head-too-large")
+    assert len(instance.requests) == 1
+
+
+def test_who_shares_a_connection_with_a_malformed_answer_is_asked_again(start, make_instance):
+    instance, waiting = make_instance(), []
+
+    def wait_once(served, stream, *_):
+        waiting.append(served)
+        if len(waiting) > 1:
+            served.answer(stream, b"again")
+
+    instance.scripts["/wait"] = wait_once
+    instance.scripts["/bad"] = lambda served, stream, *_: served.socket.sendall(MALFORMED["no HPACK"](served, stream))
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        assert client.ask().status == 200
+        innocent = client.begin(path="/wait")
+        wait_until(lambda: waiting, what="the request")
+        guilty = client.ask(path="/bad")
+        assert (guilty.status, guilty.get("x-upswap")) == (502, "bad-response")
+        assert client.finish(innocent).body == b"again"
+    assert len(waiting) == 2 and waiting[0] is not waiting[1]
 
 
 def test_a_connection_that_is_told_to_go_away_takes_no_more(start, make_instance):

@@ -19,7 +19,7 @@ static int tell(const struct session *session, const char *service, const struct
     if (session->json)
         ask_print(reply);
     else if (quiet && lasting > 0)
-        printf("%s: paused and quiet, but for %lld event streams or tunnels\n", service, lasting);
+        printf("%s: paused and quiet, but for %lld streams or tunnels\n", service, lasting);
     else if (quiet)
         printf("%s: paused and quiet\n", service);
     if (quiet)
@@ -82,7 +82,8 @@ const struct command command_pause = {
     .name = "pause",
     .operands = "SERVICE",
     .summary = "let new requests wait, and return when none is in flight",
-    .details = "Event streams, WebSockets and other tunnels go on and are not waited for.\n"
+    .details = "Event streams, gRPC answers, WebSockets and other tunnels go on and are not\n"
+               "waited for.\n"
                "Exit status: 0 quiet, 6 paused, but something is still in flight.",
     .first = OPERAND_SERVICE,
     .least = 1,

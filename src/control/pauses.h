@@ -35,6 +35,6 @@ uint64_t pauses_waiting(const struct pauses *pauses, const struct service *servi
 struct pauses_rest {
     bool begun;        /* some worker has not heard of `version` yet */
     uint64_t requests; /* they end by themselves, and are waited for */
-    uint64_t lasting;  /* event streams, WebSockets and tunnels: they are not */
+    uint64_t lasting;  /* streams, WebSockets and tunnels: they are not */
 };
 struct pauses_rest pauses_rest(const struct pauses *pauses, const struct service *service, uint64_t version);

@@ -31,7 +31,8 @@ static const struct http_reason reasons[] = {
     {"first-byte-timeout", "504", "The instance did not begin to answer in time."},
     {"stall", "504", "The transfer stood still for too long."},
     {"drain-closed", "",
-     "The release that had this was replaced; a Close was sent, or events ended behind a whole one."},
+     "The release that had this was replaced; a Close was sent, or events or messages ended behind a whole "
+     "one."},
     {"drain-deadline", "503",
      "The release that had this request was replaced, and it was not answered in time."},
     {"shutting-down", "503", "The proxy is shutting down."},

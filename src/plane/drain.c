@@ -12,11 +12,19 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* What lasts ends one after the other, so that the clients do not all come back at once. Each draws for
  * itself, so it does not matter how they are shared out among workers. */
-static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t now_ms)
+static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t from_ms)
 {
-    uint64_t left = until_ms > now_ms ? until_ms - now_ms : 0;
+    uint64_t left = until_ms > from_ms ? until_ms - from_ms : 0;
     uint64_t width = earlier(earlier(x->until.spread_ms, left), UINT32_MAX - 1);
     return until_ms - random_below(&x->worker->random, (uint32_t)width + 1);
+}
+
+/* Events go on for ever; a call of gRPC may be about to end, as any request. */
+static uint64_t stream_end(struct exchange *x, uint64_t now_ms)
+{
+    uint64_t may_end_ms = x->until.requests_until_ms;
+    bool waits = x->rests.units == RELAY_MESSAGES && may_end_ms > now_ms;
+    return spread(x, x->until.streams_until_ms, waits ? may_end_ms : now_ms);
 }
 
 static void arm(struct exchange *x)
@@ -24,7 +32,7 @@ static void arm(struct exchange *x)
     uint64_t now_ms = loop_ms(x->worker->loop), at_ms;
     switch ((enum exchange_class)x->class) {
     case EXCHANGE_IS_STREAM:
-        at_ms = spread(x, x->until.streams_until_ms, now_ms);
+        at_ms = stream_end(x, now_ms);
         break;
     case EXCHANGE_IS_WEBSOCKET:
         at_ms = spread(x, x->until.websockets_until_ms, now_ms);

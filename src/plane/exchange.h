@@ -40,7 +40,7 @@ enum exchange_state {
 /* Which of the drain's deadlines holds. */
 enum exchange_class {
     EXCHANGE_IS_REQUEST,
-    EXCHANGE_IS_STREAM,    /* server-sent events */
+    EXCHANGE_IS_STREAM,    /* server-sent events, or messages of gRPC */
     EXCHANGE_IS_WEBSOCKET, /* a tunnel of frames */
     EXCHANGE_IS_TUNNEL     /* any other protocol after a 101 */
 };
@@ -135,7 +135,7 @@ struct exchange {
     struct outlet request; /* head and body to the instance */
     struct relay up, down;
     struct exchange_talk says_up, says_down; /* of EXCHANGE_IS_WEBSOCKET */
-    struct event_stream events;              /* of EXCHANGE_IS_STREAM */
+    struct relay_rests rests;                /* of EXCHANGE_IS_STREAM */
     size_t seen;                             /* bytes of a partial response head */
     const struct end *trouble;               /* why the last instance did not serve */
     uint32_t losses;                         /* of EXCHANGE_LOST: the lease's upstream's, with this one */
@@ -311,8 +311,8 @@ bool upload_is_complete(const struct exchange *exchange);
 
 /* reply: moves the response to the client as far as both sides allow. */
 void reply_pump(struct exchange *exchange);
-/* Can it be ended so that the client sees a whole answer: an event stream behind an event? Then: begin that;
- * and: its time is up. */
+/* Can it be ended so that the client sees a whole answer: an event stream behind an event, that of
+ * gRPC behind a message? Then: begin that; and: its time is up. */
 bool reply_may_part(const struct exchange *exchange);
 void reply_part(struct exchange *exchange);
 void reply_part_late(struct exchange *exchange);

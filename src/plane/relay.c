@@ -30,17 +30,44 @@ static void add(struct batch *batch, const char *p, size_t n)
         batch->parts[batch->count++] = (struct iovec){(void *)p, n};
 }
 
+static void follow(struct relay_rests *rests, struct str data)
+{
+    if (rests->units == RELAY_EVENTS)
+        event_stream_follow(&rests->events, data.p, data.n);
+    else
+        grpc_messages_follow(&rests->messages, data.p, data.n);
+}
+
+static size_t until_rest(struct relay_rests *rests, struct str data)
+{
+    return rests->units == RELAY_EVENTS ? event_stream_until_rest(&rests->events, data.p, data.n)
+                                        : grpc_messages_until_rest(&rests->messages, data.p, data.n);
+}
+
+static bool is_at_rest(const struct relay_rests *rests)
+{
+    return rests->units == RELAY_EVENTS ? event_stream_rests(&rests->events)
+                                        : grpc_messages_rest(&rests->messages);
+}
+
+bool relay_is_whole(const struct relay *relay)
+{
+    const struct relay_rests *rests = relay->rests;
+    return rests->units == RELAY_EVENTS ? event_stream_is_whole(&rests->events)
+                                        : grpc_messages_rest(&rests->messages);
+}
+
 /* How much of this payload goes on: all of it, unless a parting body comes to its end there. */
 static size_t look(struct relay *relay, struct str data)
 {
-    if (relay->events == NULL)
+    if (relay->rests == NULL)
         return data.n;
     if (!relay->parting) {
-        event_stream_follow(relay->events, data.p, data.n);
+        follow(relay->rests, data);
         return data.n;
     }
-    size_t n = event_stream_until_rest(relay->events, data.p, data.n);
-    if (event_stream_rests(relay->events))
+    size_t n = until_rest(relay->rests, data);
+    if (is_at_rest(relay->rests))
         relay->left = relay->body.done = true;
     return n;
 }
@@ -86,7 +113,7 @@ static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_
                    struct batch *batch)
 {
     relay->hungry = false;
-    if (relay->body.framing == HTTP_BODY_LENGTH && relay->events == NULL)
+    if (relay->body.framing == HTTP_BODY_LENGTH && relay->rests == NULL)
         take(relay, inlet, batch);
     else if (!decode(relay, inlet, tools, batch))
         return false;
@@ -97,7 +124,7 @@ static bool gather(struct relay *relay, struct inlet *inlet, const struct relay_
     return false;
 }
 
-/* Writes the last chunk and the trailers that may pass on. */
+/* Writes the last chunk and the trailers that may pass on, or those that tell why there are no others. */
 static size_t write_end(struct relay *relay, const struct relay_tools *tools, struct str trailers)
 {
     char *to = tools->trailers;
@@ -108,6 +135,9 @@ static size_t write_end(struct relay *relay, const struct relay_tools *tools, st
         if (http_trailers_parse(tools->fields, trailers, tools->limits, &relay->fault) == HTTP_BAD)
             return 0;
         n += http_forward_trailers(tools->fields, relay->rules, relay->request, to + n, tools->limits->head);
+    } else if (relay->left && relay->rests->units == RELAY_MESSAGES) {
+        memcpy(to + n, grpc_parting.p, grpc_parting.n);
+        n += grpc_parting.n;
     }
     memcpy(to + n, "\r\n", 2);
     return n + 2;
@@ -272,7 +302,7 @@ enum relay_result relay_part(struct relay *relay, struct outlet *outlet, struct 
                              const struct relay_tools *tools)
 {
     relay->parting = true;
-    return event_stream_rests(relay->events) ? relay_leave(relay, outlet, sink, tools) : RELAY_GOES_ON;
+    return is_at_rest(relay->rests) ? relay_leave(relay, outlet, sink, tools) : RELAY_GOES_ON;
 }
 
 enum relay_result relay_leave(struct relay *relay, struct outlet *outlet, struct stream *sink,

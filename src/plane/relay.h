@@ -8,6 +8,7 @@
 
 #include "http/body.h"
 #include "http/event_stream.h"
+#include "http/grpc.h"
 #include "io/conduit.h"
 #include "plane/inlet.h"
 #include "plane/outlet.h"
@@ -24,18 +25,30 @@ struct relay_tools {
 #define RELAY_END_MAX 16
 #define RELAY_SPLICE_LEAST 12288 /* bytes to come; fewer are copied sooner than spliced */
 
+/* What a payload is made of, where it may end early, behind a whole one. */
+enum relay_units { RELAY_BYTES, RELAY_EVENTS, RELAY_MESSAGES };
+
+/* Where it stands; all zero but for the kind is the beginning. */
+struct relay_rests {
+    enum relay_units units; /* not RELAY_BYTES */
+    union {
+        struct event_stream events;
+        struct grpc_messages messages;
+    };
+};
+
 struct relay {
-    struct http_body body;       /* how it comes */
-    enum http_framing out;       /* how it goes */
-    bool done;                   /* the body's end has been put into the outlet */
-    bool hungry;                 /* what the inlet holds is not enough to go on */
-    uint32_t burst;              /* bytes to read at once */
-    uint64_t bytes;              /* of payload so far */
-    uint64_t most;               /* of payload; more is RELAY_BAD. 0: no limit */
-    struct event_stream *events; /* the payload is looked at for these; NULL: it is not */
-    bool parting;                /* the body ends where its events rest next */
-    bool left;                   /* it has ended there, not where its source ends it */
-    struct str rules;            /* that trailers are held to; empty: none */
+    struct http_body body;     /* how it comes */
+    enum http_framing out;     /* how it goes */
+    bool done;                 /* the body's end has been put into the outlet */
+    bool hungry;               /* what the inlet holds is not enough to go on */
+    uint32_t burst;            /* bytes to read at once */
+    uint64_t bytes;            /* of payload so far */
+    uint64_t most;             /* of payload; more is RELAY_BAD. 0: no limit */
+    struct relay_rests *rests; /* the payload is looked at for these; NULL: it is not */
+    bool parting;              /* the body ends where it rests next */
+    bool left;                 /* it has ended there, not where its source ends it */
+    struct str rules;          /* that trailers are held to; empty: none */
     bool request;
     uint32_t cork_most; /* bytes of the last send that may wait for what others send (outlet_cork) */
     bool closes;        /* the sink's end follows that of the body at once (stream->last) */
@@ -94,10 +107,12 @@ static inline void relay_drop(struct relay *relay, const struct relay_tools *too
     relay->conduit = NULL;
 }
 
-/* The body, of events, shall end before its source ends it: at once if none is begun, else with the next step
- * that comes to where they rest. */
+/* The body, of events or messages, shall end before its source ends it: at once if none is begun, else with
+ * the next step that comes to where they rest. */
 enum relay_result relay_part(struct relay *relay, struct outlet *outlet, struct stream *sink,
                              const struct relay_tools *tools);
+/* Is none begun? The least that is needed for that. */
+bool relay_is_whole(const struct relay *relay);
 /* It ends here. */
 enum relay_result relay_leave(struct relay *relay, struct outlet *outlet, struct stream *sink,
                               const struct relay_tools *tools);

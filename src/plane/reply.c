@@ -228,12 +228,18 @@ static bool ends_early(const struct exchange *x)
     return !x->up.body.done && (x->expect_continue || is_whole(x));
 }
 
-static bool is_event_stream(const struct http_response *response)
+/* How a call of gRPC went can only be told behind a chunked body. */
+static enum relay_units units_of(const struct http_response *response, enum http_framing out)
 {
+    if (out == HTTP_BODY_LENGTH || out == HTTP_BODY_NONE)
+        return RELAY_BYTES;
     const struct http_field *type = http_fields_named(&response->fields, STR("content-type"));
     struct str prefix = STR("text/event-stream");
-    return type != NULL && type->value.n >= prefix.n &&
-           str_equal_nocase((struct str){type->value.p, prefix.n}, prefix);
+    if (type == NULL)
+        return RELAY_BYTES;
+    if (type->value.n >= prefix.n && str_equal_nocase((struct str){type->value.p, prefix.n}, prefix))
+        return RELAY_EVENTS;
+    return out == HTTP_BODY_CHUNKED && grpc_is_type(type->value) ? RELAY_MESSAGES : RELAY_BYTES;
 }
 
 /* 501 and 505 speak of the request. */
@@ -293,13 +299,14 @@ static uint16_t long_head_of(const struct http_response *response)
     return (uint16_t)(most < LONG_HEAD_MOST ? most : LONG_HEAD_MOST);
 }
 
-/* The body as it comes, and as it goes; `streams`: it is one of events. */
-static void prepare_body(struct exchange *x, enum http_framing out, bool streams)
+/* The body as it comes, and as it goes. */
+static void prepare_body(struct exchange *x, enum http_framing out, enum relay_units units)
 {
     const struct http_response *response = &x->worker->response;
     relay_start(&x->down, response->framing, response->content_length, out);
-    if (streams && http_fields_named(&response->fields, STR("content-encoding")) == NULL)
-        x->down.events = &x->events;
+    x->rests.units = units;
+    if (units != RELAY_BYTES && http_fields_named(&response->fields, STR("content-encoding")) == NULL)
+        x->down.rests = &x->rests;
     x->down.rules = header_rules_of(x, SNAPSHOT_RESPONSE_HEADERS);
     x->down.closes = !x->keep_alive;
     x->down.cork_most = cork_most(x);
@@ -383,8 +390,8 @@ static bool final(struct exchange *x)
     }
     uint16_t status = response->status;
     tell(x);
-    bool streams = out != HTTP_BODY_LENGTH && out != HTTP_BODY_NONE && is_event_stream(response);
-    prepare_body(x, out, streams);
+    enum relay_units units = units_of(response, out);
+    prepare_body(x, out, units);
     inlet_consume(&lease->in, response->length);
     bool splices = x->down.sole = begins_long(x);
     if (!splices && !read_on(x))
@@ -397,7 +404,7 @@ static bool final(struct exchange *x)
     x->state = EXCHANGE_ANSWERING;
     x->status = status;
     x->head_out += head.n;
-    if (streams)
+    if (units != RELAY_BYTES && !x->down.done)
         drain_class(x, EXCHANGE_IS_STREAM);
     return given(x, result) && (!splices || splice(x));
 }
@@ -470,7 +477,7 @@ void reply_pump(struct exchange *x)
 
 bool reply_may_part(const struct exchange *x)
 {
-    return x->state == EXCHANGE_ANSWERING && x->down.events != NULL && !x->down.done;
+    return x->state == EXCHANGE_ANSWERING && x->down.rests != NULL && !x->down.done;
 }
 
 void reply_part(struct exchange *x)
@@ -481,7 +488,7 @@ void reply_part(struct exchange *x)
 
 void reply_part_late(struct exchange *x)
 {
-    bool whole = !x->down.done && event_stream_is_whole(&x->events);
+    bool whole = !x->down.done && relay_is_whole(&x->down);
     if (whole && !given(x, relay_leave(&x->down, &x->client->out, &x->client->stream, &x->worker->tools)))
         return;
     if (x->down.done)

@@ -205,7 +205,7 @@ struct snapshot_drain {
     uint64_t pinned_until_ms; /* till then it takes requests of sessions that are pinned to it; 0: none */
 };
 
-/* What the proxy takes beyond a deadline, at most, for the proper end of a WebSocket or an event stream. */
+/* What the proxy takes beyond a deadline, at most, for the proper end of a WebSocket or a stream. */
 #define SNAPSHOT_DRAIN_GRACE_MS 3000
 
 /* ---- what control fills in ---- */

@@ -1,9 +1,12 @@
 """gRPC end to end: python3-grpcio on both sides, HTTP/2 to clients and to instances."""
 
 import concurrent.futures
+import contextlib
 import itertools
 import queue
 import threading
+import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -215,6 +218,61 @@ def test_a_swap_fails_no_call_and_lets_streams_go_on(make_daemon, make_instance)
                 names = [name for name, _ in itertools.groupby(load.result())]
                 assert names == [b"old x", b"new x"], "a call went back to the old pool"
         wait_until(lambda: len(daemon.admin.service()["pools"]) == 1, what="the old pool's drain")
+
+
+@pytest.fixture
+def swapped(make_daemon, make_instance):
+    """swapped(drain, count): streams of an old pool, with a message of either side, and a call that hangs, after a
+    swap."""
+    with contextlib.ExitStack() as stack:
+
+        def open_stream(channel):
+            requests = queue.Queue()
+            stack.callback(requests.put, None)
+            answers = channel.stream_stream("/test/both")(iter(requests.get, None), timeout=PATIENCE)
+            requests.put(b"1")
+            assert next(answers) == b"old 1"
+            return SimpleNamespace(requests=requests, answers=answers)
+
+        def swapped(drain, count=1):
+            old, new = make_instance("old"), make_instance("new")
+            service = {"name": "web", "upstream": "h2", "instances": [old.address], "uptests": {"required": False}}
+            daemon = make_daemon([{**service, "drain": {"spread": "0s", **drain}}]).start()
+            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{daemon.port}"))
+            streams = [open_stream(channel) for _ in range(count)]
+            hung = channel.unary_unary("/test/hang").future(b"", timeout=PATIENCE)
+            assert old.began.wait(PATIENCE)
+            daemon.admin.stage([new.address])
+            return SimpleNamespace(daemon=daemon, channel=channel, streams=streams, hung=hung)
+
+        yield swapped
+
+
+def test_a_stream_whose_drain_is_over_ends_behind_a_message_as_unavailable(swapped):
+    calls = swapped({"requests": "100ms", "streams": "1s"})
+    with pytest.raises(grpc.RpcError) as failed:
+        calls.hung.result()
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+    stream = calls.streams[0]
+    stream.requests.put(b"2")
+    assert next(stream.answers) == b"old 2"
+    with pytest.raises(grpc.RpcError) as failed:
+        next(stream.answers)
+    assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert failed.value.details() == "The server of this stream is going; call again, and another one serves."
+    assert calls.channel.unary_unary("/test/unary")(b"x", timeout=PATIENCE) == b"new x"
+    wait_until(lambda: len(calls.daemon.admin.service()["pools"]) == 1, what="the old pool's drain")
+
+
+def test_a_stream_has_the_time_of_a_request_before_its_end_is_drawn(swapped):
+    calls = swapped({"requests": "1s", "streams": "1200ms", "spread": "60s"}, count=10)
+    began, ended = time.monotonic(), []
+    for stream in calls.streams:
+        stream.answers.add_callback(lambda: ended.append(time.monotonic()))
+    for stream in calls.streams:
+        assert stream.answers.code() == grpc.StatusCode.UNAVAILABLE
+    wait_until(lambda: len(ended) == 10, what="the callbacks")
+    assert min(ended) - began > 0.7
 
 
 def test_an_instance_that_is_gone_is_told_with_a_status(make_daemon, make_instance):

@@ -569,6 +569,37 @@ def test_a_websocket_over_http2_is_told_1012_when_its_pool_has_drained(start, ma
         wait_until(lambda: client.ask().status == 200, what="the others' service")
 
 
+def test_a_message_of_grpc_that_is_under_way_when_its_drain_is_over_comes_whole(start, make_instance):
+    old, new, begun = make_instance(), make_instance(), []
+    first, second, third = (bytes(4) + bytes([len(text)]) + text for text in (b"one", b"two", b"three"))
+
+    def send(served, stream, data):
+        with served.lock:
+            served.h2.send_data(stream, data)
+            served.flush()
+
+    def begin(served, stream, *_):
+        served.h2.send_headers(stream, [OK, ("content-type", "application/grpc+proto")])
+        send(served, stream, first + second[:6])
+        begun.append((served, stream))
+
+    old.scripts["/call"] = begin
+    old.scripts["/held"] = lambda *_: None
+    drain = {"streams": "100ms", "requests": "200ms", "spread": "0s"}
+    front = start(old, drain=drain, uptests={"required": False})
+    with Http2Client(front.port) as client:
+        call = client.begin("POST", "/call", [("content-type", "application/grpc+proto"), ("te", "trailers")])
+        got = client.answers[call]
+        client.until(lambda: len(got.body) == 14, "what has been sent of the answer")
+        held = client.begin(path="/held")
+        wait_until(lambda: len(old.requests) == 2, what="the other request")
+        front.admin.stage([new.address])
+        assert client.finish(held).status == 503 and not got.over
+        send(*begun[0], second[6:] + third)
+        client.finish(call)
+        assert got.body == first + second and dict(got.trailers)["grpc-status"] == "14"
+
+
 @pytest.mark.parametrize("known", [False, True], ids=["the first connection", "another one"])
 def test_a_new_connection_gets_no_more_at_once_than_the_instance_takes(start, make_instance, known):
     """How many that is must be known before; one that gets more may give all of them up, as this one does."""

@@ -1,6 +1,7 @@
 /* answer: upswap's own responses. Every part has a bounded length, so that a whole answer always fits. */
 #include "http/answer.h"
 
+#include "http/grpc.h"
 #include "http/head.h"
 #include "http/reason.h"
 
@@ -59,10 +60,15 @@ static struct str escaped(char byte, bool json)
     }
 }
 
+static bool has_detail(const struct http_answer *answer)
+{
+    return answer->detail.n > 0 && answer->detail.n <= HTTP_DETAIL_MAX;
+}
+
 static struct str detail(const struct http_answer *answer, char room[HTTP_DETAIL_ROOM])
 {
     struct out out = {.at = room, .end = room + HTTP_DETAIL_ROOM};
-    if (answer->detail.n == 0 || answer->detail.n > HTTP_DETAIL_MAX)
+    if (!has_detail(answer))
         return str_of(sentence(answer));
     for (size_t i = 0; i < answer->detail.n; i++) {
         struct str other = escaped(answer->detail.p[i], answer->json);
@@ -93,14 +99,24 @@ static void line(struct making *to, struct str name, struct str value)
         out_line(&to->out, name, value);
 }
 
+/* How a call of gRPC went is never told by the status. */
 static void put_status(struct making *to, const struct http_answer *answer)
 {
     char text[NUMBER_MAX];
     out_put(&to->out, STR("HTTP/1.1 "));
-    out_put(&to->out, number(answer->status, text));
+    out_put(&to->out, answer->grpc ? STR("200") : number(answer->status, text));
     out_put(&to->out, STR(" "));
-    out_put(&to->out, str_of(http_status_phrase(answer->status)));
+    out_put(&to->out, answer->grpc ? STR("OK") : str_of(http_status_phrase(answer->status)));
     out_put(&to->out, STR("\r\n"));
+}
+
+static void put_grpc(struct making *to, const struct http_answer *answer)
+{
+    char text[NUMBER_MAX], room[GRPC_MESSAGE_ROOM(HTTP_DETAIL_MAX)];
+    struct str message = has_detail(answer) ? answer->detail : str_of(sentence(answer));
+    line(to, STR("Content-Type"), STR("application/grpc"));
+    line(to, STR("grpc-status"), number(grpc_status_of(answer->status, answer->reason), text));
+    line(to, STR("grpc-message"), grpc_message(message, room));
 }
 
 /* Every part was checked when the request was read: a byte that could end the line, or a host that is another
@@ -139,7 +155,11 @@ static void put_head(struct making *to, const struct http_answer *answer, struct
     if (answer->hsts_s > 0 && !http_rules_drop(&to->rules, OUT_HSTS))
         out_hsts(&to->out, answer->hsts_s);
     line(to, STR("Cache-Control"), STR("no-store"));
-    line(to, STR("Content-Type"), answer->json ? STR("application/json") : STR("text/html; charset=utf-8"));
+    if (answer->grpc)
+        put_grpc(to, answer);
+    else
+        line(to, STR("Content-Type"),
+             answer->json ? STR("application/json") : STR("text/html; charset=utf-8"));
     line(to, STR("Content-Length"), number(body, text));
     http_rules_put(&to->rules, &to->out, answer->variables);
     out_put(&to->out, STR("\r\n"));
@@ -159,6 +179,8 @@ size_t http_answer_write(const struct http_answer *answer, char *out, size_t roo
         {STR(""), STR("")},
     };
     struct str page = answer->page.n == 0 ? built_in(answer->json) : answer->page;
+    if (answer->grpc)
+        page = STR("");
     struct making to = {.out = {.at = out, .end = out + room}};
     http_rules_read(&to.rules, answer->rules, false);
     put_head(&to, answer, id, template_size(page, in_page));
@@ -234,15 +256,25 @@ bool http_accept_prefers_json(struct str accept)
     return json.much > html.much;
 }
 
-bool http_head_prefers_json(struct str head)
+/* What stands behind this beginning of a line; empty: there is none. */
+static struct str value_of(struct str head, struct str name)
 {
-    static const struct str name = {"Accept:", 7};
     struct str line;
     while (str_split(&head, '\n', &line)) {
         if (line.n >= name.n && str_equal_nocase((struct str){line.p, name.n}, name))
-            return http_accept_prefers_json(str_trim((struct str){line.p + name.n, line.n - name.n}));
+            return str_trim((struct str){line.p + name.n, line.n - name.n});
     }
-    return false;
+    return STR("");
+}
+
+bool http_head_prefers_json(struct str head)
+{
+    return http_accept_prefers_json(value_of(head, STR("Accept:")));
+}
+
+bool http_head_is_grpc(struct str head)
+{
+    return grpc_is_type(value_of(head, STR("Content-Type:")));
 }
 
 void http_date_write(uint64_t seconds, char out[HTTP_DATE_SIZE])

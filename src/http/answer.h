@@ -20,6 +20,7 @@ struct http_answer {
     uint8_t client_minor;  /* HTTP/1.minor of the request; 1 where none was understood */
     bool head;             /* the request was HEAD: no body is written, its length is */
     bool json;             /* the body as JSON, else HTML */
+    bool grpc;             /* an answer to gRPC: the status and the sentence as its own, and no body */
     bool keep_alive;       /* else Connection: close */
     unsigned retry_after;  /* seconds; 0: no Retry-After */
     struct str date;       /* an HTTP date */
@@ -48,6 +49,8 @@ bool http_accept_prefers_json(struct str accept);
 /* The same of a head that is refused, or not whole: by the first of its lines that begins as an Accept field.
  */
 bool http_head_prefers_json(struct str head);
+/* Is such a head that of a call of gRPC, by the first line that begins as a Content-Type? */
+bool http_head_is_grpc(struct str head);
 
 #define HTTP_DATE_SIZE sizeof "Sun, 06 Nov 1994 08:49:37 GMT"
 

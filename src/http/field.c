@@ -21,6 +21,7 @@ static const struct {
     ROW("client-cert-chain", 'c', 'i' + 'n', HTTP_FIELD_CLIENT_CERT_CHAIN),
     ROW("connection", 'c', 'o' + 'n', HTTP_FIELD_CONNECTION),
     ROW("content-length", 'c', 't' + 'h', HTTP_FIELD_CONTENT_LENGTH),
+    ROW("content-type", 'c', 'p' + 'e', HTTP_FIELD_CONTENT_TYPE),
     ROW("cookie", 'c', 'i' + 'e', HTTP_FIELD_COOKIE),
     ROW("date", 'd', 't' + 'e', HTTP_FIELD_DATE),
     ROW("expect", 'e', 'c' + 't', HTTP_FIELD_EXPECT),

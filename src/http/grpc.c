@@ -1,6 +1,8 @@
 /* grpc: messages by their lengths. */
 #include "http/grpc.h"
 
+#include <string.h>
+
 #define PREFIX 5 /* bytes before a message */
 
 bool grpc_is_type(struct str content_type)
@@ -46,6 +48,56 @@ size_t grpc_messages_until_rest(struct grpc_messages *messages, const char *byte
 bool grpc_messages_rest(const struct grpc_messages *messages)
 {
     return messages->prefix == 0;
+}
+
+enum { DEADLINE_EXCEEDED = 4, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, INTERNAL, UNAVAILABLE };
+
+/* As clients would understand the status themselves (http-grpc-status-mapping.md of the project), and what
+ * that has no better word for than UNKNOWN. */
+unsigned grpc_status_of(unsigned status, const char *reason)
+{
+    switch (status) {
+    case 404:
+        return UNIMPLEMENTED;
+    case 413:
+    case 414:
+    case 431:
+        return RESOURCE_EXHAUSTED;
+    case 408:
+        return DEADLINE_EXCEEDED;
+    case 504: /* nothing was asked of an instance that could not be connected to */
+        return strcmp(reason, "connect-timeout") == 0 ? UNAVAILABLE : DEADLINE_EXCEEDED;
+    case 429:
+    case 502:
+    case 503:
+        return UNAVAILABLE;
+    default:
+        return INTERNAL;
+    }
+}
+
+static bool is_plain(struct str text, size_t i)
+{
+    char byte = text.p[i];
+    bool inside = i > 0 && i + 1 < text.n; /* a value has no blanks at its ends */
+    return (byte > ' ' && byte <= '~' && byte != '%') || (byte == ' ' && inside);
+}
+
+struct str grpc_message(struct str text, char *out)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *to = out;
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t byte = (uint8_t)text.p[i];
+        if (is_plain(text, i)) {
+            *to++ = text.p[i];
+            continue;
+        }
+        *to++ = '%';
+        *to++ = digits[byte >> 4];
+        *to++ = digits[byte & 15];
+    }
+    return (struct str){out, (size_t)(to - out)};
 }
 
 #define PARTING           \

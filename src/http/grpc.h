@@ -22,5 +22,12 @@ void grpc_messages_follow(struct grpc_messages *messages, const char *bytes, siz
 size_t grpc_messages_until_rest(struct grpc_messages *messages, const char *bytes, size_t count);
 bool grpc_messages_rest(const struct grpc_messages *messages);
 
+/* The grpc-status for an answer of upswap's own that would have this status and this word. */
+unsigned grpc_status_of(unsigned status, const char *reason);
+
+#define GRPC_MESSAGE_ROOM(bytes) (3 * (bytes))
+/* Writes a text as a grpc-message wants it, percent-encoded, into GRPC_MESSAGE_ROOM of its bytes. */
+struct str grpc_message(struct str text, char *out);
+
 /* The trailers of an answer that ends before its instance has ended it, without an empty line. */
 extern const struct str grpc_parting;

@@ -174,8 +174,10 @@ static void refuse(struct client *client, const struct end *end)
 {
     char id[RANDOM_ID_SIZE];
     random_id(&client->worker->random, id);
-    bool json = http_head_prefers_json((struct str){client->in.p, client->in.n});
-    struct own_answer own = {.end = end, .minor = 1, .json = json, .request_id = {id, sizeof id}};
+    struct str head = {client->in.p, client->in.n};
+    bool json = http_head_prefers_json(head), grpc = client_is_stream(client) && http_head_is_grpc(head);
+    struct own_answer own = {
+        .end = end, .minor = 1, .json = json, .grpc = grpc, .request_id = {id, sizeof id}};
     client->linger = true;
     size_t sent = client_answer(client, &own);
     client_log_refusal(client, end, own.request_id, sent);

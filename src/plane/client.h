@@ -126,7 +126,7 @@ uint32_t client_hsts(const struct client *client);
 struct own_answer {
     const struct end *end;
     uint8_t minor;
-    bool head, json, keep_alive;
+    bool head, json, grpc, keep_alive;
     uint32_t retry_after; /* seconds; 0: none is told */
     struct str request_id;
     struct str detail;                    /* empty: the word's own */

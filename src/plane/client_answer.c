@@ -18,6 +18,7 @@ size_t client_answer(struct client *client, const struct own_answer *own)
                                  .client_minor = own->minor,
                                  .head = own->head,
                                  .json = own->json,
+                                 .grpc = own->grpc,
                                  .keep_alive = own->keep_alive,
                                  .retry_after = own->retry_after,
                                  .date = worker_date(client->worker),

@@ -289,6 +289,7 @@ static enum client_next finish_client(struct exchange *x, const struct end *end)
                              .minor = x->minor,
                              .head = x->method == HTTP_HEAD,
                              .json = x->json,
+                             .grpc = x->grpc,
                              .keep_alive = keep,
                              .retry_after = x->retry_after,
                              .location = x->location,

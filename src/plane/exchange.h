@@ -86,6 +86,7 @@ struct exchange {
     bool expect_continue; /* and has not been told to go on */
     bool upgrade;
     bool websocket;   /* is what it asks to upgrade to, among others */
+    bool grpc;        /* own answers are of gRPC */
     bool json;        /* own answers; of most it is not known before, see `accept` */
     bool send_failed; /* the instance takes no more; it may still have answered */
     bool keep_lease;  /* the instance's connection is good for another request */

@@ -188,6 +188,8 @@ static void describe(struct exchange *x, const struct http_request *request)
     x->upgrade = request->upgrade;
     x->websocket = request->upgrade && websocket_is_asked(&request->fields);
     x->expect_continue = request->expect_continue;
+    x->grpc = client_is_stream(x->client) &&
+              grpc_is_type(http_fields_value(&request->fields, HTTP_FIELD_CONTENT_TYPE));
     keep_accept(x, http_fields_value(&request->fields, HTTP_FIELD_ACCEPT));
     x->head_in = request->length;
     relay_start(&x->up, request->framing, request->content_length, request->framing);

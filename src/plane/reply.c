@@ -233,13 +233,11 @@ static enum relay_units units_of(const struct http_response *response, enum http
 {
     if (out == HTTP_BODY_LENGTH || out == HTTP_BODY_NONE)
         return RELAY_BYTES;
-    const struct http_field *type = http_fields_named(&response->fields, STR("content-type"));
-    struct str prefix = STR("text/event-stream");
-    if (type == NULL)
-        return RELAY_BYTES;
-    if (type->value.n >= prefix.n && str_equal_nocase((struct str){type->value.p, prefix.n}, prefix))
+    struct str type = http_fields_value(&response->fields, HTTP_FIELD_CONTENT_TYPE);
+    struct str events = STR("text/event-stream");
+    if (type.n >= events.n && str_equal_nocase((struct str){type.p, events.n}, events))
         return RELAY_EVENTS;
-    return out == HTTP_BODY_CHUNKED && grpc_is_type(type->value) ? RELAY_MESSAGES : RELAY_BYTES;
+    return out == HTTP_BODY_CHUNKED && grpc_is_type(type) ? RELAY_MESSAGES : RELAY_BYTES;
 }
 
 /* 501 and 505 speak of the request. */

@@ -3,9 +3,11 @@
 import concurrent.futures
 import contextlib
 import itertools
+import json
 import queue
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import grpc
@@ -13,6 +15,7 @@ import pytest
 
 from harness.certificates import Authority
 from harness.client import ask
+from harness.http2 import Http2Client
 from harness.waiting import PATIENCE, wait_until
 
 
@@ -282,6 +285,54 @@ def test_an_instance_that_is_gone_is_told_with_a_status(make_daemon, make_instan
     with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel, pytest.raises(grpc.RpcError) as failed:
         channel.unary_unary("/test/unary")(b"", timeout=PATIENCE)
     assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert failed.value.details() == "No instance accepted a connection."
+    assert dict(failed.value.trailing_metadata())["x-upswap"] == "connect-refused"
+
+
+def test_what_upswap_answers_itself_has_the_status_that_fits_and_its_sentence(make_daemon, make_instance):
+    instance = make_instance("strict")
+    service = {"name": "web", "upstream": "h2", "paths": ["/test"], "instances": [instance.address]}
+    daemon = make_daemon([{**service, "timeouts": {"first_byte": "200ms"}}], limits={"body": 1000}).start()
+
+    def failure_of(method, body=b""):
+        with pytest.raises(grpc.RpcError) as failed:
+            channel.unary_unary(method)(body, timeout=PATIENCE)
+        return failed.value.code(), failed.value.details()
+
+    with grpc.insecure_channel(f"127.0.0.1:{daemon.port}") as channel:
+        assert channel.unary_unary("/test/unary")(b"x" * 900, timeout=PATIENCE) == b"strict " + b"x" * 900
+        assert failure_of("/other/unary") == (
+            grpc.StatusCode.UNIMPLEMENTED,
+            "No service takes this host and path.",
+        )
+        assert failure_of("/test/unary", b"x" * 2000) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "The body of the request is over the limit.",
+        )
+        assert failure_of("/test/hang") == (
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "The instance did not begin to answer in time.",
+        )
+
+
+def test_an_own_answer_to_grpc_is_trailers_alone_and_logged_as_the_status_it_stands_for(make_daemon):
+    daemon = make_daemon([{"name": "web", "paths": ["/test"]}])
+    log = Path(daemon.path("access.log"))
+    daemon.config["access_log"] = {"path": str(log), "format": "json"}
+    daemon.start()
+    with Http2Client(daemon.port) as client:
+        answer = client.ask("POST", "/a/b", [("content-type", "application/grpc+proto"), ("te", "trailers")])
+        assert (answer.status, answer.body, answer.trailers) == (200, b"", None)
+        assert (answer.get("content-type"), answer.get("grpc-status")) == ("application/grpc", "12")
+        assert answer.get("grpc-message") == "No service takes this host and path."
+        assert answer.get("x-upswap") == "no-route" and answer.get("x-request-id")
+        assert client.ask("POST", "/a/b", [("content-type", "application/grpc-web")]).status == 404
+        many = [("content-type", "application/grpc"), *((f"x-{number}", "") for number in range(100))]
+        answer_to_many = client.ask("POST", "/a/b", many)
+        assert (answer_to_many.get("x-upswap"), answer_to_many.get("grpc-status")) == ("too-many-fields", "8")
+    wait_until(lambda: log.exists() and b"\n" in log.read_bytes(), what="the line of the log")
+    entry = json.loads(log.read_text(encoding="ascii").splitlines()[0])
+    assert (entry["status"], entry["reason"], entry["request_id"]) == (404, "no-route", answer.get("x-request-id"))
 
 
 @pytest.fixture

@@ -74,6 +74,35 @@ static void who_is_told_in_private_is_told_to_stay_there_unless_a_rule_says_othe
     assert_str_equal(field(write_answer(answer), "Strict-Transport-Security"), "");
 }
 
+static void a_call_of_grpc_is_answered_by_a_status_of_its_own(void **state)
+{
+    (void)state;
+    struct http_answer answer = plain();
+    answer.grpc = answer.json = true;
+    answer.page = STR("a page");
+    const char *text = write_answer(answer);
+    assert_str_equal(field(text, "Content-Type"), "application/grpc");
+    assert_int_equal(response.status, 200);
+    assert_str_equal(field(text, "grpc-status"), "14");
+    assert_str_equal(field(text, "grpc-message"), "This service has no live pool yet.");
+    assert_str_equal(field(text, "X-Upswap"), "no-live-pool");
+    assert_str_equal(field(text, "X-Request-Id"), "r-1");
+    assert_int_equal(response.length, strlen(text));
+    assert_int_equal(response.content_length, 0);
+    answer.detail = STR(" 100 % \xc3\xa4,\n\"soon\" ");
+    text = write_answer(answer);
+    assert_str_equal(field(text, "grpc-message"), "%20100 %25 %C3%A4,%0A\"soon\"%20");
+}
+
+static void a_refused_head_tells_whether_it_is_of_grpc(void **state)
+{
+    (void)state;
+    assert_true(
+        http_head_is_grpc(STR("POST /a HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc+proto\r\n")));
+    assert_false(http_head_is_grpc(STR("POST /a HTTP/1.1\r\ncontent-type: text/html\r\n")));
+    assert_false(http_head_is_grpc(STR("POST /application/grpc HTTP/1.1\r\n")));
+}
+
 static void json_is_written_where_it_is_wanted(void **state)
 {
     (void)state;
@@ -309,6 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_a_valid_response_that_says_why),
         cmocka_unit_test(who_is_told_in_private_is_told_to_stay_there_unless_a_rule_says_otherwise),
+        cmocka_unit_test(a_call_of_grpc_is_answered_by_a_status_of_its_own),
+        cmocka_unit_test(a_refused_head_tells_whether_it_is_of_grpc),
         cmocka_unit_test(json_is_written_where_it_is_wanted),
         cmocka_unit_test(head_gets_the_length_and_no_body),
         cmocka_unit_test(connection_is_told_where_the_version_does_not_imply_it),

@@ -59,6 +59,21 @@ static void a_length_has_four_bytes(void **state)
     assert_int_equal(messages.left, 0x01020304);
 }
 
+static void each_status_stands_for_one_of_its_own(void **state)
+{
+    (void)state;
+    assert_int_equal(grpc_status_of(404, "no-route"), 12);
+    assert_int_equal(grpc_status_of(413, "body-too-large"), 8);
+    assert_int_equal(grpc_status_of(431, "head-too-large"), 8);
+    assert_int_equal(grpc_status_of(408, "body-timeout"), 4);
+    assert_int_equal(grpc_status_of(504, "first-byte-timeout"), 4);
+    assert_int_equal(grpc_status_of(504, "connect-timeout"), 14);
+    assert_int_equal(grpc_status_of(429, "rate-limited"), 14);
+    assert_int_equal(grpc_status_of(502, "closed-early"), 14);
+    assert_int_equal(grpc_status_of(503, "drain-deadline"), 14);
+    assert_int_equal(grpc_status_of(400, "bad-target"), 13);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -66,6 +81,7 @@ int main(void)
         cmocka_unit_test(they_rest_behind_each_message_however_the_bytes_come),
         cmocka_unit_test(what_comes_is_taken_up_to_the_next_rest),
         cmocka_unit_test(a_length_has_four_bytes),
+        cmocka_unit_test(each_status_stands_for_one_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "base/version.h"
 #include "config/config.h"
@@ -22,6 +23,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <libconfig.h>
+#include <limits.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/crypto.h>
 #include <sodium.h>
@@ -123,13 +125,21 @@ static int take_handover(void)
     return is_number ? (int)fd : -1;
 }
 
+/* Absolute, for whoever reads it in a message; links on the way stay what they are, so that each reload
+ * follows them anew. */
+static char *absolute_path(const char *path)
+{
+    char folder[PATH_MAX];
+    if (path[0] == '/' || getcwd(folder, sizeof folder) == NULL)
+        return mem_dup(path);
+    return mem_printf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, path);
+}
+
 static int run_keeper(const char *path, char **argv)
 {
-    char *absolute = realpath(path, NULL);
-    struct keeper_options options = {.config_path = absolute != NULL ? absolute : path,
-                                     .argv = argv,
-                                     .program = "/proc/self/exe",
-                                     .handover = take_handover()};
+    char *absolute = absolute_path(path);
+    struct keeper_options options = {
+        .config_path = absolute, .argv = argv, .program = "/proc/self/exe", .handover = take_handover()};
     prctl(PR_SET_NAME, "upswapd", 0, 0, 0);
     int status = keeper_main(&options);
     free(absolute);

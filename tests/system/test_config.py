@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -451,6 +452,41 @@ def test_sighup_reloads_too(front):
     front.daemon.signal(signal.SIGHUP)
     events.wait("config.refused")
     assert front.ask().status == 200
+
+
+def services_of(daemon):
+    return [service["service"] for service in daemon.admin.status()["services"]]
+
+
+def test_a_reload_follows_the_links_on_the_way_to_the_file_anew(make_daemon):
+    """As a ConfigMap of Kubernetes has them: FILE -> ..data/FILE, ..data -> ..1, and that one goes."""
+    daemon = make_daemon([{"name": "first"}])
+    for number, name in enumerate(("first", "second"), 1):
+        os.mkdir(daemon.path(f"..{number}"))
+        with open(daemon.path(f"..{number}", "upswapd.conf"), "w", encoding="utf-8") as file:
+            file.write(config_text({**daemon.config, "services": [{"name": name}]}))
+    os.symlink("..1", daemon.path("..data"))
+    os.symlink("..data/upswapd.conf", daemon.config_path)
+    daemon.start(write=False)
+    assert services_of(daemon) == ["first"]
+    os.symlink("..2", daemon.path("..data_tmp"))
+    os.rename(daemon.path("..data_tmp"), daemon.path("..data"))
+    shutil.rmtree(daemon.path("..1"))
+    result = daemon.upswap("reload")
+    assert result.returncode == 0, result
+    assert services_of(daemon) == ["second"]
+
+
+def test_a_file_that_is_named_from_the_working_folder_is_told_with_its_whole_path(make_daemon):
+    daemon = make_daemon()
+    daemon.write_config()
+    whole, daemon.config_path = daemon.config_path, "upswapd.conf"
+    daemon.prefix = ["env", "-C", daemon.folder]
+    daemon.start(write=False)
+    with open(whole, "w", encoding="utf-8") as file:
+        file.write("nonsense")
+    result = daemon.upswap("reload")
+    assert result.returncode == 1 and f"{whole}:1: " in result.stderr
 
 
 def with_service(config, name):

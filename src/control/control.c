@@ -20,6 +20,7 @@
 #include "io/child.h"
 #include "io/file.h"
 #include "io/nursery.h"
+#include "io/open_files.h"
 #include "io/tls_memory.h"
 #include "link/privileges.h"
 
@@ -655,6 +656,7 @@ int control_main(const struct control_options *options)
         fprintf(stderr, "upswapd: capabilities that are not needed cannot be dropped: %s\n", strerror(errno));
         return 1;
     }
+    open_files_raise(); /* each uptest that runs needs some */
     if (!nursery_begin(&err))
         log_warn("%s", err.text);
     if (!tls_memory_open())

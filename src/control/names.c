@@ -70,7 +70,9 @@ static void *look_up(void *arg)
 
 static bool start_thread(struct job *job)
 {
-    int error = fault_fails("names.thread", EAGAIN) ? errno : thread_begin(NULL, look_up, job);
+    int error = job->mailbox == NULL || fault_fails("names.thread", EAGAIN)
+                    ? errno
+                    : thread_begin(NULL, look_up, job);
     if (error != 0)
         log_warn("the name of user %u is not looked up, since no thread can be started: %s",
                  (unsigned)job->uid, strerror(error));
@@ -118,7 +120,8 @@ static struct names_question *next_about(const struct names *names, uid_t uid)
 
 static void end_job(struct job *job)
 {
-    mailbox_free(job->mailbox);
+    if (job->mailbox != NULL)
+        mailbox_free(job->mailbox);
     free(job);
 }
 
@@ -154,7 +157,7 @@ static bool find_out(struct names *names, struct person *person)
     if (person->job != NULL)
         return true;
     struct job *job = mem_zero(1, sizeof *job);
-    job->mailbox = mailbox_new(names->options.loop, told, job);
+    job->mailbox = mailbox_try(names->options.loop, told, job);
     job->names = names;
     job->look_up = names->options.look_up;
     job->uid = person->uid;

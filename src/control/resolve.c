@@ -122,7 +122,9 @@ static void *look_all_up(void *arg)
 
 static bool start_thread(struct resolve *resolve)
 {
-    int error = fault_fails("resolve.thread", EAGAIN) ? errno : thread_begin(NULL, look_all_up, resolve);
+    int error = resolve->mailbox == NULL || fault_fails("resolve.thread", EAGAIN)
+                    ? errno
+                    : thread_begin(NULL, look_all_up, resolve);
     return error == 0 ||
            err_set(&resolve->err, "names cannot be resolved, since no thread can be started: %s",
                    strerror(error));
@@ -184,7 +186,7 @@ struct resolve *resolve_start(struct loop *loop, const char *const *names, size_
     resolve->addresses = mem_zero(count, sizeof *resolve->addresses);
     bool any_name;
     if (parse(resolve, names, &any_name) && any_name) {
-        resolve->mailbox = mailbox_new(loop, thread_came_back, resolve);
+        resolve->mailbox = mailbox_try(loop, thread_came_back, resolve);
         if (start_thread(resolve))
             return resolve;
     }

@@ -59,17 +59,42 @@ static void woken(struct loop_watch *wake, uint32_t events)
     deliver_taken(mailbox);
 }
 
-struct mailbox *mailbox_new(struct loop *loop, void (*deliver)(void *arg, struct mail *mail), void *arg)
+/* False with errno. */
+static bool open_wake(struct mailbox *mailbox)
+{
+    mailbox->wake_fd = FAULTY("mailbox.eventfd", EMFILE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    mailbox->wake.ready = woken;
+    if (mailbox->wake_fd < 0)
+        return false;
+    if (loop_watch(mailbox->loop, &mailbox->wake, mailbox->wake_fd, EPOLLIN | EPOLLET))
+        return true;
+    int error = errno;
+    close(mailbox->wake_fd);
+    errno = error;
+    return false;
+}
+
+struct mailbox *mailbox_try(struct loop *loop, void (*deliver)(void *arg, struct mail *mail), void *arg)
 {
     struct mailbox *mailbox = mem_zero(1, sizeof *mailbox);
     mailbox->loop = loop;
     mailbox->deliver = deliver;
     mailbox->arg = arg;
+    if (!open_wake(mailbox)) {
+        int error = errno;
+        free(mailbox);
+        errno = error;
+        return NULL;
+    }
     pthread_mutex_init(&mailbox->shared.lock, NULL);
     mailbox->shared.end = &mailbox->shared.first;
-    mailbox->wake_fd = FAULTY("mailbox.eventfd", EMFILE, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    mailbox->wake.ready = woken;
-    if (mailbox->wake_fd < 0 || !loop_watch(loop, &mailbox->wake, mailbox->wake_fd, EPOLLIN | EPOLLET)) {
+    return mailbox;
+}
+
+struct mailbox *mailbox_new(struct loop *loop, void (*deliver)(void *arg, struct mail *mail), void *arg)
+{
+    struct mailbox *mailbox = mailbox_try(loop, deliver, arg);
+    if (mailbox == NULL) {
         perror("upswap: no mailbox could be made");
         abort();
     }

@@ -6,6 +6,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "io/open_files.h"
 #include "io/parcel.h"
 #include "io/warden.h"
 
@@ -186,6 +187,7 @@ static _Noreturn void run(int socket)
     prctl(PR_SET_PDEATHSIG, SIGCONT); /* also who was stopped finds then that its socket has ended */
     setsid();                         /* see warden.c, be_humble */
     reset_signals();
+    open_files_restore();
     nursery_name("nursery");
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);

@@ -17,6 +17,12 @@
 /* The pages that the kernel grants a user's pipes are used up by so many (see io/conduit.c). */
 #define CONDUITS_MOST 60
 
+/* What the proxy itself has open. A worker: its loop and its mailbox; and a client with its instance, that it
+ * has let in while another worker took the last place. All together: channels, logs, what one sends another.
+ */
+#define OWN_OF_WORKER 4
+#define OWN_OF_ALL 28
+
 struct visitor {
     uint8_t address[16];
     uint32_t count;
@@ -106,28 +112,33 @@ void crowd_dismiss(struct crowd *crowd, const uint8_t address[16])
     pthread_mutex_unlock(&crowd->shared.lock);
 }
 
-/* So many tenths of all descriptors. */
-static uint32_t tenths(unsigned count)
+/* So many tenths of all descriptors but our own. */
+static uint32_t tenths(unsigned count, unsigned workers, size_t listeners)
 {
     struct rlimit limit;
+    uint64_t own = OWN_OF_ALL + (uint64_t)workers * (OWN_OF_WORKER + listeners);
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
         return UINT32_MAX;
-    return (uint32_t)(limit.rlim_cur * count / 10);
+    return limit.rlim_cur <= own ? 0 : (uint32_t)((limit.rlim_cur - own) * count / 10);
 }
 
-uint32_t crowd_derived_limit(void)
+static uint32_t at_least_one(uint32_t count)
 {
-    return tenths(4);
+    return count > 0 ? count : 1;
+}
+
+uint32_t crowd_derived_limit(unsigned workers, size_t listeners)
+{
+    return at_least_one(tenths(4, workers, listeners));
 }
 
 uint32_t crowd_idle_limit(unsigned workers)
 {
-    uint32_t share = tenths(1) / workers;
-    return share > 0 ? share : 1;
+    return at_least_one(tenths(1, workers, 0) / workers);
 }
 
 uint32_t crowd_conduit_limit(unsigned workers)
 {
-    uint32_t share = tenths(1) / 4 / workers;
+    uint32_t share = tenths(1, workers, 0) / 4 / workers;
     return share < CONDUITS_MOST / workers ? share : CONDUITS_MOST / workers;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct crowd;
@@ -21,8 +22,9 @@ bool crowd_admit(struct crowd *crowd, const uint8_t address[16], uint32_t most);
 /* One that was admitted has gone. */
 void crowd_dismiss(struct crowd *crowd, const uint8_t address[16]);
 
-/* How many connections the descriptor limit allows: each may need one more to an instance. */
-uint32_t crowd_derived_limit(void);
+/* How many connections the descriptor limit allows, beside what so many workers and listeners have open: each
+ * may need one more to an instance. */
+uint32_t crowd_derived_limit(unsigned workers, size_t listeners);
 /* How many connections to instances each of so many workers may keep idle. A worker cannot close what another
  * keeps, so all of it together leaves two descriptors to every client of the derived limit. */
 uint32_t crowd_idle_limit(unsigned workers);

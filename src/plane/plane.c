@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/capabilities.h"
 #include "io/confine.h"
+#include "io/open_files.h"
 #include "io/tls_memory.h"
 #include "link/channel.h"
 #include "link/counters.h"
@@ -19,7 +20,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -306,17 +306,6 @@ static void reported(void *arg, struct mail *mail)
 
 /* ---- the role ---- */
 
-/* Each client may need two descriptors; the hard limit is ours to take. */
-static void raise_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        log_warn("the limit of open files stays as it is: %s", strerror(errno));
-}
-
 static bool start_threads(struct plane *plane, struct err *err)
 {
     plane->log = log_writer_start(err);
@@ -417,7 +406,7 @@ int plane_main(const struct plane_options *options)
     struct plane plane = {.worker_count = options->workers, .generation = options->generation};
     struct err err;
     ignore_signals();
-    raise_limit();
+    open_files_raise(); /* each client may need two */
     plane.loop = loop_new();
     plane.reports = mailbox_new(plane.loop, reported, &plane);
     plane.publisher = publisher_new(plane.worker_count);

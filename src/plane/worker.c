@@ -79,8 +79,10 @@ static void set_limits(struct worker *worker)
 {
     const struct snapshot_settings *settings = worker->settings;
     worker->limits = (struct http_limits){.head = settings->head_max, .fields = settings->fields_max};
-    worker->connections_max =
-        settings->connections_max != 0 ? settings->connections_max : crowd_derived_limit();
+    worker->connections_max = settings->connections_max != 0
+                                  ? settings->connections_max
+                                  : crowd_derived_limit(counters_workers(worker->counters),
+                                                        snapshot_listener_count(worker->snapshot));
     worker->head_most = settings->head_max < FIRST_READ ? FIRST_READ : settings->head_max + 1;
     worker->head_room = settings->head_max + HTTP_FORWARD_EXTRA + RANDOM_ID_SIZE + EXCHANGE_RULES_ROOM +
                         EXCHANGE_PAGE_ROOM + STICKY_LINES * STICKY_LINE_MAX;

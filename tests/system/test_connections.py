@@ -406,6 +406,26 @@ def test_a_crowd_over_the_limit_of_all_is_served_one_after_another(start_own_fro
             client.close()
 
 
+def test_with_few_descriptors_clients_wait_and_nobody_is_overloaded(make_daemon, make_backend):
+    held = Held()
+    backend = make_backend("few", held)
+    daemon = make_daemon([{"name": "web", "instances": [backend.address]}], workers=2)
+    daemon.prefix = ["prlimit", "--nofile=64"]
+    port = daemon.start().port
+    clients = {client.socket: client for client in (RawClient(port) for _ in range(60))}
+    for client in clients.values():
+        client.request()
+    for _ in range(8):
+        held.wait()
+    held.release()
+    while clients:
+        served = select.select(list(clients), [], [], 20)[0]
+        assert served, f"{len(clients)} clients are not served"
+        for client in map(clients.pop, served):
+            assert client.response().status == 200
+            client.close()
+
+
 def test_an_ipv6_address_counts_by_its_first_64_bits(start_own_front):
     """As many addresses as one client likes are its own; those of another network are another's."""
     front = start_own_front(

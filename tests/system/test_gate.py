@@ -35,6 +35,16 @@ def lines(result):
     return result["Output"].splitlines()
 
 
+def test_control_takes_all_descriptors_that_it_may_have_and_uptests_what_the_daemon_was_given(make_stand):
+    stand = make_stand()
+    stand.daemon.prefix = ["prlimit", "--nofile=200:2000"]
+    stand.start()
+    with open(f"/proc/{stand.daemon.pids['control']}/limits", encoding="ascii") as limits:
+        assert any(line.split()[:5] == ["Max", "open", "files", "2000", "2000"] for line in limits)
+    stand.suite.shell("01", "ulimit -Sn")
+    assert lines(outcome(stand.run())) == ["200"]
+
+
 def test_the_results_have_the_shape_of_velociraptors_array(bench):
     stand = bench()
     stand.suite.shell("01_pass", "echo fine; echo odd >&2")

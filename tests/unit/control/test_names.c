@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define WAIT_MS 300
@@ -120,6 +121,20 @@ static void who_has_no_name_is_told_by_number(void **state)
     assert_string_equal(asking.name, "99");
 }
 
+static void without_a_descriptor_for_the_answer_it_is_the_number(void **state)
+{
+    (void)state;
+    struct asking asking;
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ask(&asking, 7);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_string_equal(asking.name, "7");
+    assert_int_equal(looked_up, 0);
+}
+
 /* And the name comes all the same, for those that ask after it. */
 static void a_directory_that_does_not_answer_holds_nobody_up(void **state)
 {
@@ -180,6 +195,7 @@ int main(void)
         TEST(a_name_is_told_later_and_then_at_once),
         TEST(all_that_ask_for_one_user_share_a_thread),
         TEST(who_has_no_name_is_told_by_number),
+        TEST(without_a_descriptor_for_the_answer_it_is_the_number),
         TEST(a_directory_that_does_not_answer_holds_nobody_up),
         TEST(who_does_not_want_to_know_any_more_is_not_told),
         TEST(it_may_be_freed_while_a_thread_asks),

@@ -5,6 +5,7 @@
 #include "descriptors.h"
 #include "io/cgroup.h"
 #include "io/nursery.h"
+#include "io/open_files.h"
 #include "io/with_loop.h"
 #include "unit.h"
 
@@ -534,6 +535,24 @@ static void a_nursery_that_was_killed_or_stopped_is_no_hindrance(void **state)
     run(SHELL("exit 4"));
     assert_exited(4);
     assert_int_equal(our_nursery(), second);
+}
+
+/* Also from a nursery that is forked when the limit is raised already. */
+static void programs_have_the_limit_of_open_files_that_was_there_before_it_was_raised(void **state)
+{
+    (void)state;
+    struct rlimit before, limit;
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), errno);
+    limit = (struct rlimit){.rlim_cur = 200, .rlim_max = before.rlim_max};
+    assert_true(before.rlim_max > 200);
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &limit), errno);
+    open_files_raise();
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &limit), errno);
+    assert_int_equal(limit.rlim_cur, before.rlim_max);
+    end_nursery();
+    run(SHELL("ulimit -Sn"));
+    assert_str_equal(buf_str(&output), "200\n");
+    assert_return_code(setrlimit(RLIMIT_NOFILE, &before), errno);
 }
 
 static void others_go_before_what_is_contained(void **state)
@@ -1110,6 +1129,7 @@ int main(void)
         TEST(unknown_users_are_named),
         TEST(limits_are_set_and_those_of_processes_spare_root),
         TEST(it_dies_with_the_daemon_and_all_it_has_started),
+        TEST(programs_have_the_limit_of_open_files_that_was_there_before_it_was_raised),
         TEST(a_nursery_that_was_stopped_dies_with_the_daemon_too),
         TEST(many_run_side_by_side),
         TEST_IN_GROUP(of_what_is_contained_nothing_gets_away),

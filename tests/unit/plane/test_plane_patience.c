@@ -18,7 +18,7 @@
 #define LAST 1000         /* bytes of it that come late */
 #define HEAD_LENGTH "Content-Length: 67108864\r\n\r\n"
 #define POST "POST / HTTP/1.1\r\nHost: a\r\n" HEAD_LENGTH
-#define POOR 128 /* descriptors, for 3 conduits */
+#define POOR 160 /* descriptors, for 3 conduits */
 #define OTHERS 4
 #define STALL_MS 200
 #define SOME (1 << 20) /* bytes */

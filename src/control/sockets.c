@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "config/places.h"
 #include "control/sockaddr.h"
+#include "control/socket_file.h"
 #include "io/listener.h"
 #include "route/snapshot.h"
 
@@ -344,24 +345,29 @@ static bool prepare_listeners(struct sockets *sockets, const struct config *conf
     return true;
 }
 
-static bool find_group(const char *name, gid_t *gid, struct err *err)
-{
-    *gid = (gid_t)-1;
-    if (name == NULL)
-        return true;
-    const struct group *group = getgrnam(name);
-    if (group == NULL)
-        return err_set(err, "there is no group \"%s\"; add it, or name another one", name);
-    *gid = group->gr_gid;
-    return true;
-}
-
 static bool is_passed_path(const struct sockets *sockets, const char *path)
 {
     char *text = mem_printf("unix:%s", path);
     bool passed = passed_has(sockets->passed, text);
     free(text);
     return passed;
+}
+
+/* One that was passed has the group that the service manager gave it, where we may not change that. */
+static bool find_group(struct sockets *sockets, const struct config_admin *admin, struct err *err)
+{
+    sockets->group = (gid_t)-1;
+    if (admin->group == NULL)
+        return true;
+    const struct group *group = getgrnam(admin->group);
+    if (group == NULL)
+        return err_set(err, "there is no group \"%s\"; add it, or name another one", admin->group);
+    sockets->group = group->gr_gid;
+    return is_passed_path(sockets, admin->socket) || socket_file_may_have(admin->socket, group->gr_gid) ||
+           err_set(err,
+                   "the daemon's user is not in group \"%s\", so it may not give the socket to that; add the "
+                   "user to it (SupplementaryGroups= of the unit) and restart, or take admin.group out",
+                   admin->group);
 }
 
 /* Returns it, or -1. */
@@ -377,12 +383,19 @@ static int open_unix(const struct sockets *sockets, const char *path, struct err
     return fd;
 }
 
+/* Somebody may have removed the file of our own, which nobody can connect to then. */
+static bool is_reachable(const struct sockets *sockets, const char *path)
+{
+    return door_is_there(&sockets->admin, path) &&
+           (is_passed_path(sockets, path) || listener_is_answered(path));
+}
+
 static bool prepare_admin(struct sockets *sockets, const struct config_admin *admin, struct err *err)
 {
     struct door *door = &sockets->admin;
     sockets->mode = (mode_t)admin->mode;
     door->next_address = mem_dup(admin->socket);
-    if (door_is_there(door, admin->socket))
+    if (is_reachable(sockets, admin->socket))
         return true;
     door->next_fd = open_unix(sockets, admin->socket, err);
     return door->next_fd >= 0;
@@ -409,7 +422,7 @@ static bool at(const struct config *config, const void *field, const char *key, 
 static bool prepare_doors(struct sockets *sockets, const struct config *config, struct err *err)
 {
     const struct config_admin *admin = &config->admin;
-    if (!find_group(admin->group, &sockets->group, err))
+    if (!find_group(sockets, admin, err))
         return at(config, &admin->group, "admin.group", err);
     if (!prepare_admin(sockets, admin, err))
         return at(config, &admin->socket, "admin.socket", err);
@@ -427,7 +440,7 @@ bool sockets_prepare(struct sockets *sockets, const struct config *config, struc
 
 static void commit_door(struct sockets *sockets, struct door *door)
 {
-    bool stays = door->next_address != NULL && door_is_there(door, door->next_address);
+    bool stays = door->next_address != NULL && door->next_fd < 0;
     if (!stays && door->fd >= 0) {
         keep(sockets, -1, "%s%s", door->prefix, door->address);
         door->old_fd = door->fd;
@@ -450,6 +463,8 @@ static void commit_door(struct sockets *sockets, struct door *door)
 static void commit_admin(struct sockets *sockets)
 {
     char *old = mem_dup(sockets->admin.address);
+    if (sockets->admin.next_fd >= 0 && str_is_same(old, sockets->admin.next_address))
+        log_warn("nobody could reach the admin socket %s any more; it is made anew", old);
     commit_door(sockets, &sockets->admin);
     const char *path = sockets->admin.address;
     assert(path != NULL); /* every config has one */

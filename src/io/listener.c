@@ -151,6 +151,23 @@ static enum answerer ask(const union name *name, socklen_t length)
     return error == ECONNREFUSED ? NOBODY : error == EACCES ? NOT_TO_BE_ASKED : SOMEBODY;
 }
 
+static bool name_path(const char *path, union name *name)
+{
+    *name = (union name){.un = {.sun_family = AF_UNIX}};
+    bool fits = strlen(path) < sizeof name->un.sun_path;
+    if (fits)
+        memcpy(name->un.sun_path, path, strlen(path));
+    return fits;
+}
+
+bool listener_is_answered(const char *path)
+{
+    union name name;
+    struct stat found;
+    return name_path(path, &name) && lstat(path, &found) == 0 && S_ISSOCK(found.st_mode) &&
+           ask(&name, sizeof name.un) != NOBODY;
+}
+
 static bool clear_the_way(const char *path, const union name *name, socklen_t length, struct err *err)
 {
     struct stat found;
@@ -176,9 +193,15 @@ static bool clear_the_way(const char *path, const union name *name, socklen_t le
 static bool listen_unix(int fd, const char *path, const union name *name, socklen_t length, mode_t mode,
                         gid_t group)
 {
-    return FAULTY("listener.bind_local", ENOSPC, bind(fd, &name->any, length)) == 0 &&
-           (group == (gid_t)-1 || chown(path, (uid_t)-1, group) == 0) && chmod(path, mode) == 0 &&
-           listen(fd, LISTENER_BACKLOG) == 0;
+    if (FAULTY("listener.bind_local", ENOSPC, bind(fd, &name->any, length)) != 0)
+        return false;
+    if ((group == (gid_t)-1 || chown(path, (uid_t)-1, group) == 0) && chmod(path, mode) == 0 &&
+        listen(fd, LISTENER_BACKLOG) == 0)
+        return true;
+    int error = errno;
+    unlink(path);
+    errno = error;
+    return false;
 }
 
 static const char *remedy_of_path(int error)
@@ -189,6 +212,9 @@ static const char *remedy_of_path(int error)
         return "; make its folder, or choose another path";
     case EACCES:
         return "; let this user write to its folder, or choose another path";
+    case EMFILE:
+    case ENFILE:
+        return "; raise the limit of open files";
     default:
         return "";
     }
@@ -196,12 +222,11 @@ static const char *remedy_of_path(int error)
 
 int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *err)
 {
-    union name name = {.un = {.sun_family = AF_UNIX}};
-    if (strlen(path) >= sizeof name.un.sun_path) {
+    union name name;
+    if (!name_path(path, &name)) {
         err_set(err, "the socket path %s is longer than %zu bytes", path, sizeof name.un.sun_path - 1);
         return -1;
     }
-    memcpy(name.un.sun_path, path, strlen(path));
     if (!clear_the_way(path, &name, sizeof name.un, err))
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -20,6 +20,8 @@ bool listener_open(struct address *address, unsigned count, int *fds, struct err
  * listens on; refuses if another process answers there or the file is no socket. Returns the descriptor or
  * -1. */
 int listener_open_unix(const char *path, mode_t mode, gid_t group, struct err *err) MUST_CHECK;
+/* Is there a socket at `path` that a process listens on? One that may not be asked counts. */
+bool listener_is_answered(const char *path);
 
 struct listener;
 

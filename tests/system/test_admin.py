@@ -1,9 +1,11 @@
 """Wrong admin requests: a clear error that names the place, and nothing changed (promises 7 and 8)."""
 
 import contextlib
+import grp
 import http.client
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -279,6 +281,43 @@ def test_whatever_the_mode_of_the_socket_only_its_owners_are_let_in(make_daemon)
     assert daemon.upswap("reload").returncode == 0
     assert status("--reuid=nobody", "--regid=nogroup", "--clear-groups").returncode == 0
     assert status("--reuid=nobody", "--regid=daemon", "--clear-groups").returncode == 1
+
+
+@pytest.mark.parametrize("how", ["reload", "crash", "upgrade"])
+def test_a_socket_whose_file_was_removed_is_made_anew(make_daemon, how):
+    daemon = make_daemon().start()
+    control = daemon.pids["control"]
+    os.unlink(daemon.socket)
+    if how == "reload":
+        daemon.signal(signal.SIGHUP)
+    elif how == "upgrade":
+        daemon.signal(signal.SIGUSR2)
+    else:
+        os.kill(control, signal.SIGKILL)
+    wait_until(daemon.is_serving, what="the socket to be there again")
+    assert daemon.upswap("reload").returncode == 0  # and the one that it replaces is forgotten by the keeper, too
+    if how != "upgrade":
+        daemon.kill_role("control")
+    assert daemon.admin.status()["listeners"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can start it as somebody else")
+def test_a_group_that_the_daemon_may_not_give_is_refused_by_a_reload_as_by_a_start(make_daemon):
+    daemon = make_daemon()
+    daemon.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=daemon", "--"]
+    os.chown(daemon.folder, 65534, -1)
+    daemon.start()
+    daemon.config["admin"]["group"] = "root"
+    daemon.write_config()
+    result = daemon.upswap("reload")
+    sentence = 'admin.group: the daemon\'s user is not in group "root", so it may not give the socket to that; add '
+    assert result.returncode == 1 and sentence in result.stderr
+    assert daemon.stop() == 0
+    daemon.spawn()
+    assert daemon.wait_end() == 1 and sentence in daemon.stderr()
+    daemon.config["admin"]["group"] = "daemon"
+    daemon.start()
+    assert os.stat(daemon.socket).st_gid == grp.getgrnam("daemon").gr_gid
 
 
 def test_a_thousand_slow_clients_of_all_kinds_disturb_nobody(start_own_front):

@@ -89,6 +89,7 @@ struct keeper {
     bool reload_is_told; /* the last one, to a control */
     bool reload_is_left; /* an earlier control has not come to its end already */
     bool stopping;
+    uint64_t stop_ms; /* when that began */
     int exit_status;
 };
 

@@ -24,6 +24,7 @@
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
 #define EXIT_MS 1000        /* between a role's last word and its end */
+#define SAME_STOP_MS 500    /* signals that come so close are one wish to stop, told twice */
 #define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
 static void stop(struct keeper *keeper, int exit_status)
@@ -418,6 +419,7 @@ static void kill_roles(struct keeper *keeper)
 static void begin_stop(struct keeper *keeper)
 {
     keeper->stopping = true;
+    keeper->stop_ms = clock_mono_ms();
     notify_stopping();
     log_info("stopping: no new connections, what is in flight finishes within the drain times; "
              "a second signal ends it at once");
@@ -428,6 +430,19 @@ static void begin_stop(struct keeper *keeper)
     tell(keeper, PROXY, MESSAGE_STOP);
     elders_tell(keeper, MESSAGE_STOP);
     keeper_proxy_gone(keeper);
+}
+
+/* Who signals a process and then its whole group, as timeout(1) does, or a wrapper under a terminal that
+ * passes on what we have had from that, does not ask twice. */
+static void on_stop_signal(struct keeper *keeper)
+{
+    if (!keeper->stopping) {
+        begin_stop(keeper);
+    } else if (clock_mono_ms() - keeper->stop_ms >= SAME_STOP_MS) {
+        log_warn("a second signal: ending at once");
+        kill_roles(keeper);
+        stop(keeper, 1);
+    }
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -449,13 +464,7 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
         upgrade_ask(keeper, true);
         break;
     default:
-        if (!keeper->stopping) {
-            begin_stop(keeper);
-            break;
-        }
-        log_warn("a second signal: ending at once");
-        kill_roles(keeper);
-        stop(keeper, 1);
+        on_stop_signal(keeper);
     }
 }
 

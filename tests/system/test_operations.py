@@ -123,6 +123,35 @@ def test_what_a_terminal_sends_to_all_processes_cuts_no_request(front, number):
     assert front.daemon.wait_end() == 0
 
 
+def test_a_second_signal_right_behind_the_first_cuts_no_request(front):
+    front.backend.on("/held", held := Held(b"whole"))
+    with front.client() as client:
+        client.request(target="/held")
+        held.wait()
+        front.daemon.signal(signal.SIGTERM)
+        front.daemon.signal(signal.SIGINT)  # of another number, so that both come
+        wait_until(lambda: refused(front.port), what="new connections to be refused")
+        held.release()
+        assert client.response().text == "whole"
+    assert front.daemon.wait_end() == 0
+
+
+def test_a_second_signal_some_time_later_ends_at_once(front):
+    front.backend.on("/held", held := Held(b"cut"))
+    with front.client() as client:
+        client.request(target="/held")
+        held.wait()
+
+        def is_ended_by_a_signal():
+            front.daemon.signal(signal.SIGTERM)
+            return front.daemon.process.poll() is not None
+
+        wait_until(is_ended_by_a_signal, what="the end")
+        client.assert_closed()
+    assert front.daemon.wait_end() == 1
+    held.release()
+
+
 def test_a_stop_in_which_the_proxy_is_killed_has_not_finished_everything(front):
     front.backend.on("/held", held := Held(b"lost"))
     with front.client() as client:

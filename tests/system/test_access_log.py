@@ -272,6 +272,28 @@ def test_a_fifo_gets_the_lines_while_it_has_a_reader_and_is_refused_at_once_with
         assert log.front.ask("GET", "/").status == 200
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="root may open all")
+def test_a_path_that_cannot_be_opened_is_refused_with_what_mends_it(make_daemon):
+    daemon = make_daemon()
+    daemon.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+    os.chown(daemon.folder, 65534, -1)
+    daemon.start()
+    os.mkfifo(daemon.path("roots"), 0o600)
+    with open(daemon.path("roots.log"), "w", encoding="ascii") as file:
+        os.chmod(file.fileno(), 0o600)
+    for path, remedy in (
+        (daemon.socket, "No such device or address; it is a socket, which no name opens: put a pipe there"),
+        (daemon.path("roots"), "Permission denied; it is another user's: start the daemon as the user that it runs as"),
+        (daemon.path("roots.log"), "Permission denied; let the daemon's user write there, or name another one"),
+        (daemon.folder, "Is a directory; it is a folder: name a file in it"),
+        (daemon.path("no", "log"), "No such file or directory; make its folder, or name another one"),
+    ):
+        daemon.config["access_log"] = {"path": path}
+        daemon.write_config()
+        result = daemon.upswap("reload")
+        assert result.returncode == 1 and f'"{path}" cannot be opened: {remedy}' in result.stderr, result
+
+
 def test_without_access_log_nothing_is_written(start_own_front, tmp_path):
     front = start_own_front(Backend("one"))
     front.ask()

@@ -1,4 +1,5 @@
 #include "cli/render.h"
+#include "cli/report.h"
 
 #include "base/mem.h"
 #include "cli/fields.h"
@@ -221,12 +222,13 @@ void render_results(struct terminal *terminal, const json_t *results)
 {
     size_t i, passed = 0, count = json_array_size(results);
     const json_t *result;
+    char verdict[REPORT_VERDICT_MAX];
     json_array_foreach (results, i, result) {
         bool good = field_true(result, "Passed");
         passed += good;
         terminal_line(terminal, good ? TONE_GOOD : TONE_BAD, "%s:%lld  %s  %s in %.2f s",
                       field_text(result, "Host", "?"), (long long)field_number(result, "Port", 0),
-                      field_text(result, "Name", "?"), good ? "passed" : "failed",
+                      field_text(result, "Name", "?"), report_verdict_by_hand(result, verdict),
                       field_real(result, "Seconds"));
         if (!good)
             terminal_block(terminal, "    ", field_text(result, "Output", ""));

@@ -24,21 +24,34 @@ struct shape {
 #define LINE(moment, tone, format, ...) \
     terminal_line((moment)->terminal, tone, "%8.1f s  " format, (moment)->seconds, __VA_ARGS__)
 
+static char *write_verdict(bool passed, bool timed_out, json_int_t signal, json_int_t exit,
+                           char out[REPORT_VERDICT_MAX])
+{
+    if (passed)
+        snprintf(out, REPORT_VERDICT_MAX, "passed");
+    else if (timed_out)
+        snprintf(out, REPORT_VERDICT_MAX, "timed out");
+    else if (signal > 0)
+        snprintf(out, REPORT_VERDICT_MAX, "ended by signal %lld", (long long)signal);
+    else if (exit > 0)
+        snprintf(out, REPORT_VERDICT_MAX, "exited with %lld", (long long)exit);
+    else
+        snprintf(out, REPORT_VERDICT_MAX, "failed");
+    return out;
+}
+
 char *report_verdict(const json_t *cell, char out[REPORT_VERDICT_MAX])
 {
     const json_t *passed = json_object_get(cell, "passed");
     bool is_passed = passed != NULL ? json_is_true(passed) : field_is(cell, "state", "passed");
-    if (is_passed)
-        snprintf(out, REPORT_VERDICT_MAX, "passed");
-    else if (field_true(cell, "timed_out"))
-        snprintf(out, REPORT_VERDICT_MAX, "timed out");
-    else if (field_number(cell, "signal", 0) > 0)
-        snprintf(out, REPORT_VERDICT_MAX, "ended by signal %lld", (long long)field_number(cell, "signal", 0));
-    else if (field_number(cell, "exit", -1) > 0)
-        snprintf(out, REPORT_VERDICT_MAX, "exited with %lld", (long long)field_number(cell, "exit", 0));
-    else
-        snprintf(out, REPORT_VERDICT_MAX, "failed");
-    return out;
+    return write_verdict(is_passed, field_true(cell, "timed_out"), field_number(cell, "signal", 0),
+                         field_number(cell, "exit", -1), out);
+}
+
+char *report_verdict_by_hand(const json_t *result, char out[REPORT_VERDICT_MAX])
+{
+    return write_verdict(field_true(result, "Passed"), field_true(result, "TimedOut"),
+                         field_number(result, "Signal", 0), field_number(result, "Exit", -1), out);
 }
 
 static void show_deployment(const struct moment *moment, const struct shape *shape)

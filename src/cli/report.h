@@ -13,3 +13,5 @@ void report_event(struct terminal *terminal, uint64_t elapsed_ms, const json_t *
  * "failed". Returns out. */
 #define REPORT_VERDICT_MAX 64
 char *report_verdict(const json_t *cell, char out[REPORT_VERDICT_MAX]);
+/* The same, from a result of a run by hand. */
+char *report_verdict_by_hand(const json_t *result, char out[REPORT_VERDICT_MAX]);

@@ -36,10 +36,12 @@ static json_t *result_of(const struct gate_cell *cell)
     struct address address;
     struct err err;
     bool ok = address_parse_instance(str_of(cell->instance), &address, &err);
-    return json_pack("{s:s, s:b, s:s%, s:s, s:i, s:f}", "Name", cell->uptest, "Passed",
+    json_t *exit = cell->exit_status < 0 ? json_null() : json_integer(cell->exit_status);
+    json_t *signal = cell->signal == 0 ? json_null() : json_integer(cell->signal);
+    return json_pack("{s:s, s:b, s:s%, s:s, s:i, s:f, s:o, s:o, s:b}", "Name", cell->uptest, "Passed",
                      cell->state == GATE_PASSED, "Output", cell->output, cell->output_size, "Host",
                      ok ? address.host : cell->instance, "Port", ok ? (int)address.port : 0, "Seconds",
-                     (double)cell->ns / 1e9);
+                     (double)cell->ns / 1e9, "Exit", exit, "Signal", signal, "TimedOut", cell->timed_out);
 }
 
 static void run_done(void *arg, bool passed, const char *reason)

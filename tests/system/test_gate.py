@@ -54,6 +54,8 @@ def test_the_results_have_the_shape_of_velociraptors_array(bench):
     assert (failed["Name"], failed["Passed"], failed["Output"]) == ("02_fail", False, "broken\n")
     assert passed["Host"] == "127.0.0.1" and passed["Port"] == stand.target.port
     assert 0 <= passed["Seconds"] < 5
+    assert (passed["Exit"], passed["Signal"], passed["TimedOut"]) == (0, None, False)
+    assert (failed["Exit"], failed["Signal"], failed["TimedOut"]) == (1, None, False)
 
 
 def test_the_client_prints_the_same_array_and_nothing_else(bench):

@@ -112,6 +112,23 @@ static void results_are_counted(void **state)
                              "1 of 2 uptests passed\n");
 }
 
+static void a_result_says_how_its_uptest_ended(void **state)
+{
+    (void)state;
+    struct terminal terminal = capture(false);
+    json_t *results = json_loads("[{\"Host\":\"h\",\"Port\":1,\"Name\":\"01\",\"Passed\":false,\"Exit\":255,"
+                                 "\"Signal\":null,\"TimedOut\":false,\"Seconds\":1.0},"
+                                 "{\"Host\":\"h\",\"Port\":1,\"Name\":\"02\",\"Passed\":false,\"Exit\":null,"
+                                 "\"Signal\":9,\"TimedOut\":false,\"Seconds\":1.0},"
+                                 "{\"Host\":\"h\",\"Port\":1,\"Name\":\"03\",\"Passed\":false,\"Exit\":null,"
+                                 "\"Signal\":15,\"TimedOut\":true,\"Seconds\":4.01}]",
+                                 0, NULL);
+    render_results(&terminal, results);
+    json_decref(results);
+    assert_output(&terminal, "h:1  01  exited with 255 in 1.00 s\nh:1  02  ended by signal 9 in 1.00 s\n"
+                             "h:1  03  timed out in 4.01 s\n0 of 3 uptests passed\n");
+}
+
 static void a_watch_shows_what_it_has_seen_and_its_limits(void **state)
 {
     (void)state;
@@ -156,6 +173,7 @@ int main(void)
         cmocka_unit_test(what_is_no_terminal_gets_no_colour),
         cmocka_unit_test(control_characters_do_not_reach_the_terminal),
         cmocka_unit_test(results_are_counted),
+        cmocka_unit_test(a_result_says_how_its_uptest_ended),
         cmocka_unit_test(a_watch_shows_what_it_has_seen_and_its_limits),
         cmocka_unit_test(only_an_end_has_an_exit_status),
     };

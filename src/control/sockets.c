@@ -24,6 +24,7 @@
 #define NAME_ADMIN_TCP "admin-tcp "
 #define NAME_LISTENER "listener "
 #define NAME_PASSED "passed "
+#define FIRST_PASSED_FD 3 /* as sd_listen_fds(3) has it */
 
 struct sockets *sockets_new(struct counters *counters, struct channel *keeper)
 {
@@ -119,12 +120,16 @@ static bool take_prefix(struct str *name, const char *prefix)
     return true;
 }
 
-/* Of "passed 0 upswapd.socket". */
+/* Of "passed 0 upswapd.socket". One without a name is called by the number that it was passed as. */
 static bool restore_passed(struct sockets *sockets, struct str name, int fd)
 {
-    struct str number;
-    str_split(&name, ' ', &number);
-    passed_add(sockets->passed, name.p == NULL ? STR("") : name, fd);
+    struct str text;
+    char number[24];
+    uint64_t index = 0;
+    if (str_split(&name, ' ', &text) && !str_to_u64(text, &index))
+        return false;
+    snprintf(number, sizeof number, "%" PRIu64, FIRST_PASSED_FD + index);
+    passed_add(sockets->passed, name.p == NULL || name.n == 0 ? str_of(number) : name, fd);
     return true;
 }
 

@@ -510,7 +510,8 @@ static bool keeper_open(struct keeper *keeper, const struct keeper_options *opti
     watch_signals(keeper);
     keeper->program = open(options->program, O_PATH | O_CLOEXEC);
     if (keeper->program < 0)
-        return err_set(err, "%s cannot be opened: %s", options->program, strerror(errno));
+        return err_set(err, "%s cannot be opened: %s%s", options->program, strerror(errno),
+                       errno == ENOENT ? "; mount /proc" : "");
     return taken;
 }
 

@@ -167,7 +167,11 @@ struct counters *counters_map(int fd, struct err *err)
     int own = FAULTY("counters.dup", EMFILE, fcntl(fd, F_DUPFD_CLOEXEC, 0));
     void *memory = own < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
     if (memory == MAP_FAILED) {
-        err_set(err, "cannot map the counters' %zu bytes: %s", size, strerror(errno));
+        err_set(err, "cannot map the counters' %zu bytes: %s%s", size, strerror(errno),
+                own < 0 ? "; raise the limit of open files"
+                : errno == ENOMEM
+                    ? "; raise the limit of address space (ulimit -v): what is not used takes no memory"
+                    : "");
         if (own >= 0)
             close(own);
         return NULL;

@@ -18,6 +18,7 @@
 #include "link/counters.h"
 #include "plane/plane.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -112,7 +113,11 @@ static bool open_standard_descriptors(void)
     do {
         fd = open("/dev/null", O_RDWR);
     } while (fd >= 0 && fd <= STDERR_FILENO);
-    return fd >= 0 && close(fd) == 0;
+    if (fd >= 0)
+        return close(fd) == 0;
+    fprintf(stderr, "upswapd: /dev/null cannot be opened: %s; make it (mknod -m 666 /dev/null c 1 3)\n",
+            strerror(errno));
+    return false;
 }
 
 /* A program that was executed to take over finds the number of a descriptor. */

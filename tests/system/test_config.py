@@ -284,6 +284,25 @@ def test_a_state_directory_that_is_a_file_is_named_with_its_line(make_daemon, tm
     assert said in ends_at_once(daemon)
 
 
+LACKS = {
+    "dev": (["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev && exec "$0" "$@"'], "/dev/null cannot be opened: .*; make it"),
+    "proc": (["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$0" "$@"'], "/proc/self/exe.*; mount /proc"),
+    "memory": (["prlimit", "--as=200000000"], "cannot map the counters' .*; raise the limit of address space"),
+}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can take /dev away")
+@pytest.mark.parametrize("what", LACKS)
+def test_what_the_machine_lacks_is_named_with_what_mends_it(make_daemon, what):
+    prefix, sentence = LACKS[what]
+    if what == "memory" and "does not filter" in upswapd("-V").stdout:
+        pytest.skip("a sanitizer has more address space than that")
+    daemon = make_daemon()
+    daemon.prefix = prefix
+    said = ends_at_once(daemon)
+    assert re.search(sentence, said), said
+
+
 # ---- reload ----
 
 

@@ -155,6 +155,22 @@ def capabilities_of_uptest(stand):
     return user, {line.split(":")[0]: int(line.split()[1], 16) for line in lines if line.startswith("Cap")}
 
 
+def assert_checks(daemon):
+    """The unit's reload begins with a check, as the user and with the powers of the daemon."""
+    with open(UNIT, encoding="utf-8") as file:
+        check, _ = [line.partition("=")[2].split() for line in file if line.startswith("ExecReload=")]
+    assert check == ["@sbindir@/upswapd", "-t", "-c", "@sysconfdir@/upswap/upswapd.conf"]
+
+    def status():
+        argv = [*daemon.prefix, daemon.program, "-t", "-c", daemon.config_path]
+        return subprocess.run(argv, capture_output=True, check=False).returncode
+
+    assert status() == 0
+    daemon.write_config("nonsense")
+    assert status() == 1
+    daemon.write_config()
+
+
 @as_root
 def test_what_the_unit_grants_is_all_that_the_daemon_needs(make_stand):
     granted = {name.removeprefix("CAP_") for name in setting(UNIT, "CapabilityBoundingSet")}
@@ -170,6 +186,7 @@ def test_what_the_unit_grants_is_all_that_the_daemon_needs(make_stand):
     assert stand.ask().status == 200
     user, capabilities = capabilities_of_uptest(stand)
     assert user == "nobody" and capabilities["CapEff"] == capabilities["CapPrm"] == 0
+    assert_checks(stand.daemon)
     assert_capable(stand.daemon.pids["keeper"], of=KEEPER)
     assert_capable(stand.daemon.pids["control"], of=CONTROL)
     assert os.stat(stand.daemon.socket).st_gid == grp.getgrnam("daemon").gr_gid
@@ -195,6 +212,7 @@ def test_the_daemon_needs_no_root(make_stand):
     assert stand.ask().status == 200
     user, capabilities = capabilities_of_uptest(stand)
     assert user == "nobody" and capabilities["CapEff"] == capabilities["CapPrm"] == capabilities["CapAmb"] == 0
+    assert_checks(daemon)
     for role in ("control", "proxy"):
         daemon.kill_role(role)
     assert stand.ask().status == 200

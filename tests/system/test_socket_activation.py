@@ -201,6 +201,16 @@ def test_a_socket_that_cannot_be_used_is_a_failed_start(make, kind, sentence):
         assert sentence in daemon.stderr()
 
 
+def test_one_without_a_name_is_called_by_its_number(make, passed):
+    with datagram() as sock:
+        daemon = make(passed, sock)
+        daemon.environment = {"LISTEN_FDNAMES": "web.socket"}
+        daemon.write_config()
+        daemon.spawn()
+        assert daemon.wait_end() == 1
+        assert 'descriptor "4" of the service manager is no stream socket that listens' in daemon.stderr()
+
+
 def test_a_socket_that_no_listener_names_is_a_failed_start(make, passed):
     daemon = make(passed, listeners=[{"address": "127.0.0.1:0"}])
     daemon.write_config()

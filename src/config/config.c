@@ -14,15 +14,25 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* libconfig's own words are short; these say what to look for. */
-static bool syntax_fault(const config_t *parsed, const char *path, struct err *err)
+static int last_line(const struct buf *source)
+{
+    int lines = 0;
+    for (size_t i = 0; i < source->n; i++)
+        lines += source->p[i] == '\n';
+    return lines > 0 ? lines : 1;
+}
+
+/* What is missing at the end is found behind the last line, where there is none. libconfig's own words are
+ * short; these say what to look for. */
+static bool syntax_fault(const config_t *parsed, const struct buf *source, const char *path, struct err *err)
 {
     const char *text = config_error_text(parsed), *advice = "";
+    int line = config_error_line(parsed), last = last_line(source);
     if (strcmp(text, "duplicate setting name") == 0)
         text = "this key is written twice in its section", advice = "; keep one of them";
     else if (strcmp(text, "syntax error") == 0)
         advice = "; look for a missing \";\", quote or bracket here and on the line before";
-    return err_set(err, "%s:%d: %s%s", path, config_error_line(parsed), text, advice);
+    return err_set(err, "%s:%d: %s%s", path, line < last ? line : last, text, advice);
 }
 
 static bool fill(struct config *config, const config_t *parsed, struct err *err)
@@ -52,7 +62,8 @@ static struct config *parse_text(const struct buf *text, const char *path, struc
     config_t parsed;
     config_init(&parsed);
     struct config *config = new_config(path);
-    bool parses = config_read_string(&parsed, text->p) == CONFIG_TRUE || syntax_fault(&parsed, path, err);
+    bool parses =
+        config_read_string(&parsed, text->p) == CONFIG_TRUE || syntax_fault(&parsed, text, path, err);
     if (!parses || !fill(config, &parsed, err)) {
         config_free(config);
         config = NULL;

@@ -23,7 +23,9 @@ bool source_read(FILE *file, const char *path, struct buf *text, struct err *err
         return err_set(err, "%s: cannot be read: %s", path, strerror(errno));
     if (text->n > SOURCE_MAX)
         return err_set(err, "%s: more than %u MiB are no config", path, SOURCE_MAX >> 20);
-    buf_add(text, "\n", 1); /* libconfig takes no comment for one without the end of its line */
+    if (text->n > 0 && text->p[text->n - 1] != '\n')
+        buf_add(text, "\n", 1); /* libconfig takes no comment for one without the end of its line */
+    buf_add(text, "", 0);
     return true;
 }
 

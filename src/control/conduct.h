@@ -140,7 +140,7 @@ struct course {
     uint64_t warm_after;    /* version of the last world in which the pool was not to be warmed */
     uint64_t warm_until_ms; /* monotonic: then the swap goes on without */
     bool
-        ails; /* an instance was down by its checks when it was to be confirmed, as in a pool that was held */
+        ails; /* when it was to be confirmed an instance was down by its checks, as in a pool that was held */
     struct verdict verdict; /* while its result is being written; why NULL: none is */
     /* Of deployments before it that were given up, while what they run is not gone: */
     LIST_HEAD(, remains) remains;

@@ -244,6 +244,14 @@ static const struct instance *replaced_instance(const struct course *course, con
     return NULL;
 }
 
+/* The pool that has the clients, or would have them again, where no instance of it is up. NULL: another. */
+static const struct pool *hopeless_other(const struct conductor *conductor, const struct pool *pool)
+{
+    const struct service *service = pool->service;
+    const struct pool *other = service->live == pool ? service->armed : service->live;
+    return other != NULL && health_is_hopeless(conductor->health, other) ? other : NULL;
+}
+
 /* The first that is down by its checks. NULL: none. */
 static const struct instance *ailing_instance(const struct course *course, const struct pool *pool)
 {
@@ -252,6 +260,13 @@ static const struct instance *ailing_instance(const struct course *course, const
             return &pool->instances[i];
     }
     return NULL;
+}
+
+/* A canary has clients, and is watched; and where nothing else is up, what is half up is better. */
+static bool ails(const struct course *course, const struct pool *pool)
+{
+    return pool->deployment->state == DEPLOYMENT_CONFIRMING && ailing_instance(course, pool) != NULL &&
+           hopeless_other(course->conductor, pool) == NULL;
 }
 
 /* Why the pool is not what was tested, to be freed. NULL: it is. */
@@ -332,7 +347,7 @@ void course_confirm(struct course *course, const struct pool *pool)
 {
     course->warm_after = world_made(course->conductor->world);
     course->warm_until_ms = clock_mono_ms() + WARM_MS;
-    course->ails = ailing_instance(course, pool) != NULL;
+    course->ails = ails(course, pool);
     if (deployment_takes_over(pool->deployment))
         conductor_tell(course->conductor, pool->service);
     probe(course, pool, 0, on_confirmed);
@@ -355,14 +370,6 @@ void course_watch(struct course *course, const struct pool *pool)
 void course_publish(struct course *course, const char *pool, enum archive_kind kind, json_t *result)
 {
     archive_publish(course->conductor->options.archive, pool, kind, result, NULL, NULL);
-}
-
-/* The pool that would have the clients again has no instance that is up. */
-static const struct pool *hopeless_other(const struct conductor *conductor, const struct pool *pool)
-{
-    const struct service *service = pool->service;
-    const struct pool *other = service->live == pool ? service->armed : service->live;
-    return other != NULL && health_is_hopeless(conductor->health, other) ? other : NULL;
 }
 
 /* `once`: until then nothing can take it back; "" where it can be at once. */

@@ -224,6 +224,36 @@ def test_a_held_pool_of_which_an_instance_is_down_is_rejected_when_it_is_promote
     assert stand.ask().text == "live-0"
 
 
+def test_a_held_pool_that_is_half_up_is_swapped_in_where_nothing_else_is_up(make_stand, make_backend):
+    stand = make_stand(live=1, service={"health": PATH})
+    live = switchable(stand.live[0])
+    stand.suite.shell("01_pass")
+    stand.start()
+    well, sick = (switchable(make_backend(name)) for name in ("well", "sick"))
+    held = stand.admin.stage([well.address, sick.address], hold=True)
+    stand.events.wait("deployment.held", deployment=held)
+    sick.health = live.health = "500 Oh"
+    both = {live.address, sick.address}
+    wait_until(lambda: both <= {each["instance"] for each in stand.events.of("instance.ejected")}, what="both to be down")
+    stand.admin.command("promote")
+    assert stand.events.wait_end(held)["type"] == "deployment.done"
+    wait_until(lambda: stand.ask().text == "well", what="the instance that is up to answer")
+
+
+def test_a_canary_of_which_an_instance_is_down_goes_on_by_its_watch(make_stand, make_backend):
+    stand = make_stand(live=1, service={"health": PATH})
+    switchable(stand.live[0])
+    stand.suite.shell("01_pass")
+    stand.start()
+    well, sick = (switchable(make_backend(name)) for name in ("well", "sick"))
+    canary = stand.admin.stage([well.address, sick.address], canary=[50], step="1h")
+    stand.events.wait("canary.step", deployment=canary)
+    sick.health = "500 Oh"
+    stand.events.wait("instance.ejected", deployment=canary)
+    stand.admin.command("promote")
+    assert stand.events.wait_end(canary)["type"] == "deployment.done"
+
+
 def test_a_swap_works_while_states_change(make_stand, make_backend):
     stand = make_stand(live=2, service={"health": {**PATH, "interval": "10ms", "rise": 1, "fall": 1}})
     stand.suite.shell("01_pass")

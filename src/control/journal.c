@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NS_PER_MS 1000000
@@ -113,19 +114,39 @@ static bool read_lines(struct reading *reading, struct registry *registry, struc
     return ok;
 }
 
-static FILE *open_file(const char *path)
+static FILE *open_regular(int fd, const char *path, struct err *err)
 {
-    return fault_fails("journal.open", EMFILE) ? NULL : fopen(path, "re");
+    struct stat found;
+    bool is_file = fstat(fd, &found) == 0 && S_ISREG(found.st_mode);
+    FILE *file = is_file ? fdopen(fd, "r") : NULL;
+    if (!is_file)
+        err_set(err, "%s is not a regular file; move it away, and put the journal back", path);
+    else if (file == NULL)
+        err_set(err, "%s: cannot be read: %s", path, strerror(errno));
+    if (file == NULL)
+        close(fd);
+    return file;
+}
+
+/* *missing: there is none. Without O_NONBLOCK the open of a fifo would wait for a writer. */
+static FILE *open_file(const char *path, bool *missing, struct err *err)
+{
+    int fd = FAULTY("journal.open", EMFILE, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    *missing = fd < 0 && errno == ENOENT;
+    if (fd >= 0)
+        return open_regular(fd, path, err);
+    err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
+    return NULL;
 }
 
 /* *last gets the number of the last record, *size the bytes up to its end. */
 static bool read_journal(const char *path, struct registry *registry, uint64_t *last, uint64_t *size,
                          struct err *err)
 {
-    struct reading reading = {.path = path, .file = open_file(path), .number = 1};
-    if (reading.file == NULL && errno != ENOENT)
-        return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
-    bool ok = reading.file == NULL || read_lines(&reading, registry, err);
+    struct reading reading = {.path = path, .number = 1};
+    bool missing;
+    reading.file = open_file(path, &missing, err);
+    bool ok = reading.file == NULL ? missing : read_lines(&reading, registry, err);
     if (reading.file != NULL)
         fclose(reading.file);
     *last = reading.number - 1;

@@ -35,13 +35,23 @@ static bool cannot_go_on(const char *path, int error, struct err *err)
                    is_lost(error) ? PUT_BACK : "let the daemon write to it and to its folder");
 }
 
+/* Without O_NONBLOCK the open of a fifo would wait for a reader. */
+static bool can_write(const char *path, struct err *err)
+{
+    struct stat found;
+    if (stat(path, &found) == 0 && !S_ISREG(found.st_mode))
+        return err_set(err, "%s is not a regular file; move it away, and put the journal back", path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return cannot_go_on(path, errno, err);
+    close(fd);
+    return true;
+}
+
 bool state_is_there(const char *directory, struct err *err)
 {
     char *journal = mem_printf("%s/journal", directory);
-    int fd = open(journal, O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 || cannot_go_on(journal, errno, err);
-    if (fd >= 0)
-        close(fd);
+    bool ok = can_write(journal, err);
     free(journal);
     return ok && (faccessat(AT_FDCWD, directory, W_OK | X_OK, AT_EACCESS) == 0 ||
                   cannot_go_on(directory, errno, err));

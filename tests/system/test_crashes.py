@@ -408,6 +408,16 @@ def test_an_upgrade_without_the_state_folder_is_refused(deployed, lose):
     assert_live_right(deployed, "fresh")
 
 
+def test_a_fifo_in_the_place_of_the_journal_ends_the_start_with_a_word(stand):
+    path = journal_of(stand)
+    stand.daemon.crash()
+    os.rename(path, f"{path}.away")
+    os.mkfifo(path)
+    stand.daemon.spawn()
+    assert stand.daemon.wait_end() == 1
+    assert "journal is not a regular file; move it away" in stand.daemon.stderr()
+
+
 def test_a_journal_that_is_gone_is_told_at_the_next_record(deployed):
     put_back = emptied(deployed.daemon.config["state_directory"])
     for _ in range(2):

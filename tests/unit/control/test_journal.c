@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct place {
@@ -233,6 +234,23 @@ static void damage_further_up_names_record_and_offset(void **state)
     assert_true(open_it(place, UINT64_MAX, &err));
 }
 
+/* What would wait for its other end is killed by the alarm. */
+static void a_fifo_in_its_place_is_refused_at_once(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    close_it(place);
+    unlink(place->path);
+    assert_int_equal(mkfifo(place->path, 0600), 0);
+    alarm(5);
+    assert_false(open_it(place, UINT64_MAX, &err));
+    assert_non_null(strstr(err.text, "journal is not a regular file; move it away"));
+    alarm(0);
+    registry_free(place->registry);
+    unlink(place->path);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
 static void a_lost_line_is_noticed_by_the_numbers(void **state)
 {
     struct place *place = *state;
@@ -374,6 +392,7 @@ int main(void)
         EACH(a_last_line_with_a_wrong_checksum_is_torn_too),
         EACH(a_last_line_that_is_whole_and_not_understood_is_kept),
         EACH(damage_further_up_names_record_and_offset),
+        EACH(a_fifo_in_its_place_is_refused_at_once),
         EACH(a_lost_line_is_noticed_by_the_numbers),
         EACH(compaction_keeps_what_there_is_and_the_highest_version),
         EACH(a_beginning_is_the_same_however_the_wall_clock_was_set),

@@ -79,6 +79,19 @@ static void a_folder_that_may_not_be_written_to_is_told(void **state)
     chmod(folder, 0700);
 }
 
+/* What would wait for its other end is killed by the alarm. */
+static void a_fifo_in_the_place_of_the_journal_is_told_at_once(void **state)
+{
+    (void)state;
+    struct err err;
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(5);
+    assert_false(state_is_there(folder, &err));
+    alarm(0);
+    assert_non_null(strstr(err.text, "journal is not a regular file; move it away"));
+}
+
 static void a_folder_has_its_mark_whatever_is_done_inside(void **state)
 {
     (void)state;
@@ -116,6 +129,7 @@ int main(void)
         EACH(a_folder_without_a_journal_is_none_and_stays_as_it_is),
         EACH(a_folder_that_is_gone_is_told_and_not_made),
         EACH(a_folder_that_may_not_be_written_to_is_told),
+        EACH(a_fifo_in_the_place_of_the_journal_is_told_at_once),
         EACH(a_folder_has_its_mark_whatever_is_done_inside),
         EACH(a_copy_in_the_place_of_a_folder_does_not_have_its_mark),
     };

@@ -25,6 +25,7 @@
 #include "link/privileges.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -54,6 +55,7 @@ struct control {
     struct message_start start;
     int32_t proxy_pid; /* as the keeper says */
     bool is_started;
+    uint64_t records_before;        /* that the journal of the control before this one had; 0: not known */
     bool reload_due;                /* a signal came before there was a conductor */
     uint32_t reloads, reloads_told; /* that the keeper has asked for, and knows to be over */
     struct stored *stored;
@@ -189,6 +191,7 @@ static bool find_state(struct control *control, const struct config *config, str
     if (control->start.restarts == 0)
         return make_state(config, err);
     int mark = take_stored(control, NAME_STATE); /* an earlier program may have left none */
+    control->records_before = state_records(mark);
     bool ok = state_is_there(directory, err) && (mark < 0 || state_is_marked(directory, mark, err));
     if (mark >= 0)
         close(mark);
@@ -200,13 +203,13 @@ static void mark_state(struct control *control, const char *directory)
 {
     struct err err;
     int mark = state_mark(directory, &err);
-    if (mark >= 0)
-        store(control, NAME_STATE, mark);
-    else
+    if (mark < 0) {
         log_warn("a control that is started again will not see whether its state folder is another: %s",
                  err.text);
-    if (mark >= 0)
-        close(mark);
+        return;
+    }
+    store(control, NAME_STATE, mark);
+    journal_mark(control->journal, mark);
 }
 
 static bool open_state(struct control *control, const struct config *config, struct err *err)
@@ -406,6 +409,19 @@ static void ask_for_upgrade(void *arg)
     channel_send(control->keeper, MESSAGE_UPGRADE, NULL, 0, -1);
 }
 
+/* Whoever gave up the end of a journal, or put an older one back, has another live pool now. */
+static void started_again(const struct control *control)
+{
+    uint64_t records = journal_read(control->journal);
+    if (records < control->records_before)
+        log_error("control was started again, and its journal has lost what was behind record %" PRIu64
+                  ": live is what it says up to there; stage again what is missing",
+                  records);
+    else
+        log_warn("control was started again%s",
+                 control->start.proxy_pid != 0 ? "; traffic did not notice" : "");
+}
+
 static void begun(void *arg, const struct outcome *outcome)
 {
     struct control *control = arg;
@@ -417,7 +433,7 @@ static void begun(void *arg, const struct outcome *outcome)
         event_log_add(control->events, "daemon.started", NULL, NULL,
                       json_pack("{s:s}", "version", version_text));
     else if (control->start.proxy_pid != 0 || control->start.finishing == 0) /* else it is an upgrade */
-        log_warn("control was started again; traffic did not notice");
+        started_again(control);
 }
 
 /* ---- the start ---- */

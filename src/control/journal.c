@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "control/state.h"
 #include "deploy/record_names.h"
 #include "io/file.h"
 
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define NS_PER_MS 1000000
+#define NAMED_MAX 100 /* bytes of names of pools, in a sentence */
 
 struct entry {
     struct record *record;
@@ -34,6 +36,8 @@ struct journal {
     char *path;
     struct appender *appender;
     uint64_t last; /* number of the last record on disk */
+    uint64_t read; /* that of the last one that was there when it was opened */
+    int mark;      /* see state.h; -1: none */
     struct entries waiting, writing;
     uint64_t failures; /* batches that were not written */
     bool is_lost;      /* said once: the file is not where the next control looks for it */
@@ -49,15 +53,39 @@ struct reading {
     uint64_t offset; /* bytes before the line */
 };
 
-static bool damaged(const struct reading *reading, struct err *err)
+/* Of a journal that ends here: a service that it does not know begins with what the config names. */
+static void name_live(const struct registry *registry, struct buf *out)
 {
-    char fault[sizeof err->text];
-    snprintf(fault, sizeof fault, "%s", err->text);
-    return err_set(err,
-                   "%s: record %" PRIu64 " at byte %" PRIu64
-                   " is damaged: %s; put the file back from a copy, or give "
-                   "up this record and all behind it with `truncate -s %" PRIu64 " %s`",
-                   reading->path, reading->number, reading->offset, fault, reading->offset, reading->path);
+    const struct service *service, *next;
+    size_t begin = out->n, unnamed = 0;
+    HASH_ITER(hh, registry->services, service, next)
+    {
+        const struct pool *live = service->live;
+        if (live != NULL && out->n - begin + strlen(live->name) <= NAMED_MAX)
+            buf_printf(out, "%s%s", out->n > begin ? ", " : "", live->name);
+        else if (live != NULL)
+            unnamed++;
+    }
+    if (unnamed > 0)
+        buf_printf(out, " and %zu more", unnamed);
+    buf_printf(out, "%snothing but the instances that the config names", out->n > begin ? ", else " : "");
+}
+
+static bool damaged(const struct reading *reading, const struct registry *registry, struct err *err)
+{
+    struct buf text = BUF_EMPTY;
+    buf_printf(
+        &text,
+        "%s: record %" PRIu64 " at byte %" PRIu64
+        " is damaged: %s; put the file back from a copy, or give up this record and all behind it with "
+        "`truncate -s %" PRIu64 " %s`: live is then ",
+        reading->path, reading->number, reading->offset, err->text, reading->offset, reading->path);
+    name_live(registry, &text);
+    buf_printf(&text, ", and what is missing is to be staged again; a proxy that runs serves as before until "
+                      "control starts");
+    err_set(err, "%s", text.p);
+    buf_free(&text);
+    return false;
 }
 
 static bool is_at_end(FILE *file)
@@ -104,7 +132,7 @@ static bool read_lines(struct reading *reading, struct registry *registry, struc
             ok = cut_back(reading, err);
             break;
         }
-        ok = take_line(registry, reading, line, err) || damaged(reading, err);
+        ok = take_line(registry, reading, line, err) || damaged(reading, registry, err);
         reading->number++;
         reading->offset += (uint64_t)n;
     }
@@ -139,18 +167,15 @@ static FILE *open_file(const char *path, bool *missing, struct err *err)
     return NULL;
 }
 
-/* *last gets the number of the last record, *size the bytes up to its end. */
-static bool read_journal(const char *path, struct registry *registry, uint64_t *last, uint64_t *size,
-                         struct err *err)
+/* `reading` is at the first record. */
+static bool read_journal(struct reading *reading, struct registry *registry, struct err *err)
 {
-    struct reading reading = {.path = path, .number = 1};
     bool missing;
-    reading.file = open_file(path, &missing, err);
-    bool ok = reading.file == NULL ? missing : read_lines(&reading, registry, err);
-    if (reading.file != NULL)
-        fclose(reading.file);
-    *last = reading.number - 1;
-    *size = reading.offset;
+    reading->file = open_file(reading->path, &missing, err);
+    if (reading->file == NULL)
+        return missing;
+    bool ok = read_lines(reading, registry, err);
+    fclose(reading->file);
     return ok;
 }
 
@@ -225,12 +250,14 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
                              uint64_t compact_bytes, void (*forgotten)(void *arg, const char *pool),
                              void *arg, struct err *err)
 {
-    uint64_t last = 0, size = 0;
     char *path = mem_printf("%s/journal", directory);
+    struct reading reading = {.path = path, .number = 1};
     struct appender *appender = NULL;
-    if (read_journal(path, registry, &last, &size, err)) {
+    uint64_t last = 0; /* of compacted ones, too */
+    if (read_journal(&reading, registry, err)) {
+        last = reading.number - 1;
         forget(registry, forgotten, arg);
-        if (size > compact_bytes)
+        if (reading.offset > compact_bytes)
             compact(path, registry, &last);
         appender = appender_open(loop, path, err);
     }
@@ -242,6 +269,8 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
     journal->path = path;
     journal->appender = appender;
     journal->last = last;
+    journal->read = reading.number - 1;
+    journal->mark = -1;
     STAILQ_INIT(&journal->waiting);
     STAILQ_INIT(&journal->writing);
     return journal;
@@ -284,6 +313,7 @@ static void written(void *arg, int error)
     struct entry *entry;
     STAILQ_FOREACH (entry, &ended, next)
         journal->last += error == 0;
+    state_set_records(journal->mark, journal->last);
     while ((entry = STAILQ_FIRST(&ended)) != NULL) {
         STAILQ_REMOVE_HEAD(&ended, next);
         fault_die("record.after", record_type_names[entry->record->type]);
@@ -340,6 +370,17 @@ uint64_t journal_failures(const struct journal *journal)
     return journal->failures;
 }
 
+uint64_t journal_read(const struct journal *journal)
+{
+    return journal->read;
+}
+
+void journal_mark(struct journal *journal, int mark)
+{
+    journal->mark = mark;
+    state_set_records(mark, journal->last);
+}
+
 const char *journal_path(const struct journal *journal)
 {
     return journal->path;
@@ -353,6 +394,8 @@ void journal_close(struct journal *journal)
     appender_close(journal->appender);
     drop(&journal->writing);
     drop(&journal->waiting);
+    if (journal->mark >= 0)
+        close(journal->mark);
     free(journal->path);
     free(journal);
 }

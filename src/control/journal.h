@@ -16,8 +16,9 @@
 struct journal;
 
 /* Reads the journal (none is fine) into the registry, which must be empty, and opens it to append. NULL with
- * a sentence that names the record, its offset and what can be done. `compact_bytes`: JOURNAL_COMPACT_BYTES,
- * save in tests. `forgotten` (may be NULL) is called with the name of each pool that the history drops. */
+ * a sentence that names the record, its offset, what can be done, and what is live then. `compact_bytes`:
+ * JOURNAL_COMPACT_BYTES, save in tests. `forgotten` (may be NULL) is called with the name of each pool that
+ * the history drops. */
 struct journal *journal_open(struct loop *loop, const char *directory, struct registry *registry,
                              uint64_t compact_bytes, void (*forgotten)(void *arg, const char *pool),
                              void *arg, struct err *err) MUST_CHECK;
@@ -30,6 +31,10 @@ void journal_append(struct journal *journal, struct record *record,
 
 /* How many batches of records could not be written since it was opened. */
 uint64_t journal_failures(const struct journal *journal);
+/* How many records there were when it was opened. */
+uint64_t journal_read(const struct journal *journal);
+/* Keeps in the folder's mark (see state.h; taken) how many there are. */
+void journal_mark(struct journal *journal, int mark);
 const char *journal_path(const struct journal *journal);
 
 /* Finishes the batch that is being written and closes; nobody is told any more, and what waited behind it has

@@ -4,12 +4,19 @@
 
 #include "base/err.h"
 
+#include <stdint.h>
+
 /* Is there a folder to go on with, and may this process write to it? Changes nothing. False with a sentence
  * that says what can be done. */
 bool state_is_there(const char *directory, struct err *err) MUST_CHECK;
 
 /* What the next control knows the folder by: a memory file, or -1. */
 int state_mark(const char *directory, struct err *err) MUST_CHECK;
+
+/* How many records its journal has, for the next control to see whether it finds them all. */
+void state_set_records(int mark, uint64_t records);
+/* 0: an earlier program has not said. */
+uint64_t state_records(int mark);
 
 /* Is it the folder that the mark was made of? A copy of it is not, nor is what lies below a volume. */
 bool state_is_marked(const char *directory, int mark, struct err *err) MUST_CHECK;

@@ -408,6 +408,36 @@ def test_an_upgrade_without_the_state_folder_is_refused(deployed, lose):
     assert_live_right(deployed, "fresh")
 
 
+def flip(path, at=30):
+    """Damages the first record, as a bad sector does; undone by another flip."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_who_gives_up_what_is_damaged_of_the_journal_is_told_before_what_is_live_then(deployed):
+    daemon, path = deployed.daemon, journal_of(deployed)
+    flip(path)
+    os.kill(daemon.pids["control"], signal.SIGKILL)
+    wait_until(lambda: "live is then nothing but the instances that the config names" in daemon.stderr())
+    assert "a proxy that runs serves as before until control starts" in daemon.stderr()
+    assert_live_right(deployed, "fresh")
+    os.truncate(path, 0)
+    wait_until(daemon.is_serving, what="control to go on")
+    wait_until(lambda: deployed.ask().text == "live-0")
+    assert "its journal has lost what was behind record 0: live is what it says up to there" in daemon.stderr()
+    assert "traffic did not notice" not in daemon.stderr()
+
+
+def test_a_control_that_is_started_again_with_all_that_was_decided_says_so(deployed):
+    for times in (1, 2):
+        os.kill(deployed.daemon.pids["control"], signal.SIGKILL)
+        wait_until(lambda: deployed.daemon.stderr().count("started again; traffic did not notice") == times)
+    assert_live_right(deployed, "fresh")
+
+
 def test_a_fifo_in_the_place_of_the_journal_ends_the_start_with_a_word(stand):
     path = journal_of(stand)
     stand.daemon.crash()

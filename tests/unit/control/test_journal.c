@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "control/state.h"
 #include "io/file.h"
 
 #include <errno.h>
@@ -147,6 +148,25 @@ static void what_was_appended_is_there_again(void **state)
     assert_non_null(registry_service(place->registry, "c")->live);
 }
 
+static void the_mark_of_the_folder_has_the_number_of_records(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    int mark = state_mark(place->directory, &err), ours = dup(mark);
+    journal_mark(place->journal, mark);
+    assert_int_equal(state_records(ours), 0);
+    write_three(place);
+    assert_int_equal(state_records(ours), 3);
+    close(ours);
+    assert_true(open_it(place, 1, &err)); /* which compacts it */
+    assert_int_equal(journal_read(place->journal), 3);
+    mark = state_mark(place->directory, &err);
+    ours = dup(mark);
+    journal_mark(place->journal, mark);
+    assert_int_equal(state_records(ours), 4); /* with that of the world */
+    close(ours);
+}
+
 /* Cuts the file at every byte: what is torn is dropped, and nothing else; it can be appended to again. */
 static void a_torn_last_record_is_dropped_wherever_it_is_torn(void **state)
 {
@@ -231,6 +251,56 @@ static void damage_further_up_names_record_and_offset(void **state)
     bytes.p[first + 30] ^= 1;
     write_bytes(place, bytes.p, bytes.n);
     buf_free(&bytes);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
+/* Turns a bit of this line, the first being 0. */
+static void damage_line(struct place *place, unsigned line)
+{
+    struct buf bytes = BUF_EMPTY;
+    read_bytes(place, &bytes);
+    bytes.p[line_end(&bytes, line) + 30] ^= 1;
+    write_bytes(place, bytes.p, bytes.n);
+    buf_free(&bytes);
+}
+
+static void damage_names_what_is_live_without_the_record_and_all_behind_it(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    write_three(place);
+    for (unsigned line = 0; line < 2; line++) {
+        damage_line(place, line);
+        assert_false(open_it(place, UINT64_MAX, &err));
+        registry_free(place->registry);
+        damage_line(place, line);
+        assert_non_null(
+            strstr(err.text, line == 0 ? "live is then nothing but the instances that the config names, and"
+                                       : "live is then a-0, else nothing but"));
+        assert_non_null(strstr(err.text, "until control starts"));
+    }
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
+static void damage_names_the_first_of_many_that_are_live_and_counts_the_rest(void **state)
+{
+    struct place *place = *state;
+    struct err err;
+    struct record records[60];
+    for (unsigned i = 0; i < 60; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "service-%u-0", i);
+        make_live(&records[i], name);
+    }
+    append(place, records, 60);
+    close_it(place);
+    damage_line(place, 50);
+    assert_false(open_it(place, UINT64_MAX, &err));
+    registry_free(place->registry);
+    damage_line(place, 50);
+    assert_non_null(strstr(err.text, "live is then service-0-0, service-1-0, "));
+    assert_non_null(strstr(err.text, " and 42 more, else nothing but"));
+    assert_non_null(strstr(err.text, "until control starts"));
     assert_true(open_it(place, UINT64_MAX, &err));
 }
 
@@ -388,10 +458,13 @@ int main(void)
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
         EACH(what_was_appended_is_there_again),
+        EACH(the_mark_of_the_folder_has_the_number_of_records),
         EACH(a_torn_last_record_is_dropped_wherever_it_is_torn),
         EACH(a_last_line_with_a_wrong_checksum_is_torn_too),
         EACH(a_last_line_that_is_whole_and_not_understood_is_kept),
         EACH(damage_further_up_names_record_and_offset),
+        EACH(damage_names_what_is_live_without_the_record_and_all_behind_it),
+        EACH(damage_names_the_first_of_many_that_are_live_and_counts_the_rest),
         EACH(a_fifo_in_its_place_is_refused_at_once),
         EACH(a_lost_line_is_noticed_by_the_numbers),
         EACH(compaction_keeps_what_there_is_and_the_highest_version),

@@ -104,6 +104,18 @@ static void a_folder_has_its_mark_whatever_is_done_inside(void **state)
     close(mark);
 }
 
+static void a_mark_tells_how_many_records_there_were(void **state)
+{
+    (void)state;
+    struct err err;
+    int mark = state_mark(folder, &err);
+    assert_int_equal(state_records(mark), 0);
+    state_set_records(mark, 7);
+    assert_int_equal(state_records(mark), 7);
+    assert_true(state_is_marked(folder, mark, &err));
+    close(mark);
+}
+
 static void a_copy_in_the_place_of_a_folder_does_not_have_its_mark(void **state)
 {
     (void)state;
@@ -131,6 +143,7 @@ int main(void)
         EACH(a_folder_that_may_not_be_written_to_is_told),
         EACH(a_fifo_in_the_place_of_the_journal_is_told_at_once),
         EACH(a_folder_has_its_mark_whatever_is_done_inside),
+        EACH(a_mark_tells_how_many_records_there_were),
         EACH(a_copy_in_the_place_of_a_folder_does_not_have_its_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

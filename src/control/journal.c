@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/version.h"
 #include "control/state.h"
 #include "deploy/record_names.h"
 #include "io/file.h"
@@ -49,8 +50,11 @@ struct journal {
 struct reading {
     const char *path;
     FILE *file;
-    uint64_t number; /* of the record at `offset` */
-    uint64_t offset; /* bytes before the line */
+    uint64_t number;   /* of the record at `offset` */
+    uint64_t offset;   /* bytes before the line */
+    uint64_t until_ms; /* monotonic: then it ends, wherever it is */
+    bool only_looks;   /* another process may write: nothing is changed, and what is torn is no damage */
+    bool is_foreign;   /* the record has its checksum, and is not understood */
 };
 
 /* Of a journal that ends here: a service that it does not know begins with what the config names. */
@@ -71,18 +75,33 @@ static void name_live(const struct registry *registry, struct buf *out)
     buf_printf(out, "%snothing but the instances that the config names", out->n > begin ? ", else " : "");
 }
 
+/* To cut the file under a control that works would leave a hole before what it appends next. */
+static const char *remedy_beside_control(const struct reading *reading)
+{
+    return reading->is_foreign ? "take a version that does"
+                               : "the control that runs works on, but none can start from this file: note "
+                                 "what `upswap status` shows, stop the daemon, put the file back from a copy "
+                                 "(without one, the next start says what can be given up), start it, and "
+                                 "stage what is missing again";
+}
+
 static bool damaged(const struct reading *reading, const struct registry *registry, struct err *err)
 {
     struct buf text = BUF_EMPTY;
-    buf_printf(
-        &text,
-        "%s: record %" PRIu64 " at byte %" PRIu64
-        " is damaged: %s; put the file back from a copy, or give up this record and all behind it with "
-        "`truncate -s %" PRIu64 " %s`: live is then ",
-        reading->path, reading->number, reading->offset, err->text, reading->offset, reading->path);
-    name_live(registry, &text);
-    buf_printf(&text, ", and what is missing is to be staged again; a proxy that runs serves as before until "
-                      "control starts");
+    buf_printf(&text, "%s: record %" PRIu64 " at byte %" PRIu64 " is damaged: %s; ", reading->path,
+               reading->number, reading->offset, err->text);
+    if (reading->only_looks) {
+        buf_printf(&text, "%s", remedy_beside_control(reading));
+    } else {
+        buf_printf(
+            &text,
+            "put the file back from a copy, or give up this record and all behind it with `truncate -s "
+            "%" PRIu64 " %s`: live is then ",
+            reading->offset, reading->path);
+        name_live(registry, &text);
+        buf_printf(&text, ", and what is missing is to be staged again; a proxy that runs serves as before "
+                          "until control starts");
+    }
     err_set(err, "%s", text.p);
     buf_free(&text);
     return false;
@@ -107,12 +126,13 @@ static bool cut_back(const struct reading *reading, struct err *err)
     return err_set(err, "%s: the torn last record cannot be cut off: %s", reading->path, strerror(errno));
 }
 
-static bool take_line(struct registry *registry, const struct reading *reading, struct str line,
-                      struct err *err)
+static bool take_line(struct registry *registry, struct reading *reading, struct str line, struct err *err)
 {
     struct record record;
-    if (!record_decode(line, &record, err))
-        return false;
+    if (!record_decode(line, &record, err)) {
+        reading->is_foreign = record_is_whole(line);
+        return reading->is_foreign ? err_prefix(err, "version %s does not know it", version_text) : false;
+    }
     bool taken = record.seq == reading->number ? registry_apply(registry, &record, NULL, err)
                                                : err_set(err, "its number is %" PRIu64, record.seq);
     record_free(&record);
@@ -125,11 +145,11 @@ static bool read_lines(struct reading *reading, struct registry *registry, struc
     size_t room = 0;
     ssize_t n;
     bool ok = true;
-    while (ok && (n = getline(&bytes, &room, reading->file)) > 0) {
+    while (ok && clock_mono_ms() < reading->until_ms && (n = getline(&bytes, &room, reading->file)) > 0) {
         bool ended = bytes[n - 1] == '\n';
         struct str line = {bytes, (size_t)n - ended};
         if (!ended || (!record_is_whole(line) && is_at_end(reading->file))) {
-            ok = cut_back(reading, err);
+            ok = reading->only_looks || cut_back(reading, err);
             break;
         }
         ok = take_line(registry, reading, line, err) || damaged(reading, registry, err);
@@ -176,6 +196,18 @@ static bool read_journal(struct reading *reading, struct registry *registry, str
         return missing;
     bool ok = read_lines(reading, registry, err);
     fclose(reading->file);
+    return ok;
+}
+
+bool journal_check(const char *directory, uint64_t within_ms, struct err *err)
+{
+    char *path = mem_printf("%s/journal", directory);
+    struct reading reading = {
+        .path = path, .number = 1, .until_ms = clock_mono_ms() + within_ms, .only_looks = true};
+    struct registry *registry = registry_new();
+    bool ok = read_journal(&reading, registry, err);
+    registry_free(registry);
+    free(path);
     return ok;
 }
 
@@ -251,7 +283,7 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
                              void *arg, struct err *err)
 {
     char *path = mem_printf("%s/journal", directory);
-    struct reading reading = {.path = path, .number = 1};
+    struct reading reading = {.path = path, .number = 1, .until_ms = UINT64_MAX};
     struct appender *appender = NULL;
     uint64_t last = 0; /* of compacted ones, too */
     if (read_journal(&reading, registry, err)) {

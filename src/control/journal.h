@@ -23,6 +23,10 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
                              uint64_t compact_bytes, void (*forgotten)(void *arg, const char *pool),
                              void *arg, struct err *err) MUST_CHECK;
 
+/* Could the next control read it, while this one may still append to it? As far as it gets in that time.
+ * Changes nothing. False with a sentence that says what can be done. */
+bool journal_check(const char *directory, uint64_t within_ms, struct err *err) MUST_CHECK;
+
 /* Appends the record, which gets its number, and its time where it has none; it must stay until `done` is
  * called (never from here): error 0: it is on disk; else errno: it is not, nor is any other that was appended
  * since. */

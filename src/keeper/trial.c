@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define TRIAL_MS 10000
-#define SAID_MAX 400 /* bytes that are shown of what it says */
+#define SAID_MAX sizeof(struct err) /* bytes that are shown of what it says */
 
 struct trial {
     struct trial_spec spec;

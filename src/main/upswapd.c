@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "control/config_text.h"
 #include "control/control.h"
+#include "control/journal.h"
 #include "control/state.h"
 #include "io/certificate_files.h"
 #include "io/child.h"
@@ -39,6 +40,8 @@ static const char usage[] = "usage: upswapd -c FILE       run in the foreground,
                             "       upswapd -V | -h       version and libraries | this help\n";
 
 enum { EXIT_USAGE = 2 };
+
+#define JOURNAL_CHECK_MS 5000 /* who asks waits for twice as long: see keeper/trial.c */
 
 static int print_version(void)
 {
@@ -73,8 +76,8 @@ static bool can_count(int fd, struct err *err)
 }
 
 /* Both texts count: the one in force, with which it would take over, and the file, with which the service
- * manager would start it some day. Of the one in force the state folder, too: control could not go on
- * without.
+ * manager would start it some day. Of the one in force the state folder, too, with a journal that can be
+ * read: control could not go on without.
  */
 static bool can_use_configs(const char *path, struct err *err)
 {
@@ -87,7 +90,8 @@ static bool can_use_configs(const char *path, struct err *err)
     config = config_text_from(STDIN_FILENO, &text, err) ? config_text_parse(buf_str(&text), path, err) : NULL;
     buf_free(&text);
     ok = (config != NULL || err_prefix(err, "the config in force")) &&
-         state_is_there(config->state_directory, err);
+         state_is_there(config->state_directory, err) &&
+         journal_check(config->state_directory, JOURNAL_CHECK_MS, err);
     config_free(config);
     return ok;
 }

@@ -438,6 +438,19 @@ def test_a_control_that_is_started_again_with_all_that_was_decided_says_so(deplo
     assert_live_right(deployed, "fresh")
 
 
+def test_an_upgrade_with_a_damaged_journal_is_refused_and_control_works_on(deployed):
+    daemon, path = deployed.daemon, journal_of(deployed)
+    before = daemon.pids
+    flip(path)
+    refused = daemon.upswap("upgrade")
+    assert refused.returncode == 1 and "record 1 at byte 0 is damaged" in refused.stderr, refused
+    assert "stop the daemon, put the file back from a copy" in refused.stderr
+    assert daemon.pids == before and deployed.admin.live() == deployed.deployment
+    flip(path)
+    assert daemon.upswap("upgrade").returncode == 0
+    assert_live_right(deployed, "fresh")
+
+
 def test_a_fifo_in_the_place_of_the_journal_ends_the_start_with_a_word(stand):
     path = journal_of(stand)
     stand.daemon.crash()

@@ -221,6 +221,9 @@ static void a_last_line_that_is_whole_and_not_understood_is_kept(void **state)
     assert_false(open_it(place, UINT64_MAX, &err));
     assert_non_null(strstr(err.text, "record 4 "));
     assert_non_null(strstr(err.text, "colour"));
+    assert_false(journal_check(place->directory, 60000, &err));
+    assert_non_null(strstr(err.text, "does not know it: "));
+    assert_non_null(strstr(err.text, "; take a version that does"));
     read_bytes(place, &after);
     assert_int_equal(after.n, bytes.n);
     assert_memory_equal(after.p, bytes.p, bytes.n);
@@ -304,6 +307,35 @@ static void damage_names_the_first_of_many_that_are_live_and_counts_the_rest(voi
     assert_true(open_it(place, UINT64_MAX, &err));
 }
 
+static void a_check_tells_damage_and_no_torn_record_and_changes_nothing(void **state)
+{
+    struct place *place = *state;
+    struct buf before = BUF_EMPTY, after = BUF_EMPTY;
+    struct err err;
+    assert_true(journal_check(place->directory, 60000, &err));
+    write_three(place);
+    read_bytes(place, &before);
+    size_t second = line_end(&before, 2);
+    for (size_t size = second; size <= before.n; size++) {
+        write_bytes(place, before.p, size);
+        assert_true(journal_check(place->directory, 60000, &err));
+        read_bytes(place, &after);
+        assert_int_equal(after.n, size);
+    }
+    damage_line(place, 1);
+    assert_false(journal_check(place->directory, 60000, &err));
+    assert_non_null(strstr(err.text, "record 2 "));
+    assert_non_null(strstr(err.text, "stop the daemon, put the file back"));
+    assert_null(strstr(err.text, "truncate"));
+    assert_true(journal_check(place->directory, 0, &err)); /* it does not get that far */
+    damage_line(place, 1);
+    read_bytes(place, &after);
+    assert_memory_equal(after.p, before.p, before.n);
+    buf_free(&before);
+    buf_free(&after);
+    assert_true(open_it(place, UINT64_MAX, &err));
+}
+
 /* What would wait for its other end is killed by the alarm. */
 static void a_fifo_in_its_place_is_refused_at_once(void **state)
 {
@@ -315,6 +347,7 @@ static void a_fifo_in_its_place_is_refused_at_once(void **state)
     alarm(5);
     assert_false(open_it(place, UINT64_MAX, &err));
     assert_non_null(strstr(err.text, "journal is not a regular file; move it away"));
+    assert_false(journal_check(place->directory, 60000, &err));
     alarm(0);
     registry_free(place->registry);
     unlink(place->path);
@@ -465,6 +498,7 @@ int main(void)
         EACH(damage_further_up_names_record_and_offset),
         EACH(damage_names_what_is_live_without_the_record_and_all_behind_it),
         EACH(damage_names_the_first_of_many_that_are_live_and_counts_the_rest),
+        EACH(a_check_tells_damage_and_no_torn_record_and_changes_nothing),
         EACH(a_fifo_in_its_place_is_refused_at_once),
         EACH(a_lost_line_is_noticed_by_the_numbers),
         EACH(compaction_keeps_what_there_is_and_the_highest_version),

@@ -109,10 +109,16 @@ static bool is_variable(struct str name, bool request)
     return str_equal(name, request ? STR("host") : STR("instance"));
 }
 
+/* "Host" cannot be removed, and who adds nothing may mean anything. */
+static bool refuse_empty(struct str name, bool set, struct err *err)
+{
+    bool may_be_meant = set && !str_equal_nocase(name, STR("host"));
+    return err_set(err, "the value is empty; write one, or %s",
+                   may_be_meant ? "put the name into \"remove\"" : "remove the rule");
+}
+
 static bool check_value(struct str value, bool request, struct err *err)
 {
-    if (str_trim(value).n == 0)
-        return err_set(err, "the value is empty; write one, or put the name into \"remove\"");
     for (const char *at = value.p, *end = at + value.n;
          (at = memmem(at, (size_t)(end - at), "%{", 2)) != NULL;) {
         const char *close = memchr(at, '}', (size_t)(end - at));
@@ -129,11 +135,13 @@ static bool check_value(struct str value, bool request, struct err *err)
     return true;
 }
 
-static bool check_field(struct str text, bool request, bool host, struct err *err)
+static bool check_field(struct str text, bool request, bool set, struct err *err)
 {
     struct str name;
     str_split(&text, '=', &name);
-    return check_name(name, host, err) && check_value(text, request, err);
+    if (!check_name(name, request && set, err))
+        return false;
+    return str_trim(text).n == 0 ? refuse_empty(name, set, err) : check_value(text, request, err);
 }
 
 bool rule_request_field(struct str text, struct err *err)
@@ -147,6 +155,11 @@ bool rule_request_addition(struct str text, struct err *err)
 }
 
 bool rule_response_field(struct str text, struct err *err)
+{
+    return check_field(text, false, true, err);
+}
+
+bool rule_response_addition(struct str text, struct err *err)
 {
     return check_field(text, false, false, err);
 }
@@ -176,40 +189,37 @@ bool rule_preview_header(struct str text, struct err *err)
                    STR_ARG(text));
 }
 
-static bool is_removed(struct str name, struct str removal)
+static bool drop(struct config_list *fields, struct str name)
 {
-    if (!str_ends_with(removal, STR("*")))
-        return str_equal_nocase(name, removal);
-    removal.n--;
-    return name.n >= removal.n && str_equal_nocase((struct str){name.p, removal.n}, removal);
-}
-
-static void drop(struct config_list *fields, struct str removal)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < fields->count; i++) {
-        struct str rest = str_of(fields->items[i]), name;
-        str_split(&rest, '=', &name);
-        if (is_removed(name, removal))
+    size_t kept = 0, count = fields->count;
+    for (size_t i = 0; i < count; i++) {
+        struct str rest = str_of(fields->items[i]), found;
+        str_split(&rest, '=', &found);
+        if (str_equal_nocase(found, name))
             free(fields->items[i]);
         else
             fields->items[kept++] = fields->items[i];
     }
     fields->count = kept;
+    return kept < count;
 }
 
-/* Fields are set and added after others are removed, so that without this nothing would be done to them. What
- * is no text is refused when it is read. */
+/* Where the target has no such field, the empty value is left to be refused when it is read. */
 void header_rules_take_back(const config_setting_t *group, void *target)
 {
     struct config_headers *headers = target;
-    const config_setting_t *removals = config_setting_get_member(group, "remove");
-    for (int i = 0; removals != NULL && i < config_setting_length(removals); i++) {
-        const char *removal = config_setting_get_string_elem(removals, i);
-        if (removal == NULL)
+    config_setting_t *set = config_setting_get_member(group, "set");
+    if (set == NULL || !config_setting_is_group(set))
+        return;
+    for (int i = config_setting_length(set) - 1; i >= 0; i--) {
+        const config_setting_t *field = config_setting_get_elem(set, (unsigned)i);
+        const char *value = config_setting_get_string(field);
+        if (value == NULL || str_trim(str_of(value)).n > 0)
             continue;
-        drop(&headers->set, str_of(removal));
-        drop(&headers->add, str_of(removal));
+        struct str name = str_of(config_setting_name(field));
+        bool was_set = drop(&headers->set, name), was_added = drop(&headers->add, name);
+        if (was_set || was_added)
+            config_setting_remove_elem(set, (unsigned)i);
     }
 }
 

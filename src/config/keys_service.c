@@ -119,7 +119,7 @@ static const struct section request_headers_section = {
 
 static const struct section_key response_headers_keys[] = {
     {.name = "set", .kind = KEY_FIELDS, FIELD(config_headers, set), .rule = rule_response_field},
-    {.name = "add", .kind = KEY_FIELDS, FIELD(config_headers, add), .rule = rule_response_field},
+    {.name = "add", .kind = KEY_FIELDS, FIELD(config_headers, add), .rule = rule_response_addition},
     {.name = "remove",
      .kind = KEY_TEXTS,
      FIELD(config_headers, remove),

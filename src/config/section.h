@@ -73,7 +73,8 @@ struct section {
     bool has_line;
     size_t line_offset; /* of an unsigned, set where has_line */
     bool inherits;      /* `defaults` is read into it first */
-    /* Drops from the target, before the group is read over it, what the group takes back of the defaults. */
+    /* Drops from the target, before the group is read over it, what the group takes back of the defaults, and
+     * from the group what says so. */
     void (*take_back)(const config_setting_t *group, void *target);
 };
 

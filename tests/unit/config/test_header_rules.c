@@ -101,6 +101,23 @@ static void every_refusal_has_its_line_and_sentence(void **state)
          "t.conf:4: headers.request.set.X-A: the value is empty; write one, or put the name into \"remove\""},
         {REQUEST("set = { X-A = \" \"; };"),
          "t.conf:4: headers.request.set.X-A: the value is empty; write one, or put the name into \"remove\""},
+        {RESPONSE("add = { X-A = \"\"; };"),
+         "t.conf:4: headers.response.add.X-A: the value is empty; write one, or remove the rule"},
+        {REQUEST("set = { Host = \"\"; };"),
+         "t.conf:4: headers.request.set.Host: the value is empty; write one, or remove the rule"},
+        {LISTEN "defaults = { headers = { response = { set = { X-A = \"\"; }; }; }; };\n"
+                "services = ( { name = \"web\"; } );",
+         "t.conf:2: defaults.headers.response.set.X-A: the value is empty; write one, or put the name into "
+         "\"remove\""},
+        {LISTEN "defaults = { headers = { request = { set = { X-A = \"1\"; }; }; }; };\n"
+                "services = ( { name = \"web\"; headers = { response = { set = { X-A = \"\"; }; }; }; } );",
+         "t.conf:3: headers.response.set.X-A: the value is empty; write one, or put the name into "
+         "\"remove\""},
+        {LISTEN "defaults = { headers = { response = { set = { X-Ab = \"1\"; }; }; }; };\n"
+                "services = ( { name = \"web\"; headers = { response = { set = { X-A = \"\"; X-Ab = \"\"; }; "
+                "}; }; } );",
+         "t.conf:3: headers.response.set.X-A: the value is empty; write one, or put the name into "
+         "\"remove\""},
         {REQUEST("set = { X-A = \"b\\r\\nX-B: c\"; };"),
          "t.conf:4: headers.request.set.X-A: the text holds a control character; take it out"},
         {RESPONSE("add = { X-A = \"b\\tc\"; };"),
@@ -201,34 +218,49 @@ static void assert_fields(const struct config_list *fields, const char *wanted)
     assert_string_equal(text, wanted);
 }
 
-static void what_the_defaults_set_or_add_is_taken_back_by_its_name_in_remove(void **state)
+static void what_the_defaults_set_or_add_is_taken_back_by_an_empty_value(void **state)
 {
     (void)state;
     struct config *config = must_read(
         LISTEN
         "defaults = { headers = { response = { set = { X-A = \"1\"; X-B = \"2\"; X-Bc = \"3\"; };\n"
-        "  add = { X-C = \"4\"; }; remove = [ \"Server\" ]; }; request = { set = { X-A = \"5\"; }; }; }; };\n"
-        "services = ( { name = \"a\"; headers = { response = {\n"
-        "  set = { X-D = \"6\"; }; remove = [ \"x-a\", \"X-C\", \"X-D\", \"Server\" ]; }; }; },\n"
-        "  { name = \"b\"; hosts = [ \"b\" ]; headers = { response = { remove = [ \"x-b*\" ]; }; }; },\n"
-        "  { name = \"c\"; hosts = [ \"c\" ]; } );");
-    const struct config_header_rules *a = &config->services[0].headers, *b = &config->services[1].headers,
-                                     *c = &config->services[2].headers;
-    assert_fields(&a->response.set, "X-B=2 X-Bc=3 X-D=6 "); /* its own stays */
-    assert_fields(&a->response.add, "");
-    assert_fields(&a->response.remove, "x-a X-C X-D Server ");
-    assert_fields(&a->request.set, "X-A=5 ");
-    assert_fields(&b->response.set, "X-A=1 ");
-    assert_fields(&b->response.add, "X-C=4 ");
-    assert_fields(&c->response.set, "X-A=1 X-B=2 X-Bc=3 ");
-    assert_fields(&c->response.remove, "Server ");
+        "  add = { X-A = \"4\"; X-C = \"5\"; }; };\n"
+        "  request = { set = { X-A = \"6\"; Host = \"h\"; }; }; }; };\n"
+        "services = ( { name = \"a\"; headers = { response = { add = { X-C = \"7\"; };\n"
+        "  set = { x-a = \"\"; X-D = \"8\"; X-C = \"\"; X-B = \" \"; x-b = \"9\"; }; }; }; },\n"
+        "  { name = \"b\"; hosts = [ \"b\" ]; headers = { request = { set = { Host = \"\"; }; }; }; } );");
+    const struct config_header_rules *a = &config->services[0].headers, *b = &config->services[1].headers;
+    assert_fields(&a->response.set, "X-Bc=3 X-D=8 x-b=9 ");
+    assert_fields(&a->response.add, "X-C=7 "); /* its own stays */
+    assert_fields(&a->request.set, "X-A=6 Host=h ");
+    assert_fields(&b->request.set, "X-A=6 ");
+    assert_fields(&b->response.set, "X-A=1 X-B=2 X-Bc=3 ");
+    assert_fields(&b->response.add, "X-A=4 X-C=5 ");
+    config_free(config);
+}
+
+/* What the app says of itself is taken off, and what is the operator's to say put on. */
+static void a_removal_leaves_what_the_defaults_set_or_add(void **state)
+{
+    (void)state;
+    struct config *config = must_read(
+        LISTEN
+        "defaults = { headers = { response = { set = { X-Frame-Options = \"DENY\"; Server = \"s\"; };\n"
+        "  add = { X-A = \"1\"; }; remove = [ \"X-Q\" ]; }; }; };\n"
+        "services = ( { name = \"a\"; headers = { response = { set = { X-B = \"2\"; };\n"
+        "  remove = [ \"X-*\", \"Server\", \"X-A\" ]; }; }; } );");
+    const struct config_headers *response = &config->services[0].headers.response;
+    assert_fields(&response->set, "X-Frame-Options=DENY Server=s X-B=2 ");
+    assert_fields(&response->add, "X-A=1 ");
+    assert_fields(&response->remove, "X-* Server X-A ");
     config_free(config);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_the_defaults_set_or_add_is_taken_back_by_its_name_in_remove),
+        cmocka_unit_test(what_the_defaults_set_or_add_is_taken_back_by_an_empty_value),
+        cmocka_unit_test(a_removal_leaves_what_the_defaults_set_or_add),
         cmocka_unit_test(what_is_upswaps_own_cannot_be_set_added_or_removed),
         cmocka_unit_test(every_refusal_has_its_line_and_sentence),
         cmocka_unit_test(more_rules_than_the_proxy_has_room_for_are_refused),

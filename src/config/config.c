@@ -30,6 +30,8 @@ static bool syntax_fault(const config_t *parsed, const struct buf *source, const
     int line = config_error_line(parsed), last = last_line(source);
     if (strcmp(text, "duplicate setting name") == 0)
         text = "this key is written twice in its section", advice = "; keep one of them";
+    else if (source_explain(buf_str(source), path, (unsigned)line, err))
+        return false;
     else if (strcmp(text, "syntax error") == 0)
         advice = "; look for a missing \";\", quote or bracket here and on the line before";
     return err_set(err, "%s:%d: %s%s", path, line < last ? line : last, text, advice);

@@ -8,8 +8,9 @@
 struct cursor {
     const char *at, *end;
     unsigned line;
-    char last;   /* what stood last begins so, blanks and comments aside */
-    char before; /* the same of what stood before the last text, or before its first piece */
+    unsigned refused; /* by libconfig: this line; 0: it has not been asked yet */
+    char last;        /* what stood last begins so, blanks and comments aside */
+    char before;      /* the same of what stood before the last text, or before its first piece */
 };
 
 bool source_read(FILE *file, const char *path, struct buf *text, struct err *err)
@@ -125,12 +126,13 @@ static bool check_word(struct cursor *cursor, struct err *err)
     return true;
 }
 
-/* What is never right behind what stood last; libconfig would say no more than that something is wrong. */
+/* What is never right behind what stood last, or, as a comma behind the last item, not with each libconfig;
+ * it would say no more than that something is wrong. */
 static bool check_order(const struct cursor *cursor, char first, struct err *err)
 {
     if (cursor->last == '[' && first == '{')
         return err_set(err, "groups stand in a list; write ( ) around them in place of [ ]");
-    if (cursor->last == ',' && (first == ')' || first == ']'))
+    if (cursor->line == cursor->refused && cursor->last == ',' && (first == ')' || first == ']'))
         return err_set(err, "nothing stands between a comma and this %c; take the comma out", first);
     if (cursor->last == '"' && (first == '=' || first == ':'))
         return err_set(err, "the name before this %c is in quotes; write it without", first);
@@ -170,14 +172,24 @@ static bool check_next(struct cursor *cursor, struct err *err)
     return true;
 }
 
-bool source_check(struct str text, const char *path, struct err *err)
+static bool look_through(struct str text, const char *path, unsigned refused, struct err *err)
 {
-    if (str_starts_with(text, STR("\xef\xbb\xbf")))
-        return err_set(err, "%s:1: the file begins with a byte order mark; write it without one", path);
-    struct cursor cursor = {.at = text.p, .end = text.p + text.n, .line = 1, .last = ';'};
+    struct cursor cursor = {.at = text.p, .end = text.p + text.n, .line = 1, .refused = refused, .last = ';'};
     while (cursor.at < cursor.end) {
         if (!check_next(&cursor, err))
             return err_prefix(err, "%s:%u", path, cursor.line);
     }
     return true;
+}
+
+bool source_check(struct str text, const char *path, struct err *err)
+{
+    if (str_starts_with(text, STR("\xef\xbb\xbf")))
+        return err_set(err, "%s:1: the file begins with a byte order mark; write it without one", path);
+    return look_through(text, path, 0, err);
+}
+
+bool source_explain(struct str text, const char *path, unsigned line, struct err *err)
+{
+    return !look_through(text, path, line, err);
 }

@@ -15,3 +15,7 @@ bool source_read(FILE *file, const char *path, struct buf *text, struct err *err
 
 /* Looks through the text. The fault as "PATH:LINE: sentence". */
 bool source_check(struct str text, const char *path, struct err *err) MUST_CHECK;
+
+/* Is there something on the line, where libconfig has refused the text that was looked through, of which more
+ * can be said? Then the fault is, as above. */
+bool source_explain(struct str text, const char *path, unsigned line, struct err *err) MUST_CHECK;

@@ -32,7 +32,7 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
-    {"deployment", 0, OPTION_TEXT, "ID", "only if it is this one that runs, such as web-17"},
+    {"deployment", 0, OPTION_NAME, "ID", "only if it is this one that runs, such as web-17"},
     {"reason", 0, OPTION_TEXT, "TEXT", "why, for the history"},
     {.name = NULL},
 };

@@ -27,8 +27,8 @@ static int run(const struct session *session, const struct arguments *arguments)
 }
 
 static const struct option_row options[] = {
-    {"deployment", 0, OPTION_TEXT, "ID", "only if it is this one that runs, such as web-17"},
-    {"from", 0, OPTION_TEXT, "STATE", "only if held, canary, canary:PERCENT or watching"},
+    {"deployment", 0, OPTION_NAME, "ID", "only if it is this one that runs, such as web-17"},
+    {"from", 0, OPTION_NAME, "STATE", "only if held, canary, canary:PERCENT or watching"},
     {"follow", 0, OPTION_FLAG, NULL, "follow it to its end, as \"stage\" does"},
     {"no-wait", 0, OPTION_FLAG, NULL, "return when it is promoted, before the swap"},
     {"timeout", 0, OPTION_DURATION, "DURATION", "follow no longer; the deployment goes on"},

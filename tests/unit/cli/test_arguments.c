@@ -143,7 +143,16 @@ static void an_option_that_names_something_is_not_given_nothing(void **state)
          "--pause-with has an empty value (of a variable that is not set?); it takes COMMAND"},
         {{"--release=", "uptest", "web"},
          "--release has an empty value (of a variable that is not set?); it takes RELEASE"},
+        {{"promote", "web", "--deployment", ""},
+         "--deployment has an empty value (of a variable that is not set?); it takes ID"},
+        {{"promote", "web", "--from="},
+         "--from has an empty value (of a variable that is not set?); it takes STATE"},
+        {{"abort", "web", "--deployment="},
+         "--deployment has an empty value (of a variable that is not set?); it takes ID"},
+        {{"rollback", "web", "--deployment", ""},
+         "--deployment has an empty value (of a variable that is not set?); it takes ID"},
         {{"abort", "web", "--reason", ""}, ""},
+        {{"rollback", "web", "--reason", ""}, ""},
         {{"maintenance", "web", "on", "--message="}, ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "base/version.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
@@ -242,14 +243,20 @@ static void forget_meant(struct step *step, bool used)
     free(meant);
 }
 
+/* Whoever rolls back in an emergency is not to write less first: the beginning is kept. */
+static char *reason_kept(const char *reason)
+{
+    struct str whole = str_of(reason), head = utf8_head(whole, REASON_MAX);
+    if (head.n == whole.n)
+        return mem_dup(reason);
+    head = utf8_head(whole, REASON_MAX - strlen("..."));
+    return mem_printf("%.*s...", STR_ARG(head));
+}
+
 static void decide(struct step *step, enum deployment_event event, const struct decision *decision,
                    const char *otherwise)
 {
-    if (strlen(decision->reason) > REASON_MAX) {
-        step_refuse(step, 422, "reason: it has more than %d bytes; shorten it", REASON_MAX);
-        step_reject(step);
-        return;
-    }
+    char *reason = reason_kept(decision->reason);
     step->record.event = event;
     struct meant *meant = mem_alloc(sizeof *meant);
     *meant = (struct meant){.deployment = mem_dup(decision->deployment),
@@ -257,7 +264,8 @@ static void decide(struct step *step, enum deployment_event event, const struct 
                             .share = decision->from_share};
     step->data = meant;
     step->release = forget_meant;
-    record_set_why(&step->record, decision->reason[0] != '\0' ? decision->reason : otherwise);
+    record_set_why(&step->record, reason[0] != '\0' ? reason : otherwise);
+    free(reason);
     step_submit(step);
 }
 

@@ -43,7 +43,7 @@ struct decision {
     const char *deployment; /* refused with 409 where it is another, or none; NULL: whichever runs */
     const char *from;       /* as `deployment`, where its state is another; NULL: whichever it is */
     uint32_t from_share;    /* and its share as a canary; 0: whichever */
-    const char *reason;     /* "": none is given; refused with 422 where it is longer than REASON_MAX */
+    const char *reason;     /* valid UTF-8; "": none is given; beyond REASON_MAX it ends with "..." */
 };
 #define REASON_MAX 4096 /* bytes */
 

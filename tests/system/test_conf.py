@@ -162,3 +162,8 @@ def test_the_container_has_the_libraries_that_the_programs_need_and_no_others():
     last = read("Containerfile").split("\nFROM ")[-1]
     installed = {word for word in re.findall(r"\S+", last[: last.index("rm -rf")]) if word.startswith("lib")}
     assert installed | {"libc6"} == packages_needed()
+
+
+def test_the_folders_of_the_container_are_roots():
+    """Also for a root without DAC_OVERRIDE; and the user of the proxy is not to own the journal."""
+    assert not re.search(r"\b(chown|chgrp|chmod|USER)\b|install .*-[ogm]\b", read("Containerfile"))

@@ -336,7 +336,9 @@ static void ended_while_stopping(struct role *role, const char *how)
 
 static void begin_stop(struct keeper *keeper);
 
-/* What it has said is the cause, and would be the next one's too: who started the daemon is to hear of it. */
+/* What it has said is the cause. It may last, as a user that is not there, or pass, as a want of memory:
+ * which is not known here, so who started the daemon is to hear of it, and to decide whether it is started
+ * again. */
 static void proxy_cannot_start(struct keeper *keeper, const char *how)
 {
     log_error("the proxy %s before it served; the daemon ends: mend what is said above, and start it again",

@@ -3,7 +3,6 @@
 #include "plane/client.h"
 
 #include "base/mem.h"
-#include "io/tls.h"
 #include "plane/arrival.h"
 #include "plane/client_parts.h"
 #include "plane/exchange.h"
@@ -276,22 +275,6 @@ static void await_rest(struct client *client)
         worker_deadline(&client->deadline, leaving ? worker->grace_ms : 0);
 }
 
-static bool has_agreed_on_h2(const struct client *client)
-{
-    return client->peer.tls && str_equal(tls_alpn(&client->stream), STR("h2"));
-}
-
-/* Over TLS only what was agreed on is spoken (RFC 9113 section 3.2); so what does not begin like a preface is
- * the session's to refuse. */
-static enum h2_preface preface_of(const struct client *client)
-{
-    bool agreed = !client->used && has_agreed_on_h2(client);
-    if (client->used || (client->peer.tls && !agreed))
-        return H2_PREFACE_NONE;
-    enum h2_preface preface = h2_front_preface(client->in.p, client->in.n);
-    return preface == H2_PREFACE_NONE && agreed ? H2_PREFACE_WHOLE : preface;
-}
-
 /* The session reads on from the preface. True: as read_head. */
 static bool speak_h2(struct client *client)
 {
@@ -312,7 +295,7 @@ static bool read_head(struct client *client)
     struct worker *worker = client->worker;
     if ((client->in.n == 0 || client->hungry) && !fill_head(client))
         return false;
-    enum h2_preface preface = preface_of(client);
+    enum h2_preface preface = client->used ? H2_PREFACE_NONE : client_preface(client);
     if (preface == H2_PREFACE_PART) {
         await_rest(client);
         return true;

@@ -1,8 +1,11 @@
-/* How a client is met: its handshake, and the acknowledgement of what it says first. */
+/* How a client is met: its handshake, the version that it speaks, and the acknowledgement of what it says
+ * first. */
 #include "base/log.h"
+#include "io/tls.h"
 #include "plane/client_parts.h"
 #include "plane/contexts.h"
 #include "plane/exchange.h"
+#include "plane/h2_front.h"
 #include "plane/worker.h"
 
 /* ---- TLS ---- */
@@ -46,6 +49,24 @@ void client_mourn(const struct client *client)
     count_handshake(client, COUNTERS_HANDSHAKE_FAILED);
     tls_why(&client->stream, &err);
     log_debug("no TLS with %s: %s", client->peer.text, err.text);
+}
+
+/* ---- its version ---- */
+
+static bool has_agreed_on_h2(const struct client *client)
+{
+    return client->peer.tls && str_equal(tls_alpn(&client->stream), STR("h2"));
+}
+
+/* Over TLS only what was agreed on is spoken (RFC 9113 section 3.2); so what does not begin like a preface is
+ * the session's to refuse. */
+enum h2_preface client_preface(const struct client *client)
+{
+    bool agreed = has_agreed_on_h2(client);
+    if (client->peer.tls && !agreed)
+        return H2_PREFACE_NONE;
+    enum h2_preface preface = h2_front_preface(client->in.p, client->in.n);
+    return preface == H2_PREFACE_NONE && agreed ? H2_PREFACE_WHOLE : preface;
 }
 
 /* ---- what is acknowledged ---- */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plane/client.h"
+#include "plane/h2_front.h"
 
 /* Begins TLS, if its listener has that. False: it cannot. */
 bool client_start_tls(struct client *client);
@@ -9,6 +10,9 @@ bool client_start_tls(struct client *client);
 void client_meet(struct client *client);
 /* It goes. If its handshake did not end well, that is counted, and why is for who looks for it. */
 void client_mourn(const struct client *client);
+
+/* Does what it says first begin like HTTP/2, or has it agreed on that? */
+enum h2_preface client_preface(const struct client *client);
 
 /* What has come is acknowledged, which the kernel does not by itself for what comes first
  * (listener_answers_first). */

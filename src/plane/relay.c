@@ -57,6 +57,13 @@ bool relay_is_whole(const struct relay *relay)
                                         : grpc_messages_rest(&rests->messages);
 }
 
+/* Does a parting body, of which nothing more has come, end where it is? Behind a message of gRPC trailers may
+ * follow that tell how the call went; and where its source has ended with it, it is whole. */
+static bool ends_at_rest(const struct relay *relay)
+{
+    return relay->rests->units == RELAY_EVENTS && is_at_rest(relay->rests) && !relay->body.done;
+}
+
 /* How much of this payload goes on: all of it, unless a parting body comes to its end there. */
 static size_t look(struct relay *relay, struct str data)
 {
@@ -66,8 +73,8 @@ static size_t look(struct relay *relay, struct str data)
         follow(relay->rests, data);
         return data.n;
     }
-    size_t n = until_rest(relay->rests, data);
-    if (is_at_rest(relay->rests))
+    size_t n = is_at_rest(relay->rests) ? 0 : until_rest(relay->rests, data);
+    if (n < data.n || ends_at_rest(relay))
         relay->left = relay->body.done = true;
     return n;
 }
@@ -94,6 +101,8 @@ static bool decode(struct relay *relay, struct inlet *inlet, const struct relay_
             return false;
         if (data.n > 0) {
             data.n = look(relay, data);
+            if (relay->left)
+                batch->trailers = (struct str){NULL, 0}; /* of what is not all sent */
             add(batch, data.p, data.n);
             batch->payload += data.n;
             spans++;

@@ -46,7 +46,7 @@ struct relay {
     uint64_t bytes;            /* of payload so far */
     uint64_t most;             /* of payload; more is RELAY_BAD. 0: no limit */
     struct relay_rests *rests; /* the payload is looked at for these; NULL: it is not */
-    bool parting;              /* the body ends where it rests next */
+    bool parting;              /* the body ends where it rests next (relay_part) */
     bool left;                 /* it has ended there, not where its source ends it */
     struct str rules;          /* that trailers are held to; empty: none */
     bool request;
@@ -108,7 +108,7 @@ static inline void relay_drop(struct relay *relay, const struct relay_tools *too
 }
 
 /* The body, of events or messages, shall end before its source ends it: at once if none is begun, else with
- * the next step that comes to where they rest. */
+ * the next step that comes to where events rest, or a message has begun behind another. */
 enum relay_result relay_part(struct relay *relay, struct outlet *outlet, struct stream *sink,
                              const struct relay_tools *tools);
 /* Is none begun? The least that is needed for that. */

@@ -191,6 +191,71 @@ static void many_small_chunks_need_no_more_than_a_batch_at_once(void **state)
     assert_int_equal(outlet_waiting(&shop->out), 200);
 }
 
+/* ---- a body that parts ---- */
+
+#define ONE "\0\0\0\0\3one"
+#define PARTING "0\r\ngrpc-status: 14\r\n"
+
+/* What comes out of a parting body behind the beginning of a message, given that these chunks follow. */
+static struct str part(struct shop *shop, struct relay *relay, struct relay_rests *rests, struct str chunks,
+                       size_t piece)
+{
+    enum relay_result result;
+    *rests = (struct relay_rests){.units = RELAY_MESSAGES};
+    relay_start(relay, HTTP_BODY_CHUNKED, 0, HTTP_BODY_CHUNKED);
+    relay->rests = rests;
+    run(shop, relay, (struct str){"2\r\n\0\0\r\n", 7}, SIZE_MAX, &result);
+    assert_int_equal(relay_part(relay, &shop->out, NULL, &shop->tools), RELAY_GOES_ON);
+    outlet_clear(&shop->out, shop->buffers);
+    return run(shop, relay, chunks, piece, &result);
+}
+
+static void expect_begins(struct str text, const char *with, size_t n)
+{
+    assert_true(text.n >= n);
+    assert_memory_equal(text.p, with, n);
+}
+
+static void trailers_behind_messages_that_are_cut_off_do_not_count(void **state)
+{
+    struct shop *shop = *state;
+    struct relay relay;
+    struct relay_rests rests;
+    static const char chunks[] = "16\r\n\0\0\3one" ONE ONE "\r\n0\r\ngrpc-status: 0\r\n\r\n";
+    static const char cut[] = "6\r\n\0\0\3one\r\n" PARTING;
+    struct str out = part(shop, &relay, &rests, (struct str){chunks, sizeof chunks - 1}, SIZE_MAX);
+    expect_begins(out, cut, sizeof cut - 1);
+    assert_true(relay.done && relay.left);
+}
+
+static void a_parting_body_that_its_source_ends_is_whole(void **state)
+{
+    struct shop *shop = *state;
+    struct relay relay;
+    struct relay_rests rests;
+    static const char chunks[] = "6\r\n\0\0\3one\r\n0\r\ngrpc-status: 0\r\n\r\n";
+    struct str out = part(shop, &relay, &rests, (struct str){chunks, sizeof chunks - 1}, SIZE_MAX);
+    assert_int_equal(out.n, sizeof chunks - 1);
+    expect_begins(out, chunks, out.n);
+    assert_true(relay.done && !relay.left);
+    outlet_clear(&shop->out, shop->buffers);
+    out = part(shop, &relay, &rests, (struct str){chunks, 11}, SIZE_MAX); /* its trailers may still come */
+    assert_int_equal(out.n, 11);
+    assert_false(relay.done);
+}
+
+static void a_parting_body_whose_next_message_begins_ends_before_it(void **state)
+{
+    struct shop *shop = *state;
+    struct relay relay;
+    struct relay_rests rests;
+    static const char chunks[] = "6\r\n\0\0\3one\r\n1\r\n\0\r\n";
+    static const char cut[] = "6\r\n\0\0\3one\r\n" PARTING;
+    struct str out = part(shop, &relay, &rests, (struct str){chunks, sizeof chunks - 1}, 11);
+    expect_begins(out, cut, sizeof cut - 1);
+    assert_true(relay.done && relay.left);
+}
+
 /* ---- outlets and inlets over a real socket ---- */
 
 static void nothing(struct stream *stream)
@@ -509,6 +574,9 @@ int main(void)
         TEST(a_length_is_exact_and_what_follows_is_left),
         TEST(only_a_body_that_close_ends_may_end_with_the_connection),
         TEST(many_small_chunks_need_no_more_than_a_batch_at_once),
+        TEST(trailers_behind_messages_that_are_cut_off_do_not_count),
+        TEST(a_parting_body_that_its_source_ends_is_whole),
+        TEST(a_parting_body_whose_next_message_begins_ends_before_it),
         TEST(what_the_kernel_does_not_take_waits_and_is_sent_in_order),
         TEST(a_holding_outlet_can_begin_again_until_it_holds_too_much),
         TEST(what_is_spliced_behind_a_held_beginning_is_held_with_it_while_it_fits),

@@ -10,6 +10,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* What lasts ends one after the other, so that the clients do not all come back at once. Each draws for
  * itself, so it does not matter how they are shared out among workers. */
 static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t from_ms)
@@ -19,12 +24,13 @@ static uint64_t spread(struct exchange *x, uint64_t until_ms, uint64_t from_ms)
     return until_ms - random_below(&x->worker->random, (uint32_t)width + 1);
 }
 
-/* Events go on for ever; a call of gRPC may be about to end, as any request. */
+/* Events go on for ever; a call of gRPC may be about to end, as any request, and has the time of one. */
 static uint64_t stream_end(struct exchange *x, uint64_t now_ms)
 {
-    uint64_t may_end_ms = x->until.requests_until_ms;
-    bool waits = x->rests.units == RELAY_MESSAGES && may_end_ms > now_ms;
-    return spread(x, x->until.streams_until_ms, waits ? may_end_ms : now_ms);
+    uint64_t until_ms = x->until.streams_until_ms, may_end_ms = x->until.requests_until_ms;
+    if (x->rests.units != RELAY_MESSAGES)
+        return spread(x, until_ms, now_ms);
+    return spread(x, later(until_ms, may_end_ms), later(now_ms, may_end_ms));
 }
 
 static void arm(struct exchange *x)

@@ -600,6 +600,32 @@ def test_a_message_of_grpc_that_is_under_way_when_its_drain_is_over_comes_whole(
         assert got.body == first + second and dict(got.trailers)["grpc-status"] == "14"
 
 
+def test_a_call_of_grpc_has_the_time_of_a_request_where_that_is_longer(start, make_instance):
+    old, new, begun = make_instance(), make_instance(), {}
+
+    def begin(served, stream, fields, _):
+        path = dict(fields)[":path"]
+        served.h2.send_headers(stream, [OK, ("content-type", path[1:])])
+        served.h2.send_data(stream, bytes(5) if path == "/application/grpc" else b":\n\n")
+        served.flush()
+        begun[path] = served, stream
+
+    old.scripts = {"/application/grpc": begin, "/text/event-stream": begin}
+    drain = {"streams": "100ms", "requests": "60s", "spread": "0s"}
+    front = start(old, drain=drain, uptests={"required": False})
+    with Http2Client(front.port) as client:
+        call, events = client.begin("POST", "/application/grpc"), client.begin(path="/text/event-stream")
+        client.until(lambda: client.answers[call].body and client.answers[events].body, "what has been sent")
+        front.admin.stage([new.address])
+        assert client.finish(events).ended
+        served, stream = begun["/application/grpc"]
+        with served.lock:
+            served.h2.send_data(stream, bytes(5))
+            served.h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
+            served.flush()
+        assert dict(client.finish(call).trailers) == {"grpc-status": "0"}
+
+
 @pytest.mark.parametrize("known", [False, True], ids=["the first connection", "another one"])
 def test_a_new_connection_gets_no_more_at_once_than_the_instance_takes(start, make_instance, known):
     """How many that is must be known before; one that gets more may give all of them up, as this one does."""

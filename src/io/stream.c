@@ -243,17 +243,26 @@ void stream_acknowledge(const struct stream *stream)
     setsockopt(stream->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
 }
 
-void stream_keep_alive(const struct stream *stream)
+static void probe(const struct stream *stream, int idle_s, int interval_s)
 {
-    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){KEEP_ALIVE_IDLE_S}, sizeof(int));
-    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){KEEP_ALIVE_INTERVAL_S}, sizeof(int));
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
     setsockopt(stream->fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){KEEP_ALIVE_PROBES}, sizeof(int));
     setsockopt(stream->fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
 }
 
-void stream_expect_taking(const struct stream *stream, unsigned ms)
+void stream_keep_alive(const struct stream *stream)
 {
-    setsockopt(stream->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    probe(stream, KEEP_ALIVE_IDLE_S, KEEP_ALIVE_INTERVAL_S);
+}
+
+/* The probes, of which some may be lost, fit into the time: with the first one that is not answered behind it
+ * the kernel gives up. */
+void stream_keep_watch(const struct stream *stream, unsigned seconds)
+{
+    int half = (int)seconds / 2;
+    probe(stream, half, half / KEEP_ALIVE_PROBES);
+    setsockopt(stream->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(unsigned){seconds * 1000}, sizeof(unsigned));
 }
 
 void stream_shut(struct stream *stream)

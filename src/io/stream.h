@@ -121,9 +121,11 @@ void stream_acknowledge(const struct stream *stream);
  * minutes later where it has vanished without a word (SO_KEEPALIVE, tcp(7)). Only of streams with a
  * descriptor; over another protocol than TCP it does nothing, as the next. */
 void stream_keep_alive(const struct stream *stream);
-/* From now on the stream breaks where the peer's kernel takes nothing of what was sent for so many ms
- * (TCP_USER_TIMEOUT), also where it only has no room; so for who always reads. */
-void stream_expect_taking(const struct stream *stream, unsigned ms);
+/* The same in so many seconds, at least 8, of which the first half may pass in silence: the stream breaks too
+ * where the peer's kernel takes nothing of what was sent for as long (TCP_USER_TIMEOUT, which also is what
+ * ends the looking, however many TCP_KEEPCNT allows), also where it only has no room; so for who always
+ * reads. */
+void stream_keep_watch(const struct stream *stream, unsigned seconds);
 
 /* Sends an end to the peer (SHUT_WR). */
 void stream_shut(struct stream *stream);

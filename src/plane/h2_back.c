@@ -224,8 +224,7 @@ static void changed(struct h2 *h2)
 static void answered(struct h2 *h2)
 {
     h2->spoke = false;
-    stream_keep_alive(h2->wire);
-    stream_expect_taking(h2->wire, 2 * SILENCE_MS);
+    stream_keep_watch(h2->wire, 2 * SILENCE_MS / 1000);
 }
 
 static const struct h2_role role = {begin, head, too_large, forget, lose, changed, answered, over};

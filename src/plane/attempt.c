@@ -398,11 +398,18 @@ static void leave(struct exchange *x)
         exchange_end(x, &end_closed_early);
 }
 
-/* Is there another instance for it, as far as can be told? */
+/* Is there another instance for it that may serve, as far as can be told, or another pool? */
 static bool may_find_another(const struct exchange *x)
 {
-    bool is_alone = snapshot_pool_size(x->pool) < 2 && !x->pinned && !x->canary;
-    return !is_alone && x->wish.tried.count < x->rules->retries_attempts;
+    struct balance_wish others = x->wish;
+    struct snapshot_instance instance;
+    if (x->wish.tried.count >= x->rules->retries_attempts)
+        return false;
+    if (x->pinned || x->canary)
+        return true;
+    others.most = 0; /* it may be waited for */
+    return balance_exclude(&others.tried, x->instance.slot) &&
+           balance_pick(&x->worker->balance, exchange_choices(x), x->pool, &others, &instance);
 }
 
 /* What has closed the connection may have been the request itself; or the instance is going, and then others
@@ -477,8 +484,8 @@ static bool was_refused(const struct exchange *x)
     return x->request.hold && connection_was_refused(x->lease);
 }
 
-/* A connection that has served may have been at its end. One that is new speaks for the instance, which is
- * left alone then, if there is another. */
+/* A connection that has served may have been at its end. One that has brought no answer yet speaks for the
+ * instance, which is left alone then, if there is another. */
 static bool is_refused_for_good(const struct exchange *x)
 {
     return x->retries >= REFUSALS_MAX || (connection_refuses_all(x->lease) && may_find_another(x));

@@ -30,6 +30,7 @@ struct h2_back {
     int error;               /* of the connecting */
     bool connected;
     bool settled;            /* the instance's settings are here */
+    bool served;             /* a head has come over it */
     bool offered;            /* more requests may go over it */
     bool asked;              /* for a sign of life */
     uint64_t rests_until_ms; /* it is not asked again before, unless it has spoken */
@@ -49,6 +50,7 @@ struct h2_back_stream {
     int error;            /* why it could not be connected */
     uint32_t interim;     /* bytes of interim heads since all was read */
     bool tunnel;
+    bool served; /* as its connection, which is gone */
     bool left, forgotten;
 };
 
@@ -75,6 +77,7 @@ static void run_leaving(struct loop_deferred *deferred)
 static void forget(struct h2_stream *s)
 {
     struct h2_back_stream *stream = mem_container(s, struct h2_back_stream, h2);
+    stream->served = stream->back->served;
     stream->back = NULL;
     stream->forgotten = true;
     if (stream->left)
@@ -120,6 +123,7 @@ static bool head(struct h2_stream *s, const struct h2_block *block, bool ended)
 {
     struct h2_tools *tools = s->worker->h2_tools;
     struct h2_text how = {.ended = ended, .head = s->head};
+    mem_container(s->h2, struct h2_back, h2)->served = true;
     if (s->has_websocket)
         how.websocket = (struct str){s->websocket, sizeof s->websocket};
     size_t size = h2_text_response(block, &how, tools->text, tools->text_room);
@@ -459,8 +463,9 @@ static bool was_full(const struct h2_stream *s)
 
 bool h2_back_refuses_all(const struct connection *connection)
 {
-    const struct h2_stream *s = &stream_of(connection)->h2;
-    return s->refused && !connection->kept && !was_full(s);
+    const struct h2_back_stream *stream = stream_of(connection);
+    bool served = stream->back != NULL ? stream->back->served : stream->served;
+    return stream->h2.refused && !served && !was_full(&stream->h2);
 }
 
 enum h2_fault h2_back_fault(const struct connection *connection)

@@ -14,7 +14,7 @@ struct connection *h2_back_lend(struct upstream *upstream, const struct snapshot
 int h2_back_check(const struct connection *connection);
 /* Was the request not looked at (RFC 9113 section 8.7)? It may be sent again, whatever its method. */
 bool h2_back_was_refused(const struct connection *connection);
-/* And over a connection that was new, and not full? */
+/* And over a connection that has brought no answer yet, and was not full? */
 bool h2_back_refuses_all(const struct connection *connection);
 /* Did it break because of what the instance had sent? */
 enum h2_fault h2_back_fault(const struct connection *connection);

@@ -250,6 +250,17 @@ def test_what_an_instance_refuses_goes_to_another_one_whatever_the_method(start,
     assert len(shy.connections) <= 5
 
 
+def test_what_a_new_connection_refuses_is_asked_there_again_where_no_other_may_serve(start, make_instance):
+    shy, other = make_instance(), make_instance()
+    shy.scripts["/x"] = lambda served, stream, *_: (
+        served.refuse(stream) if len(shy.requests) == 1 else served.answer(stream, b"again")
+    )
+    front = start(shy, other)
+    front.admin.command("drain", instance=other.address)
+    response = front.ask("POST", "/x", ["Content-Length: 3"], b"abc")
+    assert (response.status, response.body, len(shy.requests)) == (200, b"again", 2)
+
+
 def test_what_an_instance_may_have_looked_at_goes_to_no_other(start, make_instance):
     shy, healthy = make_instance(), make_instance()
     shy.scripts["/x"] = lambda served, stream, *_: go_away(served, stream, close=True)

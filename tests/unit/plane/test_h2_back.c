@@ -188,6 +188,33 @@ static void what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished(v
     goodbye(bench, other);
 }
 
+static void refuse(struct bench *bench, struct connection *connection, struct h2_end *end)
+{
+    static const char refused[] = {0, 0, 0, NGHTTP2_REFUSED_STREAM};
+    h2_end_send(end, NGHTTP2_RST_STREAM, 0, ask(connection, end), refused, sizeof refused);
+    expect_broken(bench, connection);
+    assert_true(connection_was_refused(connection));
+}
+
+static void a_connection_speaks_for_its_instance_until_it_has_brought_an_answer(void **state)
+{
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *first = begin(bench, 100, &end), *second = lend(bench);
+    int32_t stream = ask(first, end);
+    refuse(bench, second, end);
+    assert_true(connection_refuses_all(second));
+    answer(end, stream);
+    expect_answer(bench, first);
+    struct connection *third = lend(bench);
+    refuse(bench, third, end);
+    assert_false(connection_refuses_all(third));
+    connection_release(first, KEEP, false);
+    connection_release(second, KEEP, false);
+    connection_release(third, KEEP, false);
+    goodbye(bench, end);
+}
+
 static void a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up(void **state)
 {
     struct bench *bench = *state;
@@ -499,6 +526,7 @@ int main(void)
         TEST(a_lease_is_a_stream_and_the_connection_stays_for_the_next),
         TEST(as_many_share_a_connection_as_the_instance_allows),
         TEST(what_a_goaway_leaves_out_was_refused_and_what_it_names_is_finished),
+        TEST(a_connection_speaks_for_its_instance_until_it_has_brought_an_answer),
         TEST(a_silent_instance_is_asked_for_a_sign_of_life_and_then_given_up),
         TEST(an_instance_that_ends_a_whole_answer_a_moment_later_is_not_told_of_a_reset),
         TEST(who_has_answered_a_ping_is_not_asked_again_within_five_minutes),

@@ -52,8 +52,9 @@ bool grpc_messages_rest(const struct grpc_messages *messages)
 
 enum { DEADLINE_EXCEEDED = 4, RESOURCE_EXHAUSTED = 8, UNIMPLEMENTED = 12, INTERNAL, UNAVAILABLE };
 
-/* As clients would understand the status themselves (http-grpc-status-mapping.md of the project), and what
- * that has no better word for than UNKNOWN. */
+/* As doc/x-upswap.md lists them: what clients make of such a status themselves (http-grpc-status-mapping.md
+ * of the project), but for 504, which tells of a time that is over, and where they know no more than UNKNOWN.
+ */
 unsigned grpc_status_of(unsigned status, const char *reason)
 {
     switch (status) {

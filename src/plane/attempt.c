@@ -428,8 +428,7 @@ static enum h2_fault fault_of(const struct exchange *x)
     return x->lease->h2 ? h2_back_fault(x->lease) : H2_NO_FAULT;
 }
 
-/* Over HTTP/2 the word does not tell what was malformed, so that the log has to say where to look. */
-const struct end *attempt_why_lost(const struct exchange *x)
+static const struct end *why_lost(const struct exchange *x)
 {
     if (connection_was_refused(x->lease))
         return &end_refused;
@@ -442,12 +441,19 @@ const struct end *attempt_why_lost(const struct exchange *x)
     case H2_MALFORMED:
         break;
     }
-    worker_complain(
-        x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name,
-        "has answered with malformed HTTP/2: without :status, with a field that is not allowed there "
-        "such as connection, or with another length than announced, for example; it is to be mended "
-        "in the app or its server");
     return &end_bad_response;
+}
+
+/* Over HTTP/2 the word does not tell what was malformed, so that the log has to say where to look. */
+void attempt_end_lost(struct exchange *x)
+{
+    if (fault_of(x) == H2_MALFORMED)
+        worker_complain(
+            x->worker, snapshot_service_name(x->view->snapshot, x->service), x->instance.name,
+            "has answered with malformed HTTP/2: without :status, with a field that is not allowed there "
+            "such as connection, or with another length than announced, for example; it is to be mended "
+            "in the app or its server");
+    exchange_end(x, why_lost(x));
 }
 
 /* The request may not be sent there again. Over HTTP/2 others may have lost the same connection. */
@@ -461,7 +467,7 @@ static void lost_for_good(struct exchange *x)
     else if (may_leave && !h2 && may_find_another(x))
         doubt(x);
     else
-        exchange_end(x, attempt_why_lost(x));
+        attempt_end_lost(x);
 }
 
 void attempt_note_cut(const struct exchange *x)
@@ -499,7 +505,7 @@ void attempt_lost(struct exchange *x)
         return;
     }
     if (fault_of(x) >= H2_MALFORMED) {
-        exchange_end(x, attempt_why_lost(x)); /* it was answered */
+        attempt_end_lost(x); /* it was answered */
         return;
     }
     bool refused = was_refused(x);

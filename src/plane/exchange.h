@@ -255,8 +255,9 @@ static inline bool exchange_awaits_continue(const struct exchange *exchange)
 {
     return exchange->expect_continue && exchange->up.bytes == 0;
 }
-/* The lease has broken: which end is that, where nothing is sent again? Logs what cannot be told by it. */
-const struct end *attempt_why_lost(const struct exchange *exchange);
+/* The lease has broken, and nothing is sent again: ends it with what that was. Logs what cannot be told so.
+ */
+void attempt_end_lost(struct exchange *exchange);
 /* The connection that is being made has news. True: it is made. */
 bool attempt_connected(struct exchange *exchange);
 void attempt_timed_out(struct exchange *exchange);

@@ -50,7 +50,7 @@ static bool lease_ended(struct exchange *x, bool clean)
     if (x->state == EXCHANGE_ANSWERING && clean &&
         relay_end(&x->down, &x->client->out, &x->client->stream, &x->worker->tools, &result))
         return given(x, result);
-    exchange_end(x, attempt_why_lost(x));
+    attempt_end_lost(x);
     return false;
 }
 

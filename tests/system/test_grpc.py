@@ -252,7 +252,7 @@ def swapped(make_daemon, make_instance):
 
 
 def test_a_stream_whose_drain_is_over_ends_behind_a_message_as_unavailable(swapped):
-    calls = swapped({"requests": "100ms", "streams": "1s"})
+    calls = swapped({"requests": "100ms", "streams": "2s"})
     with pytest.raises(grpc.RpcError) as failed:
         calls.hung.result()
     assert failed.value.code() == grpc.StatusCode.UNAVAILABLE

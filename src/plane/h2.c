@@ -17,10 +17,21 @@ const struct snapshot_http2 *h2_limits(const struct h2 *h2)
 
 /* ---- guards ---- */
 
+/* The header block that is read goes on and on. */
+static void blame_head(struct h2 *h2)
+{
+    struct h2_stream *s = h2_find(h2, h2->reading.stream);
+    h2->faulty = true;
+    if (s != NULL && s->fault == H2_NO_FAULT)
+        s->fault = H2_HEAD_TOO_LARGE;
+}
+
 void h2_calm(struct h2 *h2, enum counters_flood flood)
 {
     if (h2->calm != NULL)
         return;
+    if (flood == COUNTERS_HEADER_LIST || flood == COUNTERS_CONTINUATIONS)
+        blame_head(h2);
     h2->calm = counters_flood_names[flood];
     counters_add(&h2->worker->cells->floods[flood], 1);
 }

@@ -315,6 +315,39 @@ def test_a_head_over_the_limit_is_told_as_such_over_http2(start, make_instance):
     assert len(instance.requests) == 1
 
 
+ENDLESS = {
+    "fields": lambda served, stream: head_of(served, stream, OK, *[("x", "y" * 3000)] * 100),
+    "frames": lambda served, stream: (
+        head_of(served, stream, OK, flags=END_STREAM)
+        + frame(CONTINUATION, 0, stream) * 8
+        + frame(CONTINUATION, END_HEADERS, stream)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ENDLESS)
+def test_a_head_that_goes_on_and_on_is_told_as_too_large_and_asked_for_once(start, make_instance, way):
+    instance, waiting = make_instance(), []
+
+    def wait_once(served, stream, *_):
+        waiting.append(served)
+        if len(waiting) > 1:
+            served.answer(stream, b"again")
+
+    instance.scripts["/wait"] = wait_once
+    instance.scripts["/endless"] = lambda served, stream, *_: served.socket.sendall(ENDLESS[way](served, stream))
+    front = start(instance)
+    with Http2Client(front.port) as client:
+        assert client.ask().status == 200  # the connection is kept
+        beside = client.begin(path="/wait")
+        wait_until(lambda: waiting, what="the request")
+        guilty = client.ask(path="/endless")
+        assert (guilty.status, guilty.get("x-upswap")) == (502, "response-head-too-large")
+        assert client.finish(beside).body == b"again"
+    assert [dict(fields)[":path"] for _, fields, _ in instance.requests].count("/endless") == 1
+    assert "malformed HTTP/2" not in front.daemon.stderr()
+
+
 def test_who_shares_a_connection_with_a_malformed_answer_is_asked_again(start, make_instance):
     instance, waiting = make_instance(), []
 

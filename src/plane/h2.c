@@ -144,6 +144,11 @@ void h2_reset(struct h2_stream *s, enum h2_code code)
     h2_close(s, code);
 }
 
+void h2_refuse(struct h2_stream *s)
+{
+    h2_reset(s, s->starved ? H2_INTERNAL_ERROR : H2_PROTOCOL_ERROR);
+}
+
 /* ---- turns ---- */
 
 /* One batch. True: there is more to send, and the wire takes it. */

@@ -143,7 +143,7 @@ static void take_block(struct h2_stream *s, const struct h2_block *block, bool o
     else
         right = s->h2->role->head(s, block, ends);
     if (!right)
-        h2_reset(s, H2_PROTOCOL_ERROR);
+        h2_refuse(s);
     else if (ends)
         h2_stream_take_end(s);
 }

@@ -94,7 +94,7 @@ static void give_data(struct h2 *h2, struct h2_stream *s, uint32_t count)
     if (s->closed && !is_surplus)
         h2_stream_open_window(s, count);
     else if (s->closed || !h2_stream_take_data(s, h2->in->p, count))
-        h2_reset(s, H2_PROTOCOL_ERROR);
+        h2_refuse(s);
 }
 
 static void end_data(struct h2 *h2, struct h2_stream *s)

@@ -33,7 +33,9 @@ void h2_open(struct h2_stream *s, uint32_t id);
 void h2_close(struct h2_stream *s, enum h2_code code);
 /* Resets the stream. */
 void h2_reset(struct h2_stream *s, enum h2_code code);
-/* The same for one of this number that is not open; it is for what the peer did. */
+/* The same, for what has come on it and was not taken (h2_stream_take_head and so on). */
+void h2_refuse(struct h2_stream *s);
+/* The same as h2_reset for one of this number that is not open; it is for what the peer did. */
 void h2_reset_id(struct h2 *h2, uint32_t id, enum h2_code code);
 
 /* ---- h2_read.c ---- */

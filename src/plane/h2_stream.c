@@ -19,7 +19,8 @@
 static bool keep(struct h2_stream *s, const void *bytes, size_t count)
 {
     char *to = outlet_reserve(&s->in, s->worker->buffers, count);
-    if (to == NULL)
+    s->starved = to == NULL;
+    if (s->starved)
         return false;
     memcpy(to, bytes, count);
     s->in.end += (uint32_t)count;

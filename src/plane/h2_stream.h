@@ -30,6 +30,7 @@ struct h2_stream {
     bool closed;   /* whoever stood on it has left */
     bool broken;   /* it was reset, or its connection was lost, before it had ended */
     bool refused;  /* the peer has not looked at it: it may be sent again */
+    bool starved;  /* there was no memory for what came last */
     uint8_t fault; /* enum h2_fault; it was reset for this, or lost with its connection */
     bool head;     /* the request is HEAD */
     bool tunnel;   /* bytes both ways, after an extended CONNECT */
@@ -72,7 +73,7 @@ void h2_stream_start(struct h2_stream *s, struct h2 *h2, struct stream *stream, 
 /* The stream of a virtual byte stream. */
 struct h2_stream *h2_stream_of(struct stream *stream);
 
-/* From the session. False: no memory, or there may be no such thing. */
+/* From the session. False: no memory (`starved`), or there may be no such thing. */
 bool h2_stream_take_head(struct h2_stream *s, struct str text);
 bool h2_stream_take_data(struct h2_stream *s, const char *bytes, size_t count);
 bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block);

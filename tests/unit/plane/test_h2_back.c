@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SILENCE 10000 /* ms, see h2_back.c */
@@ -342,6 +344,39 @@ static void who_is_not_asked_again_is_watched_by_the_kernel(void **state)
     goodbye(bench, end);
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* which ends a process that has no memory */
+static void what_there_is_no_memory_for_blames_nobody(void **state)
+{
+    static const char data[16384];
+    struct bench *bench = *state;
+    struct h2_end *end;
+    struct connection *connection = begin(bench, 100, &end);
+    int32_t stream = ask(connection, end);
+    struct rlimit before, none = {0, RLIM_INFINITY};
+    h2_end_say(end, stream, 0, ":status: 200\n");
+    expect_head(bench, connection, "HTTP/1.1 200");
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    none.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+    void *taken[100];
+    size_t count = 0;
+    while (count < 100 && (taken[count] = malloc(20000)) != NULL)
+        count++;
+    for (int i = 0; i < 3; i++) {
+        h2_end_send(end, NGHTTP2_DATA, 0, stream, data, sizeof data);
+        bench_turn(bench);
+    }
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    while (count > 0)
+        free(taken[--count]);
+    h2_end_read(end, NGHTTP2_RST_STREAM);
+    assert_int_equal(h2_end_number(end, 0), NGHTTP2_INTERNAL_ERROR);
+    assert_int_equal(h2_back_fault(connection), H2_NO_FAULT);
+    connection_release(connection, 0, true);
+    goodbye(bench, end);
+}
+#endif
+
 /* All that was announced has come, and the exchange has ended. */
 static void answer_without_end(struct bench *bench, struct connection *connection, struct h2_end *end,
                                int32_t stream)
@@ -532,6 +567,9 @@ int main(void)
         TEST(who_has_answered_a_ping_is_not_asked_again_within_five_minutes),
         TEST(who_has_said_something_since_is_asked_after_its_next_silence),
         TEST(who_is_not_asked_again_is_watched_by_the_kernel),
+#ifndef __SANITIZE_ADDRESS__
+        TEST(what_there_is_no_memory_for_blames_nobody),
+#endif
         TEST(an_idle_connection_is_kept_for_its_time),
         TEST(an_idle_connection_that_is_lent_again_in_its_last_moment_stays),
         TEST(idle_ones_count_in_the_workers_share_and_the_one_kept_for_longest_goes),

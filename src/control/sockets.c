@@ -367,12 +367,14 @@ static bool find_group(struct sockets *sockets, const struct config_admin *admin
     const struct group *group = getgrnam(admin->group);
     if (group == NULL)
         return err_set(err, "there is no group \"%s\"; add it, or name another one", admin->group);
+    if (!is_passed_path(sockets, admin->socket) && !socket_file_may_have(admin->socket, group->gr_gid))
+        return err_set(
+            err,
+            "the daemon's user is not in group \"%s\", so it may not give the socket to that; add "
+            "the user to it (SupplementaryGroups= of the unit) and restart, or take admin.group out",
+            admin->group);
     sockets->group = group->gr_gid;
-    return is_passed_path(sockets, admin->socket) || socket_file_may_have(admin->socket, group->gr_gid) ||
-           err_set(err,
-                   "the daemon's user is not in group \"%s\", so it may not give the socket to that; add the "
-                   "user to it (SupplementaryGroups= of the unit) and restart, or take admin.group out",
-                   admin->group);
+    return true;
 }
 
 /* Returns it, or -1. */
@@ -424,14 +426,44 @@ static bool at(const struct config *config, const void *field, const char *key, 
     return line == 0 ? err_prefix(err, "%s", config->path) : err_prefix(err, "%s:%u", config->path, line);
 }
 
+/* Was its group given to the socket already? The first config of a control that takes the place of another is
+ * the one that was in force. */
+static bool had_group(const struct sockets *sockets, const struct config_admin *admin)
+{
+    return door_is_there(&sockets->admin, admin->socket) &&
+           (!sockets->is_committed || str_is_same(sockets->group_name, admin->group));
+}
+
+/* What was in force already is no reason to refuse a config, nor to end: without its file the socket is
+ * reached by nobody, yet all else goes on. */
+static bool prepare_local(struct sockets *sockets, const struct config *config, struct err *err)
+{
+    const struct config_admin *admin = &config->admin;
+    sockets->is_cut_off = false;
+    sockets->next_group_name = admin->group == NULL ? NULL : mem_dup(admin->group);
+    if (!find_group(sockets, admin, err)) {
+        at(config, &admin->group, "admin.group", err);
+        if (!had_group(sockets, admin))
+            return false;
+        log_warn("%s; until then the admin socket has the group that it has, or the daemon's own", err->text);
+    }
+    if (!prepare_admin(sockets, admin, err)) {
+        at(config, &admin->socket, "admin.socket", err);
+        if (!door_is_there(&sockets->admin, admin->socket))
+            return false;
+        log_warn("%s; nobody reaches the admin socket until that is done and the daemon is told to reload "
+                 "(SIGHUP)",
+                 err->text);
+        sockets->is_cut_off = true;
+    }
+    return true;
+}
+
 static bool prepare_doors(struct sockets *sockets, const struct config *config, struct err *err)
 {
     const struct config_admin *admin = &config->admin;
-    if (!find_group(sockets, admin, err))
-        return at(config, &admin->group, "admin.group", err);
-    if (!prepare_admin(sockets, admin, err))
-        return at(config, &admin->socket, "admin.socket", err);
-    return prepare_admin_tcp(sockets, admin, err) || at(config, &admin->listen, "admin.listen", err);
+    return prepare_local(sockets, config, err) &&
+           (prepare_admin_tcp(sockets, admin, err) || at(config, &admin->listen, "admin.listen", err));
 }
 
 bool sockets_prepare(struct sockets *sockets, const struct config *config, struct err *err)
@@ -475,10 +507,14 @@ static void commit_admin(struct sockets *sockets)
     assert(path != NULL); /* every config has one */
     if (old != NULL && strcmp(old, path) != 0)
         unlink(old);
-    else if ((old != NULL || is_passed_path(sockets, path)) &&
+    else if ((old != NULL || is_passed_path(sockets, path)) && !sockets->is_cut_off &&
              (chmod(path, sockets->mode) != 0 || chown(path, (uid_t)-1, sockets->group) != 0))
         log_warn("%s: mode or group cannot be changed: %s", path, strerror(errno));
     free(old);
+    free(sockets->group_name);
+    sockets->group_name = sockets->next_group_name;
+    sockets->next_group_name = NULL;
+    sockets->is_committed = true;
 }
 
 void sockets_commit(struct sockets *sockets)
@@ -533,6 +569,8 @@ void sockets_discard(struct sockets *sockets)
         unlink(sockets->admin.next_address);
     discard_door(&sockets->admin);
     discard_door(&sockets->admin_tcp);
+    free(sockets->next_group_name);
+    sockets->next_group_name = NULL;
     while (sockets->opened > 0) {
         close_listening(sockets, &sockets->list[--sockets->count]);
         sockets->opened--;

@@ -26,8 +26,11 @@ struct sockets {
     size_t opened;
     uint32_t next_id; /* ids go round, so that one is not soon used again */
     struct door admin, admin_tcp;
-    mode_t mode; /* of the Unix socket's file, as prepared */
-    gid_t group; /* -1: as it is */
+    mode_t mode;                        /* of the Unix socket's file, as prepared */
+    gid_t group;                        /* -1: as it is */
+    char *group_name, *next_group_name; /* as configured; NULL: none */
+    bool is_committed;                  /* a config was taken up by this process */
+    bool is_cut_off;                    /* prepared: nobody reaches the Unix socket, and it stays so */
 };
 
 /* Is its socket the one with this address, as configured? */

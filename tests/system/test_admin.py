@@ -5,6 +5,7 @@ import grp
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -15,7 +16,7 @@ import threading
 import pytest
 
 from harness import processes, tcp
-from harness.admin import UnixConnection
+from harness.admin import Admin, UnixConnection
 from harness.backend import Backend
 from harness.waiting import wait_until
 
@@ -299,6 +300,84 @@ def test_a_socket_whose_file_was_removed_is_made_anew(make_daemon, how):
     if how != "upgrade":
         daemon.kill_role("control")
     assert daemon.admin.status()["listeners"]
+
+
+def gone(folder, path):
+    """Its folder, as by a cleaner; returns what brings it back."""
+    shutil.rmtree(folder)
+    return lambda: os.mkdir(folder)
+
+
+def taken(_folder, path):
+    """Its place, by a file of somebody's; returns what gives it back."""
+    os.unlink(path)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("somebody's")
+    os.chmod(path, 0o604)
+
+    def give_back():
+        with open(path, encoding="ascii") as file:
+            assert file.read() == "somebody's" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o604
+        os.unlink(path)
+
+    return give_back
+
+
+@pytest.mark.parametrize("lose", [gone, taken])
+def test_a_socket_that_cannot_be_made_anew_keeps_no_control_from_its_work(make_daemon, lose):
+    daemon = make_daemon()
+    folder = daemon.path("run")
+    os.mkdir(folder)
+    daemon.socket = os.path.join(folder, "admin.sock")
+    daemon.config["admin"]["socket"] = daemon.socket
+    daemon.admin = Admin(daemon.socket)
+    before = daemon.start().pids
+    give_back = lose(folder, daemon.socket)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "the config is taken up anew" in daemon.stderr(), what="the reload")
+    said = "nobody reaches the admin socket until that is done and the daemon is told to reload (SIGHUP)"
+    assert daemon.stderr().count(said) == 1, daemon.stderr()
+    os.kill(before["control"], signal.SIGKILL)
+    wait_until(lambda: daemon.stderr().count(said) == 2, what="a control without its socket")
+    give_back()
+    daemon.signal(signal.SIGHUP)
+    wait_until(daemon.is_serving, what="the socket to be there again")
+    assert daemon.pids["proxy"] == before["proxy"]
+    assert daemon.stderr().count("control was started again") == 1, daemon.stderr()
+
+
+def test_a_new_path_of_the_socket_that_cannot_be_made_is_refused(make_daemon):
+    daemon = make_daemon().start()
+    daemon.write_config(
+        daemon.changed_config(lambda config: config["admin"].update(socket=daemon.path("none", "admin.sock")))
+    )
+    result = daemon.upswap("reload")
+    assert result.returncode == 1 and "make its folder, or choose another path" in result.stderr, result
+    assert daemon.is_serving()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can start it as somebody else")
+@pytest.mark.parametrize("how", ["reload", "crash"])
+def test_a_group_that_the_daemon_may_not_give_any_more_keeps_no_control_from_its_work(make_daemon, how):
+    """The folder gave it, by its set-group-ID bit."""
+    daemon = make_daemon()
+    daemon.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+    os.chown(daemon.folder, 65534, grp.getgrnam("daemon").gr_gid)
+    os.chmod(daemon.folder, 0o2755)
+    daemon.config["admin"]["group"] = "daemon"
+    before = daemon.start().pids
+    assert os.stat(daemon.socket).st_gid == grp.getgrnam("daemon").gr_gid
+    os.chmod(daemon.folder, 0o755)
+    os.chown(daemon.folder, 65534, 65534)
+    os.unlink(daemon.socket)
+    if how == "reload":
+        daemon.signal(signal.SIGHUP)
+    else:
+        os.kill(before["control"], signal.SIGKILL)
+    wait_until(daemon.is_serving, what="the socket to be there again")
+    assert os.stat(daemon.socket).st_gid == grp.getgrnam("nogroup").gr_gid
+    assert "until then the admin socket has the group that it has, or the daemon's own" in daemon.stderr()
+    assert daemon.pids["proxy"] == before["proxy"] and daemon.upswap("reload").returncode == 0
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can start it as somebody else")

@@ -182,7 +182,7 @@ void render_status(struct terminal *terminal, const json_t *status)
     render_attention(terminal, services);
     if (json_array_size(services) == 0)
         terminal_line(terminal, TONE_PLAIN, "no services are configured");
-    if (field_number(json_object_get(status, "pids"), "proxy", -1) == 0)
+    if (json_is_false(json_object_get(status, "proxy_runs"))) /* a daemon of another version does not say */
         terminal_line(terminal, TONE_BAD,
                       "! no proxy runs, and clients wait: it is being started; the daemon's log says what "
                       "prevents that");

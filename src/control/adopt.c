@@ -464,7 +464,7 @@ static bool keeps_what_is_fixed(const struct config *old, const struct config *c
  * proxy has the one before, as long as it lives. */
 static bool open_access_log(struct adoption *adoption, struct err *err)
 {
-    bool serves = adoption->is_first && adoption->conductor->options.proxy_pid != 0;
+    bool serves = adoption->is_first && adoption->conductor->options.has_served;
     if (access_log_open(adoption->config, &adoption->access_log, err))
         return true;
     if (serves)

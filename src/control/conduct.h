@@ -49,6 +49,7 @@ struct conductor_options {
     const struct behalf *proxy;  /* with whose rights instances are asked; filled by `configured` */
     int proxy_fd;                /* the conductor's from now on */
     int32_t proxy_pid;           /* 0: none runs */
+    bool has_served;             /* one ran when this control began: it takes the place of another */
     int32_t keeper_pid;
     /* Could the role work with this config? Asked before anything is changed; what it prepares is used by the
      * next `configured`. False with "PATH:LINE: sentence". */

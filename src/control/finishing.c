@@ -97,6 +97,11 @@ bool finishing_has(const struct finishing *finishing, int32_t pid)
     return false;
 }
 
+bool finishing_is_empty(const struct finishing *finishing)
+{
+    return LIST_EMPTY(&finishing->elders);
+}
+
 json_t *finishing_pids(const struct finishing *finishing)
 {
     const struct elder *elder;

@@ -23,5 +23,6 @@ void finishing_tell(struct finishing *finishing, enum message_type type, const v
                     int fd);
 /* Is it one of them? */
 bool finishing_has(const struct finishing *finishing, int32_t pid);
+bool finishing_is_empty(const struct finishing *finishing);
 /* Their pids. */
 json_t *finishing_pids(const struct finishing *finishing);

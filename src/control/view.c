@@ -415,13 +415,12 @@ static json_t *service_json(struct conductor *conductor, const char *name, bool 
     const struct pool *live = service == NULL ? NULL : service->live;
     const struct deployment *running = service == NULL ? NULL : service->running;
     const struct config_service *settings = conductor_settings(conductor, name);
-    return json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service),
-                     "proxy_runs", world_proxy_pid(conductor->world) != 0, "launches",
-                     settings != NULL && settings->launch.command.count > 0, "mode",
-                     mode_json(conductor, service), "live",
-                     live == NULL ? json_null() : json_string(live->name), "deployment",
-                     running == NULL ? json_null() : view_deployment(conductor, running->pool, false),
-                     "pools", pools_json(conductor, service, whole));
+    return json_pack(
+        "{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o}", "service", name, "state", state_of(service), "proxy_runs",
+        world_is_served(conductor->world), "launches", settings != NULL && settings->launch.command.count > 0,
+        "mode", mode_json(conductor, service), "live", live == NULL ? json_null() : json_string(live->name),
+        "deployment", running == NULL ? json_null() : view_deployment(conductor, running->pool, false),
+        "pools", pools_json(conductor, service, whole));
 }
 
 json_t *view_service(struct conductor *conductor, const char *name)
@@ -459,7 +458,8 @@ json_t *conductor_status(struct conductor *conductor)
     json_t *admin =
         json_pack("{s:s, s:o, s:o}", "socket", config->admin.socket, "listen",
                   view_text(config->admin.listen), "bound", view_text(sockets_admin_bound(sockets)));
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "version", version_text, "snapshot",
+    return json_pack("{s:s, s:b, s:I, s:I, s:o, s:o, s:o}", "version", version_text, "proxy_runs",
+                     world_is_served(conductor->world), "snapshot",
                      (json_int_t)world_published(conductor->world), "last_event",
                      (json_int_t)event_log_last(conductor->options.events), "pids", pids, "listeners",
                      listeners_json(config, sockets), "admin", admin);

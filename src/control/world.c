@@ -41,6 +41,7 @@ struct world {
     uint64_t published;
     uint64_t told; /* listeners that the proxy has, a bit an id */
     int32_t proxy_pid;
+    bool had_proxy; /* of this program; an earlier one accepts nobody any more */
     bool greeted; /* by the proxy that runs; nothing is sent before, since it would come without the counters
                    */
 };
@@ -157,6 +158,7 @@ static void greeted(struct world *world, const struct message_hello *hello)
 {
     log_info("the proxy (pid %d) says hello with version %" PRIu64, (int)hello->pid, hello->version);
     world->proxy_pid = hello->pid;
+    world->had_proxy = true;
     world->greeted = true;
     counters_give(world->options.counters, world->options.generation, hello->pid);
     if (hello->version > world->highest)
@@ -378,6 +380,12 @@ int32_t world_proxy_pid(const struct world *world)
     return world->proxy_pid;
 }
 
+bool world_is_served(const struct world *world)
+{
+    const struct finishing *elders = world->options.finishing;
+    return world->proxy_pid != 0 || (!world->had_proxy && elders != NULL && !finishing_is_empty(elders));
+}
+
 struct world *world_new(const struct world_options *options)
 {
     static const struct channel_callbacks callbacks = {received, closed};
@@ -387,6 +395,7 @@ struct world *world_new(const struct world_options *options)
     world->whole.fd = world->sent.fd = -1;
     world->all_stirred = true;
     world->proxy_pid = options->proxy_pid;
+    world->had_proxy = options->proxy_pid != 0;
     world->highest = counters_newest(options->counters);
     world->channel = channel_open(options->loop, options->proxy_fd, &callbacks, world);
     if (options->proxy_pid != 0)

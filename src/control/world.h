@@ -76,3 +76,6 @@ uint64_t world_published(const struct world *world);
 uint64_t world_made(const struct world *world);
 /* 0: none runs, or it has not said hello. */
 int32_t world_proxy_pid(const struct world *world);
+/* Are clients answered? In an upgrade the proxy of the earlier program accepts until the first of this one
+ * has said hello; from then on it only finishes. */
+bool world_is_served(const struct world *world);

@@ -1,6 +1,7 @@
 """Hot upgrade: another program takes over with the same pid and sockets, and nothing is lost; or it does not, and says why."""
 
 import contextlib
+import fcntl
 import http.client
 import os
 import signal
@@ -66,6 +67,13 @@ def wait_finished(daemon):
         return sorted(processes.name(pid) for pid in processes.descendants(daemon.process.pid))
 
     wait_until(lambda: [n for n in names() if n != "upswapd:warden"] == ["upswapd", "upswapd", "upswapd:nursery"], what="two roles")
+
+
+def answered(admin):
+    """The status, where a control answers."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return admin.status()
+    return None
 
 
 @pytest.fixture
@@ -564,6 +572,30 @@ def test_a_program_that_hangs_after_the_exec_gives_all_back_in_time(upgrading):
     assert "version 7.7 did not serve within 30 s" in err, err
     assert stand.admin.status()["version"] == "1.0"
     assert not processes.is_running(new)
+
+
+def test_while_the_old_proxy_serves_nobody_says_that_none_runs(upgrading):
+    """The keeper is stopped before it has started the new one: the new control waits for the lock until then."""
+    stand = upgrading()
+    daemon = stand.daemon
+    keeper, before = daemon.process.pid, daemon.pids
+    install(daemon, version("7.7"))
+    with open(os.path.join(daemon.config["state_directory"], "lock"), "rb") as lock:
+        holder = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX))
+        holder.start()
+        client = daemon.spawn_upswap("upgrade")
+        holder.join()
+        wait_until(lambda: [pid for pid in cmdlines(daemon, b"--role=control") if pid != before["control"]], what="a new control")
+        wait_until(lambda: processes.is_asleep(keeper), what="the keeper to have told it all")
+        os.kill(keeper, signal.SIGSTOP)
+    status = wait_until(lambda: answered(stand.admin), what="the new control")
+    assert (status["version"], status["pids"]["proxy"], status["pids"]["finishing"]) == ("7.7", 0, [before["proxy"]])
+    assert stand.ask().text == "live-0"
+    assert "no proxy runs" not in daemon.upswap("status").stdout
+    assert "No proxy runs" not in daemon.upswap("why", "web").stdout
+    os.kill(keeper, signal.SIGCONT)
+    client.communicate(timeout=60)
+    assert processes.finish(client) == 0
 
 
 def test_an_upgrade_that_fails_under_load_loses_nothing(upgrading, make_app):

@@ -52,6 +52,11 @@ def _state(path):
         return ""
 
 
+def is_asleep(pid):
+    """It waits for something: what it had to do is done."""
+    return _state(f"/proc/{pid}") == "S"
+
+
 def is_running(pid):
     """Is there such a process, and no zombie?"""
     return _state(f"/proc/{pid}") not in ("", "Z", "X")

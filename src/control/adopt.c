@@ -165,8 +165,7 @@ static void on_durable(void *arg, struct record *record, int error)
         adoption->error = error;
     if (--adoption->waiting > 0)
         return;
-    char *reason = mem_printf("%s cannot be written: %s; make room for it or mend the disk",
-                              journal_path(adoption->conductor->options.journal), strerror(adoption->error));
+    char *reason = journal_failure(adoption->conductor->options.journal, adoption->error);
     if (can_go_on(adoption)) {
         if (adoption->error == 0)
             apply_records(adoption);

@@ -34,7 +34,8 @@ struct entry {
 STAILQ_HEAD(entries, entry);
 
 struct journal {
-    char *path;
+    char *directory, *path;
+    const struct registry *registry;
     struct appender *appender;
     uint64_t last; /* number of the last record on disk */
     uint64_t read; /* that of the last one that was there when it was opened */
@@ -42,6 +43,8 @@ struct journal {
     struct entries waiting, writing;
     uint64_t failures; /* batches that were not written */
     bool is_lost;      /* said once: the file is not where the next control looks for it */
+    struct err lost;   /* why it cannot be written anew */
+    int refused;       /* errno of the batch that is being "written", since it is lost; else 0 */
     bool closing;
 };
 
@@ -298,7 +301,9 @@ struct journal *journal_open(struct loop *loop, const char *directory, struct re
         return NULL;
     }
     struct journal *journal = mem_zero(1, sizeof *journal);
+    journal->directory = mem_dup(directory);
     journal->path = path;
+    journal->registry = registry;
     journal->appender = appender;
     journal->last = last;
     journal->read = reading.number - 1;
@@ -321,15 +326,42 @@ static void drop(struct entries *entries)
     }
 }
 
-/* Nothing ends for it: what runs goes on, and what is decided still holds. */
-static void look_for_file(struct journal *journal)
+/* Not into another folder: the next control would refuse it, and a volume that comes back would hide it. */
+static bool write_anew(struct journal *journal, struct err *err)
+{
+    struct buf baseline = BUF_EMPTY;
+    struct err why;
+    uint64_t seq = 0;
+    if (!state_is_marked(journal->directory, journal->mark, err))
+        return false;
+    write_baseline(journal->registry, &baseline, &seq);
+    bool ok = file_replace(journal->path, buf_str(&baseline), 0600, &why) &&
+              appender_reopen(journal->appender, &why);
+    buf_free(&baseline);
+    if (!ok)
+        return err_set(err, "%s; make room for it, or let the daemon write to its folder", why.text);
+    journal->last = seq;
+    state_set_records(journal->mark, seq);
+    return true;
+}
+
+/* Will the next control find what is written? Else nothing ends for it: what runs goes on, and what is
+ * decided still holds. */
+static bool is_in_place(struct journal *journal)
 {
     bool was_lost = journal->is_lost;
-    journal->is_lost = !appender_is_in_place(journal->appender);
+    bool is_there = appender_is_in_place(journal->appender);
+    journal->is_lost = !is_there && !write_anew(journal, &journal->lost);
     if (journal->is_lost && !was_lost)
-        log_error("%s is gone, or is another file: what is decided does not outlive this control; put "
-                  "state_directory back, or restart the daemon to begin anew",
-                  journal->path);
+        log_error(
+            "%s is gone, or is another file, and cannot be written anew: %s; until then nothing is decided",
+            journal->path, journal->lost.text);
+    else if (!is_there && !journal->is_lost)
+        log_warn(
+            "%s was gone, or was another file; it is written anew, with all that is decided: find out who "
+            "took it away",
+            journal->path);
+    return !journal->is_lost;
 }
 
 static void written(void *arg, int error)
@@ -338,8 +370,9 @@ static void written(void *arg, int error)
     struct entries ended;
     if (journal->closing)
         return;
+    if (error == 0)
+        error = journal->refused;
     journal->failures += error != 0;
-    look_for_file(journal);
     STAILQ_INIT(&ended);
     STAILQ_CONCAT(&ended, &journal->writing);
     struct entry *entry;
@@ -356,21 +389,25 @@ static void written(void *arg, int error)
         flush(journal);
 }
 
-/* Writes all that waits as one batch. */
+/* Writes all that waits as one batch; nothing of it where it would be lost, so that a file which is put back
+ * has no record that was refused. */
 static void flush(struct journal *journal)
 {
     struct buf batch = BUF_EMPTY;
     struct entry *entry;
+    bool is_lost = !is_in_place(journal);
     uint64_t seq = journal->last;
     STAILQ_CONCAT(&journal->writing, &journal->waiting);
+    journal->refused = is_lost ? ENOENT : 0;
     STAILQ_FOREACH (entry, &journal->writing, next) {
         size_t size;
         entry->record->seq = ++seq;
         char *line = record_encode(entry->record, &size);
-        buf_add(&batch, line, size);
+        if (!is_lost)
+            buf_add(&batch, line, size);
         free(line);
     }
-    if (batch.n > 0)
+    if (!STAILQ_EMPTY(&journal->writing))
         appender_write(journal->appender, buf_str(&batch), written, journal);
     buf_free(&batch);
 }
@@ -413,9 +450,12 @@ void journal_mark(struct journal *journal, int mark)
     state_set_records(mark, journal->last);
 }
 
-const char *journal_path(const struct journal *journal)
+char *journal_failure(const struct journal *journal, int error)
 {
-    return journal->path;
+    return journal->is_lost ? mem_printf("%s is gone, or is another file, and cannot be written anew: %s",
+                                         journal->path, journal->lost.text)
+                            : mem_printf("%s cannot be written: %s; make room for it or mend the disk",
+                                         journal->path, strerror(error));
 }
 
 void journal_close(struct journal *journal)
@@ -428,6 +468,7 @@ void journal_close(struct journal *journal)
     drop(&journal->waiting);
     if (journal->mark >= 0)
         close(journal->mark);
+    free(journal->directory);
     free(journal->path);
     free(journal);
 }

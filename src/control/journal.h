@@ -29,7 +29,8 @@ bool journal_check(const char *directory, uint64_t within_ms, struct err *err) M
 
 /* Appends the record, which gets its number, and its time where it has none; it must stay until `done` is
  * called (never from here): error 0: it is on disk; else errno: it is not, nor is any other that was appended
- * since. */
+ * since. Where the file was taken away the whole registry (which must have what was appended before) is first
+ * written anew, as long as the folder is the marked one. */
 void journal_append(struct journal *journal, struct record *record,
                     void (*done)(void *arg, struct record *record, int error), void *arg);
 
@@ -39,7 +40,8 @@ uint64_t journal_failures(const struct journal *journal);
 uint64_t journal_read(const struct journal *journal);
 /* Keeps in the folder's mark (see state.h; taken) how many there are. */
 void journal_mark(struct journal *journal, int mark);
-const char *journal_path(const struct journal *journal);
+/* What `error` of a record means, with what mends it; owned by the caller. */
+char *journal_failure(const struct journal *journal, int error);
 
 /* Finishes the batch that is being written and closes; nobody is told any more, and what waited behind it has
  * not happened. NULL is fine. */

@@ -61,7 +61,8 @@ static bool look_at(const char *directory, struct mark *mark, struct err *err)
 {
     struct statx found;
     if (statx(AT_FDCWD, directory, 0, STATX_INO | STATX_BTIME, &found) != 0)
-        return err_set(err, "cannot look at %s: %s", directory, strerror(errno));
+        return err_set(err, "cannot look at %s: %s; %s", directory, strerror(errno),
+                       is_lost(errno) ? PUT_BACK : "let the daemon's user see it");
     *mark = (struct mark){.inode = found.stx_ino};
     if ((found.stx_mask & STATX_BTIME) != 0) {
         mark->born_s = found.stx_btime.tv_sec;

@@ -259,8 +259,7 @@ static void fail_closed(struct step *step, const char *failure)
 
 static void not_recorded(struct step *step, int error)
 {
-    char *failure = mem_printf("%s cannot be written: %s; make room for it or mend the disk",
-                               journal_path(step->course->conductor->options.journal), strerror(error));
+    char *failure = journal_failure(step->course->conductor->options.journal, error);
     if (step->done != NULL) {
         refuse(step->done, step->arg, 507, "%s, then try again; nothing was changed", failure);
         step_end(step, false);

@@ -268,6 +268,23 @@ bool appender_write_now(struct appender *appender, struct str bytes, struct err 
     return error == 0 || err_set(err, "cannot write %s: %s", appender->path, strerror(error));
 }
 
+bool appender_reopen(struct appender *appender, struct err *err)
+{
+    uint64_t size;
+    int fd = open_synced(appender->path, &size, err);
+    if (fd < 0)
+        return false;
+    pthread_mutex_lock(&appender->shared.lock);
+    while (appender->shared.queue.first != NULL || appender->shared.writing)
+        pthread_cond_wait(&appender->shared.idle, &appender->shared.lock);
+    close(appender->fd);
+    appender->fd = fd;
+    appender->torn = false;
+    appender->shared.size = size;
+    pthread_mutex_unlock(&appender->shared.lock);
+    return true;
+}
+
 uint64_t appender_size(const struct appender *appender)
 {
     pthread_mutex_t *lock = (pthread_mutex_t *)&appender->shared.lock;

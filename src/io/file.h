@@ -39,6 +39,10 @@ bool appender_write_now(struct appender *appender, struct str bytes, struct err 
 /* Is the file still where it was opened? Else what is written goes where nobody will read it. */
 bool appender_is_in_place(const struct appender *appender);
 
+/* Goes on at the end of the file that is at the path now, made if need be; what is queued is written to the
+ * one before first. False: nothing has changed. */
+bool appender_reopen(struct appender *appender, struct err *err) MUST_CHECK;
+
 /* Bytes in the file, without what is waiting. */
 uint64_t appender_size(const struct appender *appender);
 

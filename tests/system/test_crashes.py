@@ -461,13 +461,41 @@ def test_a_fifo_in_the_place_of_the_journal_ends_the_start_with_a_word(stand):
     assert "journal is not a regular file; move it away" in stand.daemon.stderr()
 
 
-def test_a_journal_that_is_gone_is_told_at_the_next_record(deployed):
-    put_back = emptied(deployed.daemon.config["state_directory"])
-    for _ in range(2):
+@pytest.mark.parametrize("lose", [os.unlink, lambda path: os.rename(path, f"{path}.old")])
+def test_a_journal_that_was_taken_away_is_written_anew_with_the_next_record(deployed, lose, make_backend):
+    daemon = deployed.daemon
+    journal = os.path.join(daemon.config["state_directory"], "journal")
+    for number in range(2):
+        lose(journal)
         assert deployed.admin.post("/v1/reload").status == 200
-    wait_until(lambda: "journal is gone" in deployed.daemon.stderr())
-    assert deployed.daemon.stderr().count("journal is gone") == 1
+        assert os.path.exists(journal)
+        deployed.events.wait_end(deployed.admin.stage([make_backend(f"next-{number}").address]))
+        live = deployed.admin.live()
+        daemon.kill_role("control")
+        assert deployed.admin.live() == live
+    assert daemon.stderr().count("it is written anew, with all that is decided") == 2
+    assert daemon.stderr().count("started again; traffic did not notice") == 2
+    daemon.crash()
+    daemon.start()
+    assert deployed.admin.live() == live
+    assert_live_right_on(deployed, "next-1")
+
+
+@pytest.mark.parametrize("lose", [away, copied])
+def test_while_the_journal_cannot_be_written_anew_nothing_is_decided(deployed, lose):
+    daemon = deployed.daemon
+    put_back = lose(daemon.config["state_directory"])
+    for _ in range(2):
+        refused = deployed.admin.post("/v1/reload")
+        assert refused.status == 507 and "put state_directory back" in refused.detail, refused
+    assert deployed.admin.command("pause", max="10s").status == 507
+    assert daemon.stderr().count("until then nothing is decided") == 1
+    assert_live_right(deployed, "fresh")
     put_back()
+    assert deployed.admin.post("/v1/reload").status == 200
+    daemon.kill_role("control")
+    assert deployed.admin.live() == deployed.deployment
+    assert_live_right(deployed, "fresh")
 
 
 def test_a_torn_last_record_is_dropped(stand, make_backend):

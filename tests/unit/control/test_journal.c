@@ -486,6 +486,35 @@ static void a_record_that_cannot_be_written_gives_its_number_back(void **state)
     buf_free(&bytes);
 }
 
+static void a_journal_that_was_removed_is_written_anew_as_long_as_its_folder_is_the_marked_one(void **state)
+{
+    struct place *place = *state;
+    struct record record;
+    struct err err;
+    int mark = state_mark(place->directory, &err), ours = dup(mark);
+    journal_mark(place->journal, mark);
+    make_live(&record, "a-0");
+    append(place, &record, 1);
+    assert_return_code(unlink(place->path), errno);
+    make_live(&record, "b-0");
+    append(place, &record, 1);
+    assert_int_equal(place->error, 0);
+    assert_int_equal(state_records(ours), 3); /* with that of the world */
+    close_it(place);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 2);
+    assert_return_code(unlink(place->path), errno); /* of this one there is no mark */
+    make_live(&record, "c-0");
+    append(place, &record, 1);
+    assert_int_equal(place->error, ENOENT);
+    assert_int_equal(journal_failures(place->journal), 1);
+    assert_int_equal(access(place->path, F_OK), -1);
+    char *failure = journal_failure(place->journal, ENOENT);
+    assert_non_null(strstr(failure, "journal is gone, or is another file, and cannot be written anew: "));
+    free(failure);
+    close(ours);
+}
+
 int main(void)
 {
 #define EACH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -504,6 +533,7 @@ int main(void)
         EACH(compaction_keeps_what_there_is_and_the_highest_version),
         EACH(a_beginning_is_the_same_however_the_wall_clock_was_set),
         EACH(a_record_that_cannot_be_written_gives_its_number_back),
+        EACH(a_journal_that_was_removed_is_written_anew_as_long_as_its_folder_is_the_marked_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,34 +9,54 @@
 #define USUAL_MS 30000
 #define NS_PER_MS 1000000
 
+/* ", until 2026-11-22 10:00:30 UTC": the end that holds, which is that of an earlier pause where that is
+ * later;
+ * "" where a daemon of another version does not say. */
+struct until {
+    char text[FIELD_TIME_SIZE + sizeof ", until  UTC"];
+};
+
+static struct until until_of(const struct client_reply *reply)
+{
+    struct until until = {""};
+    char time[FIELD_TIME_SIZE];
+    const json_t *mode = json_object_get(reply->json, "mode");
+    if (field_text(mode, "until", NULL) != NULL)
+        snprintf(until.text, sizeof until.text, ", until %s UTC", field_time(mode, "until", time));
+    return until;
+}
+
 /* Whatever else is to happen in the pause must not, while something is in flight. */
 static int tell(const struct session *session, const char *service, const struct client_reply *reply)
 {
     struct err err;
+    const struct until until = until_of(reply);
     long long in_flight = field_number(reply->json, "in_flight", 0),
               lasting = field_number(reply->json, "lasting", 0);
     bool quiet = field_true(reply->json, "quiet");
     if (session->json)
         ask_print(reply);
     else if (quiet && lasting > 0)
-        printf("%s: paused and quiet, but for %lld streams or tunnels\n", service, lasting);
+        printf("%s: paused and quiet, but for %lld streams or tunnels%s\n", service, lasting, until.text);
     else if (quiet)
-        printf("%s: paused and quiet\n", service);
+        printf("%s: paused and quiet%s\n", service, until.text);
     if (quiet)
         return CLI_DONE;
-    err_set(&err, "%s is paused, but %lld request%s still in flight; the pause goes on", service, in_flight,
-            in_flight == 1 ? " is" : "s are");
+    err_set(&err, "%s is paused, but %lld request%s still in flight; the pause goes on%s", service, in_flight,
+            in_flight == 1 ? " is" : "s are", until.text);
     return ask_fail(CLI_TIMEOUT, &err);
 }
 
-/* Nobody waits any more for the service to be quiet. */
+/* Nobody waits any more for the service to be quiet. A pause that was there already may last longer. */
 static int leave(const char *service, uint64_t until_ns)
 {
     struct err err;
     char until[CLOCK_TEXT_SIZE];
     clock_text(until_ns, until);
-    err_set(&err, "interrupted; %s is or will be paused until %.8s UTC, and \"upswap resume %s\" ends that",
-            service, until + strlen("2026-11-22T"), service);
+    err_set(
+        &err,
+        "interrupted; %s is or will be paused until %.8s UTC or later, and \"upswap resume %s\" ends that",
+        service, until + strlen("2026-11-22T"), service);
     return ask_fail(CLI_INTERRUPTED, &err);
 }
 

@@ -590,7 +590,7 @@ def test_ctrl_c_while_a_pause_waits_for_quiet_says_until_when_it_lasts_and_what_
     play.loses = lambda connection: play.wait_for(lambda: not play.follows)
     status, _, errors = interrupt(play, "/v1/services/web/pause", "pause", "web", "--max", "10m")
     assert status == 130
-    told = r'upswap: interrupted; web is or will be paused until (..:..:..) UTC, and "upswap resume web" ends that\n'
+    told = r'upswap: interrupted; web is or will be paused until (..:..:..) UTC or later, and "upswap resume web" ends that\n'
     until = datetime.datetime.strptime(re.fullmatch(told, errors).group(1), "%H:%M:%S")
     left = until - datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     assert 600 - PATIENCE < left.seconds <= 600

@@ -2,6 +2,7 @@
 pace."""
 
 import os
+import re
 import threading
 import time
 
@@ -92,7 +93,7 @@ def test_pause_tells_what_has_not_ended_in_time_and_goes_on(start):
         held.release()
         assert busy.response().status == 200
     result = front.daemon.upswap("pause", "web", "--max", "20s")
-    assert (result.returncode, result.stdout) == (0, "web: paused and quiet\n"), result
+    assert result.returncode == 0 and re.fullmatch("web: paused and quiet, until .* UTC\n", result.stdout), result
 
 
 def test_a_websocket_is_not_waited_for_and_is_told(start):
@@ -323,6 +324,28 @@ def test_a_pause_is_never_shortened_by_another(start):
     assert 30 < events.wait("pause.started", count=2)["max"] < 60, "what is left of it"
     assert stays(lambda: front.admin.service()["state"] == "paused", 0.8) is None
     resume(front)
+
+
+def test_the_client_says_until_when_the_longer_pause_lasts(start):
+    front = start()
+    pause(front, max="60s")
+    until = front.admin.service()["mode"]["until"]
+    said = f"{until[:10]} {until[11:19]} UTC"
+    result = front.daemon.upswap("pause", "web", "--max", "10s")
+    assert (result.returncode, result.stdout) == (0, f"web: paused and quiet, until {said}\n"), result
+    held = Held()
+    front.backend.on("/held", held)
+    resume(front)
+    with front.client() as busy:
+        busy.request(target="/held")
+        held.wait()
+        pause(front, max="60s", wait="1ms")
+        until = front.admin.service()["mode"]["until"]
+        result = front.daemon.upswap("pause", "web", "--max", "10s", "--wait", "1ms")
+        said = f"{until[:10]} {until[11:19]} UTC"
+        assert result.returncode == 6 and result.stderr.endswith(f"; the pause goes on, until {said}\n"), result
+        held.release()
+        assert busy.response().status == 200
 
 
 def test_who_waits_for_quiet_waits_on_where_the_pause_is_prolonged(start):

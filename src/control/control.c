@@ -6,13 +6,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
-#include "config/places.h"
 #include "config/token.h"
 #include "control/admin.h"
 #include "control/conduct.h"
 #include "control/config_text.h"
 #include "control/credentials.h"
 #include "control/finishing.h"
+#include "control/kept.h"
+#include "control/proxy_user.h"
 #include "control/secrets.h"
 #include "control/state.h"
 #include "control/steady.h"
@@ -26,7 +27,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,26 +40,17 @@
 #define NAME_CONFIG "config"
 #define NAME_COUNTERS "counters"
 #define NAME_STATE "state"
-#define FINISH_MORE_MS 15000 /* beyond that, for a proxy to finish: lingering, and a slow machine */
-
-/* A descriptor that an earlier control left with the keeper. */
-struct stored {
-    char name[MESSAGE_NAME_MAX];
-    int fd; /* -1: taken */
-};
 
 struct control {
     const struct control_options *options;
     struct loop *loop;
     struct channel *keeper;
     struct message_start start;
-    int32_t proxy_pid; /* as the keeper says */
-    bool is_started;
+    int32_t proxy_pid;              /* as the keeper says */
     uint64_t records_before;        /* that the journal of the control before this one had; 0: not known */
     bool reload_due;                /* a signal came before there was a conductor */
     uint32_t reloads, reloads_told; /* that the keeper has asked for, and knows to be over */
-    struct stored *stored;
-    size_t stored_count;
+    struct kept *kept;              /* NULL: the keeper has not said yet how much there is */
     int lock;
     struct event_log *events;
     struct archive *archive;
@@ -74,8 +65,7 @@ struct control {
     struct credentials *credentials;
     struct conductor *conductor;
     struct behalf proxy; /* its rights */
-    uid_t proxy_uid;     /* where this process is root */
-    gid_t proxy_gid;
+    struct proxy_user proxy_user;
     struct admin *admin;
     char *token, *next_token; /* NULL: none */
     bool stopping;
@@ -96,34 +86,13 @@ static void cannot_start(struct control *control, const char *sentence)
 
 /* ---- what the keeper keeps ---- */
 
-/* The descriptor stored under this name, owned by the caller from now on; -1: none. */
-static int take_stored(struct control *control, const char *name)
-{
-    for (size_t i = 0; i < control->stored_count; i++) {
-        struct stored *stored = &control->stored[i];
-        if (strcmp(stored->name, name) == 0) {
-            int fd = stored->fd;
-            stored->fd = -1;
-            return fd;
-        }
-    }
-    return -1;
-}
-
-static void store(struct control *control, const char *text, int fd)
-{
-    struct message_name name = {0};
-    snprintf(name.name, sizeof name.name, "%s", text);
-    channel_send(control->keeper, MESSAGE_STORE, &name, sizeof name, fd);
-}
-
 /* The accepted text, so that a restart is not at the mercy of a file that is being edited. */
 static void store_config(struct control *control, struct str text)
 {
     int fd = FAULTY("config.memfd", EMFILE, memfd_create("upswap-config", MFD_CLOEXEC));
     bool ok = fd >= 0 && FAULTY("config.write", ENOMEM, pwrite(fd, text.p, text.n, 0)) == (ssize_t)text.n;
     if (ok)
-        store(control, NAME_CONFIG, fd);
+        kept_store(control->kept, NAME_CONFIG, fd);
     else
         log_warn("the accepted config cannot be kept for a restart: %s", strerror(errno));
     if (fd >= 0)
@@ -135,7 +104,7 @@ static void store_config(struct control *control, struct str text)
 static struct config *read_config(struct control *control, struct buf *text, struct err *err)
 {
     const char *path = control->options->config_path;
-    int fd = take_stored(control, NAME_CONFIG);
+    int fd = kept_take(control->kept, NAME_CONFIG);
     bool ok = fd >= 0 ? config_text_from(fd, text, err) : file_read(path, CONFIG_TEXT_MAX, text, NULL, err);
     if (fd >= 0)
         close(fd);
@@ -153,7 +122,7 @@ static unsigned count_workers(const struct config *config)
 
 static bool open_counters(struct control *control, const struct config *config, struct err *err)
 {
-    control->counters_fd = take_stored(control, NAME_COUNTERS);
+    control->counters_fd = kept_take(control->kept, NAME_COUNTERS);
     bool is_new = control->counters_fd < 0;
     if (is_new)
         control->counters_fd = counters_create(count_workers(config), err);
@@ -164,7 +133,7 @@ static bool open_counters(struct control *control, const struct config *config, 
         return false;
     control->workers = counters_workers(control->counters);
     if (is_new)
-        store(control, NAME_COUNTERS, control->counters_fd);
+        kept_store(control->kept, NAME_COUNTERS, control->counters_fd);
     event_log_carry(control->events, counters_last_event(control->counters));
     return true;
 }
@@ -175,40 +144,22 @@ static void forgotten(void *arg, const char *pool)
     archive_drop(control->archive, pool);
 }
 
-/* What the key names is told with it. */
-static bool make_state(const struct config *config, struct err *err)
-{
-    return file_make_directory(config->state_directory, 0750, err) ||
-           err_prefix(err, "%s:%u: state_directory", config->path,
-                      places_line(config->places, &config->state_directory, 1));
-}
-
-/* Only the first control of a daemon may make a folder: the proxy has the world of the one before, and one
- * made of nothing would take its place. */
 static bool find_state(struct control *control, const struct config *config, struct err *err)
 {
-    const char *directory = config->state_directory;
-    if (control->start.restarts == 0)
-        return make_state(config, err);
-    int mark = take_stored(control, NAME_STATE); /* an earlier program may have left none */
+    int mark = kept_take(control->kept, NAME_STATE); /* an earlier program may have left none */
     control->records_before = state_records(mark);
-    bool ok = state_is_there(directory, err) && (mark < 0 || state_is_marked(directory, mark, err));
+    bool ok = state_find(config, control->start.restarts == 0, mark, err);
     if (mark >= 0)
         close(mark);
     return ok;
 }
 
-/* For the next control. */
 static void mark_state(struct control *control, const char *directory)
 {
-    struct err err;
-    int mark = state_mark(directory, &err);
-    if (mark < 0) {
-        log_warn("a control that is started again will not see whether its state folder is another: %s",
-                 err.text);
+    int mark = state_mark_for_next(directory);
+    if (mark < 0)
         return;
-    }
-    store(control, NAME_STATE, mark);
+    kept_store(control->kept, NAME_STATE, mark);
     journal_mark(control->journal, mark);
 }
 
@@ -251,43 +202,21 @@ static void hold_uptests(const struct control *control)
     free(label);
 }
 
-static void restore_sockets(struct control *control)
+static bool restore_socket(void *arg, const char *name, int fd)
 {
-    control->sockets = sockets_new(control->counters, control->keeper);
-    for (size_t i = 0; i < control->stored_count; i++) {
-        struct stored *stored = &control->stored[i];
-        if (stored->fd >= 0 && !sockets_restore(control->sockets, stored->name, stored->fd)) {
-            log_warn("the keeper holds \"%s\", which nobody knows; it is closed", stored->name);
-            close(stored->fd);
-        }
-    }
-    free(control->stored);
-    control->stored = NULL;
-    control->stored_count = 0;
+    const struct control *control = arg;
+    return sockets_restore(control->sockets, name, fd);
 }
 
 /* ---- what the conductor tells ---- */
-
-static bool find_proxy_user(struct control *control, const struct config *config, struct err *err)
-{
-    const char *name = config_proxy_user(config);
-    const struct passwd *user = name == NULL ? NULL : getpwnam(name);
-    if (geteuid() != 0)
-        return true;
-    if (user == NULL)
-        return err_set(err, "the proxy's user \"%s\" is gone; add it, or name another",
-                       name == NULL ? "" : name);
-    control->proxy_uid = user->pw_uid;
-    control->proxy_gid = user->pw_gid;
-    return true;
-}
 
 static bool acceptable(void *arg, const struct config *config, struct err *err)
 {
     struct control *control = arg;
     free(control->next_token);
     control->next_token = NULL;
-    return find_proxy_user(control, config, err) && token_read(config, &control->next_token, err) &&
+    return proxy_user_find(config, &control->proxy_user, err) &&
+           token_read(config, &control->next_token, err) &&
            credentials_prepare(control->credentials, config, err);
 }
 
@@ -295,50 +224,6 @@ static void refused(void *arg)
 {
     struct control *control = arg;
     credentials_discard(control->credentials);
-}
-
-static uint64_t later(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* What a proxy may need to finish: its longest drain, begun when the longest wait in a pause is over. */
-static uint32_t finish_ms(const struct config *config)
-{
-    uint64_t longest = 0, waits = 0;
-    for (size_t i = 0; i < config->service_count; i++) {
-        const struct config_drain *drain = &config->services[i].drain;
-        longest = later(longest, later(later(drain->requests_ms, drain->streams_ms),
-                                       later(drain->websockets_ms, drain->tunnels_ms)));
-        waits = later(waits, config->services[i].pause.longest_ms);
-    }
-    longest += waits + FINISH_MORE_MS;
-    return longest < INT32_MAX ? (uint32_t)longest : INT32_MAX;
-}
-
-static struct message_ready make_ready(const struct control *control, const struct config *config)
-{
-    struct message_ready ready = {.workers = control->workers,
-                                  .log_level = config->log_level,
-                                  .log_format = config->log_format,
-                                  .finish_ms = finish_ms(config)};
-    ready.change_user = geteuid() == 0;
-    if (ready.change_user) {
-        ready.uid = control->proxy_uid;
-        ready.gid = control->proxy_gid;
-    }
-    return ready;
-}
-
-static void learn_rights(struct control *control, const struct message_ready *ready)
-{
-    struct behalf *proxy = &control->proxy;
-    *proxy = (struct behalf){.is_other = ready->change_user, .uid = ready->uid, .gid = ready->gid};
-    uid_t uid = proxy->is_other ? proxy->uid : geteuid();
-    const struct passwd *user = getpwuid(uid);
-    snprintf(proxy->name, sizeof proxy->name, "%u", (unsigned)uid);
-    if (user != NULL)
-        snprintf(proxy->name, sizeof proxy->name, "%s", user->pw_name);
 }
 
 static bool is_proxy(void *arg, pid_t pid)
@@ -350,8 +235,8 @@ static bool is_proxy(void *arg, pid_t pid)
 static void configured(void *arg, const struct config *config, struct str text)
 {
     struct control *control = arg;
-    struct message_ready ready = make_ready(control, config);
-    learn_rights(control, &ready);
+    struct message_ready ready = proxy_user_ready(&control->proxy_user, config, control->workers);
+    proxy_user_rights(&ready, &control->proxy);
     log_configure(config->log_level, config->log_format);
     store_config(control, text);
     credentials_commit(control->credentials, config, text, control->sockets);
@@ -381,7 +266,7 @@ static void credentials_changed(void *arg, int fd)
 
 static void restore_credentials(struct control *control)
 {
-    int fd = take_stored(control, CREDENTIALS_NAME);
+    int fd = kept_take(control->kept, CREDENTIALS_NAME);
     control->credentials = credentials_new(control->loop, control->keeper, credentials_changed, control);
     if (fd >= 0)
         credentials_restore(control->credentials, fd);
@@ -455,7 +340,8 @@ static void begin(struct control *control)
         finishing_new(control->loop, control->counters, control->start.finishing, control->start.generation);
     hold_uptests(control);
     restore_credentials(control);
-    restore_sockets(control);
+    control->sockets = sockets_new(control->counters, control->keeper);
+    kept_give_rest(control->kept, restore_socket, control);
     control->conductor = conductor_new(&(struct conductor_options){
         .loop = control->loop,
         .config_path = control->options->config_path,
@@ -493,7 +379,7 @@ static void begin(struct control *control)
 
 static void begin_if_told_all(struct control *control)
 {
-    if (control->is_started && control->stored_count == control->start.stored)
+    if (kept_is_whole(control->kept))
         begin(control);
 }
 
@@ -501,19 +387,16 @@ static void take_start(struct control *control, const struct message_start *star
 {
     control->start = *start;
     control->proxy_pid = start->proxy_pid;
-    control->is_started = true;
-    control->stored = mem_zero(start->stored, sizeof *control->stored);
+    control->kept = kept_new(control->keeper, start->stored);
     begin_if_told_all(control);
 }
 
 /* Returns whether the descriptor was taken. */
 static bool take_one_stored(struct control *control, const struct message_name *name, int fd)
 {
-    if (!control->is_started || control->conductor != NULL || control->stored_count == control->start.stored)
+    if (control->kept == NULL || kept_is_whole(control->kept))
         return false;
-    struct stored *stored = &control->stored[control->stored_count++];
-    memcpy(stored->name, name->name, sizeof stored->name);
-    stored->fd = fd;
+    kept_add(control->kept, name, fd);
     begin_if_told_all(control);
     return true;
 }

@@ -4,7 +4,10 @@
 #include "control/state.h"
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "config/places.h"
+#include "io/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,4 +110,32 @@ bool state_is_marked(const char *directory, int mark, struct err *err)
         return false;
     return memcmp(&before, &now, sizeof now) == 0 ||
            err_set(err, "%s is not the folder with which the daemon has run until now; " PUT_BACK, directory);
+}
+
+/* What the key names is told with it. */
+static bool make(const struct config *config, struct err *err)
+{
+    return file_make_directory(config->state_directory, 0750, err) ||
+           err_prefix(err, "%s:%u: state_directory", config->path,
+                      places_line(config->places, &config->state_directory, 1));
+}
+
+/* Only the first control of a daemon may make a folder: the proxy has the world of the one before, and one
+ * made of nothing would take its place. */
+bool state_find(const struct config *config, bool is_first, int mark, struct err *err)
+{
+    const char *directory = config->state_directory;
+    if (is_first)
+        return make(config, err);
+    return state_is_there(directory, err) && (mark < 0 || state_is_marked(directory, mark, err));
+}
+
+int state_mark_for_next(const char *directory)
+{
+    struct err err;
+    int mark = state_mark(directory, &err);
+    if (mark < 0)
+        log_warn("a control that is started again will not see whether its state folder is another: %s",
+                 err.text);
+    return mark;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "config/config.h"
 
 #include <stdint.h>
 
@@ -20,3 +21,9 @@ uint64_t state_records(int mark);
 
 /* Is it the folder that the mark was made of? A copy of it is not, nor is what lies below a volume. */
 bool state_is_marked(const char *directory, int mark, struct err *err) MUST_CHECK;
+
+/* The folder that this control begins with: the first one of a daemon makes it where it is missing; `mark` is
+ * what an earlier one has left, or -1. */
+bool state_find(const struct config *config, bool is_first, int mark, struct err *err) MUST_CHECK;
+/* As state_mark; where that fails it is logged what comes of it. */
+int state_mark_for_next(const char *directory);

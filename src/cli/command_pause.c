@@ -8,29 +8,30 @@
 
 #define USUAL_MS 30000
 #define NS_PER_MS 1000000
+#define LATE_NS 1000000000 /* so much later than it was asked for the daemon may have begun it */
 
-/* ", until 2026-11-22 10:00:30 UTC": the end that holds, which is that of an earlier pause where that is
- * later;
- * "" where a daemon of another version does not say. */
+/* ", until 2026-11-22 10:00:30 UTC", where an earlier pause lasts longer than what was asked for; else "". */
 struct until {
     char text[FIELD_TIME_SIZE + sizeof ", until  UTC"];
 };
 
-static struct until until_of(const struct client_reply *reply)
+static struct until until_of(const struct client_reply *reply, uint64_t asked_ns)
 {
     struct until until = {""};
-    char time[FIELD_TIME_SIZE];
+    char time[FIELD_TIME_SIZE], asked[CLOCK_TEXT_SIZE];
     const json_t *mode = json_object_get(reply->json, "mode");
-    if (field_text(mode, "until", NULL) != NULL)
+    clock_text(asked_ns + LATE_NS, asked);
+    if (strcmp(field_text(mode, "until", ""), asked) > 0)
         snprintf(until.text, sizeof until.text, ", until %s UTC", field_time(mode, "until", time));
     return until;
 }
 
 /* Whatever else is to happen in the pause must not, while something is in flight. */
-static int tell(const struct session *session, const char *service, const struct client_reply *reply)
+static int tell(const struct session *session, const char *service, uint64_t asked_ns,
+                const struct client_reply *reply)
 {
     struct err err;
-    const struct until until = until_of(reply);
+    const struct until until = until_of(reply, asked_ns);
     long long in_flight = field_number(reply->json, "in_flight", 0),
               lasting = field_number(reply->json, "lasting", 0);
     bool quiet = field_true(reply->json, "quiet");
@@ -60,11 +61,11 @@ static int leave(const char *service, uint64_t until_ns)
     return ask_fail(CLI_INTERRUPTED, &err);
 }
 
+/* until_ns: by the wall clock, when what is asked for ends. */
 static int ask_pause(const struct session *session, const char *service, const json_t *body, uint64_t max_ms,
-                     struct client_reply *reply)
+                     uint64_t until_ns, struct client_reply *reply)
 {
     struct err err;
-    uint64_t until_ns = clock_wall_ns() + max_ms * NS_PER_MS;
     char *path = client_path("/v1/services/", service, "/pause");
     client_catch_interrupt(session->client);
     enum client_result result =
@@ -80,14 +81,16 @@ static int ask_pause(const struct session *session, const char *service, const j
 static int run(const struct session *session, const struct arguments *arguments)
 {
     struct client_reply reply;
+    uint64_t max_ms = arguments_number(arguments, "max", USUAL_MS);
     const char *service = arguments_operand(arguments, 0);
     json_t *body = json_pack("{s:s*, s:s*}", "max", arguments_text(arguments, "max"), "wait",
                              arguments_text(arguments, "wait"));
-    int status = ask_pause(session, service, body, arguments_number(arguments, "max", USUAL_MS), &reply);
+    uint64_t until_ns = clock_wall_ns() + max_ms * NS_PER_MS;
+    int status = ask_pause(session, service, body, max_ms, until_ns, &reply);
     json_decref(body);
     if (status != CLI_DONE)
         return status;
-    status = tell(session, service, &reply);
+    status = tell(session, service, until_ns, &reply);
     client_reply_free(&reply);
     return status;
 }

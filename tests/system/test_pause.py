@@ -2,7 +2,6 @@
 pace."""
 
 import os
-import re
 import threading
 import time
 
@@ -93,7 +92,7 @@ def test_pause_tells_what_has_not_ended_in_time_and_goes_on(start):
         held.release()
         assert busy.response().status == 200
     result = front.daemon.upswap("pause", "web", "--max", "20s")
-    assert result.returncode == 0 and re.fullmatch("web: paused and quiet, until .* UTC\n", result.stdout), result
+    assert (result.returncode, result.stdout) == (0, "web: paused and quiet\n"), result
 
 
 def test_a_websocket_is_not_waited_for_and_is_told(start):

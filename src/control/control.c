@@ -294,7 +294,7 @@ static void ask_for_upgrade(void *arg)
     channel_send(control->keeper, MESSAGE_UPGRADE, NULL, 0, -1);
 }
 
-/* Whoever gave up the end of a journal, or put an older one back, has another live pool now. */
+/* Whoever gave up the end of a journal, or put a shorter one back, has another live pool now. */
 static void started_again(const struct control *control)
 {
     uint64_t records = journal_read(control->journal);

@@ -45,6 +45,7 @@ struct journal {
     bool is_lost;      /* said once: the file is not where the next control looks for it */
     struct err lost;   /* why it cannot be written anew */
     int refused;       /* errno of the batch that is being "written", since it is lost; else 0 */
+    bool telling;      /* of a batch that has ended; the registry has not all of it yet */
     bool closing;
 };
 
@@ -335,6 +336,7 @@ static bool write_anew(struct journal *journal, struct err *err)
     if (!state_is_marked(journal->directory, journal->mark, err))
         return false;
     write_baseline(journal->registry, &baseline, &seq);
+    state_set_records(journal->mark, 0); /* there are fewer from the moment on in which it is replaced */
     bool ok = file_replace(journal->path, buf_str(&baseline), 0600, &why) &&
               appender_reopen(journal->appender, &why);
     buf_free(&baseline);
@@ -364,29 +366,40 @@ static bool is_in_place(struct journal *journal)
     return !journal->is_lost;
 }
 
+/* What has been appended meanwhile may rest on what was not written, and is not written either. */
+static void take_ended(struct journal *journal, bool ok, struct entries *ended)
+{
+    struct entry *entry;
+    STAILQ_INIT(ended);
+    STAILQ_CONCAT(ended, &journal->writing);
+    STAILQ_FOREACH (entry, ended, next)
+        journal->last += ok;
+    if (!ok)
+        STAILQ_CONCAT(ended, &journal->waiting);
+}
+
 static void written(void *arg, int error)
 {
     struct journal *journal = arg;
     struct entries ended;
+    struct entry *entry;
     if (journal->closing)
         return;
     if (error == 0)
         error = journal->refused;
     journal->failures += error != 0;
-    STAILQ_INIT(&ended);
-    STAILQ_CONCAT(&ended, &journal->writing);
-    struct entry *entry;
-    STAILQ_FOREACH (entry, &ended, next)
-        journal->last += error == 0;
-    state_set_records(journal->mark, journal->last);
+    take_ended(journal, error == 0, &ended);
+    if (error == 0)
+        state_set_records(journal->mark, journal->last);
+    journal->telling = true;
     while ((entry = STAILQ_FIRST(&ended)) != NULL) {
         STAILQ_REMOVE_HEAD(&ended, next);
         fault_die("record.after", record_type_names[entry->record->type]);
         entry->done(entry->arg, entry->record, error);
         free(entry);
     }
-    if (STAILQ_EMPTY(&journal->writing))
-        flush(journal);
+    journal->telling = false;
+    flush(journal);
 }
 
 /* Writes all that waits as one batch; nothing of it where it would be lost, so that a file which is put back
@@ -430,7 +443,7 @@ void journal_append(struct journal *journal, struct record *record,
     fault_die("record.before", record_type_names[record->type]);
     stamp(record);
     STAILQ_INSERT_TAIL(&journal->waiting, entry, next);
-    if (STAILQ_EMPTY(&journal->writing))
+    if (STAILQ_EMPTY(&journal->writing) && !journal->telling)
         flush(journal);
 }
 

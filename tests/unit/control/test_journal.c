@@ -486,6 +486,79 @@ static void a_record_that_cannot_be_written_gives_its_number_back(void **state)
     buf_free(&bytes);
 }
 
+static struct rlimit unlimited;
+static int failed; /* records */
+
+/* There is room again as soon as the first has failed. */
+static void done_and_make_room(void *arg, struct record *record, int error)
+{
+    failed += error != 0;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    done(arg, record, error);
+}
+
+static void what_was_appended_behind_a_record_that_cannot_be_written_is_not_written_either(void **state)
+{
+    struct place *place = *state;
+    struct record records[3];
+    struct rlimit full;
+    struct err err;
+    make_live(&records[0], "a-0");
+    make_live(&records[1], "b-0");
+    make_live(&records[2], "c-0");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    full = (struct rlimit){10, unlimited.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    failed = 0;
+    place->left = 3;
+    for (int i = 0; i < 3; i++)
+        journal_append(place->journal, &records[i], done_and_make_room, place);
+    loop_run(place->loop);
+    for (int i = 0; i < 3; i++)
+        record_free(&records[i]);
+    assert_int_equal(failed, 3);
+    close_it(place);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 0);
+}
+
+static struct record later;
+
+/* Between two records of one batch the file goes, and another record comes. */
+static void done_and_take_away(void *arg, struct record *record, int error)
+{
+    struct place *place = arg;
+    done(arg, record, error);
+    if (strcmp(record->service, "b") != 0)
+        return;
+    assert_return_code(unlink(place->path), errno);
+    journal_append(place->journal, &later, done, place);
+}
+
+static void a_journal_that_is_written_anew_has_all_of_the_batch_before(void **state)
+{
+    struct place *place = *state;
+    struct record records[3];
+    struct err err;
+    journal_mark(place->journal, state_mark(place->directory, &err));
+    make_live(&records[0], "a-0");
+    make_live(&records[1], "b-0");
+    make_live(&records[2], "c-0");
+    make_live(&later, "d-0");
+    place->left = 4;
+    for (int i = 0; i < 3; i++)
+        journal_append(place->journal, &records[i], done_and_take_away, place);
+    loop_run(place->loop);
+    assert_int_equal(place->error, 0);
+    for (int i = 0; i < 3; i++)
+        record_free(&records[i]);
+    record_free(&later);
+    close_it(place);
+    assert_true(open_it(place, UINT64_MAX, &err));
+    assert_int_equal(HASH_COUNT(place->registry->services), 4);
+}
+
 static void a_journal_that_was_removed_is_written_anew_as_long_as_its_folder_is_the_marked_one(void **state)
 {
     struct place *place = *state;
@@ -533,6 +606,8 @@ int main(void)
         EACH(compaction_keeps_what_there_is_and_the_highest_version),
         EACH(a_beginning_is_the_same_however_the_wall_clock_was_set),
         EACH(a_record_that_cannot_be_written_gives_its_number_back),
+        EACH(what_was_appended_behind_a_record_that_cannot_be_written_is_not_written_either),
+        EACH(a_journal_that_is_written_anew_has_all_of_the_batch_before),
         EACH(a_journal_that_was_removed_is_written_anew_as_long_as_its_folder_is_the_marked_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

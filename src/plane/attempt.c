@@ -437,6 +437,8 @@ static const struct end *why_lost(const struct exchange *x)
         return &end_closed_early;
     case H2_HEAD_TOO_LARGE:
         return &end_head_too_large;
+    case H2_OURS:
+        return &end_overloaded;
     case H2_FAULT_BESIDE:
     case H2_MALFORMED:
         break;

@@ -146,7 +146,7 @@ void h2_reset(struct h2_stream *s, enum h2_code code)
 
 void h2_refuse(struct h2_stream *s)
 {
-    h2_reset(s, s->starved ? H2_INTERNAL_ERROR : H2_PROTOCOL_ERROR);
+    h2_reset(s, s->fault == H2_OURS ? H2_INTERNAL_ERROR : H2_PROTOCOL_ERROR);
 }
 
 /* ---- turns ---- */

@@ -16,7 +16,7 @@ int h2_back_check(const struct connection *connection);
 bool h2_back_was_refused(const struct connection *connection);
 /* And over a connection that has brought no answer yet, and was not full? */
 bool h2_back_refuses_all(const struct connection *connection);
-/* Did it break because of what the instance had sent? */
+/* Did it break because of what the instance had sent, or because there was no memory for that? */
 enum h2_fault h2_back_fault(const struct connection *connection);
 /* Ends the stream. Its connection stays `keep_ms` when it has no other. */
 void h2_back_release(struct connection *connection, uint32_t keep_ms, bool reset);

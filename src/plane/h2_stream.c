@@ -19,9 +19,10 @@
 static bool keep(struct h2_stream *s, const void *bytes, size_t count)
 {
     char *to = outlet_reserve(&s->in, s->worker->buffers, count);
-    s->starved = to == NULL;
-    if (s->starved)
+    if (to == NULL) {
+        s->fault = H2_OURS;
         return false;
+    }
     memcpy(to, bytes, count);
     s->in.end += (uint32_t)count;
     return true;

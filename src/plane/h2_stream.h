@@ -12,12 +12,13 @@
 
 #define H2_OUT_MAX 16000 /* bytes of one stream's body that wait for the peer */
 
-/* What was wrong with what the peer sent. */
+/* What was wrong with what the peer sent, or with us when it came. */
 enum h2_fault {
     H2_NO_FAULT,
     H2_FAULT_BESIDE, /* the connection has ended for something, which may have been of another stream */
-    H2_MALFORMED,
-    H2_HEAD_TOO_LARGE
+    H2_MALFORMED,    /* from here on: something has come on this stream */
+    H2_HEAD_TOO_LARGE,
+    H2_OURS /* there was no memory for it */
 };
 
 struct h2_stream {
@@ -30,7 +31,6 @@ struct h2_stream {
     bool closed;   /* whoever stood on it has left */
     bool broken;   /* it was reset, or its connection was lost, before it had ended */
     bool refused;  /* the peer has not looked at it: it may be sent again */
-    bool starved;  /* there was no memory for what came last */
     uint8_t fault; /* enum h2_fault; it was reset for this, or lost with its connection */
     bool head;     /* the request is HEAD */
     bool tunnel;   /* bytes both ways, after an extended CONNECT */
@@ -73,7 +73,7 @@ void h2_stream_start(struct h2_stream *s, struct h2 *h2, struct stream *stream, 
 /* The stream of a virtual byte stream. */
 struct h2_stream *h2_stream_of(struct stream *stream);
 
-/* From the session. False: no memory (`starved`), or there may be no such thing. */
+/* From the session. False: no memory (H2_OURS), or there may be no such thing. */
 bool h2_stream_take_head(struct h2_stream *s, struct str text);
 bool h2_stream_take_data(struct h2_stream *s, const char *bytes, size_t count);
 bool h2_stream_take_trailers(struct h2_stream *s, const struct h2_block *block);

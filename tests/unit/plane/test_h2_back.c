@@ -371,7 +371,7 @@ static void what_there_is_no_memory_for_blames_nobody(void **state)
         free(taken[--count]);
     h2_end_read(end, NGHTTP2_RST_STREAM);
     assert_int_equal(h2_end_number(end, 0), NGHTTP2_INTERNAL_ERROR);
-    assert_int_equal(h2_back_fault(connection), H2_NO_FAULT);
+    assert_int_equal(h2_back_fault(connection), H2_OURS);
     connection_release(connection, 0, true);
     goodbye(bench, end);
 }

@@ -3,8 +3,11 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "plane/outlet.h"
 
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -250,6 +253,52 @@ static void a_refused_stream_is_sent_again_over_the_same_connection(void **state
     expect_served(instance, client);
 }
 
+/* The next room that is asked for as much as MUCH is not there: for the answer's head, whose fields are
+ * shorter as they come. */
+#define MUCH 2200
+static bool starves;
+
+char *__real_outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size);
+char *__wrap_outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size);
+
+char *__wrap_outlet_reserve(struct outlet *outlet, struct buffers *buffers, size_t size)
+{
+    if (size >= MUCH && __atomic_exchange_n(&starves, false, __ATOMIC_RELAXED))
+        return NULL;
+    return __real_outlet_reserve(outlet, buffers, size);
+}
+
+/* Over a kept connection, and with a method that may be sent again. */
+static void an_answer_there_is_no_memory_for_is_our_fault_and_is_not_asked_for_again(void **state)
+{
+    struct rig *rig = *state;
+    int client;
+    struct h2_end *instance = post(rig, &client);
+    h2_end_read(instance, NGHTTP2_DATA);
+    h2_end_say(instance, 1, NGHTTP2_FLAG_END_STREAM, ":status: 204\n");
+    assert_memory_equal(rig_head(client), "HTTP/1.1 204", 12);
+    rig_say(client, GET);
+    h2_end_read(instance, NGHTTP2_HEADERS);
+    char fields[2 * MUCH] = ":status: 200\n";
+    for (size_t i = 0, size = strlen(fields); i < MUCH / 110; i++)
+        size += (size_t)snprintf(fields + size, sizeof fields - size, "x-long: %0100d\n", 0);
+    __atomic_store_n(&starves, true, __ATOMIC_RELAXED);
+    h2_end_say(instance, 3, NGHTTP2_FLAG_END_STREAM, fields);
+    h2_end_read(instance, NGHTTP2_RST_STREAM);
+    assert_int_equal(h2_end_number(instance, 0), NGHTTP2_INTERNAL_ERROR);
+    const char *head = rig_head(client);
+    assert_memory_equal(head, "HTTP/1.1 503", 12);
+    assert_string_equal(rig_field(head, "X-Upswap"), "overloaded");
+    struct counters_pool sum;
+    rig_until((counters_pool_sum(rig_counters(rig), 1, &sum), sum.requests == 2));
+    for (unsigned i = 0; i < COUNTERS_ERRORS; i++)
+        assert_int_equal(sum.errors[i], 0);
+    h2_end_send(instance, NGHTTP2_PING, 0, 0, "settled?", 8);
+    h2_end_read(instance, NGHTTP2_PING); /* and no HEADERS before it */
+    h2_end_free(instance);
+    close(client);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h2_rig_start, stop)
@@ -266,6 +315,7 @@ int main(void)
         TEST(what_a_goaway_leaves_out_is_sent_again_whatever_its_method),
         TEST(what_a_goaway_names_is_not_sent_again),
         TEST(a_refused_stream_is_sent_again_over_the_same_connection),
+        TEST(an_answer_there_is_no_memory_for_is_our_fault_and_is_not_asked_for_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,6 +173,15 @@ static void render_attention(struct terminal *terminal, const json_t *services)
     }
 }
 
+/* A daemon of an earlier version tells by the proxy's process alone. */
+static bool lacks_proxy(const json_t *status)
+{
+    const json_t *runs = json_object_get(status, "proxy_runs");
+    if (runs != NULL)
+        return json_is_false(runs);
+    return field_number(json_object_get(status, "pids"), "proxy", -1) == 0;
+}
+
 void render_status(struct terminal *terminal, const json_t *status)
 {
     size_t i;
@@ -182,7 +191,7 @@ void render_status(struct terminal *terminal, const json_t *status)
     render_attention(terminal, services);
     if (json_array_size(services) == 0)
         terminal_line(terminal, TONE_PLAIN, "no services are configured");
-    if (json_is_false(json_object_get(status, "proxy_runs"))) /* a daemon of another version does not say */
+    if (lacks_proxy(status))
         terminal_line(terminal, TONE_BAD,
                       "! no proxy runs, and clients wait: it is being started; the daemon's log says what "
                       "prevents that");

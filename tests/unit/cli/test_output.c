@@ -147,6 +147,31 @@ static void a_watch_shows_what_it_has_seen_and_its_limits(void **state)
                              "    5xx 5.1%, limit 2.0%; 80 ms or longer 0.1%, limit 1.0%\n    no cache\n");
 }
 
+/* As "proxy_runs" says; an earlier daemon tells by the proxy's process alone. */
+static void that_no_proxy_runs_is_said_whichever_way_the_daemon_tells_it(void **state)
+{
+    (void)state;
+#define NOBODY "no services are configured\n"
+#define NO_PROXY \
+    "! no proxy runs, and clients wait: it is being started; the daemon's log says what prevents that\n"
+    static const struct {
+        const char *status, *output;
+    } examples[] = {
+        {"{\"proxy_runs\":false,\"pids\":{\"proxy\":0}}", NOBODY NO_PROXY},
+        {"{\"proxy_runs\":true,\"pids\":{\"proxy\":0}}", NOBODY},
+        {"{\"pids\":{\"proxy\":0}}", NOBODY NO_PROXY},
+        {"{\"pids\":{\"proxy\":7}}", NOBODY},
+        {"{}", NOBODY},
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        struct terminal terminal = capture(false);
+        json_t *status = json_loads(examples[i].status, 0, NULL);
+        render_status(&terminal, status);
+        json_decref(status);
+        assert_output(&terminal, examples[i].output);
+    }
+}
+
 static void only_an_end_has_an_exit_status(void **state)
 {
     (void)state;
@@ -175,6 +200,7 @@ int main(void)
         cmocka_unit_test(results_are_counted),
         cmocka_unit_test(a_result_says_how_its_uptest_ended),
         cmocka_unit_test(a_watch_shows_what_it_has_seen_and_its_limits),
+        cmocka_unit_test(that_no_proxy_runs_is_said_whichever_way_the_daemon_tells_it),
         cmocka_unit_test(only_an_end_has_an_exit_status),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);

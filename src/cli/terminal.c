@@ -89,7 +89,8 @@ struct buf terminal_clean(struct str text)
 static void put(const struct terminal *terminal, struct str text)
 {
     struct buf clean = terminal_clean(text);
-    fwrite(clean.p, 1, clean.n, terminal->out);
+    if (clean.n > 0)
+        fwrite(clean.p, 1, clean.n, terminal->out);
     buf_free(&clean);
 }
 

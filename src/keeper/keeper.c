@@ -24,7 +24,7 @@
 #define RESTART_PAUSE_MIN_MS 100
 #define RESTART_PAUSE_MAX_MS 5000
 #define EXIT_MS 1000        /* between a role's last word and its end */
-#define SAME_STOP_MS 500    /* signals that come so close are one wish to stop, told twice */
+#define SAME_STOP_MS 10     /* signals that come so close are one wish to stop, told twice */
 #define LIVED_LONG_MS 10000 /* a role that ran this long is started again without a pause */
 
 static void stop(struct keeper *keeper, int exit_status)

@@ -128,8 +128,8 @@ def test_a_second_signal_right_behind_the_first_cuts_no_request(front):
     with front.client() as client:
         client.request(target="/held")
         held.wait()
-        front.daemon.signal(signal.SIGTERM)
-        front.daemon.signal(signal.SIGINT)  # of another number, so that both come
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):  # both come in one moment
+            front.daemon.signal(number)
         wait_until(lambda: refused(front.port), what="new connections to be refused")
         held.release()
         assert client.response().text == "whole"

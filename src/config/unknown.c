@@ -80,14 +80,19 @@ static void write_places(const struct homes *homes, char *out, size_t room)
     }
 }
 
-/* The key of the section that is most like the name. Who mistypes one rarely does so in its first letter.
- * NULL: none is like it. */
+/* Who mistypes a name rarely writes another first letter, but may leave it out. */
+static bool may_be_meant(const char *key, const char *name)
+{
+    return key[0] == name[0] || (strlen(key) != strlen(name) && str_distance(str_of(key), str_of(name)) == 1);
+}
+
+/* The key of the section that is most like the name. NULL: none is like it. */
 static const char *nearest(const struct section *section, const char *name)
 {
     const char *names[KEYS_MAX];
     size_t count = 0;
     for (const struct section_key *key = section->keys; key->name != NULL && count < KEYS_MAX; key++) {
-        if (key->kind != KEY_LATER && key->name[0] == name[0])
+        if (key->kind != KEY_LATER && may_be_meant(key->name, name))
             names[count++] = key->name;
     }
     return str_nearest(str_of(name), names, count);

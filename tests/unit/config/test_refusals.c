@@ -170,6 +170,7 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
     (void)state;
     static const struct row rows[] = {
         {"worker = 1;", "t.conf:1: \"worker\" is not a key of the file; did you mean \"workers\"?"},
+        {"isteners = ();", "t.conf:1: \"isteners\" is not a key of the file; did you mean \"listeners\"?"},
         {"frobnicate = 1;", "t.conf:1: \"frobnicate\" is not a key of the file; upswapd.conf(5) lists them"},
         {"\ntimeouts = { idle = \"60s\"; };", "t.conf:2: \"timeouts\" is not a key of the file, but of a "
                                               "service; write it there, or in \"defaults\""},

@@ -27,21 +27,24 @@ FLAGS = [
 class Browser:
     def __init__(self, *flags):
         self.folder = tempfile.mkdtemp(prefix="upswap-browser-")
-        self.session = None
-        self.driver = processes.spawn(
-            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        self.session = self.driver = None
         try:
-            self.base = f"http://127.0.0.1:{self._port()}"
+            self.base = f"http://127.0.0.1:{self._start_driver()}"
             self.session = self._begin([*FLAGS, f"--user-data-dir={self.folder}/profile", *flags])
         except BaseException:
             self.close()
             raise
 
-    def _port(self):
-        for line in self.driver.stdout:
-            if found := re.search(r"started successfully on port (\d+)", line):
-                return int(found[1])
+    def _start_driver(self):
+        """Its port: the same of IPv4 as it has found free of IPv6, which another may have; then it ends."""
+        for _ in range(5):
+            self.driver = processes.spawn(
+                ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            for line in self.driver.stdout:
+                if found := re.search(r"started successfully on port (\d+)", line):
+                    return int(found[1])
+            processes.finish(self.driver)
         raise AssertionError("chromedriver did not start")
 
     def _begin(self, flags):

@@ -2,9 +2,11 @@
 #include "base/file.h"
 
 #include "base/fault.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,4 +56,17 @@ bool file_read(const char *path, size_t most, struct buf *out, bool *missing, st
     bool good = read_open_file(fd, path, most, out, err);
     close(fd);
     return good;
+}
+
+char *file_in_real_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    char *written = slash == NULL ? mem_dup(".") : str_dup((struct str){path, (size_t)(name - path)});
+    char *folder = realpath(written, NULL);
+    free(written);
+    char *real = folder == NULL             ? NULL
+                 : strcmp(folder, "/") == 0 ? mem_printf("/%s", name)
+                                            : mem_printf("%s/%s", folder, name);
+    free(folder);
+    return real;
 }

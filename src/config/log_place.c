@@ -1,6 +1,7 @@
 /* Lines of the log in the journal would be the end of it. Paths are compared by what they lead to. */
 #include "config/log_place.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "config/places.h"
 
@@ -10,16 +11,8 @@
 static char *real_path(const char *path)
 {
     char *whole = realpath(path, NULL);
-    const char *slash = strrchr(path, '/');
-    if (whole != NULL || slash == NULL)
-        return whole != NULL ? whole : mem_dup(path);
-    char *named = str_dup((struct str){path, (size_t)(slash - path) + 1});
-    char *folder = realpath(named, NULL);
-    free(named);
-    whole =
-        folder == NULL ? mem_dup(path) : mem_printf("%s%s", strcmp(folder, "/") == 0 ? "" : folder, slash);
-    free(folder);
-    return whole;
+    char *real = whole != NULL ? whole : file_in_real_folder(path);
+    return real != NULL ? real : mem_dup(path);
 }
 
 /* Does the path lead to one of those files that upswap keeps in this folder, or may keep there by a name that

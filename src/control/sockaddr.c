@@ -1,5 +1,6 @@
 #include "control/sockaddr.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <arpa/inet.h>
@@ -101,11 +102,8 @@ static char *target_of_path(const char *path)
 {
     struct address parsed;
     struct err ignored;
-    const char *name = strrchr(path, '/');
-    char *folder = str_dup((struct str){path, (size_t)(name - path)});
-    char *real = realpath(folder, NULL);
-    free(folder);
-    char *target = real == NULL ? NULL : mem_printf("unix:%s%s", strcmp(real, "/") == 0 ? "" : real, name);
+    char *real = file_in_real_folder(path);
+    char *target = real == NULL ? NULL : mem_printf("unix:%s", real);
     free(real);
     if (target != NULL && address_parse_instance(str_of(target), &parsed, &ignored))
         return target;

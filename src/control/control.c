@@ -451,6 +451,21 @@ static void stop(struct control *control)
     sockets_close_listeners(control->sockets);
 }
 
+/* How far an upgrade has come. */
+static void upgrade_told(struct control *control, const struct message *message)
+{
+    const struct message_release *release = message->payload;
+    const struct message_sentence *why = message->payload;
+    if (message->type == MESSAGE_UPGRADED)
+        upgraded(control, release->version);
+    else if (control->conductor == NULL)
+        return;
+    else if (message->type == MESSAGE_UPGRADING)
+        conductor_upgrading(control->conductor, release->version);
+    else
+        conductor_upgrade_refused(control->conductor, why->sentence);
+}
+
 static void received(void *arg, const struct message *message)
 {
     struct control *control = arg;
@@ -495,17 +510,9 @@ static void received(void *arg, const struct message *message)
         end(control, 0);
         break;
     case MESSAGE_UPGRADING:
-        if (control->conductor != NULL)
-            conductor_upgrading(control->conductor,
-                                ((const struct message_release *)message->payload)->version);
-        break;
     case MESSAGE_UPGRADED:
-        upgraded(control, ((const struct message_release *)message->payload)->version);
-        break;
     case MESSAGE_UPGRADE_REFUSED:
-        if (control->conductor != NULL)
-            conductor_upgrade_refused(control->conductor,
-                                      ((const struct message_sentence *)message->payload)->sentence);
+        upgrade_told(control, message);
         break;
     default:
         log_error("the keeper sent message %d, which control does not know; it is ignored", message->type);

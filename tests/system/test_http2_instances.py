@@ -325,16 +325,23 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("way", ENDLESS)
-def test_a_head_that_goes_on_and_on_is_told_as_too_large_and_asked_for_once(start, make_instance, way):
-    instance, waiting = make_instance(), []
+def answer_the_second_time(instance):
+    """GET /wait. Returns the list of connections over which it has come."""
+    waiting = []
 
-    def wait_once(served, stream, *_):
+    def script(served, stream, *_):
         waiting.append(served)
         if len(waiting) > 1:
             served.answer(stream, b"again")
 
-    instance.scripts["/wait"] = wait_once
+    instance.scripts["/wait"] = script
+    return waiting
+
+
+@pytest.mark.parametrize("way", ENDLESS)
+def test_a_head_that_goes_on_and_on_is_told_as_too_large_and_asked_for_once(start, make_instance, way):
+    instance = make_instance()
+    waiting = answer_the_second_time(instance)
     instance.scripts["/endless"] = lambda served, stream, *_: served.socket.sendall(ENDLESS[way](served, stream))
     front = start(instance)
     with Http2Client(front.port) as client:
@@ -349,14 +356,8 @@ def test_a_head_that_goes_on_and_on_is_told_as_too_large_and_asked_for_once(star
 
 
 def test_who_shares_a_connection_with_a_malformed_answer_is_asked_again(start, make_instance):
-    instance, waiting = make_instance(), []
-
-    def wait_once(served, stream, *_):
-        waiting.append(served)
-        if len(waiting) > 1:
-            served.answer(stream, b"again")
-
-    instance.scripts["/wait"] = wait_once
+    instance = make_instance()
+    waiting = answer_the_second_time(instance)
     instance.scripts["/bad"] = lambda served, stream, *_: served.socket.sendall(MALFORMED["no HPACK"](served, stream))
     front = start(instance)
     with Http2Client(front.port) as client:
